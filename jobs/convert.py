@@ -1,0 +1,57 @@
+"""Convert batches in the notebook's layout, from any directory or bucket, into Parquet shards and a manifest.
+
+    python jobs/convert.py
+    python jobs/convert.py --source training_data --out s3://bucket/data/first
+    python jobs/convert.py --source s3://bucket/training_data --out s3://bucket/data/first --skip-bad --dtype float16
+    ray job submit --working-dir . -- python jobs/convert.py --source s3://bucket/training_data
+
+With no flags it takes the newest batches under SYNTHRAY_HOME. Run it again after a failure: what was converted is kept.
+A batch that cannot be read is listed with its reason and fails the job, unless --skip-bad is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from synthray.command import run
+from synthray.data.build import BuildConfig
+from synthray.data.notebook import KEYS
+from synthray.data.shards import DTYPES
+from synthray.data.storage import Store, home, newest
+from synthray.errors import NotFound
+
+
+def main(arguments: argparse.Namespace) -> None:
+    source = arguments.source or newest(f"{home()}/batches", KEYS)
+    if source is None:
+        raise NotFound(f"{home()}/batches holds no batches; make some with jobs/generate.py, or give --source")
+    out = arguments.out or f"{home()}/data/{Store.at(source).uri.rpartition('/')[2]}"
+    config = BuildConfig(out, arguments.dtype, arguments.skip_bad)
+
+    from synthray.data import ray_data
+
+    ray_data.connect(verbose=arguments.verbose)
+    manifest = ray_data.convert(source, config)
+    for skip in manifest.skipped:
+        print(f"skipped {skip.source}: {skip.reason}")
+    print(
+        f"{manifest.rows:,} examples in {len(manifest.shards)} shards, {manifest.bytes / 1e6:,.1f} MB, "
+        f"{len(manifest.table.learned)} learned parameters, at {out}"
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    summary, _, examples = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "convert.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", help="URI of the batches (default: the newest under SYNTHRAY_HOME)")
+    parser.add_argument("--out", help="URI of the data set (default: a folder under SYNTHRAY_HOME)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read, and list it")
+    parser.add_argument("--dtype", choices=DTYPES, default=BuildConfig.dtype, help="of the features (default: float32)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, parser()))

@@ -1,0 +1,49 @@
+"""What every job and the command line share: ``--verbose``, one-line errors, exit codes.
+
+Exit codes: 0 what was asked for exists; 1 a failure, told in one line; 2 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from argparse import SUPPRESS, ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+
+from synthray.errors import ConfigError, SynthrayError
+
+FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+
+
+def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Parse ``argv`` (default: the process's own), call ``main`` with it, return the exit code.
+
+    ``parser`` gains ``--verbose``; the parsers of subcommands get it from :func:`add_verbose`, so that it may stand
+    before and after the subcommand. argparse itself ends the process for ``--help`` (0) and for a wrong flag (2).
+    """
+    add_verbose(parser)
+    parser.set_defaults(verbose=False)
+    arguments = parser.parse_args(argv)
+    try:
+        main(arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if arguments.verbose:
+            traceback.print_exc()
+        print(f"{parser.prog}: {_one_line(error)}", file=sys.stderr)
+        return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
+    return 0
+
+
+def add_verbose(parser: ArgumentParser) -> None:
+    """Add ``--verbose`` to ``parser``; without a default, so that a subcommand's does not undo the one before it."""
+    parser.add_argument("--verbose", action="store_true", default=SUPPRESS, help="show the traceback of a failure")
+
+
+def _one_line(error: Exception) -> str:
+    """The message alone for our own errors (it may be a list); the type too for those that nobody foresaw."""
+    if isinstance(error, SynthrayError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (--verbose shows where)" if text else type(error).__name__

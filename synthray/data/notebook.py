@@ -1,0 +1,214 @@
+"""The notebook's layout, read and written.
+
+    keys.pkl                              list of key paths; joined by '_' they are the names
+    randomizer_parts.pkl                  list of {'random_type': 'range' | 'choice' | 'constant', …}
+    fft/fft_batch_N.npy                   (examples, frames, bins)
+    parameters/parameter_batches_N.pkl    list of one array a parameter, or 'constant'
+
+What ``generate`` adds to a part of ``randomizer_parts.pkl`` (minimum, maximum, curve, unit, description) the notebook
+ignores; a directory without it is read all the same, its ranges taken as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from synthray.data.batch import Batch, columns_from_labels, labels_from_columns
+from synthray.data.storage import Store
+from synthray.data.unpickle import load_plain
+from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
+from synthray.synth.parameters import Choice, Constant, Parameter, ParameterTable, Range
+
+KEYS = "keys.pkl"
+PARTS = "randomizer_parts.pkl"
+_PATTERNS = {
+    "fft": re.compile(r"fft/fft_batch_(0|[1-9]\d*)\.npy"),
+    "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
+}
+
+
+def features_path(number: int) -> str:
+    return f"fft/fft_batch_{number}.npy"
+
+
+def parameters_path(number: int) -> str:
+    return f"parameters/parameter_batches_{number}.pkl"
+
+
+@dataclass(frozen=True)
+class NotebookSource:
+    """A directory or bucket prefix in the notebook's layout.
+
+    ``batches`` are the numbers that have a features file, a parameters file, or only one of them; ``stamps`` their
+    sizes and times, in the same order.
+    """
+
+    store: Store
+    table: ParameterTable
+    batches: tuple[int, ...]
+    stamps: dict[int, str]
+    provenance: ClassVar[dict[str, Any]] = {"kind": "notebook"}
+
+    @classmethod
+    def open(cls, uri: str) -> NotebookSource:
+        """Read the two general files and list the batches.
+
+        Raises:
+            NotFound: there is no such layout at the URI.
+            DataError: the general files cannot be used.
+        """
+        store = Store.at(uri)
+        keys, parts = (_general_file(store, path) for path in (KEYS, PARTS))
+        table = table_from_parts(keys, parts)
+        stamps: dict[int, str] = {}
+        for folder, pattern in _PATTERNS.items():
+            for entry in store.list(folder):
+                if match := pattern.fullmatch(entry.path):
+                    number = int(match[1])
+                    stamps[number] = f"{stamps.get(number, '')} {entry.size} {entry.modified_s}"
+        if not stamps:
+            raise NotFound(f"{store.uri} holds no {features_path(0)} nor any other batch")
+        return cls(store, table, tuple(sorted(stamps)), stamps)
+
+    def stamp(self, number: int) -> str:
+        """Sizes and times of the batch's files: another value where they were written again."""
+        return self.stamps[number]
+
+    def read(self, number: int) -> tuple[Batch, str]:
+        """One batch, checked, and the SHA-256 of the two files it came from.
+
+        Raises:
+            BadBatch: it cannot be used; the reason says why.
+            StorageError: the store cannot be reached (a reason to try again, not a bad batch).
+        """
+        digest = hashlib.sha256()
+        raw = []
+        for path, partner in (
+            (features_path(number), parameters_path(number)),
+            (parameters_path(number), features_path(number)),
+        ):
+            try:
+                raw.append(self.store.read(path))
+            except NotFound:
+                raise BadBatch(path, f"it is missing, {partner} is there") from None
+            digest.update(raw[-1])
+        features = decode_features(raw[0], features_path(number))
+        try:
+            columns = load_plain(raw[1])
+        except UnsafePickle as error:
+            raise BadBatch(parameters_path(number), str(error)) from None
+        if not isinstance(columns, (list, tuple)):
+            raise BadBatch(parameters_path(number), f"it holds a {type(columns).__name__} instead of a list")
+        labels = labels_from_columns(list(columns), self.table, len(features), parameters_path(number))
+        return Batch(features, labels), digest.hexdigest()
+
+
+def _general_file(store: Store, path: str) -> list[Any]:
+    try:
+        value = load_plain(store.read(path))
+    except NotFound:
+        raise NotFound(f"{store.uri}/{path} does not exist: this is not a directory in the notebook's layout") from None
+    except UnsafePickle as error:
+        raise DataError(f"{store.uri}/{path}: {error}") from None
+    if not isinstance(value, (list, tuple)):
+        raise DataError(f"{store.uri}/{path} holds a {type(value).__name__} instead of a list")
+    return list(value)
+
+
+def decode_features(raw: bytes, source: str) -> np.ndarray:
+    """The array of an ``.npy`` file, without a copy, finite, ``(examples, frames, bins)``; raises BadBatch."""
+    file = io.BytesIO(raw)
+    try:
+        version = np.lib.format.read_magic(file)
+        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+        shape, fortran, dtype = read_header(file)
+    except (ValueError, KeyError, SyntaxError, EOFError) as error:
+        raise BadBatch(source, f"it is not a whole .npy file ({error})") from None
+    if dtype.kind not in "fiu" or len(shape) != 3 or 0 in shape:
+        raise BadBatch(source, f"it holds {dtype} of shape {shape}, not numbers of (examples, frames, bins)")
+    # The sizes are compared before anything is allocated: a header may claim anything.
+    expected, found = int(np.prod(shape, dtype=object)) * dtype.itemsize, len(raw) - file.tell()
+    if expected != found:
+        raise BadBatch(source, f"it is truncated or too long: {found} bytes of data instead of {expected}")
+    features = np.frombuffer(raw, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
+    finite = np.isfinite(features)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise BadBatch(source, f"the value at {place} (example, frame, bin) is {features[place]}")
+    return features
+
+
+def encode_features(features: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, features, allow_pickle=False)
+    return file.getvalue()
+
+
+def encode_parameters(labels: np.ndarray, table: ParameterTable) -> bytes:
+    return pickle.dumps(columns_from_labels(labels, table), protocol=4)
+
+
+def table_from_parts(keys: Sequence[Any], parts: Sequence[Any]) -> ParameterTable:
+    """The parameter table that ``keys.pkl`` and ``randomizer_parts.pkl`` describe; raises DataError."""
+    if len(keys) != len(parts):
+        raise DataError(f"{KEYS} names {len(keys)} parameters, {PARTS} has {len(parts)}")
+    return ParameterTable(
+        tuple(_parameter(i, key, part) for i, (key, part) in enumerate(zip(keys, parts, strict=True)))
+    )
+
+
+def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
+    if not isinstance(key_path, (list, tuple, str)):
+        raise DataError(f"{KEYS}, parameter {number}: {key_path!r} is not a list of keys")
+    # As the notebook joins it, whatever the keys are; a bare string is a list of its letters there.
+    name = "_".join(str(key) for key in key_path)
+    kind = part.get("random_type") if isinstance(part, dict) else None
+    described = {"description": str(part["description"])} if kind and "description" in part else {}
+    try:
+        if kind == "constant":
+            known = {k: part[k] for k in ("value", "unit") if k in part}
+            return Constant(name, **known, **described)
+        if kind == "choice":
+            values = [str(value) for value in np.asarray(part["random_values"], object).reshape(-1)]
+            return Choice(name, _distinct(values), **described)
+        if kind == "range":
+            known = {k: part[k] for k in ("minimum", "maximum", "curve", "unit") if k in part}
+            return Range(name, **known, **described)
+    except (KeyError, TypeError, ValueError, ConfigError) as error:
+        raise DataError(f"{PARTS}, parameter {number} ({name}): {part!r} cannot be used ({error!r})") from None
+    raise DataError(f"{PARTS}, parameter {number} ({name}): random_type is {kind!r}, not range, choice or constant")
+
+
+def _distinct(values: list[str]) -> tuple[str, ...]:
+    """The values themselves, or numbered where two read alike."""
+    return tuple(values) if len(set(values)) == len(values) else tuple(f"{i}: {v}" for i, v in enumerate(values))
+
+
+def keys_and_parts(table: ParameterTable) -> tuple[list[list[str]], list[dict[str, Any]]]:
+    """The contents of ``keys.pkl`` and ``randomizer_parts.pkl`` for a table."""
+    keys, parts = [], []
+    for parameter in table.parameters:
+        keys.append(_key_path(parameter.name))
+        row: dict[str, Any] = {"random_type": parameter.kind, "description": parameter.description}
+        if isinstance(parameter, Choice):
+            row["random_values"] = list(parameter.values)
+        elif isinstance(parameter, Range):
+            row |= {"random_values": [0.0, 1.0], "minimum": parameter.minimum, "maximum": parameter.maximum}
+            row |= {"curve": parameter.curve, "unit": parameter.unit}
+        else:
+            row |= {"value": parameter.value, "unit": parameter.unit}
+        parts.append(row)
+    return keys, parts
+
+
+def _key_path(name: str) -> list[str]:
+    """Module, part and setting: ``amplitude_lfo_waveform`` as ``['amplitude', 'lfo', 'waveform']``."""
+    return name.split("_", 2)

@@ -1,0 +1,183 @@
+"""Reading the notebook's pickles without running what they say.
+
+``pickle.load`` calls whatever a file names. Here nothing is ever called: the opcodes are checked before the
+unpickler sees them, and the few names that NumPy's arrays need resolve to stand-ins of our own that only collect
+bytes. Arrays are built afterwards, from bytes whose length has been compared with the shape. What comes out is made
+of lists, tuples, dictionaries, strings, bytes, numbers, booleans, None and plain numeric arrays, and nothing else.
+
+Protocols 0 to 5, in the spellings of NumPy 1 and 2.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+from typing import Any
+
+import numpy as np
+
+from synthray.errors import UnsafePickle
+
+_MAX_DEPTH = 32
+_MAX_ITEMS = 1_000_000
+_PLAIN_KINDS = "biufSU"
+
+# Opcodes of plain data, of naming one of the stand-ins below, and of filling it. EXT*, PERSID, INST, OBJ, NEWOBJ_EX,
+# sets and out-of-band buffers are not needed by any plain array.
+_FORBIDDEN_OPCODES = frozenset(
+    ["EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"]
+    + ["NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"]
+)
+_MEMO_OPCODES = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
+
+
+class _Dtype:
+    """Stands in for ``numpy.dtype`` while unpickling: a kind, a size and a byte order."""
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        if not isinstance(code, str):
+            raise UnsafePickle(f"a dtype is named by {type(code).__name__}, not by a string")
+        self.code, self.order = code, "="
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) < 5 or state[2] is not None or state[3] is not None:
+            raise UnsafePickle(f"dtype {self.code!r} is not a plain one")
+        if state[1] not in ("<", ">", "|", "="):
+            raise UnsafePickle(f"dtype {self.code!r} has the byte order {state[1]!r}")
+        self.order = state[1]
+
+    def build(self) -> np.dtype:
+        if len(self.code) > 6 or self.code[:1] not in _PLAIN_KINDS or not self.code[1:].isdigit():
+            raise UnsafePickle(f"dtype {self.code!r} is not one of plain numbers or text")
+        try:
+            return np.dtype(self.code).newbyteorder(self.order)
+        except (TypeError, ValueError):
+            raise UnsafePickle(f"dtype {self.code!r} is not one of plain numbers or text") from None
+
+
+class _Array:
+    """Stands in for an ``ndarray`` while unpickling: shape, dtype and bytes, checked against each other."""
+
+    shape: Any = None
+    dtype: Any = None
+    raw: Any = None
+    order = "C"
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or len(state) != 5:
+            raise UnsafePickle("an array's state is not the five fields that NumPy writes")
+        _, self.shape, self.dtype, fortran, self.raw = state
+        self.order = "F" if fortran else "C"
+
+    def build(self) -> np.ndarray:
+        if not isinstance(self.dtype, _Dtype) or not isinstance(self.raw, (bytes, bytearray)):
+            raise UnsafePickle("an array holds objects instead of numbers")
+        if not isinstance(self.shape, tuple) or not all(type(n) is int and n >= 0 for n in self.shape):
+            raise UnsafePickle(f"an array has the shape {self.shape!r}")
+        dtype = self.dtype.build()
+        # Python's integers do not overflow, and nothing is allocated until the sizes agree.
+        if len(self.shape) > 8 or math.prod(self.shape) * dtype.itemsize != len(self.raw):
+            raise UnsafePickle(f"an array of shape {self.shape} and dtype {dtype} comes with {len(self.raw)} bytes")
+        return np.frombuffer(self.raw, dtype).reshape(self.shape, order=self.order)
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+def _frombuffer(raw: Any = None, dtype: Any = None, shape: Any = None, order: Any = "C", *_: Any) -> _Array:
+    array = _Array()
+    array.raw, array.dtype, array.shape, array.order = raw, dtype, shape, "F" if order == "F" else "C"
+    return array
+
+
+def _scalar(dtype: Any = None, raw: Any = None, *_: Any) -> _Array:
+    return _frombuffer(raw, dtype, ())
+
+
+def _encode(text: Any = "", encoding: Any = "latin1", *_: Any) -> bytes:
+    """How protocols 0 to 2 spell bytes."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise UnsafePickle("text is to be encoded in another way than NumPy's")
+    try:
+        return text.encode("latin1")
+    except UnicodeEncodeError:
+        raise UnsafePickle("bytes are spelt with letters outside of latin1") from None
+
+
+def _empty_bytes(*arguments: Any) -> bytes:
+    if arguments:
+        raise UnsafePickle("bytes() is called with arguments")
+    return b""
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
+    ("_codecs", "encode"): _encode,
+    ("builtins", "bytes"): _empty_bytes,
+    ("__builtin__", "bytes"): _empty_bytes,
+}
+for _package in ("numpy.core", "numpy._core"):
+    _STAND_INS[f"{_package}.multiarray", "_reconstruct"] = _reconstruct
+    _STAND_INS[f"{_package}.multiarray", "scalar"] = _scalar
+    _STAND_INS[f"{_package}.numeric", "_frombuffer"] = _frombuffer
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise UnsafePickle(f"it wants to call {module}.{name}") from None
+
+
+def _check_opcodes(data: bytes) -> None:
+    """Refuse what would cost memory or reach beyond plain data, before anything is built."""
+    for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
+        if opcode.name in _FORBIDDEN_OPCODES:
+            raise UnsafePickle(f"it uses the opcode {opcode.name}")
+        # The C unpickler's memo is an array as long as its largest index.
+        if opcode.name in _MEMO_OPCODES and int(argument) > count:
+            raise UnsafePickle(f"it numbers a memo {argument} after {count} steps")
+
+
+def _plain(value: Any, depth: int, budget: list[int]) -> Any:
+    """Replace the stand-ins by arrays, and see that nothing else came through."""
+    budget[0] -= 1
+    if depth > _MAX_DEPTH or budget[0] < 0:
+        raise UnsafePickle("it nests too deeply" if depth > _MAX_DEPTH else f"it holds more than {_MAX_ITEMS} items")
+    if value is None or type(value) in (bool, int, float, str, bytes, bytearray):
+        return value
+    if type(value) is _Array:
+        array = value.build()
+        return array[()] if array.ndim == 0 else array
+    if type(value) in (list, tuple):
+        return type(value)(_plain(item, depth + 1, budget) for item in value)
+    if type(value) is dict:
+        return {_plain(k, depth + 1, budget): _plain(v, depth + 1, budget) for k, v in value.items()}
+    raise UnsafePickle(f"it holds a {type(value).__name__.lstrip('_')}")
+
+
+def load_plain(data: bytes) -> Any:
+    """Plain data out of a pickle.
+
+    Args:
+        data: the whole file.
+
+    Returns:
+        Lists, tuples, dicts, str, bytes, int, float, bool, None, NumPy scalars and arrays of plain numbers.
+
+    Raises:
+        UnsafePickle: the pickle asks for anything else, is truncated, or is no pickle.
+    """
+    try:
+        _check_opcodes(data)
+        return _plain(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load(), 0, [_MAX_ITEMS])
+    except UnsafePickle:
+        raise
+    # A damaged pickle can raise nearly anything; whatever it is, the file is not plain data.
+    except Exception as error:
+        raise UnsafePickle(f"it is not a whole pickle ({type(error).__name__}: {error})") from None

@@ -1,0 +1,75 @@
+"""Every error that synthray raises on purpose.
+
+    SynthrayError
+    ├── ConfigError        a flag, a setting or a request is wrong; nothing was started (exit code 2)
+    ├── StorageError       the store could not be reached, or refused
+    │   └── NotFound       what was asked for is not there
+    ├── DataError          what was read is not what it should be
+    │   ├── BadBatch       one source batch cannot be used (the reason is told)
+    │   ├── UnsafePickle   a pickle holds more than plain data
+    │   ├── CorruptShard   a shard does not match its manifest
+    │   └── Conflict       other data already stands where this would be written
+    ├── ModelError         a model file or its card cannot be used
+    ├── TrainingError      training cannot go on
+    └── SoundError         an audio file or a preset cannot be used
+
+The message names the object, the index and the value, and says what to do.
+"""
+
+
+class SynthrayError(Exception):
+    """The root: what the jobs and the command line tell in one line, without a traceback."""
+
+
+class ConfigError(SynthrayError, ValueError):
+    """A setting is outside of what is possible; the message names it and its value."""
+
+
+class StorageError(SynthrayError):
+    """The store could not be reached, or refused; the message names the object."""
+
+
+class NotFound(StorageError):
+    """What was asked for does not exist; the message says which job makes it."""
+
+
+class DataError(SynthrayError):
+    """What was read is not what it should be."""
+
+
+class BadBatch(DataError):
+    """One batch of the source cannot be used.
+
+    ``source`` is the object's path below the source's root, ``reason`` one line.
+    """
+
+    def __init__(self, source: str, reason: str) -> None:
+        super().__init__(source, reason)
+        self.source, self.reason = source, reason
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+class UnsafePickle(DataError):
+    """A pickle asks for more than plain lists, numbers, strings and arrays."""
+
+
+class CorruptShard(DataError):
+    """A shard does not match the size, digest or schema that its manifest states."""
+
+
+class Conflict(DataError):
+    """Other data already stands where this would be written."""
+
+
+class ModelError(SynthrayError):
+    """A model file or its card is missing, damaged or of another kind."""
+
+
+class TrainingError(SynthrayError):
+    """Training cannot go on; the message says at which step, and why."""
+
+
+class SoundError(SynthrayError):
+    """An audio file or a preset cannot be used."""

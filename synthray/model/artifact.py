@@ -1,0 +1,119 @@
+"""A model at a URI: the ``.keras`` file, which opens in plain Keras, and beside it a card that says what it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthray.data.storage import Store, home
+from synthray.errors import ModelError, NotFound
+from synthray.synth.parameters import ParameterTable
+
+if TYPE_CHECKING:
+    import keras
+
+FORMAT = "synthray-model/1"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is.
+
+    table, feature_shape: what it was trained on. dataset: ``uri``, ``digest`` and ``holdout`` (``first``, ``count``:
+    the rows that were kept from training). config: that of the training. metrics: of the last epoch. sha256: of the file.
+    """
+
+    name: str
+    table: ParameterTable
+    feature_shape: tuple[int, int]
+    epochs: int
+    dataset: dict[str, Any]
+    config: dict[str, Any]
+    metrics: dict[str, float]
+    sha256: str
+
+    def encode(self) -> bytes:
+        """The card as a JSON file."""
+        body = {"format": FORMAT, **asdict(self), "table": self.table.to_json()}
+        return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
+
+    @classmethod
+    def decode(cls, raw: bytes, name: str) -> ModelCard:
+        """The inverse of ``encode``; raises ModelError, naming the file."""
+        try:
+            body = json.loads(raw)
+            if body.pop("format") != FORMAT:
+                raise ModelError(f"{name} is not a model card of the format {FORMAT}")
+            table = ParameterTable.from_json(body.pop("table"))
+            return cls(table=table, feature_shape=tuple(body.pop("feature_shape")), **body)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{name} is not a model card ({type(error).__name__}: {error})") from None
+
+
+def model_name(batches: int, epochs: int) -> str:
+    """As the notebook names it: by batches and epochs."""
+    return f"model_{batches}_{epochs}"
+
+
+def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
+    """Write ``<name>.keras`` and then its card below ``out``; returns the URI of the file.
+
+    The card carries the digest of the file, so that a reader notices when one of them is of another run.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, f"{card.name}.keras")
+        model.save(file)
+        raw = file.read_bytes()
+    card = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(raw).hexdigest()})
+    store = Store.at(out)
+    store.write(f"{card.name}.keras", raw)
+    store.write(f"{card.name}.json", card.encode())
+    return f"{store.uri}/{card.name}.keras"
+
+
+def load_model(uri: str) -> tuple[keras.Model, ModelCard]:
+    """The model and the card at the URI of a ``.keras`` file, or of a folder that holds some (the newest is taken).
+
+    Raises:
+        NotFound: there is none. ModelError: the file is damaged, or not the one that its card describes.
+    """
+    if not uri.endswith(".keras"):
+        uri = _newest_in(uri)
+    store, file = Store.at(uri).parent()
+    card_file = file.removesuffix(".keras") + ".json"
+    try:
+        raw = store.read(file)
+        card = ModelCard.decode(store.read(card_file), f"{store.uri}/{card_file}")
+    except NotFound as error:
+        raise NotFound(
+            f"{error}; a model is a .keras file with its .json card beside it, made by jobs/train.py"
+        ) from None
+    if hashlib.sha256(raw).hexdigest() != card.sha256:
+        raise ModelError(f"{uri} is not the file that {card_file} describes: its SHA-256 differs; train it again")
+
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        local = Path(folder, file)
+        local.write_bytes(raw)
+        try:
+            return keras.models.load_model(local, compile=False), card
+        except (ValueError, OSError, TypeError) as error:
+            raise ModelError(f"{uri} cannot be opened by Keras: {error}") from error
+
+
+def _newest_in(uri: str) -> str:
+    store = Store.at(uri)
+    files = [entry for entry in store.list() if entry.path.endswith(".keras")]
+    if not files:
+        raise NotFound(f"{store.uri} holds no model; jobs/train.py makes one, or give --model")
+    return f"{store.uri}/{max(files, key=lambda entry: (entry.modified_s, entry.path)).path}"
+
+
+def newest_model() -> str:
+    """URI of the newest model under ``SYNTHRAY_HOME``; raises NotFound, saying which job makes one."""
+    return _newest_in(f"{home()}/models")

@@ -1,0 +1,80 @@
+"""Networks by name: from features to the vector that the heads read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from synthray.errors import ConfigError
+from synthray.model.heads import HeadLayout, output_name
+from synthray.synth.parameters import Choice, ParameterTable
+
+INPUT_NAME = "in_fft"
+HEADS_NAME = "heads"
+
+Trunk = Callable[[keras.KerasTensor], keras.KerasTensor]
+
+
+def notebook(features: keras.KerasTensor) -> keras.KerasTensor:
+    """The notebook's network: a convolution over time of 256 filters, and 256 units on all of it."""
+    x = keras.layers.Conv1D(256, 3, activation="relu", name="conv1d")(features)
+    x = keras.layers.Flatten(name="flatten")(x)
+    return keras.layers.Dense(256, activation="relu", name="dense")(x)
+
+
+NETWORKS: dict[str, Trunk] = {"notebook": notebook}
+
+
+def check_network(name: str, feature_shape: tuple[int, int]) -> None:
+    """Raises ConfigError for an unknown name, or for features that the network cannot take."""
+    if name not in NETWORKS:
+        raise ConfigError(f"model is {name!r}; it can be {', '.join(NETWORKS)}")
+    if feature_shape[0] < 3:
+        raise ConfigError(f"the model {name!r} convolves over 3 frames; the data set has {feature_shape[0]}")
+
+
+def build_fused(name: str, feature_shape: tuple[int, int], layout: HeadLayout, seed: int) -> keras.Model:
+    """The network for training: ``(examples, frames, bins)`` to the fused heads' raw outputs ``(examples, width)``."""
+    keras.utils.set_random_seed(seed)
+    features = keras.Input(feature_shape, name=INPUT_NAME)
+    vector = NETWORKS[name](features)
+    kernel = layout.initial_kernel(vector.shape[-1], seed)
+    heads = keras.layers.Dense(
+        layout.width,
+        kernel_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(kernel, dtype),  # noqa: ARG005
+        name=HEADS_NAME,
+        dtype="float32",
+    )
+    return keras.Model(features, heads(vector), name=name)
+
+
+def build_named(name: str, feature_shape: tuple[int, int], table: ParameterTable) -> keras.Model:
+    """The network as it is saved: a layer ``out_<name>`` for each learned parameter, compiled as in the notebook."""
+    features = keras.Input(feature_shape, name=INPUT_NAME)
+    vector = NETWORKS[name](features)
+    outputs, losses, metrics = [], {}, {}
+    for parameter in table.learned:
+        output = output_name(parameter.name)
+        if isinstance(parameter, Choice):
+            activation, losses[output] = "softmax", "categorical_crossentropy"
+            metrics[output] = "categorical_accuracy"
+        else:
+            activation, losses[output] = None, "mean_absolute_error"
+        outputs.append(keras.layers.Dense(parameter.units_out, activation=activation, name=output)(vector))
+    model = keras.Model(features, outputs, name=name)
+    model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)
+    return model
+
+
+def unfuse(weights: list[np.ndarray], name: str, feature_shape: tuple[int, int], table: ParameterTable) -> keras.Model:
+    """The model to be saved, from the weights of a fused one (``model.get_weights()``)."""
+    layout = HeadLayout(table)
+    *trunk, kernel, bias = weights
+    for parameter in table.learned:
+        columns = layout.columns[parameter.name]
+        trunk += [kernel[:, columns], bias[columns]]
+    model = build_named(name, feature_shape, table)
+    model.set_weights(trunk)
+    return model

@@ -1,0 +1,1 @@
+"""The instrument: parameter table, voice, features and random presets. NumPy, SciPy and Numba only."""

@@ -1,0 +1,1 @@
+"""Training: configuration, the loop, checkpoints, and its distribution over workers. TensorFlow."""

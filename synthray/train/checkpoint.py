@@ -1,0 +1,95 @@
+"""Checkpoints: everything that a training needs to go on, one object each, written whole or not at all.
+
+The object is a NumPy ``.npz`` archive without pickles, behind a line with its own digest: what is damaged is noticed,
+told, and passed over for the one before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from synthray.data.storage import Store
+from synthray.errors import NotFound
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = b"synthray-checkpoint/1 "
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state between two steps.
+
+    epoch, step: where to go on. weights, optimizer: arrays in the order of the model's and optimizer's variables.
+    history: the reports of the epochs that are done.
+    """
+
+    epoch: int
+    step: int
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        """One line with format and SHA-256, then the archive."""
+        header = json.dumps({"epoch": self.epoch, "step": self.step, "history": self.history})
+        arrays = {f"weights_{i:04d}": w for i, w in enumerate(self.weights)}
+        arrays |= {f"optimizer_{i:04d}": v for i, v in enumerate(self.optimizer)}
+        body = io.BytesIO()
+        np.savez(body, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+        digest = hashlib.sha256(body.getvalue()).hexdigest().encode()
+        return _FORMAT + digest + b"\n" + body.getvalue()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Checkpoint:
+        """The inverse of ``encode``; raises ValueError when it is damaged."""
+        head, _, body = raw.partition(b"\n")
+        if head != _FORMAT + hashlib.sha256(body).hexdigest().encode():
+            raise ValueError("its digest does not match: it is damaged, or of another format")
+        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes())
+            weights = [archive[name] for name in archive.files if name.startswith("weights_")]
+            optimizer = [archive[name] for name in archive.files if name.startswith("optimizer_")]
+        return cls(weights=weights, optimizer=optimizer, **header)
+
+
+class CheckpointFolder:
+    """The checkpoints of one training, below ``<out>/checkpoints/<digest>/``."""
+
+    def __init__(self, out: str, run_digest: str, keep: int) -> None:
+        self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest[:16]}")
+        self._keep = keep
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Write one, then let go of the oldest; raises StorageError."""
+        self._store.write(f"{checkpoint.epoch:06d}-{checkpoint.step:08d}.ckpt", checkpoint.encode())
+        for path in self.paths()[: -self._keep]:
+            self._store.delete(path)
+
+    def paths(self) -> list[str]:
+        """All of them, oldest first."""
+        return [entry.path for entry in self._store.list() if entry.path.endswith(".ckpt")]
+
+    def newest_whole(self) -> str | None:
+        """The newest that can be read; a damaged one is told of and passed over. None where there is none."""
+        for path in reversed(self.paths()):
+            try:
+                self.load(path)
+            except (ValueError, KeyError, NotFound) as error:
+                logger.warning(
+                    "%s/%s cannot be used (%s); going back to the one before it", self._store.uri, path, error
+                )
+            else:
+                return path
+        return None
+
+    def load(self, path: str) -> Checkpoint:
+        """One of them; raises ValueError when it is damaged."""
+        return Checkpoint.decode(self._store.read(path))

@@ -1,0 +1,76 @@
+"""What is to be trained, and how; the only home of the defaults."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synthray.data.manifest import Manifest
+from synthray.data.order import Order
+from synthray.errors import ConfigError
+
+# The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
+_HOLDOUT_SHARE = 9
+_MOST_HOLDOUT = 4096
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training.
+
+    data, out: URIs. model: name of a network. batch_size: examples of a step over all workers together, so that the
+    result does not depend on how many they are. validation_examples: kept from training, the data set's last ones; one
+    ninth, at most 4096, when None. keep_checkpoints: how many of the newest stay.
+    """
+
+    data: str
+    out: str
+    model: str = "notebook"
+    epochs: int = 20
+    batch_size: int = 32
+    seed: int = 0
+    learning_rate: float = 0.01
+    validation_examples: int | None = None
+    keep_checkpoints: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
+        if self.validation_examples is not None and self.validation_examples < 1:
+            raise ConfigError(f"validation_examples is {self.validation_examples}; it must be at least 1")
+
+    def holdout(self, rows: int) -> tuple[int, int]:
+        """First row and number of rows of a data set that are kept for validation: its last ones.
+
+        Raises:
+            ConfigError: nothing would be left to train on.
+        """
+        count = self.validation_examples or max(1, min(rows // _HOLDOUT_SHARE, _MOST_HOLDOUT))
+        if count >= rows:
+            raise ConfigError(f"{count} validation examples leave nothing to train on: the data set has {rows}")
+        return rows - count, count
+
+    def order(self, manifest: Manifest) -> Order:
+        """The order of the training examples."""
+        first_held_out, _ = self.holdout(manifest.rows)
+        rows = tuple(shard.rows for shard in manifest.shards)
+        return Order(rows, self.batch_size, self.seed, count=first_held_out)
+
+    def run_digest(self, manifest: Manifest) -> str:
+        """Tells the checkpoints of this training from those of another: everything that its weights depend on.
+
+        Not the number of epochs, which may be raised later, nor that of workers, which may change at any time.
+        """
+        depends = asdict(self) | {"data": manifest.digest, "out": "", "epochs": 0, "keep_checkpoints": 0}
+        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The configuration as plain values, for the card."""
+        return asdict(self)

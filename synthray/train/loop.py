@@ -1,0 +1,152 @@
+"""The training loop: the same on one process and on each of many workers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from synthray.data.batch import Batch
+from synthray.data.dataset import Dataset
+from synthray.data.order import PADDING, Order
+from synthray.errors import TrainingError
+from synthray.train.checkpoint import CheckpointFolder
+from synthray.train.config import TrainConfig
+from synthray.train.steps import Steps
+
+Value = TypeVar("Value")
+Share = tuple[Batch, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which worker this is, of how many, and how they agree on a value: all get that of rank 0."""
+
+    rank: int = 0
+    workers: int = 1
+    agree: Callable[[Value], Value] = lambda value: value
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker writes and reports for all."""
+        return self.rank == 0
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What an epoch came to. Losses are sums over the heads; accuracy and error are means over the parameters."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    val_loss: float
+    val_accuracy: float
+    val_error: float
+    examples_per_s: float
+    input_wait: float
+
+    def line(self) -> str:
+        """For people."""
+        return (
+            f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {self.loss:.4f}  "
+            f"val_loss {self.val_loss:.4f}  val_accuracy {self.val_accuracy:.4f}  val_error {self.val_error:.4f}  "
+            f"{self.examples_per_s:,.0f} examples/s"
+        )
+
+
+def run(
+    config: TrainConfig,
+    dataset: Dataset,
+    strategy: tf.distribute.Strategy,
+    place: Place,
+    batches: Callable[[tuple[int, int]], Iterator[Share]],
+    report: Callable[[EpochReport], None],
+) -> tuple[Steps, list[dict[str, Any]]]:
+    """Train from the newest checkpoint, or from the beginning, to the last epoch.
+
+    Args:
+        strategy: how workers add up gradients; TensorFlow's default one for a single worker.
+        batches: gives this worker's shares from an epoch and step on.
+        report: called by the leading worker after each epoch.
+
+    Returns:
+        the trained state, and the reports of all epochs.
+
+    Raises:
+        TrainingError: the loss is not a number any more.
+    """
+    order = config.order(dataset.manifest)
+    steps = Steps(config, dataset.manifest, strategy)
+    folder = CheckpointFolder(config.out, config.run_digest(dataset.manifest), config.keep_checkpoints)
+    path = place.agree(folder.newest_whole() if place.leads else None)
+    epoch, step, history = 0, 0, []
+    if path is not None:
+        checkpoint = folder.load(path)
+        steps.restore(checkpoint)
+        epoch, step, history = checkpoint.epoch, checkpoint.step, checkpoint.history
+    held_out = _held_out(config, dataset, steps, place)
+    shares = batches((epoch, step))
+    for number in range(epoch, config.epochs):
+        began_s = time.perf_counter()
+        sums, wait_s = _train_epoch(steps, order, shares, number)
+        spent_s = time.perf_counter() - began_s
+        loss, *_ = _means(steps.add_up(sums))
+        if not math.isfinite(loss):
+            raise TrainingError(f"epoch {number + 1}: the loss is {loss}; lower --learning-rate, then start it again")
+        val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out)))
+        speed = order.rows / spent_s
+        result = EpochReport(number + 1, config.epochs, loss, val_loss, accuracy, error, speed, wait_s / spent_s)
+        history = [*history, asdict(result)]
+        if place.leads:
+            folder.save(steps.checkpoint(number + 1, 0, history))
+            report(result)
+    return steps, history
+
+
+def _train_epoch(steps: Steps, order: Order, shares: Iterator[Share], epoch: int) -> tuple[tf.Tensor, float]:
+    sums, wait_s = tf.zeros(4), 0.0
+    for step in range(order.steps):
+        began_s = time.perf_counter()
+        try:
+            batch, rows = next(shares)
+        except StopIteration:
+            raise TrainingError(
+                f"epoch {epoch + 1} ended at step {step} of {order.steps}: examples are missing"
+            ) from None
+        tensors = _tensors(batch, rows)
+        wait_s += time.perf_counter() - began_s
+        sums += steps.train(*tensors, tf.constant(order.examples(step), tf.float32))
+    return sums, wait_s
+
+
+def _validate(steps: Steps, held_out: list[tuple[tf.Tensor, ...]]) -> tf.Tensor:
+    sums = tf.zeros(4)
+    for tensors in held_out:
+        sums += steps.validate(*tensors)
+    return sums
+
+
+def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place) -> list[tuple[tf.Tensor, ...]]:
+    """This worker's part of the validation examples, in memory, in batches of one size."""
+    first, count = config.holdout(dataset.manifest.rows)
+    mine = np.array_split(np.arange(first, first + count), place.workers)[place.rank]
+    rows = np.full(-(-len(mine) // steps.share) * steps.share, PADDING, np.int64)
+    rows[: len(mine)] = mine
+    batch = dataset.take(rows)
+    parts = [slice(start, start + steps.share) for start in range(0, len(rows), steps.share)]
+    return [_tensors(Batch(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
+
+
+def _tensors(batch: Batch, rows: np.ndarray) -> tuple[tf.Tensor, ...]:
+    weights = (rows != PADDING).astype(np.float32)
+    return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+
+
+def _means(sums: tf.Tensor) -> list[float]:
+    *totals, examples = sums.numpy().tolist()
+    return [total / examples for total in totals]

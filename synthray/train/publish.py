@@ -1,0 +1,29 @@
+"""From trained state to the model that is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from synthray.data.dataset import Dataset
+from synthray.model.artifact import ModelCard, model_name, save_model
+from synthray.model.networks import unfuse
+from synthray.train.config import TrainConfig
+from synthray.train.steps import Steps
+
+
+def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[dict[str, Any]]) -> str:
+    """Save the model with its named heads and its card; returns the URI of the ``.keras`` file."""
+    manifest = dataset.manifest
+    first, count = config.holdout(manifest.rows)
+    card = ModelCard(
+        name=model_name(manifest.source["batches"], config.epochs),
+        table=manifest.table,
+        feature_shape=manifest.feature_shape,
+        epochs=config.epochs,
+        dataset={"uri": dataset.store.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
+        config=config.to_json(),
+        metrics=history[-1],
+        sha256="",
+    )
+    model = unfuse(steps.model.get_weights(), config.model, manifest.feature_shape, manifest.table)
+    return save_model(model, config.out, card)

@@ -1,0 +1,199 @@
+"""Training on Ray Train: the only module of this package that knows Ray."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+# Before TensorFlow is imported, here by Ray: its notes on processor features are not for the user of a job.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import ray
+import ray.train
+from ray.train import collective
+from ray.train.tensorflow import TensorflowTrainer
+from ray.util.queue import Empty, Queue
+
+from synthray import errors
+from synthray.errors import ConfigError, TrainingError
+from synthray.train.config import TrainConfig
+
+if TYPE_CHECKING:
+    from synthray.train.loop import EpochReport, Place
+
+# Two workers even on a laptop: the way of working is then the same everywhere.
+_WORKERS_WITHOUT_GPU = 2
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many workers train, what each takes of the cluster, and how often a lost one is replaced.
+
+    count: one for each GPU when 0; where there is no GPU, 2. max_failures: restarts of the group from its last
+    checkpoint before the job gives up.
+    """
+
+    count: int = 0
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        if self.count < 0:
+            raise ConfigError(f"workers is {self.count}; it must be at least 1, or 0 for one a GPU")
+
+    def scaling(self) -> ray.train.ScalingConfig:
+        """What Ray Train is to ask the cluster for."""
+        cluster = ray.cluster_resources()
+        gpus, cpus = int(cluster.get("GPU", 0)), cluster.get("CPU", 1.0)
+        count = self.count or gpus or _WORKERS_WITHOUT_GPU
+        # Half of the processors at most are set aside for training workers: the tasks that read for them need some too.
+        share = min(1.0, cpus / (2 * count))
+        return ray.train.ScalingConfig(num_workers=count, use_gpu=gpus > 0, resources_per_worker={"CPU": share} | (
+            {"GPU": 1} if gpus else {}))  # fmt: skip
+
+
+def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) -> str:
+    """Train on the cluster and save the model.
+
+    Args:
+        tell: is given a line for people after each epoch.
+
+    Returns:
+        the URI of the saved ``.keras`` file.
+
+    Raises:
+        SynthrayError: what a worker raised, or a TrainingError when workers were lost more often than allowed.
+    """
+    scaling = workers.scaling()
+    if config.batch_size % scaling.num_workers:
+        raise ConfigError(
+            f"a batch of {config.batch_size} cannot be shared equally by {scaling.num_workers} workers: "
+            "choose --batch-size or --workers so that it can"
+        )
+    queue = Queue(actor_options={"num_cpus": 0})
+    with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
+        trainer = TensorflowTrainer(
+            _work,
+            train_loop_config={"config": config, "queue": queue},
+            scaling_config=scaling,
+            # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
+            run_config=ray.train.RunConfig(
+                name=f"synthray-{uuid.uuid4().hex[:12]}",
+                storage_path=scratch,
+                failure_config=ray.train.FailureConfig(max_failures=workers.max_failures),
+            ),
+        )
+        try:
+            return _follow(trainer, queue, tell)
+        finally:
+            queue.shutdown(force=True)
+
+
+def _follow(trainer: TensorflowTrainer, queue: Queue, tell: Callable[[str], None]) -> str:
+    """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
+    outcome: list[BaseException] = []
+
+    def fit() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=fit, daemon=True)
+    thread.start()
+    saved, failure = "", None
+    running = True
+    while running or not queue.empty():
+        running = thread.is_alive()
+        try:
+            kind, text = queue.get(timeout=0.2)
+        except Empty:
+            continue
+        if kind == "line":
+            tell(text)
+        elif kind == "saved":
+            saved = text
+        else:
+            failure = getattr(errors, kind)(text)
+    if failure and not saved:
+        raise failure
+    if outcome or not saved:
+        cause = str(outcome[0]).strip().splitlines()[-1] if outcome else "no worker saved a model"
+        raise TrainingError(f"training ended without a model: {cause}") from (outcome[0] if outcome else None)
+    return saved
+
+
+def _work(arguments: dict[str, Any]) -> None:
+    """What each worker runs."""
+    config, queue = arguments["config"], arguments["queue"]
+    try:
+        saved = _train_and_save(config, lambda text: queue.put(("line", text)))
+    except errors.SynthrayError as error:
+        # Told by the driver in its own words; a retry would end the same way.
+        queue.put((type(error).__name__, str(error)))
+        return
+    if saved:
+        queue.put(("saved", saved))
+
+
+def _train_and_save(config: TrainConfig, tell: Callable[[str], None]) -> str | None:
+    import tensorflow as tf
+
+    from synthray.data.dataset import Dataset
+    from synthray.data.ray_data import training_batches
+    from synthray.train import loop
+    from synthray.train.publish import publish
+    from synthray.train.tensorboard import EpochLog
+
+    context = ray.train.get_context()
+    _limit_threads(tf, context.get_local_world_size())
+    place = _place(context)
+    # first of all: TensorFlow sets up its collectives before anything else runs, or not at all
+    strategy = _strategy(tf, place.workers)
+    dataset = Dataset.open(config.data)
+    order = config.order(dataset.manifest)
+
+    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
+        return training_batches(config.data, order, start, config.epochs, place.rank, place.workers)
+
+    log: AbstractContextManager[Callable[[EpochReport], None]]
+    log = EpochLog(config, dataset.manifest) if place.leads else nullcontext(lambda _: None)
+    with log as write:
+
+        def report(result: EpochReport) -> None:
+            tell(result.line())
+            write(result)
+
+        steps, history = loop.run(config, dataset, strategy, place, batches, report)
+    saved = publish(config, dataset, steps, history) if place.leads else None
+    # TensorFlow's collectives break when a worker leaves while another is still at work.
+    collective.barrier()
+    return saved
+
+
+def _place(context: Any) -> Place:
+    from synthray.train.loop import Place
+
+    return Place(context.get_world_rank(), context.get_world_size(), collective.broadcast_from_rank_zero)
+
+
+def _limit_threads(tf: Any, workers_here: int) -> None:
+    """Workers of one machine share its processors evenly, instead of each starting a thread for all of them."""
+    threads = max(1, len(os.sched_getaffinity(0)) // workers_here)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _strategy(tf: Any, workers: int) -> Any:
+    """MultiWorkerMirroredStrategy, over NCCL where workers have GPUs; TensorFlow's default one for a single worker."""
+    if workers == 1:
+        return tf.distribute.get_strategy()
+    gpus = tf.config.list_physical_devices("GPU")
+    library = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(implementation=library.NCCL if gpus else library.RING)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)

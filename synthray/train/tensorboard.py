@@ -1,0 +1,43 @@
+"""Epochs in TensorBoard's format, at a URI."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import tensorflow as tf
+
+from synthray.data.manifest import Manifest
+from synthray.data.storage import Store
+from synthray.train.config import TrainConfig
+from synthray.train.loop import EpochReport
+
+
+class EpochLog:
+    """Writes each epoch's numbers below ``<out>/logs/<run>/``.
+
+    TensorFlow writes to local files only, so the event file is made in a scratch folder and put to its place after
+    each epoch. A run that is resumed adds a file of its own; TensorBoard reads them as one.
+    """
+
+    def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
+        self._store = Store.at(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)[:16]}")
+
+    def __enter__(self) -> EpochLog:
+        self._folder = tempfile.TemporaryDirectory(prefix="synthray-log-")
+        self._writer = tf.summary.create_file_writer(self._folder.name)
+        return self
+
+    def __call__(self, report: EpochReport) -> None:
+        with self._writer.as_default(step=report.epoch):
+            for name, value in asdict(report).items():
+                if name not in ("epoch", "epochs"):
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+        for file in Path(self._folder.name).iterdir():
+            self._store.write(file.name, file.read_bytes())
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+        self._folder.cleanup()
