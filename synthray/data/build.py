@@ -179,7 +179,7 @@ def _check_features(batch: Batch, plan: Plan, number: int) -> None:
         wanted = ("examples", *plan.feature_shape)
         raise BadBatch(name, f"it has the shape {batch.features.shape}, the others {wanted}")
     largest = float(np.abs(batch.features).max())
-    if largest > np.finfo(plan.config.dtype).max:
+    if largest > float(np.finfo(plan.config.dtype).max):
         raise BadBatch(name, f"the value {largest:g} is too large for {plan.config.dtype}")
 
 

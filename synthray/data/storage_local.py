@@ -36,7 +36,8 @@ class LocalStore(Store):
         target = self.root / path
         unfinished = None
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
+                target.parent.mkdir(parents=True, exist_ok=True)
             handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=target.parent)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)

@@ -1,0 +1,44 @@
+# make demo | test | check | bench | model — each makes the virtual environment first, where it is missing.
+
+PYTHON ?= python3
+STORE ?= local
+BIN := .venv/bin
+INSTALLED := .venv/installed
+
+.PHONY: help demo test check format bench clean
+
+help:
+	@echo "make demo [STORE=s3]   the whole pipeline on this machine, in about three minutes"
+	@echo "make test              the whole test suite (make test ARGS='-m \"not ray and not s3\"' for the quick part)"
+	@echo "make check             lint and format"
+	@echo "make format            format the code, mend what can be mended"
+	@echo "make bench             the numbers that the README states"
+	@echo "make clean             remove what these made"
+
+$(INSTALLED): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthray needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(INSTALLED)
+	@$(BIN)/python infra/demo.py --store $(STORE)
+
+test: $(INSTALLED)
+	$(BIN)/pytest $(ARGS)
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(INSTALLED)
+	@for script in benchmarks/*.py; do echo "── $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv demo build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,63 @@
+"""Fixtures of the whole suite: one Ray, one S3 server, small data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports TensorFlow, here or in a process that a test starts.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from infra.ray_head import RayHead, running_ray_head
+from infra.s3_server import S3Server
+from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.manifest import Manifest
+from synthray.data.notebook import NotebookSource
+from tests.s3_fixture import s3_server
+
+__all__ = ["s3_server"]
+
+
+@pytest.fixture(scope="session")
+def suite_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``SYNTHRAY_HOME`` of every job of the suite's Ray."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def ray_head(suite_home: Path, s3_server: S3Server) -> Iterator[RayHead]:
+    """The suite's Ray, to which jobs can be submitted. They reach the suite's S3 server."""
+    with running_ray_head({"SYNTHRAY_HOME": str(suite_home), **s3_server.environment}, cpus=2) as head:
+        yield head
+
+
+@pytest.fixture(scope="session")
+def ray_cluster(ray_head: RayHead) -> Iterator[RayHead]:
+    """The suite's Ray, with this process joined to it."""
+    import ray
+
+    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update({name: ray_head.environment[name] for name in names})
+    ray.init(address=ray_head.address, log_to_driver=False, logging_level="ERROR")
+    yield ray_head
+    ray.shutdown()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def on_s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A prefix of this test's own in the suite's S3 server, which this process is pointed at."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{s3_server.bucket}/{request.node.name}"
+
+
+def convert_here(source: Path | str, out: Path | str, **options: object) -> Manifest:
+    """What jobs/convert.py does, in this process, without Ray."""
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out), **options))
+    return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])

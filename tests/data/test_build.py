@@ -1,0 +1,261 @@
+"""From batches to a published data set: all of it or nothing, and safe to run again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthray.data import build as build_module
+from synthray.data import statistics
+from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.dataset import Dataset, newest_dataset
+from synthray.data.manifest import Manifest
+from synthray.data.notebook import NotebookSource
+from synthray.data.order import PADDING
+from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, ParameterTable, Range
+from tests import foreign
+from tests.conftest import convert_here
+
+EXAMPLES = 6 * 32 + 11
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return foreign.write(tmp_path / "training_data")
+
+
+def everything(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_example_arrives_in_order(source: Path, tmp_path: Path) -> None:
+    manifest = convert_here(source, tmp_path / "out")
+    assert manifest.rows == EXAMPLES
+    assert manifest.feature_shape == (foreign.FRAMES, foreign.BINS)
+    assert manifest.source["batches"] == foreign.BATCHES
+    dataset = Dataset.open(str(tmp_path / "out"))
+    assert dataset.manifest == manifest
+    read = [dataset.read_shard(number) for number in range(len(manifest.shards))]
+    originals = [foreign.batch(number) for number in range(foreign.BATCHES)]
+    np.testing.assert_array_equal(
+        np.concatenate([batch.features for batch in read]),
+        np.concatenate([features for features, _ in originals]).astype(np.float32),
+    )
+    labels = np.concatenate([batch.labels for batch in read])
+    np.testing.assert_array_equal(labels[:, 1], np.concatenate([columns[2] for _, columns in originals]))
+    np.testing.assert_array_equal(
+        labels[:, 3], np.concatenate([columns[4].argmax(axis=1) for _, columns in originals])
+    )
+
+
+def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
+    convert_here(source, tmp_path / "out")
+    dataset = Dataset.open(str(tmp_path / "out"))
+    rows = np.array([EXAMPLES - 1, 0, PADDING, 40, 40, 33])
+    batch = dataset.take(rows)
+    assert not batch.features[2].any()
+    for place in (0, 1, 3, 4, 5):
+        features, columns = foreign.batch(int(rows[place]) // 32)
+        np.testing.assert_array_equal(batch.features[place], features[rows[place] % 32].astype(np.float32))
+        assert batch.labels[place, 1] == np.float32(columns[2][rows[place] % 32])
+
+
+def test_running_again_changes_nothing(source: Path, tmp_path: Path) -> None:
+    first = convert_here(source, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    assert convert_here(source, tmp_path / "out") == first
+    assert everything(tmp_path / "out") == before
+    assert not [name for name in before if "unfinished" in name]
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_the_same(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_here(source, tmp_path / "undisturbed")
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
+    for number in (0, 2, 5):
+        build_shard(plan, number)
+    with pytest.raises(NotFound, match=r"no finished data set; jobs/convert\.py makes one"):
+        Dataset.open(str(tmp_path / "out"))
+    made: list[int] = []
+    original = build_module._make_shard
+    monkeypatch.setattr(
+        build_module, "_make_shard", lambda plan, number, *rest: made.append(number) or original(plan, number, *rest)
+    )
+    convert_here(source, tmp_path / "out")
+    assert made == [1, 3, 4, 6]
+    assert everything(tmp_path / "out") == everything(tmp_path / "undisturbed")
+
+
+def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> None:
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
+    build_shard(plan, 0)
+    path = source / "fft" / "fft_batch_0.npy"
+    np.save(path, np.load(path) + 1)
+    manifest = convert_here(source, tmp_path / "out")
+    batch = Dataset.open(str(tmp_path / "out")).read_shard(0)
+    np.testing.assert_array_equal(batch.features[:32], (foreign.batch(0)[0] + 1).astype(np.float32))
+    assert manifest.rows == EXAMPLES
+
+
+def test_another_data_set_in_the_same_place_is_refused_and_harms_nothing(source: Path, tmp_path: Path) -> None:
+    convert_here(source, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    with pytest.raises(Conflict, match="holds another data set"):
+        convert_here(source, tmp_path / "out", dtype="float16")
+    assert everything(tmp_path / "out") == before
+
+
+def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out")
+    opened = NotebookSource.open(str(source))
+    plans = [Plan.make(opened, BuildConfig(out, dtype)) for dtype in ("float32", "float16")]
+    receipts = [[build_shard(plan, number) for number in range(len(plan.shards))] for plan in plans]
+    won = publish(plans[0], receipts[0])
+    with pytest.raises(Conflict):
+        publish(plans[1], receipts[1])
+    dataset = Dataset.open(out)
+    assert dataset.manifest == won
+    for number in range(len(won.shards)):
+        dataset.read_shard(number)
+    assert len(everything(tmp_path / "out")) == len(won.shards) + 1
+
+
+def spoil(source: Path) -> None:
+    (source / "fft" / "fft_batch_2.npy").write_bytes(b"torn")
+    path = source / "fft" / "fft_batch_4.npy"
+    np.save(path, np.load(path)[:, :, :-1])
+
+
+def test_bad_batches_fail_the_job_and_all_of_them_are_listed(source: Path, tmp_path: Path) -> None:
+    spoil(source)
+    with pytest.raises(DataError) as caught:
+        convert_here(source, tmp_path / "out")
+    message = str(caught.value)
+    assert "2 of 7 batches cannot be used; nothing was published" in message
+    assert "fft/fft_batch_2.npy: it is not a whole .npy file" in message
+    assert "fft/fft_batch_4.npy: it has the shape (32, 12, 32), the others ('examples', 12, 33)" in message
+    assert "--skip-bad" in message
+    with pytest.raises(NotFound):
+        Dataset.open(str(tmp_path / "out"))
+
+
+def test_bad_batches_can_be_left_out_and_stay_listed(source: Path, tmp_path: Path) -> None:
+    spoil(source)
+    with pytest.raises(DataError):
+        convert_here(source, tmp_path / "out")
+    manifest = convert_here(source, tmp_path / "out", skip_bad=True)
+    assert manifest.rows == EXAMPLES - 64
+    assert [skip.source for skip in manifest.skipped] == ["fft/fft_batch_2.npy", "fft/fft_batch_4.npy"]
+    assert manifest.source["batches"] == 5
+    assert Dataset.open(str(tmp_path / "out")).manifest == manifest
+
+
+def test_a_mended_batch_is_read_again(source: Path, tmp_path: Path) -> None:
+    spoil(source)
+    with pytest.raises(DataError):
+        convert_here(source, tmp_path / "out")
+    for number in (2, 4):
+        np.save(source / "fft" / f"fft_batch_{number}.npy", foreign.batch(number)[0])
+    assert convert_here(source, tmp_path / "out").rows == EXAMPLES
+
+
+def test_nothing_usable_is_told(source: Path, tmp_path: Path) -> None:
+    for path in (source / "fft").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match="none of the 7 batches can be read; the first: fft/fft_batch_0"):
+        convert_here(source, tmp_path / "out", skip_bad=True)
+
+
+def test_values_beyond_float16_are_bad(source: Path, tmp_path: Path) -> None:
+    path = source / "fft" / "fft_batch_1.npy"
+    np.save(path, np.load(path) + 70_000)
+    with pytest.raises(DataError, match=r"fft_batch_1\.npy: the value 7000\d\.?\d* is too large for float16"):
+        convert_here(source, tmp_path / "out", dtype="float16")
+
+
+def test_a_dtype_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ConfigError, match="dtype is 'int8'; it can be float32 or float16"):
+        BuildConfig("x", "int8")
+
+
+HARM = {
+    "a flipped byte": lambda raw: raw[:5000] + bytes([raw[5000] ^ 1]) + raw[5001:],
+    "a cut": lambda raw: raw[:-100],
+    "another file": lambda _: b"hello",
+}
+
+
+@pytest.mark.parametrize("what", HARM)
+def test_a_harmed_shard_is_named_before_a_wrong_example_is_used(what: str, source: Path, tmp_path: Path) -> None:
+    manifest = convert_here(source, tmp_path / "out")
+    path = tmp_path / "out" / manifest.shards[1].path
+    path.write_bytes(HARM[what](path.read_bytes()))
+    dataset = Dataset.open(str(tmp_path / "out"))
+    dataset.read_shard(0)
+    with pytest.raises(CorruptShard, match=rf"{path.name} has changed since it was published.*make the data set again"):
+        dataset.read_shard(1)
+    with pytest.raises(CorruptShard):
+        dataset.take(np.array([40]))
+    path.unlink()
+    with pytest.raises(CorruptShard, match="is missing"):
+        dataset.read_shard(1)
+
+
+def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path) -> None:
+    manifest = convert_here(source, tmp_path / "out")
+    path = tmp_path / "out" / "manifest.json"
+    body = json.loads(path.read_text())
+    assert body["format"] == "synthray-dataset/1"
+    assert str(tmp_path) not in path.read_text()
+    assert body["statistics"]["1_osc_pitch"].keys() == {"mean", "deviation", "minimum", "maximum"}
+    assert sum(body["statistics"]["env_0"]["counts"].values()) == EXAMPLES
+    for spoilt, message in (
+        ("{", "is damaged"),
+        (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
+        (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is damaged"),
+        (json.dumps(body | {"parameters": [{"kind": "odd"}]}), "parameter 0 of the table"),
+    ):
+        path.write_text(spoilt)
+        with pytest.raises(DataError, match=message):
+            Dataset.open(str(tmp_path / "out"))
+    assert replace(manifest, skipped=()).digest == manifest.digest
+    assert replace(manifest, feature_dtype="float16").digest != manifest.digest
+    assert Manifest.decode(manifest.encode(), "x") == manifest
+
+
+@given(st.integers(1, 40), st.data())
+def test_statistics_do_not_depend_on_the_cut(rows: int, data: st.DataObject) -> None:
+    table = ParameterTable((Range("a"), Choice("b", ("x", "y", "z"))))
+    random = np.random.default_rng(rows)
+    labels = np.stack([random.normal(size=rows), random.integers(3, size=rows)], axis=1)
+    cuts = sorted({0, rows, *data.draw(st.lists(st.integers(0, rows), max_size=4))})
+    parts = [statistics.summarise(labels[a:b], table) for a, b in zip(cuts, cuts[1:], strict=False)]
+    merged = statistics.merge(parts, table)
+    assert merged["b"]["counts"] == {v: int((labels[:, 1] == i).sum()) for i, v in enumerate("xyz")}
+    assert merged["a"]["mean"] == pytest.approx(labels[:, 0].mean(), rel=1e-12)
+    assert merged["a"]["deviation"] == pytest.approx(labels[:, 0].std(), abs=1e-9)
+    assert merged["a"]["maximum"] == labels[:, 0].max()
+
+
+def test_the_newest_data_set_is_found_or_the_job_that_makes_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
+    with pytest.raises(NotFound, match=r"jobs/convert\.py"):
+        newest_dataset()
+    convert_here(source, tmp_path / "home" / "data" / "one")
+    assert newest_dataset() == str(tmp_path / "home" / "data" / "one")
+
+
+def test_our_own_table_stands_in_the_manifest_with_units() -> None:
+    rows = ParameterTable.from_json(json.loads(json.dumps(INSTRUMENT.to_json())))
+    assert rows == INSTRUMENT

@@ -1,0 +1,219 @@
+"""The notebook's layout, read from others and written by us."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthray.data.batch import columns_from_labels
+from synthray.data.notebook import NotebookSource, encode_features, keys_and_parts, table_from_parts
+from synthray.errors import BadBatch, DataError, NotFound
+from synthray.synth.instrument import INSTRUMENT
+from tests import foreign
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return foreign.write(tmp_path / "training_data")
+
+
+def test_a_foreign_data_set_is_read_as_it_is(source: Path) -> None:
+    opened = NotebookSource.open(str(source))
+    assert [p.name for p in opened.table.learned] == ["1_osc_wave", "1_osc_pitch", "lp_2_cut", "env_0"]
+    assert opened.table.choices[0].values == ("a", "b", "3", "None", "5.5")
+    assert opened.batches == tuple(range(foreign.BATCHES))
+    for number in opened.batches:
+        features, columns = foreign.batch(number)
+        batch, _ = opened.read(number)
+        np.testing.assert_array_equal(batch.features, features)
+        np.testing.assert_array_equal(batch.labels[:, 0], columns[1].argmax(axis=1))
+        np.testing.assert_array_equal(batch.labels[:, 2], columns[3][:, 0])
+    assert len(batch) == 11
+
+
+def test_our_own_table_survives_the_layout() -> None:
+    keys, parts = keys_and_parts(INSTRUMENT)
+    assert table_from_parts(pickle.loads(pickle.dumps(keys)), parts) == INSTRUMENT
+    # the notebook's own loop over the keys
+    names = []
+    for key_path in keys:
+        name = ""
+        for j in range(len(key_path)):
+            name = name + str(key_path[j])
+            if j != len(key_path) - 1:
+                name = name + "_"
+        names.append(name)
+    assert names == [parameter.name for parameter in INSTRUMENT.parameters]
+
+
+def test_labels_and_columns_are_inverse() -> None:
+    random = np.random.default_rng(0)
+    labels = np.stack(
+        [
+            random.integers(p.units_out, size=9) if p.kind == "choice" else random.random(9).astype(np.float32)
+            for p in INSTRUMENT.learned
+        ],
+        axis=1,
+    )
+    from synthray.data.batch import labels_from_columns
+
+    columns = columns_from_labels(labels, INSTRUMENT)
+    assert len(columns) == 46
+    assert columns[0] == "constant"
+    assert columns[9].shape == (9,)
+    assert columns[10].shape == (9, 3)
+    np.testing.assert_array_equal(labels_from_columns(columns, INSTRUMENT, 9, "x"), labels)
+
+
+def spoil_parameters(folder: Path, number: int, change: object) -> None:
+    path = folder / "parameters" / f"parameter_batches_{number}.pkl"
+    columns = pickle.loads(path.read_bytes())
+    path.write_bytes(pickle.dumps(change(columns)))
+
+
+def with_column(place: int, value: object) -> object:
+    return lambda columns: [*columns[:place], value, *columns[place + 1 :]]
+
+
+def spoil_features(folder: Path, change: object) -> None:
+    path = folder / "fft" / "fft_batch_3.npy"
+    np.save(path, change(np.load(path)))
+
+
+def put(place: tuple[int, ...], value: float) -> object:
+    def change(array: np.ndarray) -> np.ndarray:
+        array = array.copy()
+        array[place] = value
+        return array
+
+    return change
+
+
+SPOILT = {
+    "truncated features": (
+        lambda f: (f / "fft/fft_batch_3.npy").write_bytes((f / "fft/fft_batch_3.npy").read_bytes()[:-8]),
+        "fft/fft_batch_3.npy: it is truncated or too long",
+    ),
+    "an empty file": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b""), "not a whole .npy file"),
+    "no array": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b"hello there"), "not a whole .npy file"),
+    "a claim of a petabyte": (
+        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
+            encode_features(np.zeros((32, 12, 33))).replace(b"(32, 12, 33)", b"(9999,99,99)")
+        ),
+        "truncated or too long: 101376 bytes of data instead of",
+    ),
+    "NaN in features": (
+        lambda f: spoil_features(f, put((4, 5, 6), np.nan)),
+        r"the value at \(4, 5, 6\) \(example, frame, bin\) is nan",
+    ),
+    "features of two axes": (lambda f: spoil_features(f, lambda a: a[0]), "not numbers of"),
+    "text features": (lambda f: spoil_features(f, lambda a: a.astype("U3")), "not numbers of"),
+    "missing features": (
+        lambda f: (f / "fft/fft_batch_3.npy").unlink(),
+        "fft/fft_batch_3.npy: it is missing, parameters/parameter_batches_3.pkl is there",
+    ),
+    "missing parameters": (
+        lambda f: (f / "parameters/parameter_batches_3.pkl").unlink(),
+        "parameters/parameter_batches_3.pkl: it is missing, fft/fft_batch_3.npy is there",
+    ),
+    "a truncated pickle": (
+        lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(pickle.dumps([1, 2])[:-3]),
+        "not a whole pickle",
+    ),
+    "a pickle that calls": (
+        lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR."),
+        r"it wants to call os\.system",
+    ),
+    "no list": (lambda f: spoil_parameters(f, 3, lambda _: {"a": 1}), "a dict instead of a list"),
+    "too few parameters": (lambda f: spoil_parameters(f, 3, lambda c: c[:-1]), "4 parameters, keys.pkl names 5"),
+    "too few examples": (
+        lambda f: spoil_parameters(f, 3, with_column(2, np.zeros(31))),
+        r"parameter 2 \(1_osc_pitch\) has the shape \(31,\), not \(32,\)",
+    ),
+    "NaN in a range": (
+        lambda f: spoil_parameters(f, 3, with_column(2, put((7,), np.nan)(np.zeros(32)))),
+        r"parameter 2 \(1_osc_pitch\), example 7: the value is nan",
+    ),
+    "not one-hot": (
+        lambda f: spoil_parameters(f, 3, with_column(1, put((9, 1), 1)(np.eye(5)[np.zeros(32, int)]))),
+        r"parameter 1 \(1_osc_wave\), example 9: .* is not one-hot",
+    ),
+    "another class count": (
+        lambda f: spoil_parameters(f, 3, with_column(1, np.eye(4)[np.zeros(32, int)])),
+        r"has the shape \(32, 4\), not \(32, 5\)",
+    ),
+    "a constant that is learned": (
+        lambda f: spoil_parameters(f, 3, with_column(2, "constant")),
+        r"parameter 2 \(1_osc_pitch\) is 'constant', but",
+    ),
+    "a learned one that is constant": (
+        lambda f: spoil_parameters(f, 3, with_column(0, np.zeros(32))),
+        r"parameter 0 \(global_volume\) should be 'constant'",
+    ),
+    "words": (lambda f: spoil_parameters(f, 3, with_column(2, ["a"] * 32)), "is not an array of numbers"),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_bad_batch_is_named_with_its_reason(what: str, source: Path) -> None:
+    spoil, message = SPOILT[what]
+    spoil(source)
+    opened = NotebookSource.open(str(source))
+    assert 3 in opened.batches
+    with pytest.raises(BadBatch, match=message):
+        opened.read(3)
+    opened.read(2)
+
+
+GENERAL = {
+    "no keys": (lambda f: (f / "keys.pkl").unlink(), NotFound, "not a directory in the notebook's layout"),
+    "keys of another count": (
+        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps(foreign.KEYS[:-1])),
+        DataError,
+        "names 4 parameters, randomizer_parts.pkl has 5",
+    ),
+    "an unknown kind": (
+        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "odd"}] * 5)),
+        DataError,
+        r"parameter 0 \(global_volume\): random_type is 'odd'",
+    ),
+    "a choice without values": (
+        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "choice"}] * 5)),
+        DataError,
+        "random_values",
+    ),
+    "two of one name": (
+        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps([["a"]] * 5)),
+        DataError,
+        "the name 'a' appears twice",
+    ),
+    "nothing to learn": (
+        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "constant"}] * 5)),
+        DataError,
+        "nothing to learn",
+    ),
+    "no batches": (
+        lambda f: [path.unlink() for path in (*f.glob("fft/*"), *f.glob("parameters/*"))],
+        NotFound,
+        "nor any other batch",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", GENERAL)
+def test_general_files_that_cannot_be_used_are_told(what: str, source: Path) -> None:
+    spoil, kind, message = GENERAL[what]
+    spoil(source)
+    with pytest.raises(kind, match=message):
+        NotebookSource.open(str(source))
+
+
+def test_gaps_and_other_files_do_not_matter(source: Path) -> None:
+    for folder, name in (("fft", "fft_batch_1.npy"), ("parameters", "parameter_batches_1.pkl")):
+        (source / folder / name).unlink()
+        (source / folder / f"{name}.bak").write_bytes(b"x")
+        (source / folder / f"old_{name}").write_bytes(b"x")
+    assert NotebookSource.open(str(source)).batches == (0, 2, 3, 4, 5, 6)

@@ -1,0 +1,96 @@
+"""A shard gives back what went into it, and notices a single changed byte."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthray.data.batch import Batch
+from synthray.data.shards import decode_shard, encode_shard, schema
+from synthray.errors import CorruptShard, DataError
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, ParameterTable, Range
+
+SHAPE = (4, 6)
+
+
+def batches(sizes: list[int], table: ParameterTable, seed: int = 0) -> list[Batch]:
+    random = np.random.default_rng(seed)
+    made = []
+    for size in sizes:
+        labels = np.stack(
+            [
+                random.integers(len(p.values), size=size) if isinstance(p, Choice) else random.random(size)
+                for p in table.learned
+            ],
+            axis=1,
+        )
+        made.append(Batch(random.random((size, *SHAPE)), labels.astype(np.float32).astype(np.float64)))
+    return made
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(1, 150), min_size=1, max_size=4), st.sampled_from(["float32", "float16"]), st.data())
+def test_what_goes_in_comes_out(sizes: list[int], dtype: str, data: st.DataObject) -> None:
+    made = batches(sizes, INSTRUMENT)
+    raw = encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, dtype))
+    first = data.draw(st.integers(0, sum(sizes)))
+    last = data.draw(st.integers(first, sum(sizes)))
+    for rows in (None, (first, last)):
+        part = slice(*(rows or (0, None)))
+        read = decode_shard(raw, INSTRUMENT, "x", rows)
+        assert read.features.dtype == dtype
+        np.testing.assert_array_equal(read.features, np.concatenate([b.features for b in made]).astype(dtype)[part])
+        # a label makes its way through its unit and back to the very same float32
+        np.testing.assert_array_equal(
+            read.labels.astype(np.float32), np.concatenate([b.labels for b in made]).astype(np.float32)[part]
+        )
+
+
+def test_foreign_ranges_are_kept_to_the_last_bit() -> None:
+    table = ParameterTable((Range("a"), Choice("b", ("x", "y"))))
+    labels = np.array([[1e300, 0], [-1.1, 1], [np.pi, 1]])
+    raw = encode_shard([Batch(np.zeros((3, *SHAPE)), labels)], table, schema(table, SHAPE, "float32"))
+    np.testing.assert_array_equal(decode_shard(raw, table, "x").labels, labels)
+
+
+def test_a_person_can_query_it() -> None:
+    import duckdb
+
+    made = batches([64], INSTRUMENT)
+    shard = pq.read_table(pa.BufferReader(encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32"))))
+    rows = duckdb.sql(
+        "SELECT filter_type, count(*) AS n, min(filter_cutoff), max(filter_cutoff) FROM shard GROUP BY 1 ORDER BY 1"
+    ).fetchall()
+    assert [row[0] for row in rows] == ["bandpass", "highpass", "lowpass", "notch"]
+    assert sum(row[1] for row in rows) == 64
+    assert all(60 <= row[2] <= row[3] <= 5000 for row in rows)
+
+
+def test_the_same_input_gives_the_same_bytes() -> None:
+    a, b = (encode_shard(batches([40, 8], INSTRUMENT), INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")) for _ in "ab")
+    assert a == b
+
+
+def test_a_flipped_byte_of_a_sound_is_noticed() -> None:
+    raw = bytearray(encode_shard(batches([8], INSTRUMENT), INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")))
+    sound = batches([8], INSTRUMENT)[0].features[3].astype("float32").tobytes()
+    place = bytes(raw).index(sound)
+    raw[place + 5] ^= 1
+    with pytest.raises(CorruptShard, match=r"part\.parquet cannot be read.*make the data set again"):
+        decode_shard(bytes(raw), INSTRUMENT, "part.parquet")
+
+
+@pytest.mark.parametrize("raw", [b"", b"PAR1", b"x" * 100])
+def test_what_is_no_parquet_is_told(raw: bytes) -> None:
+    with pytest.raises(CorruptShard, match="cannot be read"):
+        decode_shard(raw, INSTRUMENT, "x")
+
+
+def test_the_name_of_the_features_is_taken() -> None:
+    with pytest.raises(DataError, match="named 'features'"):
+        schema(ParameterTable((Range("features"),)), SHAPE, "float32")

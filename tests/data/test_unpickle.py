@@ -1,0 +1,153 @@
+"""Plain pickles come through, everything else is refused without a side effect."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import io
+import os
+import pickle
+import struct
+import subprocess
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from synthray.data.unpickle import load_plain
+from synthray.errors import UnsafePickle
+
+PROTOCOLS = range(6)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+arrays = hnp.arrays(
+    st.sampled_from(["<f4", "<f8", ">f8", "i1", "<i8", ">u2", "?", "<U3", "S2", "f2"]),
+    hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
+)
+
+
+@given(plain, st.sampled_from(PROTOCOLS))
+def test_plain_data_comes_through(value: object, protocol: int) -> None:
+    assert load_plain(pickle.dumps(value, protocol)) == value
+
+
+@given(arrays, st.sampled_from(PROTOCOLS), st.booleans())
+def test_arrays_come_through(array: np.ndarray, protocol: int, fortran: bool) -> None:
+    array = np.asfortranarray(array) if fortran else array
+    [read] = load_plain(pickle.dumps([array], protocol))
+    assert read.dtype == array.dtype
+    assert read.shape == array.shape
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_scalars_and_both_spellings_of_numpy(protocol: int) -> None:
+    raw = pickle.dumps([np.float32(0.5), np.arange(3)], protocol)
+    for spelling in (raw, raw.replace(b"numpy._core.", b"numpy.core.")):
+        # the binary protocols state the length of a name before it
+        if spelling is not raw and protocol >= 4:
+            continue
+        scalar, array = load_plain(spelling)
+        assert scalar == np.float32(0.5)
+        assert array.tolist() == [0, 1, 2]
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+HOSTILE = {
+    "a command": Calls(os.system, "touch made"),
+    "a process": Calls(subprocess.Popen, ["touch", "made"]),
+    "code": Calls(eval, "open('made', 'w')"),
+    "a file": Calls(io.open, "made", "w"),
+    "a gadget of numpy": Calls(np.load, "made"),
+    "a memory map": Calls(np.memmap, "made", "u1", "w+", 0, (8,)),
+    "attributes": Calls(getattr, "text", "upper"),
+    "a partial": functools.partial(print, 1),
+    "an object array": np.array([OrderedDict()], object),
+    "an array of lists": np.array([[1], None], object),
+    "a structured array": np.zeros(2, [("a", "f4"), ("b", "O")]),
+    "a record of numbers": np.zeros(2, [("a", "f4")]),
+    "a date": datetime.date(2020, 1, 1),
+    "a datetime array": np.zeros(2, "M8[s]"),
+    "a set": {1, 2},
+    "a class": OrderedDict,
+    "a generator": np.random.default_rng(0),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_anything_else_is_refused(what: str, protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = pickle.dumps([HOSTILE[what]], protocol)
+    with pytest.raises(UnsafePickle):
+        load_plain(raw)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hostile_ones_would_have_done_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(HOSTILE["a file"])).close()
+    assert (tmp_path / "made").exists()
+
+
+BOMBS = {
+    "a memo of two thousand million places": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "a text memo as large": b"]p2000000000\n.",
+    "a byte array of a terabyte": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
+    "a frame of a terabyte": b"\x80\x04\x95" + struct.pack("<Q", 1 << 40) + b"N.",
+    "bytes of a terabyte": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".",
+    "an int of a million digits": b"I" + b"9" * 1_000_000 + b"\n.",
+    "a hundred thousand lists in each other": b"]" * 100_000 + b"a" * 99_999 + b".",
+    "lists that double": b"\x80\x02]q\x00" + b"(h\x00h\x00lq\x01" + b"".join(
+        b"(h%ch%clq%c" % (i, i, i + 1) for i in range(1, 60)
+    ) + b".",
+    "an endless list": b"\x80\x02]q\x00h\x00a.",
+    "nothing": b"",
+    "a text": b"no pickle at all",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BOMBS)
+@pytest.mark.timeout(20)
+def test_bombs_are_refused_in_bounded_memory(what: str) -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsafePickle):
+            load_plain(BOMBS[what])
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_claims_more_than_its_bytes_is_refused() -> None:
+    raw = pickle.dumps(np.zeros(4), 2).replace(b"K\x04\x85", b"J\x00\x00\x00\x70\x85")
+    with pytest.raises(UnsafePickle, match="bytes"):
+        load_plain(raw)
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_a_damaged_pickle_gives_plain_data_or_a_refusal(place: int, value: int) -> None:
+    raw = bytearray(pickle.dumps(["constant", np.eye(3), {"a": [1, 2.5]}], 4))
+    raw[place % len(raw)] = value
+    try:
+        load_plain(bytes(raw))
+    except UnsafePickle:
+        pass

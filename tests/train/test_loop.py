@@ -1,0 +1,187 @@
+"""Training in one process: it learns, it is exact, and it goes on where it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from synthray.data.dataset import Dataset
+from synthray.errors import ConfigError, TrainingError
+from synthray.model.artifact import load_model
+from synthray.train import loop
+from synthray.train.checkpoint import Checkpoint, CheckpointFolder
+from synthray.train.config import TrainConfig
+from synthray.train.loop import EpochReport, Place
+from synthray.train.publish import publish
+from synthray.train.tensorboard import EpochLog
+from tests import foreign
+from tests.conftest import convert_here
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("train")
+    convert_here(foreign.write(folder / "training_data"), folder / "data")
+    return Dataset.open(str(folder / "data"))
+
+
+def config(dataset: Dataset, out: Path, **changes: object) -> TrainConfig:
+    return TrainConfig(dataset.store.uri, str(out), **{"epochs": 3, "batch_size": 48, **changes})
+
+
+def run(config: TrainConfig, dataset: Dataset, stop_after: int | None = None) -> tuple[list[np.ndarray], list[dict]]:
+    """Train in this process, batches straight from the order; as if killed after ``stop_after`` epochs."""
+    order = config.order(dataset.manifest)
+
+    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
+        for epoch in range(start[0], config.epochs):
+            for window in range(order.windows):
+                for rows in order.window(epoch, window):
+                    yield dataset.take(rows), rows
+
+    def report(result: EpochReport) -> None:
+        if result.epoch == stop_after:
+            raise KeyboardInterrupt
+
+    steps, history = loop.run(config, dataset, tf.distribute.get_strategy(), Place(), batches, report)
+    return steps.model.get_weights(), history
+
+
+def test_it_learns_what_can_be_learned(dataset: Dataset, tmp_path: Path) -> None:
+    _, history = run(config(dataset, tmp_path, epochs=8), dataset)
+    assert [row["epoch"] for row in history] == list(range(1, 9))
+    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert all(np.isfinite(list(row.values())).all() for row in history)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_others(dataset: Dataset, tmp_path: Path) -> None:
+    runs = [run(config(dataset, tmp_path / str(i), seed=seed), dataset)[0] for i, seed in enumerate((1, 1, 2))]
+    assert all((a == b).all() for a, b in zip(runs[0], runs[1], strict=True))
+    assert any((a != b).any() for a, b in zip(runs[0], runs[2], strict=True))
+
+
+def test_stopped_and_resumed_is_the_same_as_never_stopped(dataset: Dataset, tmp_path: Path) -> None:
+    weights, history = run(config(dataset, tmp_path / "undisturbed"), dataset)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(dataset, tmp_path / "stopped"), dataset, stop_after=2)
+    resumed, resumed_history = run(config(dataset, tmp_path / "stopped"), dataset)
+    assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
+    assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+def test_epochs_may_be_raised_later(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(dataset, tmp_path / "more", epochs=2), dataset)
+    weights, history = run(config(dataset, tmp_path / "more", epochs=3), dataset)
+    at_once, _ = run(config(dataset, tmp_path / "at once", epochs=3), dataset)
+    assert len(history) == 3
+    assert all((a == b).all() for a, b in zip(weights, at_once, strict=True))
+
+
+def test_a_damaged_checkpoint_is_passed_over(
+    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights, _ = run(config(dataset, tmp_path / "undisturbed"), dataset)
+    run(config(dataset, tmp_path / "out", epochs=2), dataset)
+    newest = sorted((tmp_path / "out" / "checkpoints").rglob("*.ckpt"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-10])
+    resumed, _ = run(config(dataset, tmp_path / "out"), dataset)
+    assert "000002-00000000.ckpt cannot be used" in caplog.text
+    assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
+
+
+def test_other_settings_do_not_take_up_its_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(dataset, tmp_path), dataset)
+    _, history = run(config(dataset, tmp_path, learning_rate=0.001), dataset)
+    _, alone = run(config(dataset, tmp_path / "alone", learning_rate=0.001), dataset)
+    assert history[0]["loss"] == alone[0]["loss"]
+
+
+def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
+    folder = CheckpointFolder(str(tmp_path), "d" * 64, keep=2)
+    for epoch in range(1, 6):
+        folder.save(Checkpoint(epoch, 0, [np.full(2, epoch)], [], [{"epoch": epoch}]))
+    assert folder.paths() == ["000004-00000000.ckpt", "000005-00000000.ckpt"]
+    path = folder.newest_whole()
+    assert path is not None
+    read = folder.load(path)
+    assert (read.epoch, read.weights[0].tolist(), read.history) == (5, [5, 5], [{"epoch": 5}])
+
+
+def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"epoch \d: the loss is (nan|inf).*--learning-rate"):
+        run(config(dataset, tmp_path, learning_rate=1e30), dataset)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_the_model_and_its_card(dataset: Dataset, tmp_path: Path) -> None:
+    settings = config(dataset, tmp_path, epochs=1)
+    order = settings.order(dataset.manifest)
+
+    def batches(_: tuple[int, int]) -> Iterator[loop.Share]:
+        return ((dataset.take(rows), rows) for rows in order.window(0, 0))
+
+    steps, history = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None)
+    uri = publish(settings, dataset, steps, history)
+    assert uri == str(tmp_path / "model_7_1.keras")
+    model, card = load_model(uri)
+    rows = dataset.manifest.rows
+    assert card.dataset["digest"] == dataset.manifest.digest
+    assert card.dataset["holdout"] == {"first": rows - rows // 9, "count": rows // 9}
+    assert card.metrics == history[-1]
+    assert card.config["batch_size"] == 48
+    features = dataset.take(np.arange(5)).features
+    named = np.concatenate([np.asarray(out) for out in model(features)], axis=1)
+    fused = np.asarray(steps.model(features))
+    np.testing.assert_allclose(named[:, 5:7], fused[:, 5:7], rtol=1e-5)
+
+
+def test_tensorboard_can_read_the_log(dataset: Dataset, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with EpochLog(config(dataset, tmp_path), dataset.manifest) as write:
+        for epoch in (1, 2):
+            write(EpochReport(epoch, 2, 3.0 / epoch, 2.0, 0.5, 0.25, 1000.0, 0.1))
+    [folder] = (tmp_path / "logs").iterdir()
+    events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    events.Reload()
+    assert set(events.Tags()["tensors"]) == {
+        "loss", "val_loss", "val_accuracy", "val_error", "examples_per_s", "input_wait",
+    }  # fmt: skip
+    values = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
+    assert values == [3.0, 1.5]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0"),
+        ({"validation_examples": 0}, "validation_examples is 0"),
+        ({"seed": -1}, "seed is -1"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig("data", "out", **changes)
+
+
+def test_something_must_be_left_to_train_on() -> None:
+    settings = TrainConfig("data", "out", validation_examples=10)
+    with pytest.raises(ConfigError, match="10 validation examples leave nothing to train on: the data set has 10"):
+        settings.holdout(10)
+    assert TrainConfig("data", "out").holdout(288) == (256, 32)
+    assert TrainConfig("data", "out").holdout(112_000) == (112_000 - 4096, 4096)
+
+
+def test_the_run_digest_covers_what_the_weights_depend_on(dataset: Dataset) -> None:
+    settings = TrainConfig("data", "out")
+    digest = settings.run_digest(dataset.manifest)
+    assert replace(settings, out="other", epochs=99, data="elsewhere").run_digest(dataset.manifest) == digest
+    assert replace(settings, seed=1).run_digest(dataset.manifest) != digest
+    assert replace(settings, validation_examples=7).run_digest(dataset.manifest) != digest
