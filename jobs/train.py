@@ -1,7 +1,7 @@
 """Train a network on a data set, on as many workers as the cluster has GPUs, or on two without any.
 
     python jobs/train.py
-    python jobs/train.py --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4
+    python jobs/train.py --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
     ray job submit --working-dir . -- python jobs/train.py
 
 With no flags it takes the newest data set under SYNTHRAY_HOME. Run it again after a failure: it goes on from its last
@@ -35,7 +35,7 @@ def main(arguments: argparse.Namespace) -> None:
     from synthray.data import ray_data
     from synthray.train import ray_train
 
-    workers = ray_train.Workers(arguments.workers, arguments.max_failures)
+    workers = ray_train.Workers(arguments.workers, arguments.gpu, arguments.max_failures)
     ray_data.connect(verbose=arguments.verbose)
     print(f"training {config.model} on {config.data}", flush=True)
     saved = ray_train.train(config, workers, lambda line: print(line, flush=True))
@@ -56,6 +56,9 @@ def parser() -> argparse.ArgumentParser:
         "--batch-size", type=int, default=default.batch_size, help="of all workers together (default: %(default)s)"
     )
     parser.add_argument("--workers", type=int, default=0, help="default: one a GPU, or 2 without GPUs")
+    parser.add_argument(
+        "--gpu", action="store_true", help="a GPU each, also where the autoscaler must bring them first"
+    )
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and order (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="default: %(default)s")
     parser.add_argument("--validation-examples", type=int, help="kept from training (default: a ninth, at most 4096)")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-# Before anything imports TensorFlow, here or in a process that a test starts.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from infra.ray_head import RayHead, running_ray_head
+from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
 from synthray.data.build import BuildConfig, Plan, build_shard, publish
 from synthray.data.manifest import Manifest
@@ -19,6 +17,10 @@ from synthray.data.notebook import NotebookSource
 from tests.s3_fixture import s3_server
 
 __all__ = ["s3_server"]
+
+# TensorFlow and Ray read these once, when they are imported: so before any test does.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.update(LOOPBACK_ONLY, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
 
 
 @pytest.fixture(scope="session")
@@ -39,14 +41,9 @@ def ray_cluster(ray_head: RayHead) -> Iterator[RayHead]:
     """The suite's Ray, with this process joined to it."""
     import ray
 
-    names = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update({name: ray_head.environment[name] for name in names})
     ray.init(address=ray_head.address, log_to_driver=False, logging_level="ERROR")
     yield ray_head
     ray.shutdown()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +27,17 @@ if TYPE_CHECKING:
 _BATCHES_PER_TASK = 8
 
 
-def connect(*, verbose: bool = False) -> None:
-    """Join the cluster that this process was started for, or start a local one; quiet unless ``verbose``."""
+def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
+    """Join the cluster that this process was started for, or start a local one.
+
+    verbose: show what workers print and what Ray tells of itself. quiet: the logger that is silenced otherwise.
+    """
     if not ray.is_initialized():
-        ray.init(
-            log_to_driver=verbose,
-            logging_level=logging.INFO if verbose else logging.ERROR,
-            include_dashboard=False if "RAY_ADDRESS" not in os.environ else None,
-        )
+        ray.init(log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
+    logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
     context.print_on_execution_start = verbose
-    logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.WARNING)
 
 
 def map_numbers(function: Callable[[int], bytes], count: int, *, per_task: int = 1) -> Iterator[bytes]:

@@ -26,10 +26,10 @@ _PLAIN_KINDS = "biufSU"
 
 # Opcodes of plain data, of naming one of the stand-ins below, and of filling it. EXT*, PERSID, INST, OBJ, NEWOBJ_EX,
 # sets and out-of-band buffers are not needed by any plain array.
-_FORBIDDEN_OPCODES = frozenset(
-    ["EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"]
-    + ["NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"]
-)
+_FORBIDDEN_OPCODES = {
+    *("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"),
+    *("NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
+}
 _MEMO_OPCODES = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
 
 

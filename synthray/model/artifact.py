@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import keras
 
 FORMAT = "synthray-model/1"
+SUFFIX = ".keras"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ModelCard:
     """What a model is.
 
     table, feature_shape: what it was trained on. dataset: ``uri``, ``digest`` and ``holdout`` (``first``, ``count``:
-    the rows that were kept from training). config: that of the training. metrics: of the last epoch. sha256: of the file.
+    the rows kept from training). config: that of the training. metrics: of its last epoch. sha256: of the file.
     """
 
     name: str
@@ -65,35 +66,63 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     The card carries the digest of the file, so that a reader notices when one of them is of another run.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, f"{card.name}.keras")
+        file = Path(folder, f"{card.name}{SUFFIX}")
         model.save(file)
         raw = file.read_bytes()
     card = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(raw).hexdigest()})
     store = Store.at(out)
-    store.write(f"{card.name}.keras", raw)
+    store.write(f"{card.name}{SUFFIX}", raw)
     store.write(f"{card.name}.json", card.encode())
-    return f"{store.uri}/{card.name}.keras"
+    return f"{store.uri}/{card.name}{SUFFIX}"
 
 
-def load_model(uri: str) -> tuple[keras.Model, ModelCard]:
-    """The model and the card at the URI of a ``.keras`` file, or of a folder that holds some (the newest is taken).
+def resolve_model(uri: str = "") -> str:
+    """The URI of one ``.keras`` file; nothing is loaded for it.
+
+    Args:
+        uri: of the file, of a folder (the newest below it is taken), or empty (the newest under ``SYNTHRAY_HOME``).
+
+    Raises:
+        NotFound: there is none; the message says which job makes one.
+    """
+    store = Store.at(uri or f"{home()}/models")
+    if uri.endswith(SUFFIX):
+        folder, file = store.parent()
+        if not folder.exists(file):
+            raise NotFound(f"there is no model at {store.uri}; jobs/train.py makes one")
+        return store.uri
+    files = [entry for entry in store.list() if entry.path.endswith(SUFFIX)]
+    if not files:
+        raise NotFound(f"{store.uri} holds no model; jobs/train.py makes one, or give --model")
+    return f"{store.uri}/{max(files, key=lambda entry: (entry.modified_s, entry.path)).path}"
+
+
+def read_card(uri: str) -> ModelCard:
+    """The card beside the ``.keras`` file at ``uri``.
+
+    Raises:
+        NotFound: the model has no card. ModelError: the card cannot be read.
+    """
+    store, file = Store.at(uri).parent()
+    name = f"{file.removesuffix(SUFFIX)}.json"
+    try:
+        return ModelCard.decode(store.read(name), f"{store.uri}/{name}")
+    except NotFound:
+        raise NotFound(f"{uri} has no card: {name} should stand beside it, as jobs/train.py writes it") from None
+
+
+def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
+    """The model that ``resolve_model`` finds, and its card.
 
     Raises:
         NotFound: there is none. ModelError: the file is damaged, or not the one that its card describes.
     """
-    if not uri.endswith(".keras"):
-        uri = _newest_in(uri)
+    uri = resolve_model(uri)
+    card = read_card(uri)
     store, file = Store.at(uri).parent()
-    card_file = file.removesuffix(".keras") + ".json"
-    try:
-        raw = store.read(file)
-        card = ModelCard.decode(store.read(card_file), f"{store.uri}/{card_file}")
-    except NotFound as error:
-        raise NotFound(
-            f"{error}; a model is a .keras file with its .json card beside it, made by jobs/train.py"
-        ) from None
+    raw = store.read(file)
     if hashlib.sha256(raw).hexdigest() != card.sha256:
-        raise ModelError(f"{uri} is not the file that {card_file} describes: its SHA-256 differs; train it again")
+        raise ModelError(f"{uri} is not the file that its card describes: its SHA-256 differs; train it again")
 
     import keras
 
@@ -104,16 +133,3 @@ def load_model(uri: str) -> tuple[keras.Model, ModelCard]:
             return keras.models.load_model(local, compile=False), card
         except (ValueError, OSError, TypeError) as error:
             raise ModelError(f"{uri} cannot be opened by Keras: {error}") from error
-
-
-def _newest_in(uri: str) -> str:
-    store = Store.at(uri)
-    files = [entry for entry in store.list() if entry.path.endswith(".keras")]
-    if not files:
-        raise NotFound(f"{store.uri} holds no model; jobs/train.py makes one, or give --model")
-    return f"{store.uri}/{max(files, key=lambda entry: (entry.modified_s, entry.path)).path}"
-
-
-def newest_model() -> str:
-    """URI of the newest model under ``SYNTHRAY_HOME``; raises NotFound, saying which job makes one."""
-    return _newest_in(f"{home()}/models")

@@ -18,7 +18,7 @@ ROUTINGS = ("mix", "frequency", "ring")
 
 
 def _time_ms(name: str, longest_ms: float, description: str) -> Range:
-    return Range(name, 1.0, longest_ms, "log", "ms", description)
+    return Range(name, 5.0, longest_ms, "log", "ms", description)
 
 
 INSTRUMENT = ParameterTable(
@@ -28,14 +28,14 @@ INSTRUMENT = ParameterTable(
         Choice("oscillator_1_waveform", WAVEFORMS, "shape of the first oscillator"),
         Range("oscillator_1_pitch", -24.0, 24.0, "linear", "semitones", "first oscillator against the note"),
         Range("oscillator_1_level", -30.0, 0.0, "linear", "dB", "first oscillator in the mix"),
-        Range("oscillator_1_pulse_width", 5.0, 50.0, "linear", "%", "high part of the first oscillator's square"),
+        Range("oscillator_1_pulse_width", 10.0, 50.0, "linear", "%", "high part of the first oscillator's square"),
         Constant("oscillator_1_detune", 0.0, "cents", "fine tuning of the first oscillator"),
         Choice("oscillator_2_waveform", WAVEFORMS, "shape of the second oscillator"),
         Range("oscillator_2_pitch", -24.0, 24.0, "linear", "semitones", "second oscillator against the note"),
         Range("oscillator_2_detune", -50.0, 50.0, "linear", "cents", "fine tuning of the second oscillator"),
         Choice("oscillator_2_routing", ROUTINGS, "mixed in only, modulating the first one's frequency, or ringing it"),
         Range("oscillator_2_level", -30.0, 0.0, "linear", "dB", "second oscillator in the mix"),
-        Range("oscillator_2_pulse_width", 5.0, 50.0, "linear", "%", "high part of the second oscillator's square"),
+        Range("oscillator_2_pulse_width", 10.0, 50.0, "linear", "%", "high part of the second oscillator's square"),
         Range("oscillator_2_modulation", 0.0, 100.0, "linear", "%", "depth of the frequency or ring modulation"),
         Range("noise_level", -60.0, -6.0, "linear", "dB", "noise in the mix"),
         Range("noise_color", 200.0, 5000.0, "log", "Hz", "corner above which the noise falls by 6 dB an octave"),
@@ -68,6 +68,6 @@ INSTRUMENT = ParameterTable(
         Choice("amplitude_lfo_waveform", WAVEFORMS, "shape of the level's LFO (tremolo)"),
         Range("amplitude_lfo_frequency", 0.3, 20.0, "log", "Hz", "speed of the level's LFO"),
         Range("amplitude_lfo_amount", 0.0, 100.0, "linear", "%", "how far the LFO pulls the level down"),
-        Constant("output_level", -12.0, "dB", "level of the whole"),
+        Constant("output_level", -9.0, "dB", "level of the whole"),
     )
 )

@@ -11,35 +11,37 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-# Before TensorFlow is imported, here by Ray: its notes on processor features are not for the user of a job.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import ray
 import ray.train
 from ray.train import collective
-from ray.train.tensorflow import TensorflowTrainer
 from ray.util.queue import Empty, Queue
 
 from synthray import errors
 from synthray.errors import ConfigError, TrainingError
+from synthray.quiet import quiet_import
 from synthray.train.config import TrainConfig
+
+with quiet_import():
+    from ray.train.tensorflow import TensorflowTrainer
 
 if TYPE_CHECKING:
     from synthray.train.loop import EpochReport, Place
 
 # Two workers even on a laptop: the way of working is then the same everywhere.
-_WORKERS_WITHOUT_GPU = 2
+_DEFAULT_WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Workers:
     """How many workers train, what each takes of the cluster, and how often a lost one is replaced.
 
-    count: one for each GPU when 0; where there is no GPU, 2. max_failures: restarts of the group from its last
-    checkpoint before the job gives up.
+    count: one for each GPU when 0; where there is no GPU, 2. gpu: ask for a GPU each even where none is up yet, so that
+    the cluster's autoscaler brings them. max_failures: restarts of the group from its last checkpoint before the job
+    gives up.
     """
 
     count: int = 0
+    gpu: bool = False
     max_failures: int = 3
 
     def __post_init__(self) -> None:
@@ -50,11 +52,12 @@ class Workers:
         """What Ray Train is to ask the cluster for."""
         cluster = ray.cluster_resources()
         gpus, cpus = int(cluster.get("GPU", 0)), cluster.get("CPU", 1.0)
-        count = self.count or gpus or _WORKERS_WITHOUT_GPU
+        gpu = self.gpu or gpus > 0
+        count = self.count or gpus or _DEFAULT_WORKERS
         # Half of the processors at most are set aside for training workers: the tasks that read for them need some too.
         share = min(1.0, cpus / (2 * count))
-        return ray.train.ScalingConfig(num_workers=count, use_gpu=gpus > 0, resources_per_worker={"CPU": share} | (
-            {"GPU": 1} if gpus else {}))  # fmt: skip
+        resources = {"CPU": share, "GPU": 1} if gpu else {"CPU": share}
+        return ray.train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker=resources)
 
 
 def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) -> str:

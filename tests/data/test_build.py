@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from synthray.data import build as build_module
@@ -51,9 +52,7 @@ def test_every_example_arrives_in_order(source: Path, tmp_path: Path) -> None:
     )
     labels = np.concatenate([batch.labels for batch in read])
     np.testing.assert_array_equal(labels[:, 1], np.concatenate([columns[2] for _, columns in originals]))
-    np.testing.assert_array_equal(
-        labels[:, 3], np.concatenate([columns[4].argmax(axis=1) for _, columns in originals])
-    )
+    np.testing.assert_array_equal(labels[:, 3], np.concatenate([columns[4].argmax(axis=1) for _, columns in originals]))
 
 
 def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
@@ -238,7 +237,7 @@ def test_statistics_do_not_depend_on_the_cut(rows: int, data: st.DataObject) -> 
     random = np.random.default_rng(rows)
     labels = np.stack([random.normal(size=rows), random.integers(3, size=rows)], axis=1)
     cuts = sorted({0, rows, *data.draw(st.lists(st.integers(0, rows), max_size=4))})
-    parts = [statistics.summarise(labels[a:b], table) for a, b in zip(cuts, cuts[1:], strict=False)]
+    parts = [statistics.summarise(labels[a:b], table) for a, b in itertools.pairwise(cuts)]
     merged = statistics.merge(parts, table)
     assert merged["b"]["counts"] == {v: int((labels[:, 1] == i).sum()) for i, v in enumerate("xyz")}
     assert merged["a"]["mean"] == pytest.approx(labels[:, 0].mean(), rel=1e-12)

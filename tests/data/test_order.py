@@ -59,9 +59,7 @@ def test_only_the_last_batch_is_padded_and_its_size_is_known(order: Order) -> No
 def test_a_window_can_be_had_without_the_ones_before_it(order: Order, epoch: int, data: st.DataObject) -> None:
     window = data.draw(st.integers(0, order.windows - 1))
     steps = order.window_steps(window)
-    np.testing.assert_array_equal(
-        order.window(epoch, window), epoch_batches(order, epoch)[steps.start : steps.stop]
-    )
+    np.testing.assert_array_equal(order.window(epoch, window), epoch_batches(order, epoch)[steps.start : steps.stop])
 
 
 def test_epochs_and_seeds_differ() -> None:

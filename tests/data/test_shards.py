@@ -63,6 +63,7 @@ def test_a_person_can_query_it() -> None:
 
     made = batches([64], INSTRUMENT)
     shard = pq.read_table(pa.BufferReader(encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32"))))
+    assert shard.num_rows == 64
     rows = duckdb.sql(
         "SELECT filter_type, count(*) AS n, min(filter_cutoff), max(filter_cutoff) FROM shard GROUP BY 1 ORDER BY 1"
     ).fetchall()

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from synthray.errors import ConfigError, ModelError, NotFound
-from synthray.model.artifact import ModelCard, load_model, model_name, newest_model, save_model
+from synthray.model.artifact import ModelCard, load_model, model_name, resolve_model, save_model
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.networks import build_fused, build_named, check_network, unfuse
@@ -122,15 +122,15 @@ def test_a_model_comes_back_with_its_card(tmp_path: Path) -> None:
 def test_what_is_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path))
     with pytest.raises(NotFound, match=r"jobs/train\.py makes one"):
-        newest_model()
-    with pytest.raises(NotFound, match=r"x\.keras does not exist.*jobs/train\.py"):
+        resolve_model()
+    with pytest.raises(NotFound, match=r"no model at .*x\.keras; jobs/train\.py makes one"):
         load_model(str(tmp_path / "x.keras"))
     fused = build_fused("notebook", (4, 7), HeadLayout(TABLES["foreign"]), seed=0)
     named = unfuse(fused.get_weights(), "notebook", (4, 7), TABLES["foreign"])
     uri = save_model(named, str(tmp_path / "models" / "a"), card(TABLES["foreign"]))
-    assert newest_model() == uri
+    assert resolve_model() == uri
     Path(uri).write_bytes(Path(uri).read_bytes()[:-1])
-    with pytest.raises(ModelError, match="is not the file that"):
+    with pytest.raises(ModelError, match="is not the file that its card describes"):
         load_model(uri)
     Path(uri).with_suffix(".json").write_text("{}")
     with pytest.raises(ModelError, match="is not a model card"):

@@ -1,0 +1,44 @@
+"""Serve a model over HTTP until it is stopped, on this machine or as a Ray job.
+
+    python jobs/serve.py
+    python jobs/serve.py --model s3://bucket/models/model_9_20.keras --host 0.0.0.0 --port 9000
+    ray job submit --working-dir . -- python jobs/serve.py
+
+With no flags it serves the newest model under SYNTHRAY_HOME to this machine alone. Then:
+
+    curl --data-binary @sound.wav http://127.0.0.1:8000/v1/models/synthray:match
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from synthray.command import run
+from synthray.serve.config import Address, ReplicaConfig
+
+
+def main(arguments: argparse.Namespace) -> None:
+    config = ReplicaConfig(model=arguments.model, replicas=arguments.replicas)
+    address = Address(arguments.host, arguments.port)
+
+    from synthray.serve.ray_session import serve_until_stopped
+
+    serve_until_stopped(config, address, take_over=arguments.replace)
+
+
+def parser() -> argparse.ArgumentParser:
+    summary, _, examples = (__doc__ or "").partition("\n\n")
+    parser = argparse.ArgumentParser(
+        "serve.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", default="", metavar="URI", help="a .keras file, or a directory: its newest")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is every network")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen at (default: 8000)")
+    parser.add_argument("--replicas", type=int, default=1, metavar="N", help="copies of the model (default: 1)")
+    parser.add_argument("--replace", action="store_true", help="take the place of one that this cluster runs already")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run(main, parser()))

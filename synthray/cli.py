@@ -1,0 +1,165 @@
+"""``synthray …``: for a person at a terminal. Nothing here needs Ray, and only ``match`` needs TensorFlow."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from collections.abc import Sequence
+from typing import Any
+
+from synthray.command import add_verbose, run
+from synthray.data.storage import Store
+from synthray.errors import ConfigError, SoundError
+from synthray.quiet import quiet_import
+
+EXAMPLES = """\
+examples:
+  synthray match sound.wav --out preset.json --wav match.wav
+  synthray match sound.wav --model s3://bucket/models/model_9_20.keras
+  synthray render preset.json --out sound.wav
+  synthray random --seed 7 --out preset.json
+  synthray data show s3://bucket/data/first
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    return run(lambda arguments: arguments.command(arguments), _parser(), argv)
+
+
+def match(arguments: Namespace) -> None:
+    """Predict the preset of a sound file."""
+    from synthray.model.artifact import resolve_model
+    from synthray.synth.sound_file import read_sound
+
+    audio = read_sound(_read(arguments.sound))
+    model = resolve_model(arguments.model)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 it still tells of the GPU that most machines lack
+    with quiet_import():
+        from synthray.model.artifact import load_model
+        from synthray.serve.predictor import Predictor
+
+    predictor = Predictor(*load_model(model))
+    preset = predictor.match(audio)
+    text = json.dumps(preset, indent=1, ensure_ascii=False) + "\n"
+    if arguments.out:
+        _write(arguments.out, text.encode())
+    elif not arguments.wav:
+        print(text, end="")
+    if arguments.wav:
+        _write(arguments.wav, _wav(predictor.card.table, preset))
+
+
+def render(arguments: Namespace) -> None:
+    """Render a preset to a WAV file."""
+    from synthray.synth.instrument import INSTRUMENT
+
+    raw = _read(arguments.preset)
+    try:
+        preset = json.loads(raw)
+    except ValueError as error:
+        raise SoundError(f"{arguments.preset} is not a preset in JSON: {error}") from None
+    _write(arguments.out, _wav(INSTRUMENT, preset))
+
+
+def random(arguments: Namespace) -> None:
+    """Make a preset at random; the same seed gives the same preset."""
+    from synthray.synth.instrument import INSTRUMENT
+    from synthray.synth.presets import preset_to_json, random_labels
+
+    labels = random_labels(INSTRUMENT, arguments.seed, 0, 1)
+    preset = preset_to_json(INSTRUMENT, INSTRUMENT.labels_to_settings(labels)[0])
+    _write(arguments.out, (json.dumps(preset, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def show_data(arguments: Namespace) -> None:
+    """Print what a data set is, from its manifest."""
+    from synthray.data.manifest import Manifest
+
+    store = Store.at(arguments.uri)
+    manifest = Manifest.load(store)
+    lines = {
+        "data set": store.uri,
+        "digest": manifest.digest,
+        "source": json.dumps(manifest.source),
+        "examples": f"{manifest.rows:,} in {len(manifest.shards)} shards, {manifest.bytes / 1e6:,.1f} MB",
+        "features": f"{' x '.join(map(str, manifest.feature_shape))} {manifest.feature_dtype}",
+        "parameters": f"{len(manifest.table)}, of which {len(manifest.table.learned)} are learned",
+        "skipped": f"{len(manifest.skipped)} source objects",
+    }
+    for name, value in lines.items():
+        print(f"{name:<10}  {value}")
+
+
+def verify_data(arguments: Namespace) -> None:
+    """Read every shard of a data set and compare it with the manifest."""
+    from synthray.data.dataset import Dataset
+
+    dataset = Dataset.open(arguments.uri)
+    for number, shard in enumerate(dataset.manifest.shards):
+        dataset.read_shard(number)
+        print(f"{shard.path}: {shard.rows} rows, as published", file=sys.stderr)
+    print(f"all {len(dataset.manifest.shards)} shards are as published")
+
+
+def _read(uri: str) -> bytes:
+    store, name = Store.at(uri).parent()
+    return store.read(name)
+
+
+def _write(uri: str, data: bytes) -> None:
+    store, name = Store.at(uri).parent()
+    if not name:
+        raise ConfigError(f"{uri!r} names no file")
+    store.write(name, data)
+
+
+def _wav(table: Any, preset: dict[str, Any]) -> bytes:
+    """The sound of a preset, as a WAV file's bytes; raises SoundError."""
+    from synthray.synth.presets import preset_from_json
+    from synthray.synth.sound_file import write_wav
+    from synthray.synth.voice import render as render_sounds
+
+    settings = preset_from_json(table, preset)
+    buffer = io.BytesIO()
+    write_wav(buffer, render_sounds(settings[None])[0])
+    return buffer.getvalue()
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser("synthray", None, __doc__, EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = _command(commands, "match", match)
+    command.add_argument("sound", metavar="SOUND", help="a WAV, FLAC or OGG file")
+    command.add_argument("--model", default="", metavar="URI", help="default: the newest under SYNTHRAY_HOME")
+    command.add_argument("--out", metavar="PRESET.json", help="where to write the preset (default: the terminal)")
+    command.add_argument("--wav", metavar="MATCH.wav", help="where to write the preset's sound")
+
+    command = _command(commands, "render", render)
+    command.add_argument("preset", metavar="PRESET.json")
+    command.add_argument("--out", required=True, metavar="SOUND.wav", help="where to write the sound")
+
+    command = _command(commands, "random", random)
+    command.add_argument("--seed", type=int, default=0, help="which one (default: 0)")
+    command.add_argument("--out", required=True, metavar="PRESET.json", help="where to write the preset")
+
+    data = commands.add_parser("data", help="look at a data set").add_subparsers(required=True, metavar="COMMAND")
+    for name, function in (("show", show_data), ("verify", verify_data)):
+        _command(data, name, function).add_argument("uri", metavar="URI", help="of the data set")
+    return parser
+
+
+def _command(commands: Any, name: str, function: Any) -> ArgumentParser:
+    """A subcommand whose help is its function's docstring."""
+    command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
+    command.set_defaults(command=function)
+    add_verbose(command)
+    return command
+
+
+if __name__ == "__main__":
+    sys.exit(main())

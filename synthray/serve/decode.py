@@ -1,0 +1,146 @@
+"""Request bodies to arrays. Every refusal names what is wrong, and where."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from synthray.errors import SynthrayError
+
+INPUT_NAME = "in_fft"
+SIGNATURES = ("", "serving_default")
+
+
+class RequestError(SynthrayError):
+    """A request cannot be answered; ``status`` is the HTTP status that says so."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
+    """Little-endian float32 numbers, one sound after the other, to features ``(sounds, frames, bins)``.
+
+    Raises:
+        RequestError: 400, the length is no multiple of one sound, or a number is not finite.
+    """
+    frames, bins = shape
+    size = frames * bins * 4
+    if not body or len(body) % size:
+        raise RequestError(
+            400, f"the body has {len(body)} bytes, expected a multiple of {size}: float32 x {frames} x {bins} a sound"
+        )
+    features = np.frombuffer(body, "<f4").reshape(-1, frames, bins).astype(np.float32, copy=False)
+    _check_finite(features)
+    return features
+
+
+def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
+    """A TensorFlow Serving request to features float32 ``(sounds, frames, bins)`` and whether it came in rows.
+
+    ``{"instances": [...]}`` is in rows, ``{"inputs": ...}`` in columns; either holds the bare array or
+    ``{"in_fft": array}``.
+
+    Raises:
+        RequestError: 400, saying which instance, row and column is not as expected.
+    """
+    request = _parse(body)
+    signature = request.get("signature_name", "")
+    if signature not in SIGNATURES:
+        raise RequestError(400, f"signature_name is {signature!r}, expected 'serving_default' or none")
+    if ("instances" in request) == ("inputs" in request):
+        raise RequestError(400, "expected either 'instances' (rows) or 'inputs' (columns) in the request")
+    if in_rows := "instances" in request:
+        instances = request["instances"]
+        if isinstance(instances, list):
+            instances = [_unwrap(instance, f"instance {i}") for i, instance in enumerate(instances)]
+    else:
+        instances = _unwrap(request["inputs"], "'inputs'")
+    return _to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        # UnicodeDecodeError and numbers of thousands of digits are ValueErrors too.
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(400, f"the body is not JSON: {reason}") from None
+    if not isinstance(request, dict):
+        raise RequestError(400, f"the body is a JSON {type(request).__name__}, expected an object with 'instances'")
+    return request
+
+
+def _unwrap(value: Any, where: str) -> Any:
+    """The array itself, from ``{"in_fft": array}`` or bare."""
+    if not isinstance(value, dict):
+        return value
+    if set(value) != {INPUT_NAME}:
+        raise RequestError(400, f"{where}: has inputs {sorted(value)}, expected {[INPUT_NAME]}")
+    return value[INPUT_NAME]
+
+
+def _to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
+    if not isinstance(instances, list):
+        raise RequestError(400, f"{name!r} is a JSON {type(instances).__name__}, expected an array of sounds")
+    if not instances:
+        raise RequestError(400, f"{name!r} is empty, expected at least one sound")
+    features = np.stack([_to_instance(instance, i, shape) for i, instance in enumerate(instances)])
+    _check_finite(features)
+    return features
+
+
+def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarray:
+    """One sound's nested lists to float32 ``(frames, bins)``."""
+    try:
+        array = np.asarray(instance)
+        if array.dtype == object and all(type(number) in (int, float) for number in array.flat):
+            array = array.astype(np.float64)  # whole numbers beyond 64 bits
+    except (ValueError, OverflowError):
+        array = None
+    if array is None or array.shape != shape or array.dtype.kind not in "iuf":
+        raise _shape_error(instance, index, shape)
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
+
+
+def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestError:
+    """The first thing that is wrong with an instance that is no array of numbers of this shape."""
+    where = f"instance {index}"
+    frames, bins = shape
+    expected = f"expected {frames} rows of {bins} numbers"
+    if not isinstance(instance, list):
+        return RequestError(400, f"{where}: is a JSON {type(instance).__name__}, {expected}")
+    if len(instance) != frames:
+        return RequestError(400, f"{where}: has {_shape_of(instance)}, expected ({frames}, {bins})")
+    for row, numbers in enumerate(instance):
+        if not isinstance(numbers, list):
+            return RequestError(400, f"{where}, row {row}: is a JSON {type(numbers).__name__}, {expected}")
+        if len(numbers) != bins:
+            return RequestError(400, f"{where}, row {row}: has {len(numbers)} columns, {expected}")
+        for column, number in enumerate(numbers):
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                text = json.dumps(number)[:40]
+                return RequestError(400, f"{where}, row {row}, column {column}: {text} is not a number")
+    return RequestError(400, f"{where}: holds a number that is too large for float32")
+
+
+def _shape_of(value: Any) -> str:
+    """``shape (19, 551)`` along the first elements, for the message."""
+    lengths = []
+    while isinstance(value, list) and len(lengths) < 8:
+        lengths.append(len(value))
+        value = value[0] if value else None
+    return f"shape ({', '.join(map(str, lengths))}{',' if len(lengths) == 1 else ''})"
+
+
+def _check_finite(features: np.ndarray) -> None:
+    finite = np.isfinite(features)
+    if finite.all():
+        return
+    instance, row, column = (int(i) for i in np.argwhere(~finite)[0])
+    value = features[instance, row, column]
+    raise RequestError(400, f"instance {instance}, row {row}, column {column}: {value} is not a finite float32 number")

@@ -1,0 +1,149 @@
+"""Serving from a job: find or start Ray and Serve, deploy, say where it is, wait, and take down what was put up."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from types import FrameType
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from synthray.data.ray_data import connect
+from synthray.errors import SynthrayError
+from synthray.model.artifact import resolve_model
+from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.ray_serve import APPLICATION, build
+
+POLL_S = 5.0
+ANSWER_WITHIN_S = 30.0
+
+
+def serve_until_stopped(
+    config: ReplicaConfig, address: Address, *, take_over: bool = False, announce: Callable[[str], None] | None = None
+) -> None:
+    """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started here.
+
+    Connects to the cluster that ``RAY_ADDRESS`` or the job's environment names, else starts a local Ray.
+
+    Raises:
+        NotFound: there is no such model.
+        ModelError: it cannot be used.
+        SynthrayError: the address is taken, or another application of this name runs and ``take_over`` is False.
+    """
+    # A file, not a directory: a replica that starts later must serve the same model as the others.
+    config = replace(config, model=resolve_model(config.model))
+    connect(quiet="ray.serve")
+    with _stopped_by_signals():
+        was_running = _applications()
+        if was_running is None:
+            address.check_free()
+        elif APPLICATION in was_running and not take_over:
+            raise SynthrayError(
+                f"an application {APPLICATION!r} already runs on this cluster; stop its job, or take its place with "
+                "--replace"
+            )
+        try:
+            _deploy(config, address)
+            (announce or _print)(_invitation(address, _model_at(address)))
+            _wait()
+        finally:
+            _remove(started_serve=was_running is None)
+
+
+def _applications() -> list[str] | None:
+    """Names of the applications that Serve runs on this cluster; None when Serve does not run."""
+    status = serve.status()
+    return list(status.applications) if status.proxies or status.applications else None
+
+
+def _deploy(config: ReplicaConfig, address: Address) -> None:
+    quiet = {"log_level": "WARNING", "enable_access_log": False}
+    try:
+        serve.start(http_options={"host": address.host, "port": address.port}, logging_config=quiet)
+    except (RuntimeError, RayError) as error:
+        raise SynthrayError(f"Serve cannot start at {address.url}: {str(error).splitlines()[-1]}") from error
+    try:
+        serve.run(build(vars(config)), name=APPLICATION, route_prefix="/", logging_config=quiet)
+    except RuntimeError as error:
+        raise SynthrayError(f"{config.model} cannot be served: {_cause(error)}") from error
+
+
+def _cause(error: RuntimeError) -> str:
+    """The last line of what the replica failed with, which Serve wraps in its own words and tracebacks."""
+    application = serve.status().applications.get(APPLICATION)
+    told = [deployment.message for deployment in application.deployments.values()] if application else []
+    lines = [line.strip() for text in (str(error), *told) for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("synthray.errors.")]
+    return errors[-1].partition(": ")[2] if errors else lines[-1]
+
+
+def _model_at(address: Address) -> str:
+    """The name of the model that answers there, as a client sees it."""
+    deadline = time.monotonic() + ANSWER_WITHIN_S
+    while True:
+        try:
+            with urlopen(f"{address.url}/healthz", timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310
+                return json.load(answer)["model"]
+        except (URLError, OSError, ValueError, KeyError) as error:
+            if time.monotonic() > deadline:
+                raise SynthrayError(
+                    f"the application runs, but {address.url} does not answer ({error}); was Serve started on this "
+                    "cluster before, with another host or port?"
+                ) from None
+            time.sleep(0.2)
+
+
+def _invitation(address: Address, model: str) -> str:
+    return (
+        f"serving {model} at {address.url}   (Ctrl-C stops it)\n"
+        f"  curl --data-binary @sound.wav {address.url}/v1/models/synthray:match"
+    )
+
+
+def _print(text: str) -> None:
+    # At once, also into a job's log: whoever started this waits for the line.
+    print(text, flush=True)
+
+
+def _wait() -> None:
+    """Block until a signal comes; raise SynthrayError when someone else removes the application."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(POLL_S)
+            if APPLICATION not in (_applications() or ()):
+                raise SynthrayError(f"the application {APPLICATION!r} was removed by someone else")
+
+
+def _remove(*, started_serve: bool) -> None:
+    """Take down what was put up. Serve does it by itself once told, should this process be killed meanwhile."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it twice; Ctrl-C still breaks this off
+    with suppress(RayServeException):
+        if started_serve:
+            serve.shutdown()
+        else:
+            serve.delete(APPLICATION)
+    ray.shutdown()
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM, which a job is stopped with, end the wait as Ctrl-C does."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

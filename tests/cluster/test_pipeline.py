@@ -1,0 +1,180 @@
+"""The jobs as they are typed, submitted to a real Ray: each finds what the one before it made."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.ray_head import REPOSITORY, RayHead
+from infra.s3_server import S3Server
+from synthray.data.dataset import Dataset
+from synthray.data.notebook import NotebookSource
+from synthray.data.storage import Store
+from synthray.model.artifact import load_model
+from tests import foreign
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+
+def submit(head: RayHead, *command: str, home: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Submit a job and wait for it; what it printed comes with it."""
+    environment = head.environment
+    options: tuple[str, ...] = ()
+    if home:
+        options = ("--runtime-env-json", json.dumps({"env_vars": {"SYNTHRAY_HOME": home}}))
+    return subprocess.run(
+        head.command("python", *command, options=options),
+        cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=300,
+    )  # fmt: skip
+
+
+def done(run: subprocess.CompletedProcess[str]) -> str:
+    assert run.returncode == 0, run.stdout
+    return run.stdout
+
+
+@pytest.fixture(scope="module")
+def trained(ray_head: RayHead, suite_home: Path) -> Path:
+    """The pipeline with no flags but the number of epochs; the folder of the model that it made."""
+    assert "9 batches, 288 sounds" in done(submit(ray_head, "jobs/generate.py"))
+    assert "288 examples in 5 shards" in done(submit(ray_head, "jobs/convert.py"))
+    output = done(submit(ray_head, "jobs/train.py", "--epochs", "3"))
+    lines = re.findall(
+        r"^epoch +\d/3  loss [\d.]+  val_loss [\d.]+  val_accuracy [\d.]+  val_error [\d.]+  [\d,]+ examples/s$",
+        output, re.MULTILINE,
+    )  # fmt: skip
+    assert len(lines) == 3, output
+    return suite_home / "models" / "9-batches-seed-0"
+
+
+def test_each_job_finds_what_the_one_before_it_made(trained: Path, suite_home: Path) -> None:
+    source = NotebookSource.open(str(suite_home / "batches" / "9-batches-seed-0"))
+    dataset = Dataset.open(str(suite_home / "data" / "9-batches-seed-0"))
+    assert source.batches == tuple(range(9))
+    assert source.table == dataset.manifest.table
+    batch, _ = source.read(3)
+    np.testing.assert_array_equal(dataset.take(np.arange(96, 128)).features, batch.features)
+    model, card = load_model(str(trained / "model_9_3.keras"))
+    assert len(model.outputs) == 38
+    assert card.dataset["digest"] == dataset.manifest.digest
+    assert card.dataset["holdout"] == {"first": 256, "count": 32}
+    assert list(trained.glob("logs/*/events.*"))
+
+
+def test_running_everything_again_keeps_it(ray_head: RayHead, trained: Path) -> None:
+    before = (trained / "model_9_3.json").read_text()
+    done(submit(ray_head, "jobs/generate.py"))
+    done(submit(ray_head, "jobs/convert.py"))
+    assert not re.search(r"^epoch", done(submit(ray_head, "jobs/train.py", "--epochs", "3")), re.MULTILINE)
+    after = json.loads((trained / "model_9_3.json").read_text())
+    assert after["metrics"] == json.loads(before)["metrics"]
+
+
+def test_evaluation_covers_the_held_out_examples(ray_head: RayHead, trained: Path) -> None:
+    output = done(submit(ray_head, "jobs/evaluate.py"))
+    assert "32 examples" in output
+    assert "amplitude_lfo_waveform" in output
+    report = json.loads((trained / "evaluation.json").read_text())
+    assert len(report["parameters"]) == 38
+
+
+@contextlib.contextmanager
+def served(head: RayHead, *options: str) -> Iterator[str]:
+    """The serving job, until the block ends; gives its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    name = f"serve-{port}"
+    submission = ("--no-wait", "--submission-id", name)
+    command = head.command("python", "jobs/serve.py", "--port", str(port), *options, options=submission)
+    subprocess.run(command, cwd=REPOSITORY, env=head.environment, check=True, capture_output=True)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
+                break
+            logs = subprocess.run(["ray", "job", "logs", name], env=head.environment, capture_output=True, text=True)
+            assert time.monotonic() < deadline, logs.stdout
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        subprocess.run(["ray", "job", "stop", name], env=head.environment, check=True, capture_output=True)
+
+
+def post(url: str, body: bytes, content_type: str = "application/json") -> dict:
+    request = urllib.request.Request(url, body, {"Content-Type": content_type}, method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
+
+
+def test_a_foreign_data_set_goes_all_the_way(ray_head: RayHead, tmp_path: Path) -> None:
+    source = foreign.write(tmp_path / "training_data")
+    home = str(tmp_path / "home")
+    done(submit(ray_head, "jobs/convert.py", "--source", str(source), home=home))
+    done(submit(ray_head, "jobs/train.py", "--epochs", "2", home=home))
+    assert "1_osc_wave" in done(submit(ray_head, "jobs/evaluate.py", home=home))
+    with served(ray_head, "--model", f"{home}/models") as url:
+        features, _ = foreign.batch(0)
+        body = json.dumps({"instances": features[:2].tolist()}).encode()
+        predictions = post(f"{url}/v1/models/synthray:predict", body)["predictions"]
+    assert len(predictions) == 2
+    assert predictions[0].keys() == {"out_1_osc_wave", "out_1_osc_pitch", "out_lp_2_cut", "out_env_0"}
+    assert sum(predictions[0]["out_1_osc_wave"]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.s3
+def test_the_same_on_s3(ray_head: RayHead, s3_server: S3Server, on_s3: str) -> None:
+    done(submit(ray_head, "jobs/generate.py", "--batches", "4", "--seed", "5", home=on_s3))
+    done(submit(ray_head, "jobs/convert.py", "--dtype", "float16", home=on_s3))
+    done(submit(ray_head, "jobs/train.py", "--epochs", "2", home=on_s3))
+    assert "14 examples" in done(submit(ray_head, "jobs/evaluate.py", home=on_s3))
+    paths = [entry.path for entry in Store.at(on_s3).list("models")]
+    folder = "models/4-batches-seed-5"
+    assert {f"{folder}/model_4_2.keras", f"{folder}/model_4_2.json", f"{folder}/evaluation.json"} <= set(paths)
+
+
+FAILURES = {
+    "no data": (["jobs/train.py"], 1, r"train\.py: .*/data holds no data set; make one with jobs/generate\.py"),
+    "no batches": (["jobs/convert.py"], 1, r"convert\.py: .*/batches holds no batches; make some with jobs/generate"),
+    "no model": (["jobs/evaluate.py"], 1, r"evaluate\.py: .*/models holds no model; jobs/train\.py makes one"),
+    "nothing to serve": (["jobs/serve.py"], 1, r"serve\.py: .*/models holds no model; jobs/train\.py makes one"),
+    "a wrong value": (["jobs/generate.py", "--batches", "0"], 2, r"generate\.py: batches is 0; it must be at least 1"),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_failures_are_told_in_one_line(what: str, tmp_path: Path) -> None:
+    command, code, message = FAILURES[what]
+    environment = {"PATH": "/usr/bin:/bin", "SYNTHRAY_HOME": str(tmp_path), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    import sys
+
+    run = subprocess.run([sys.executable, *command], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    assert run.returncode == code
+    [line] = run.stderr.strip().splitlines()
+    assert re.search(message, line)
+
+
+def test_bad_batches_fail_the_job(ray_head: RayHead, tmp_path: Path) -> None:
+    source = foreign.write(tmp_path / "training_data")
+    (source / "fft" / "fft_batch_5.npy").write_bytes(b"torn")
+    out = str(tmp_path / "out")
+    run = submit(ray_head, "jobs/convert.py", "--source", str(source), "--out", out)
+    assert run.returncode == 1
+    assert "1 of 7 batches cannot be used; nothing was published" in run.stdout
+    assert "fft/fft_batch_5.npy: it is not a whole .npy file" in run.stdout
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    output = done(submit(ray_head, "jobs/convert.py", "--source", str(source), "--out", out, "--skip-bad"))
+    assert "skipped fft/fft_batch_5.npy" in output
+    assert Dataset.open(out).manifest.rows == 5 * 32 + 11

@@ -1,0 +1,116 @@
+"""Training on several workers: the same examples, the same result, and a lost worker does not matter."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.ray_head import RayHead
+from synthray.data.dataset import Dataset
+from synthray.data.order import Order
+from synthray.errors import ConfigError, TrainingError
+from synthray.model.artifact import load_model
+from synthray.train.config import TrainConfig
+from tests import foreign
+from tests.conftest import convert_here
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp("cluster")
+    convert_here(foreign.write(folder / "training_data"), folder / "data")
+    return Dataset.open(str(folder / "data"))
+
+
+def train(dataset: Dataset, out: Path, workers: int, epochs: int = 4, **options: int) -> tuple[str, list[str]]:
+    from synthray.train import ray_train
+
+    lines: list[str] = []
+    config = TrainConfig(dataset.store.uri, str(out), epochs=epochs, batch_size=48)
+    return ray_train.train(config, ray_train.Workers(workers, **options), lines.append), lines
+
+
+@pytest.fixture(scope="module")
+def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+    saved, lines = train(dataset, tmp_path_factory.mktemp("two"), workers=2)
+    assert len(lines) == 4
+    return saved
+
+
+@pytest.mark.parametrize("start", [(0, 0), (1, 2)])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ray_data_carries_out_the_order(
+    ray_cluster: RayHead, dataset: Dataset, workers: int, start: tuple[int, int]
+) -> None:
+    from synthray.data.ray_data import training_batches
+
+    order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
+    assert order.windows > 2
+    wanted = np.concatenate([order.window(e, w) for e in range(2) for w in range(order.windows)])
+    wanted = wanted[start[0] * order.steps + start[1] :]
+    for rank in range(workers):
+        places = order.share(rank, workers)
+        shares = list(training_batches(dataset.store.uri, order, start, 2, rank, workers))
+        np.testing.assert_array_equal([rows for _, rows in shares], wanted[:, places.start : places.stop])
+        direct = dataset.take(shares[-1][1])
+        np.testing.assert_array_equal(shares[-1][0].features, direct.features)
+        np.testing.assert_array_equal(shares[-1][0].labels, direct.labels)
+
+
+def test_one_worker_and_two_learn_the_same(by_two: str, dataset: Dataset, tmp_path: Path) -> None:
+    by_one, _ = train(dataset, tmp_path, workers=1)
+    metrics = [load_model(uri)[1].metrics for uri in (by_one, by_two)]
+    for name in ("loss", "val_loss", "val_error"):
+        assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-4)
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(by_two: str, dataset: Dataset, tmp_path: Path) -> None:
+    killed: list[int] = []
+
+    def kill_one_worker_after_the_first_checkpoint() -> None:
+        while not list(tmp_path.rglob("*.ckpt")):
+            time.sleep(0.02)
+        killed.append(one_training_worker())
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill_one_worker_after_the_first_checkpoint)
+    thread.start()
+    saved, _ = train(dataset, tmp_path, workers=2, max_failures=2)
+    thread.join()
+    assert killed
+    for a, b in zip(load_model(saved)[0].get_weights(), load_model(by_two)[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def one_training_worker() -> int:
+    """Process id of a training worker of the suite's own Ray."""
+    from ray.util.state import list_actors
+
+    for actor in list_actors(filters=[("state", "=", "ALIVE")], detail=True):
+        if "RayTrainWorker" in actor.class_name:
+            return actor.pid
+    raise AssertionError("no training worker is alive")
+
+
+def test_what_a_worker_finds_wrong_is_told_as_it_is(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
+    from synthray.train import ray_train
+
+    config = TrainConfig(dataset.store.uri, str(tmp_path), epochs=3, batch_size=48, learning_rate=1e30)
+    with pytest.raises(TrainingError, match=r"the loss is .*lower --learning-rate"):
+        ray_train.train(config, ray_train.Workers(2), lambda _: None)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
+    from synthray.train import ray_train
+
+    config = TrainConfig(dataset.store.uri, "out", batch_size=33)
+    with pytest.raises(ConfigError, match="a batch of 33 cannot be shared equally by 2 workers"):
+        ray_train.train(config, ray_train.Workers(2), lambda _: None)

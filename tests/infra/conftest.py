@@ -1,0 +1,25 @@
+"""What these tests share: the repository's root and its files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# infra/ is no part of the installed package.
+sys.path.insert(0, str(ROOT))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository's root."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def pinned_versions(root: Path) -> dict[str, str]:
+    """``requirements.txt`` as name to version."""
+    lines = (root / "requirements.txt").read_text().splitlines()
+    return dict(line.split("==") for line in lines if not line.startswith("#"))

@@ -1,0 +1,290 @@
+"""The HTTP application, as its clients see it."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from synthray.errors import ConfigError
+from synthray.serve.app import OneModel, build_app
+from synthray.serve.config import AppConfig
+from synthray.serve.decode import RequestError
+from synthray.serve.encode import encode_predictions
+from tests.serve.models import FOREIGN, FOREIGN_SHAPE
+
+BASE = "/v1/models/synthray"
+PREDICT, MATCH = f"{BASE}:predict", f"{BASE}:match"
+RAW = {"content-type": "application/octet-stream"}
+
+
+@pytest.fixture(scope="module")
+def client(predictor):
+    with TestClient(build_app(OneModel(predictor))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def foreign(foreign_predictor):
+    """A client of the small model, whose requests are easily written down."""
+    with TestClient(build_app(OneModel(foreign_predictor), AppConfig(max_body_bytes=10_000))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def wav(sound):
+    from synthray.synth.sound_file import write_wav
+
+    buffer = io.BytesIO()
+    write_wav(buffer, sound)
+    return buffer.getvalue()
+
+
+def features_of(sounds, shape=FOREIGN_SHAPE, seed=0):
+    return np.random.default_rng(seed).random((sounds, *shape), np.float32)
+
+
+def test_health_and_status_name_the_model(foreign):
+    assert foreign.get("/healthz").json() == {"status": "ok", "model": "model_3_1"}
+    (version,) = foreign.get(BASE).json()["model_version_status"]
+    assert version["state"] == "AVAILABLE"
+    assert version["status"] == {"error_code": "OK", "error_message": ""}
+    assert int(version["version"]) > 0
+    assert foreign.get(f"{BASE}/versions/{version['version']}").json()["model_version_status"] == [version]
+
+
+def test_metadata_has_the_shapes_of_inputs_and_outputs(foreign):
+    body = foreign.get(f"{BASE}/metadata").json()
+    assert body["model_spec"]["name"] == "synthray"
+    signature = body["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    sizes = {
+        name: [dim["size"] for dim in tensor["tensor_shape"]["dim"]]
+        for side in ("inputs", "outputs")
+        for name, tensor in signature[side].items()
+    }
+    assert sizes == {
+        "in_fft": ["-1", "5", "7"],
+        "out_osc_shape": ["-1", "3"],
+        "out_cutoff": ["-1", "1"],
+        "out_on": ["-1", "2"],
+        "out_decay": ["-1", "1"],
+        "out_lfo_shape": ["-1", "3"],
+    }
+    assert {tensor["dtype"] for side in ("inputs", "outputs") for tensor in signature[side].values()} == {"DT_FLOAT"}
+    assert body["metadata"]["synthray"]["parameters"] == json.loads(json.dumps(FOREIGN.to_json()))
+
+
+def test_rows_give_predictions_and_columns_give_outputs(foreign, foreign_predictor):
+    features = features_of(3)
+    expected = foreign_predictor.predict(features)
+    answer = foreign.post(PREDICT, json={"instances": features.tolist()})
+    assert answer.status_code == 200
+    assert answer.headers["x-synthray-model"] == "model_3_1"
+    rows = answer.json()["predictions"]
+    columns = foreign.post(PREDICT, json={"inputs": {"in_fft": features.tolist()}}).json()["outputs"]
+    assert len(rows) == 3
+    for name, values in expected.items():
+        np.testing.assert_allclose([row[name] for row in rows], values, rtol=1e-6)
+        np.testing.assert_allclose(columns[name], values, rtol=1e-6)
+    assert set(rows[0]) == set(columns) == set(expected)
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/plain"])
+def test_json_is_taken_as_curl_sends_it(foreign, kind):
+    body = json.dumps({"instances": features_of(1).tolist()})
+    assert foreign.post(PREDICT, content=body, headers={"content-type": kind}).status_code == 200
+
+
+def test_a_version_may_be_named(foreign):
+    (version,) = foreign.get(BASE).json()["model_version_status"]
+    body = {"instances": features_of(1).tolist()}
+    assert foreign.post(f"{BASE}/versions/{version['version']}:predict", json=body).status_code == 200
+    refused = foreign.post(f"{BASE}/versions/1:predict", json=body)
+    assert refused.status_code == 404
+    assert "no version '1'" in refused.json()["error"]
+
+
+def test_raw_float32_gives_what_json_gives(client):
+    features = features_of(2, (20, 551))
+    from_json = client.post(PREDICT, json={"instances": features.tolist()}).json()
+    from_raw = client.post(PREDICT, content=features.astype("<f4").tobytes(), headers=RAW).json()
+    assert from_raw == from_json
+    assert len(from_raw["predictions"]) == 2
+    assert len(from_raw["predictions"][0]) == 38
+
+
+def test_a_single_output_stands_without_its_name():
+    outputs = {"out_a": np.array([[0.5], [0.25]], np.float32)}
+    assert encode_predictions(outputs, in_rows=True) == {"predictions": [[0.5], [0.25]]}
+    assert encode_predictions(outputs, in_rows=False) == {"outputs": [[0.5], [0.25]]}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "options", "status", "message"),
+    [
+        ("POST", PREDICT, {"content": b"{"}, 400, "the body is not JSON"),
+        ("POST", PREDICT, {"json": {"instances": [[[1] * 8] * 5]}}, 400, "instance 0, row 0: has 8 columns"),
+        ("POST", PREDICT, {"content": b"\0" * 141, "headers": RAW}, 400, "141 bytes, expected a multiple of 140"),
+        ("POST", PREDICT, {"content": b"\xff" * 140, "headers": RAW}, 400, "instance 0, row 0, column 0: nan"),
+        ("POST", PREDICT, {"content": b"x", "headers": {"content-type": "audio/wav"}}, 415, "'audio/wav', expected"),
+        ("POST", PREDICT, {"content": b"x", "headers": {"content-encoding": "gzip"}}, 415, "content-encoding 'gzip'"),
+        ("POST", PREDICT, {"content": b"x" * 10_001}, 413, "the body has 10001 bytes, the limit is 10000"),
+        ("POST", PREDICT, {"headers": {"content-length": "ten"}}, 400, "content-length is 'ten'"),
+        ("POST", PREDICT, {"content": (b"x" * 6000 for _ in range(2))}, 413, "longer than the limit of 10000"),
+        ("POST", MATCH, {"content": b"RIFF"}, 409, "model_3_1 was trained on another instrument"),
+        ("GET", PREDICT, {}, 405, "GET is not for /v1/models/synthray:predict"),
+        ("POST", BASE, {}, 405, "POST is not for /v1/models/synthray"),
+        ("GET", "/v1/models/other", {}, 404, "nothing at /v1/models/other; the model is at /v1/models/synthray"),
+        ("POST", "/v1/models/other:predict", {}, 404, "nothing at /v1/models/other:predict"),
+        ("GET", f"{BASE}/versions/77", {}, 404, "no version '77'"),
+    ],
+)
+def test_each_refusal_says_in_json_what_is_wrong(foreign, method, path, options, status, message):
+    answer = foreign.request(method, path, **options)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert list(answer.json()) == ["error"]
+    assert message in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ({"content": b"x" * (32 * 2**20 + 1)}, 413, "the limit is 33554432"),
+        ({"json": {}}, 415, "'application/json', expected an audio file"),
+        ({"files": {"file": b"x"}}, 415, "'multipart/form-data', expected an audio file"),
+        ({"content": b"x", "headers": {"accept": "image/png"}}, 406, "accept is 'image/png'"),
+        ({"content": b""}, 400, "the body is empty"),
+    ],
+)
+def test_each_refused_sound_says_what_is_wrong(client, options, status, message):
+    answer = client.post(MATCH, **options)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]
+
+
+def test_an_answer_that_is_not_finite_names_its_instance():
+    outputs = {"out_a": np.zeros((3, 2), np.float32), "out_b": np.array([[0], [0], [np.nan]], np.float32)}
+    with pytest.raises(RequestError, match="instance 2: 'out_b' came out not finite"):
+        encode_predictions(outputs, in_rows=True)
+
+
+def test_reading_stops_at_the_limit(foreign_predictor):
+    """A body without a stated length is not read to its end."""
+    sent = []
+
+    def endless():
+        for number in range(1000):
+            sent.append(number)
+            yield b"x" * 1000
+
+    app, blocks = build_app(OneModel(foreign_predictor), AppConfig(max_body_bytes=5000)), endless()
+
+    async def receive():
+        return {"type": "http.request", "body": next(blocks), "more_body": True}
+
+    async def send(message):
+        answers.append(message)
+
+    import asyncio
+
+    answers = []
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "headers": [], "query_string": b"", "root_path": ""}
+    asyncio.run(app(scope, receive, send))
+    assert answers[0]["status"] == 413
+    assert len(sent) == 6
+
+
+def test_a_sound_gives_its_preset(client, predictor, sound, wav):
+    for kind in ({}, {"content-type": "audio/wav"}, {"content-type": "application/x-www-form-urlencoded"}):
+        answer = client.post(MATCH, content=wav, headers=kind)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "application/json"
+    from synthray.synth.presets import preset_from_json
+
+    settings = preset_from_json(predictor.card.table, answer.json()["preset"])
+    assert settings.shape == (46,)
+    expected = predictor.match_settings(sound)
+    table = predictor.card.table
+    labels, wanted = (table.settings_to_labels(row[None])[0] for row in (settings, expected))
+    np.testing.assert_allclose(labels, wanted, atol=0.02)  # the file has 16 bits, and the preset is rounded
+
+
+@pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
+def test_a_sound_gives_the_presets_sound(client, wav, accept):
+    from synthray.synth.sound_file import read_sound
+
+    answer = client.post(MATCH, content=wav, headers={"accept": accept})
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "audio/wav"
+    audio = read_sound(answer.content)
+    assert audio.shape == (22050,)
+    assert np.abs(audio).max() > 0
+
+
+@pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html, application/json;q=0.9, */*;q=0.8"])
+def test_json_is_the_answer_unless_sound_is_asked_for(client, wav, accept):
+    answer = client.post(MATCH, content=wav, headers={"accept": accept})
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("body", [b"RIFF", b"\0" * 1000])
+def test_what_is_no_sound_is_refused(client, body):
+    answer = client.post(MATCH, content=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]
+
+
+def test_without_a_model_it_is_not_ready():
+    with TestClient(build_app(OneModel(None))) as client:
+        for answer in (client.get("/healthz"), client.get(BASE), client.post(PREDICT, json={})):
+            assert answer.status_code == 503
+            assert "no model is ready" in answer.json()["error"]
+
+
+def test_the_status_tells_of_a_model_that_could_not_take_its_place(foreign_predictor):
+    with TestClient(build_app(OneModel(foreign_predictor, failed="no such file"))) as client:
+        states = client.get(BASE).json()["model_version_status"]
+    assert [state["state"] for state in states] == ["AVAILABLE", "END"]
+    assert states[1]["status"]["error_message"] == "no such file"
+
+
+def test_concurrent_requests_get_their_own_answers(foreign, foreign_predictor):
+    requests = [features_of(1 + seed % 4, seed=seed) for seed in range(40)]
+
+    def ask(features):
+        return foreign.post(PREDICT, content=features.astype("<f4").tobytes(), headers=RAW).json()["predictions"]
+
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(ask, requests))
+    for features, rows in zip(requests, answers, strict=True):
+        expected = foreign_predictor.predict(features)["out_lfo_shape"]
+        np.testing.assert_allclose([row["out_lfo_shape"] for row in rows], expected, atol=1e-6)
+
+
+def test_a_fault_of_the_server_is_told_without_its_inside(foreign_predictor, caplog):
+    class Broken(OneModel):
+        async def predict(self, predictor, features):
+            raise ZeroDivisionError("inside")
+
+    with TestClient(build_app(Broken(foreign_predictor)), raise_server_exceptions=False) as client:
+        answer = client.post(PREDICT, json={"instances": features_of(1).tolist()})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the server failed; its log says how"}
+    assert "inside" in caplog.text
+
+
+def test_the_page_needs_nothing_from_elsewhere(foreign):
+    answer = foreign.get("/")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "http://" not in answer.text
+    assert "https://" not in answer.text
+    assert MATCH.lstrip("/") in answer.text
+
+
+def test_a_limit_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="max_body_bytes is 0"):
+        AppConfig(max_body_bytes=0)

@@ -1,0 +1,63 @@
+"""Settings that several tests start from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, Constant
+from synthray.synth.presets import random_labels
+
+# One plain saw through an open filter, nothing modulated: what a test leaves alone should not disturb it.
+PLAIN = {
+    "oscillator_1_waveform": "saw",
+    "oscillator_1_pitch": 0.0,
+    "oscillator_1_level": 0.0,
+    "oscillator_1_pulse_width": 50.0,
+    "oscillator_2_waveform": "sine",
+    "oscillator_2_pitch": 0.0,
+    "oscillator_2_detune": 0.0,
+    "oscillator_2_routing": "mix",
+    "oscillator_2_level": -30.0,
+    "oscillator_2_pulse_width": 50.0,
+    "oscillator_2_modulation": 0.0,
+    "noise_level": -60.0,
+    "noise_color": 1000.0,
+    "filter_type": "lowpass",
+    "filter_cutoff": 5000.0,
+    "filter_resonance": 0.7,
+    "filter_drive": 0.0,
+    "filter_envelope_amount": 0.0,
+    "filter_envelope_attack": 100.0,
+    "filter_envelope_decay": 300.0,
+    "filter_envelope_sustain": 50.0,
+    "filter_envelope_release": 300.0,
+    "filter_lfo_waveform": "sine",
+    "filter_lfo_frequency": 3.0,
+    "filter_lfo_amount": 0.0,
+    "pitch_envelope_amount": 0.0,
+    "pitch_envelope_attack": 100.0,
+    "pitch_envelope_decay": 300.0,
+    "pitch_lfo_waveform": "sine",
+    "pitch_lfo_frequency": 3.0,
+    "pitch_lfo_amount": 0.0,
+    "amplitude_envelope_attack": 5.0,
+    "amplitude_envelope_decay": 300.0,
+    "amplitude_envelope_sustain": 100.0,
+    "amplitude_envelope_release": 300.0,
+    "amplitude_lfo_waveform": "sine",
+    "amplitude_lfo_frequency": 3.0,
+    "amplitude_lfo_amount": 0.0,
+}
+
+
+def plain_settings(**changes: float | str) -> np.ndarray:
+    """``PLAIN`` with ``changes``, float32 (46,)."""
+    values = {p.name: p.value for p in INSTRUMENT.parameters if isinstance(p, Constant)} | PLAIN | changes
+    row = [p.values.index(values[p.name]) if isinstance(p, Choice) else values[p.name] for p in INSTRUMENT.parameters]
+    return np.array(row, np.float32)
+
+
+def random_settings(count: int, seed: int = 0) -> np.ndarray:
+    """Settings of ``count`` random presets, float32 (count, 46)."""
+    return INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, seed, 0, count))

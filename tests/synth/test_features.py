@@ -1,0 +1,64 @@
+"""Features against NumPy's FFT in float64, and the same bits in any company."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthray.errors import SoundError
+from synthray.synth.features import FEATURE_SHAPE, analyse, render_features
+from synthray.synth.presets import noise_seeds
+from synthray.synth.voice import render
+from tests.synth.sounds import random_settings
+
+
+def test_features_are_the_magnitudes_of_numpys_fft() -> None:
+    audio = render(random_settings(5))
+    features = analyse(audio)
+    assert features.shape == (5, *FEATURE_SHAPE) == (5, 20, 551)
+    assert features.dtype == np.float32
+    for sound, feature in zip(audio, features, strict=True):
+        for chunk in range(20):
+            samples = sound[chunk * 1102 : (chunk + 1) * 1102].astype(np.float64)
+            np.testing.assert_allclose(feature[chunk], np.abs(np.fft.fft(samples))[:551], atol=2e-4, rtol=1e-5)
+
+
+def test_a_sine_stands_in_its_bin() -> None:
+    time_s = np.arange(22050) / 11025
+    audio = np.sin(2 * np.pi * 100 * 11025 / 1102 * time_s).astype(np.float32)
+    features = analyse(audio[None])[0]
+    assert (features.argmax(axis=1) == 100).all()
+    np.testing.assert_allclose(features[:, 100], 551, rtol=1e-4)
+
+
+def test_features_are_the_same_bit_for_bit_in_any_company() -> None:
+    audio = render(random_settings(70))
+    together = analyse(audio)
+    for rows in (slice(0, 1), slice(3, 4), slice(5, 38), slice(0, 70, 2)):
+        np.testing.assert_array_equal(analyse(audio[rows]), together[rows])
+    for threads in (1, 2, 5):
+        np.testing.assert_array_equal(analyse(audio, threads=threads), together)
+
+
+def test_rendering_and_analysing_at_once_is_the_same() -> None:
+    settings, seeds = random_settings(70), noise_seeds(0, 0, 70)
+    expected = analyse(render(settings, seeds))
+    for threads in (None, 1, 3):
+        np.testing.assert_array_equal(render_features(settings, seeds, threads), expected)
+    np.testing.assert_array_equal(render_features(settings[33:35], seeds[33:35]), expected[33:35])
+
+
+def test_half_precision_is_the_rounded_single_one() -> None:
+    audio = render(random_settings(2))
+    half = analyse(audio, np.float16)
+    assert half.dtype == np.float16
+    np.testing.assert_array_equal(half, analyse(audio).astype(np.float16))
+    np.testing.assert_array_equal(render_features(random_settings(2), dtype=np.float16), half)
+
+
+def test_wrong_shapes_are_refused_and_none_is_possible() -> None:
+    for shape in [(22050,), (2, 22040), (1, 2, 22050)]:
+        with pytest.raises(SoundError, match=r"not \(sounds, 22050\)"):
+            analyse(np.zeros(shape, np.float32))
+    assert analyse(np.zeros((0, 22050), np.float32)).shape == (0, 20, 551)
+    assert render_features(random_settings(0)).shape == (0, 20, 551)

@@ -1,0 +1,97 @@
+"""The parameter table: the notebook's places, mappings that invert, and JSON."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthray.errors import ConfigError, DataError
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
+from synthray.synth.presets import random_labels
+
+
+def test_the_instrument_has_the_notebooks_counts_and_places() -> None:
+    parameters = INSTRUMENT.parameters
+    assert len(INSTRUMENT) == 46
+    assert len(INSTRUMENT.learned) == 38 == len(INSTRUMENT.ranges) + len(INSTRUMENT.choices)
+    assert isinstance(parameters[0], Constant)
+    assert isinstance(parameters[9], Range)
+    assert isinstance(parameters[10], Choice)
+    assert parameters[10].units_out == 3
+    place = INSTRUMENT.index["amplitude_envelope_release"]
+    names = [p.name for p in parameters[place : place + 3]]
+    assert names == ["amplitude_envelope_release", "amplitude_lfo_waveform", "amplitude_lfo_frequency"]
+    assert parameters[place + 1].units_out == 4
+
+
+def test_every_parameter_is_described() -> None:
+    assert all(p.description for p in INSTRUMENT.parameters)
+    assert all(p.unit for p in INSTRUMENT.parameters if not isinstance(p, Choice))
+
+
+@given(st.floats(0, 1))
+def test_every_range_inverts_itself(position: float) -> None:
+    for parameter in INSTRUMENT.ranges:
+        value = parameter.from_unit_interval(position)
+        assert parameter.minimum * (1 - 1e-12) - 1e-12 <= value or parameter.minimum < 0
+        assert float(parameter.to_unit_interval(value)) == pytest.approx(position, abs=1e-9)
+
+
+def test_ranges_end_where_they_say() -> None:
+    for parameter in INSTRUMENT.ranges:
+        assert float(parameter.from_unit_interval(0.0)) == pytest.approx(parameter.minimum)
+        assert float(parameter.from_unit_interval(1.0)) == pytest.approx(parameter.maximum)
+        middle = float(parameter.from_unit_interval(0.5))
+        if parameter.curve == "log":
+            assert middle == pytest.approx((parameter.minimum * parameter.maximum) ** 0.5)
+        else:
+            assert middle == pytest.approx((parameter.minimum + parameter.maximum) / 2)
+
+
+def test_labels_and_settings_are_each_others_inverse() -> None:
+    labels = random_labels(INSTRUMENT, 0, 0, 100)
+    settings = INSTRUMENT.labels_to_settings(labels)
+    assert settings.shape == (100, 46)
+    assert settings.dtype == np.float32
+    back = INSTRUMENT.settings_to_labels(settings)
+    np.testing.assert_allclose(back, labels, atol=1e-5)
+    for parameter in INSTRUMENT.choices:
+        column = INSTRUMENT.label_index[parameter.name]
+        np.testing.assert_array_equal(back[:, column], labels[:, column])
+    for parameter in INSTRUMENT.parameters:
+        if isinstance(parameter, Constant):
+            assert (settings[:, INSTRUMENT.index[parameter.name]] == np.float32(parameter.value)).all()
+
+
+def test_a_table_survives_json() -> None:
+    rows = INSTRUMENT.to_json()
+    assert ParameterTable.from_json(rows) == INSTRUMENT
+    assert rows[10]["values"] == ("mix", "frequency", "ring")
+
+
+@pytest.mark.parametrize(
+    "row", [{"kind": "knob", "name": "x"}, {"name": "x"}, {"kind": "range", "name": "x", "colour": 1}]
+)
+def test_json_of_another_kind_is_refused(row: dict[str, object]) -> None:
+    with pytest.raises(DataError, match="parameter 0 of the table cannot be read"):
+        ParameterTable.from_json([row])
+
+
+def test_impossible_parameters_are_refused() -> None:
+    with pytest.raises(ConfigError, match="curve is 'cubic'"):
+        Range("x", 0, 1, "cubic")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="not below maximum"):
+        Range("x", 1, 1)
+    with pytest.raises(ConfigError, match="above 0"):
+        Range("x", 0, 1, "log")
+    with pytest.raises(ConfigError, match="repeat"):
+        Choice("x", ("a", "a"))
+    with pytest.raises(DataError, match="appears twice"):
+        ParameterTable((Range("x"), Range("x")))
+    with pytest.raises(DataError, match="nothing to learn"):
+        ParameterTable((Constant("x"),))
+    with pytest.raises(DataError, match="empty or holds"):
+        ParameterTable((Range("a/b"),))

@@ -1,0 +1,160 @@
+"""Random presets as pure functions of seed and index, and presets as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from synthray.errors import ConfigError, SoundError
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.synth.presets import noise_seeds, preset_from_json, preset_to_json, random_labels
+from tests.synth.sounds import plain_settings, random_settings
+
+PINNED_LABELS = [
+    0.0,
+    0.4245929718017578,
+    0.5828924179077148,
+    0.6106773614883423,
+    0.0,
+    0.4251576066017151,
+    0.6983135938644409,
+    0.0,
+]
+PINNED_NOISE_SEEDS = [5240926466440120469, 18297630395281965070]
+
+
+@given(seed=st.integers(0, 2**64 - 1), first=st.integers(0, 2**40), skip=st.integers(0, 30), count=st.integers(0, 30))
+def test_a_slice_of_the_presets_is_that_slice_of_the_whole(seed: int, first: int, skip: int, count: int) -> None:
+    whole = random_labels(INSTRUMENT, seed, first, skip + count)
+    np.testing.assert_array_equal(random_labels(INSTRUMENT, seed, first + skip, count), whole[skip:])
+    whole_seeds = noise_seeds(seed, first, skip + count)
+    np.testing.assert_array_equal(noise_seeds(seed, first + skip, count), whole_seeds[skip:])
+
+
+def test_the_random_presets_are_pinned() -> None:
+    """A data set may be kept as a seed: these numbers must never change."""
+    labels = random_labels(INSTRUMENT, 7, 1000, 2)
+    assert labels.dtype == np.float32
+    assert labels.shape == (2, 38)
+    np.testing.assert_array_equal(labels[0, :8], np.float32(PINNED_LABELS))
+    assert noise_seeds(7, 1000, 2).tolist() == PINNED_NOISE_SEEDS
+
+
+def test_labels_are_uniform_over_ranges_and_classes() -> None:
+    labels = random_labels(INSTRUMENT, 0, 0, 20_000)
+    for column, parameter in enumerate(INSTRUMENT.learned):
+        values = labels[:, column]
+        if isinstance(parameter, Choice):
+            counts = np.bincount(values.astype(int), minlength=parameter.units_out)
+            assert len(counts) == parameter.units_out
+            np.testing.assert_allclose(counts / len(values), 1 / parameter.units_out, atol=0.02)
+        else:
+            assert 0 <= values.min() < 0.001
+            assert 0.999 < values.max() < 1
+            np.testing.assert_allclose(np.histogram(values, 10, (0, 1))[0] / len(values), 0.1, atol=0.01)
+    correlations = np.corrcoef(labels.T) - np.eye(38)
+    assert np.abs(correlations).max() < 0.04
+
+
+def test_seeds_and_streams_differ() -> None:
+    assert not np.array_equal(random_labels(INSTRUMENT, 0, 0, 1), random_labels(INSTRUMENT, 1, 0, 1))
+    assert len(set(noise_seeds(0, 0, 10_000).tolist())) == 10_000
+    assert noise_seeds(0, 0, 1).dtype == np.uint64
+
+
+@pytest.mark.parametrize(("seed", "first", "count"), [(-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 0, -1)])
+def test_impossible_numbers_are_refused(seed: int, first: int, count: int) -> None:
+    with pytest.raises(ConfigError, match=str(min(seed, first, count) if min(seed, first, count) < 0 else seed)):
+        random_labels(INSTRUMENT, seed, first, count)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32))
+def test_a_preset_survives_json(index: int) -> None:
+    row = INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 0, index, 1))[0]
+    told = json.loads(json.dumps(preset_to_json(INSTRUMENT, row, model="m")))
+    assert told["format"] == "synthray-preset/1"
+    assert told["model"] == "m"
+    back = preset_from_json(INSTRUMENT, told)
+    assert back.dtype == np.float32
+    np.testing.assert_allclose(back, row, rtol=1e-5)
+    for parameter in INSTRUMENT.ranges:
+        assert parameter.minimum <= back[INSTRUMENT.index[parameter.name]] <= np.float32(parameter.maximum)
+
+
+def test_a_preset_reads_as_a_person_expects() -> None:
+    parameters = preset_to_json(INSTRUMENT, plain_settings(filter_cutoff=812.4))["parameters"]
+    assert parameters["filter_cutoff"] == {"value": 812.4, "unit": "Hz"}
+    assert parameters["filter_type"] == {"value": "lowpass"}
+    assert parameters["note_pitch"] == {"value": 57.0, "unit": "semitones"}
+    assert list(parameters) == [p.name for p in INSTRUMENT.parameters]
+
+
+def test_plain_values_are_read_too() -> None:
+    preset = preset_to_json(INSTRUMENT, plain_settings())
+    preset["parameters"] = {name: entry["value"] for name, entry in preset["parameters"].items()}
+    np.testing.assert_array_equal(preset_from_json(INSTRUMENT, preset), plain_settings())
+
+
+def test_an_end_of_a_range_survives_rounding_to_six_digits() -> None:
+    table = ParameterTable((Range("x", 1 / 3, 2 / 3),))
+    for value in (1 / 3, 2 / 3):
+        row = np.array([value], np.float32)
+        np.testing.assert_allclose(preset_from_json(table, preset_to_json(table, row)), row, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "entry", "told"),
+    [
+        ("filter_cutoff", 6000, "filter_cutoff is 6000, outside of 60 to 5000 Hz"),
+        ("filter_cutoff", {"value": "loud"}, "filter_cutoff is 'loud', not a number"),
+        ("filter_cutoff", {}, "filter_cutoff is None, not a number"),
+        ("filter_cutoff", True, "filter_cutoff is True, not a number"),
+        ("filter_cutoff", float("nan"), "filter_cutoff is nan, not a number"),
+        ("filter_cutoff", 10**400, "filter_cutoff is "),
+        ("filter_cutoff", {"value": 1, "unit": "kHz"}, "filter_cutoff has the unit 'kHz', not 'Hz'"),
+        ("filter_type", "comb", "filter_type is 'comb', not one of lowpass, highpass, bandpass, notch"),
+        ("filter_type", {"value": ["lowpass"]}, "filter_type is"),
+        ("note_pitch", "A3", "note_pitch is 'A3', not a number"),
+        ("filter_cut", 1, "unknown: filter_cut"),
+    ],
+)
+def test_a_wrong_entry_is_named(name: str, entry: Any, told: str) -> None:
+    preset = preset_to_json(INSTRUMENT, plain_settings())
+    preset["parameters"][name] = entry
+    with pytest.raises(SoundError, match=told):
+        preset_from_json(INSTRUMENT, preset)
+
+
+def test_a_missing_parameter_is_named() -> None:
+    preset = preset_to_json(INSTRUMENT, plain_settings())
+    del preset["parameters"]["noise_color"]
+    with pytest.raises(SoundError, match="missing: noise_color"):
+        preset_from_json(INSTRUMENT, preset)
+
+
+@pytest.mark.parametrize("preset", [[], None, {}, {"parameters": 3}, "x"])
+def test_what_is_no_preset_is_refused(preset: Any) -> None:
+    with pytest.raises(SoundError, match="a preset is an object"):
+        preset_from_json(INSTRUMENT, preset)
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(SoundError, match="format is 'synthray-preset/9'"):
+        preset_from_json(INSTRUMENT, {**preset_to_json(INSTRUMENT, plain_settings()), "format": "synthray-preset/9"})
+
+
+def test_settings_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(SoundError, match="46 settings"):
+        preset_to_json(INSTRUMENT, random_settings(1))
+    for name, value in [("filter_cutoff", np.nan), ("filter_type", 7.0), ("filter_type", 0.5)]:
+        row = plain_settings()
+        row[INSTRUMENT.index[name]] = value
+        with pytest.raises(SoundError, match=name):
+            preset_to_json(INSTRUMENT, row)
