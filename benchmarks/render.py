@@ -27,7 +27,8 @@ from synthray.synth.presets import noise_seeds, random_labels
 from synthray.synth.voice import render, usable_cores
 
 LARGE_BATCH = 2048
-PAUSE_S = 0.5  # before each turn: the threads of the one before may still be spinning
+TURN_S = 0.5
+PAUSE_S = 0.3  # between turns: the threads of the one before may still be spinning
 Contestant = tuple[int, Callable[[], object]]  # sounds in a call, and the call
 
 
@@ -74,16 +75,24 @@ def synthax_contestant(batch_size: int) -> Contestant:
     return batch_size, lambda: jax.block_until_ready(apply(parameters))
 
 
+def turn(count: int, call: Callable[[], object]) -> float:
+    """Sounds per second over calls that together last ``TURN_S`` or a little longer."""
+    calls, start = 0, time.perf_counter()
+    while (elapsed := time.perf_counter() - start) < TURN_S:
+        call()
+        calls += 1
+    return calls * count / elapsed
+
+
 def measure(contestants: dict[str, Contestant], repeats: int) -> dict[str, float]:
     """Median sounds per second; the contestants take turns, so that a busy moment hits them all."""
+    for _, call in contestants.values():
+        call()  # compiles and warms up
     rates: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(repeats + 1):
-        for name, (count, call) in contestants.items():
+    for _ in range(repeats):
+        for name, contestant in contestants.items():
             time.sleep(PAUSE_S)
-            start = time.perf_counter()
-            call()
-            if repeat:  # the first turn compiles and warms up
-                rates[name].append(count / (time.perf_counter() - start))
+            rates[name].append(turn(*contestant))
     return {name: statistics.median(values) for name, values in rates.items()}
 
 

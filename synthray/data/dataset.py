@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -60,22 +61,36 @@ class Dataset:
         return decode_shard(raw, self.manifest.table, name, rows)
 
     def take(self, rows: np.ndarray) -> Batch:
-        """The examples at any rows of the data set, in their order; zeros at ``PADDING``.
+        """The examples at any rows of the data set, in their order; zeros at ``PADDING``. Reads what it needs.
 
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        features = np.zeros((len(rows), *self.manifest.feature_shape), self.manifest.feature_dtype)
-        labels = np.zeros((len(rows), len(self.manifest.table.learned)), np.float32)
-        shards = np.searchsorted(self.shard_starts, rows, side="right") - 1
-        for number in np.unique(shards[rows != PADDING]):
-            places = np.flatnonzero(shards == number)
-            local = rows[places] - self.shard_starts[number]
-            first = int(local.min())
-            batch = self.read_shard(int(number), (first, int(local.max()) + 1))
-            features[places] = batch.features[local - first]
-            labels[places] = batch.labels[local - first]
-        return Batch(features, labels)
+        return gather(rows, self.manifest, self.shard_starts, self.read_shard)
+
+
+def gather(
+    rows: np.ndarray, manifest: Manifest, starts: np.ndarray, read: Callable[[int, tuple[int, int]], Batch]
+) -> Batch:
+    """Examples from several parts of a data set, in the order of ``rows``; zeros at ``PADDING``.
+
+    Args:
+        rows: of the whole data set.
+        manifest: what the examples look like.
+        starts: first row of each part, and the number of rows at the end.
+        read: gives the examples ``[first, last)`` of a part.
+    """
+    features = np.zeros((len(rows), *manifest.feature_shape), manifest.feature_dtype)
+    labels = np.zeros((len(rows), len(manifest.table.learned)), np.float32)
+    parts = np.searchsorted(starts, rows, side="right") - 1
+    for part in np.unique(parts[rows != PADDING]):
+        places = np.flatnonzero(parts == part)
+        local = rows[places] - starts[part]
+        first = int(local.min())
+        batch = read(int(part), (first, int(local.max()) + 1))
+        features[places] = batch.features[local - first]
+        labels[places] = batch.labels[local - first]
+    return Batch(features, labels)
 
 
 def newest_dataset() -> str:

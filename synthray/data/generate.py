@@ -22,11 +22,10 @@ from synthray.data.notebook import (
 )
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict
-from synthray.synth.features import analyse
+from synthray.synth.features import render_features
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
 from synthray.synth.presets import noise_seeds, random_labels
-from synthray.synth.voice import render
 
 BATCH_SIZE = 32
 
@@ -70,8 +69,8 @@ class SynthSource:
         settings = self.table.labels_to_settings(labels)
         first = number * BATCH_SIZE
         # one thread: the tasks of a cluster share its cores already
-        audio = render(settings, noise_seeds(self.seed, first, BATCH_SIZE), threads=1)
-        batch = Batch(analyse(audio, threads=1), labels)
+        features = render_features(settings, noise_seeds(self.seed, first, BATCH_SIZE), threads=1)
+        batch = Batch(features, labels)
         return batch, hashlib.sha256(labels.tobytes() + batch.features.tobytes()).hexdigest()
 
     def labels(self, number: int) -> Any:

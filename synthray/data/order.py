@@ -16,6 +16,7 @@ A worker's share of a batch is a contiguous slice of it: a few whole streams, so
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -125,6 +126,19 @@ class Order:
             raise ConfigError(f"a batch of {self.batch_size} cannot be shared equally by {workers} workers")
         size = self.batch_size // workers
         return range(rank * size, (rank + 1) * size)
+
+    def shares(self, start: tuple[int, int], epochs: int, rank: int, workers: int) -> Iterator[np.ndarray]:
+        """The rows of one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
+
+        Yields:
+            int64 ``(batch_size // workers,)``, as ``window`` gives them.
+        """
+        places = self.share(rank, workers)
+        for epoch in range(start[0], epochs):
+            first_step = start[1] if epoch == start[0] else 0
+            for window in range(first_step // self.steps_per_window, self.windows):
+                skip = max(0, first_step - self.window_steps(window).start)
+                yield from self.window(epoch, window, places)[skip:]
 
     def examples(self, step: int) -> int:
         """How many of a batch's places hold an example: all but in the last batch of an epoch."""

@@ -14,7 +14,7 @@ import ray.data
 from synthray import errors
 from synthray.data.batch import Batch
 from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard, publish
-from synthray.data.dataset import Dataset
+from synthray.data.dataset import Dataset, gather
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import Order
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A Ray task costs some milliseconds: what takes less than that goes several to a task.
 _BATCHES_PER_TASK = 8
+# Of a node's shared memory, what a data set may take: the rest is for what moves through it.
+_SHARE_OF_MEMORY = 0.6
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
@@ -104,26 +106,82 @@ def build(source: Source, config: BuildConfig, what: str) -> Manifest:
     return publish(plan, receipts)
 
 
-def training_batches(
-    uri: str, order: Order, start: tuple[int, int], epochs: int, rank: int, workers: int
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """One worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
+def hold(uri: str) -> list[ray.ObjectRef] | None:
+    """Read a data set into the cluster's shared memory, once for all workers and epochs.
 
-    Ray Data carries out the order: one task reads one window and gives the rows of this worker's places in the order in
-    which they are consumed, while earlier ones are being trained on.
+    Returns:
+        references to parts of it, for ``Held``; None where it does not fit well into the memory of the smallest node.
+
+    Raises:
+        CorruptShard: a shard is not what its manifest says.
+    """
+    dataset = Dataset.open(uri)
+    memory = min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"])
+    if dataset.manifest.bytes > _SHARE_OF_MEMORY * memory:
+        return None
+
+    def read(row: dict[str, np.ndarray]) -> pa.Table:
+        number = int(row["id"][0])
+        batch = dataset.read_shard(number)
+        first = int(dataset.shard_starts[number])
+        return _encode(batch, np.arange(first, first + len(batch)))
+
+    shards = len(dataset.manifest.shards)
+    tasks = ray.data.range(shards, override_num_blocks=shards)
+    try:
+        return tasks.map_batches(read, batch_size=1).materialize().to_arrow_refs()
+    except ray.exceptions.RayTaskError as error:
+        raise _own(error) from error
+
+
+def _own(error: BaseException) -> BaseException:
+    """The error of ours that Ray wrapped, or else the wrapping itself."""
+    found: BaseException | None = error
+    while found is not None and not (
+        isinstance(found, errors.SynthrayError) and type(found).__module__ == errors.__name__
+    ):
+        found = getattr(found, "cause", None) or found.__cause__
+    return found or error
+
+
+class Held:
+    """A data set that lies in shared memory: any rows of it, without reading. Parts are mapped, not copied."""
+
+    def __init__(self, references: list[ray.ObjectRef], manifest: Manifest) -> None:
+        parts = [_decode(table, manifest) for table in ray.get(references)]
+        parts = sorted((part for part in parts if len(part[1])), key=lambda part: part[1][0])
+        self._manifest = manifest
+        self._batches = [batch for batch, _ in parts]
+        self._starts = np.array([*(rows[0] for _, rows in parts), manifest.rows])
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """As ``Dataset.take``."""
+
+        def part(number: int, rows: tuple[int, int]) -> Batch:
+            batch = self._batches[number]
+            return Batch(batch.features[rows[0] : rows[1]], batch.labels[rows[0] : rows[1]])
+
+        return gather(rows, self._manifest, self._starts, part)
+
+
+def streamed(
+    dataset: Dataset, order: Order, start: tuple[int, int], epochs: int, rank: int, workers: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """One worker's share of every batch, from epoch and step ``start`` to the end of the last epoch, read as it goes.
+
+    One task reads one window and gives the rows of this worker's places in the order in which they are consumed, while
+    earlier ones are being trained on.
 
     Yields:
         the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is none.
     """
     places = order.share(rank, workers)
-    first = start[1] // order.steps_per_window if order.steps else 0
+    first = start[1] // order.steps_per_window
     plan = [(epoch, window) for epoch in range(start[0], epochs) for window in range(order.windows)][first:]
-    dataset = Dataset.open(uri)
 
-    def read(row: dict[str, np.ndarray]) -> Iterator[pa.Table]:
-        epoch, window = plan[int(row["id"][0])]
-        rows = order.window(epoch, window, places)
-        yield _encode(dataset.take(rows.reshape(-1)), rows.reshape(-1))
+    def read(row: dict[str, np.ndarray]) -> pa.Table:
+        rows = order.window(*plan[int(row["id"][0])], places).reshape(-1)
+        return _encode(dataset.take(rows), rows)
 
     tasks = ray.data.range(len(plan), override_num_blocks=max(1, len(plan)))
     tasks.context.execution_options.preserve_order = True
@@ -132,7 +190,7 @@ def training_batches(
     stream = read_ahead.iter_batches(batch_size=len(places), batch_format="pyarrow", prefetch_batches=2)
     for number, table in enumerate(stream):
         if number >= skip:
-            yield _decode(table, dataset)
+            yield _decode(table, dataset.manifest)
 
 
 def _encode(batch: Batch, rows: np.ndarray) -> pa.Table:
@@ -142,10 +200,12 @@ def _encode(batch: Batch, rows: np.ndarray) -> pa.Table:
         width = array[0].nbytes
         return pa.Array.from_buffers(pa.binary(width), len(array), [None, pa.py_buffer(np.ascontiguousarray(array))])
 
-    return pa.table({"features": column(batch.features), "labels": column(batch.labels), "row": rows})
+    return pa.table(
+        {"features": column(batch.features), "labels": column(batch.labels.astype(np.float32)), "row": rows}
+    )
 
 
-def _decode(table: pa.Table, dataset: Dataset) -> tuple[Batch, np.ndarray]:
+def _decode(table: pa.Table, manifest: Manifest) -> tuple[Batch, np.ndarray]:
     def array(name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         size = int(np.prod(shape))
         parts = [
@@ -154,7 +214,6 @@ def _decode(table: pa.Table, dataset: Dataset) -> tuple[Batch, np.ndarray]:
         ]
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(-1, *shape)
 
-    manifest = dataset.manifest
     features = array("features", manifest.feature_dtype, manifest.feature_shape)
     labels = array("labels", "float32", (len(manifest.table.learned),))
     return Batch(features, labels), table["row"].to_numpy()

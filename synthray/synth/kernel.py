@@ -150,6 +150,12 @@ def hand_over(sound, audio, first, start):
 
 
 @inlined
+def cache_aligned(array):
+    """``array``, with 64 bytes to spare, from the start of a cache line on: a wide load then touches one line."""
+    return array[(-array.ctypes.data // array.itemsize) % (64 // array.itemsize) :]
+
+
+@inlined
 def render_block(settings, seeds, audio, first):
     """Render the sounds from ``first`` on into ``audio``, at most ``LANES`` of them.
 
@@ -159,10 +165,10 @@ def render_block(settings, seeds, audio, first):
         audio: float32 (sounds, N_SAMPLES), written.
         first: number of the block's first sound. Lanes beyond the last sound repeat it and are dropped.
     """
-    work = np.zeros(WORK_END, np.float32)
-    counters = np.zeros(COUNTERS_END, np.int32)
-    mix = np.empty(OVERSAMPLING * CONTROL_PERIOD * LANES, np.float32)
-    sound = np.empty(CONTROL_PERIOD * LANES, np.float32)
+    work = cache_aligned(np.zeros(WORK_END + 16, np.float32))
+    counters = cache_aligned(np.zeros(COUNTERS_END + 16, np.int32))
+    mix = cache_aligned(np.empty(OVERSAMPLING * CONTROL_PERIOD * LANES + 16, np.float32))
+    sound = cache_aligned(np.empty(CONTROL_PERIOD * LANES + 16, np.float32))
     for lane in range(LANES):
         row = min(first + lane, len(settings) - 1)
         set_sources(work, counters, lane, settings[row], seeds[row])

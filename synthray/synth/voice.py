@@ -70,18 +70,25 @@ def render_into(audio: np.ndarray, settings: np.ndarray, seeds: np.ndarray) -> n
 
 
 def in_threads(work: Callable[[int], object], items: range, threads: int | None) -> None:
-    """Call ``work``, which releases the GIL, on each of ``items``, in up to ``threads`` threads of this call's own.
+    """Call ``work``, which releases the GIL, on each of ``items``, in this thread and up to ``threads`` - 1 more.
 
     Not Numba's ``prange``: its own thread pool cannot be entered from two Python threads at once.
     """
-    threads = min(len(items), usable_cores() if threads is None else max(threads, 1))
-    if threads <= 1:
-        for item in items:
+    helpers = min(len(items), usable_cores() if threads is None else threads) - 1
+    pending = iter(items)  # shared: each thread takes the next item when it is done with one
+
+    def drain() -> None:
+        for item in pending:
             work(item)
+
+    if helpers < 1:
+        drain()
         return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, items):
-            pass
+    with ThreadPoolExecutor(helpers) as pool:
+        drained = [pool.submit(drain) for _ in range(helpers)]
+        drain()
+        for helper in drained:
+            helper.result()
 
 
 def usable_cores() -> int:

@@ -17,10 +17,12 @@ from synthray.data.order import PADDING, Order
 from synthray.errors import TrainingError
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
+from synthray.train.prefetch import prefetch
 from synthray.train.steps import Steps
 
 Value = TypeVar("Value")
 Share = tuple[Batch, np.ndarray]
+Tensors = tuple[tf.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def run(
         steps.restore(checkpoint)
         epoch, step, history = checkpoint.epoch, checkpoint.step, checkpoint.history
     held_out = _held_out(config, dataset, steps, place)
-    shares = batches((epoch, step))
+    shares = prefetch(lambda share: _tensors(*share), batches((epoch, step)))
     for number in range(epoch, config.epochs):
         began_s = time.perf_counter()
         sums, wait_s = _train_epoch(steps, order, shares, number)
@@ -108,30 +110,29 @@ def run(
     return steps, history
 
 
-def _train_epoch(steps: Steps, order: Order, shares: Iterator[Share], epoch: int) -> tuple[tf.Tensor, float]:
+def _train_epoch(steps: Steps, order: Order, shares: Iterator[Tensors], epoch: int) -> tuple[tf.Tensor, float]:
     sums, wait_s = tf.zeros(4), 0.0
     for step in range(order.steps):
         began_s = time.perf_counter()
         try:
-            batch, rows = next(shares)
+            tensors = next(shares)
         except StopIteration:
             raise TrainingError(
                 f"epoch {epoch + 1} ended at step {step} of {order.steps}: examples are missing"
             ) from None
-        tensors = _tensors(batch, rows)
         wait_s += time.perf_counter() - began_s
         sums += steps.train(*tensors, tf.constant(order.examples(step), tf.float32))
     return sums, wait_s
 
 
-def _validate(steps: Steps, held_out: list[tuple[tf.Tensor, ...]]) -> tf.Tensor:
+def _validate(steps: Steps, held_out: list[Tensors]) -> tf.Tensor:
     sums = tf.zeros(4)
     for tensors in held_out:
         sums += steps.validate(*tensors)
     return sums
 
 
-def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place) -> list[tuple[tf.Tensor, ...]]:
+def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place) -> list[Tensors]:
     """This worker's part of the validation examples, in memory, in batches of one size."""
     first, count = config.holdout(dataset.manifest.rows)
     mine = np.array_split(np.arange(first, first + count), place.workers)[place.rank]
@@ -142,7 +143,7 @@ def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place)
     return [_tensors(Batch(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
 
 
-def _tensors(batch: Batch, rows: np.ndarray) -> tuple[tf.Tensor, ...]:
+def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
     weights = (rows != PADDING).astype(np.float32)
     return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
 

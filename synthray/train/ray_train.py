@@ -17,6 +17,7 @@ from ray.train import collective
 from ray.util.queue import Empty, Queue
 
 from synthray import errors
+from synthray.data import ray_data
 from synthray.errors import ConfigError, TrainingError
 from synthray.quiet import quiet_import
 from synthray.train.config import TrainConfig
@@ -82,7 +83,7 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         trainer = TensorflowTrainer(
             _work,
-            train_loop_config={"config": config, "queue": queue},
+            train_loop_config={"config": config, "queue": queue, "held": ray_data.hold(config.data)},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(
@@ -135,7 +136,7 @@ def _work(arguments: dict[str, Any]) -> None:
     """What each worker runs."""
     config, queue = arguments["config"], arguments["queue"]
     try:
-        saved = _train_and_save(config, lambda text: queue.put(("line", text)))
+        saved = _train_and_save(config, arguments["held"], lambda text: queue.put(("line", text)))
     except errors.SynthrayError as error:
         # Told by the driver in its own words; a retry would end the same way.
         queue.put((type(error).__name__, str(error)))
@@ -144,11 +145,10 @@ def _work(arguments: dict[str, Any]) -> None:
         queue.put(("saved", saved))
 
 
-def _train_and_save(config: TrainConfig, tell: Callable[[str], None]) -> str | None:
+def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell: Callable[[str], None]) -> str | None:
     import tensorflow as tf
 
     from synthray.data.dataset import Dataset
-    from synthray.data.ray_data import training_batches
     from synthray.train import loop
     from synthray.train.publish import publish
     from synthray.train.tensorboard import EpochLog
@@ -162,7 +162,11 @@ def _train_and_save(config: TrainConfig, tell: Callable[[str], None]) -> str | N
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        return training_batches(config.data, order, start, config.epochs, place.rank, place.workers)
+        if held is None:
+            return ray_data.streamed(dataset, order, start, config.epochs, place.rank, place.workers)
+        memory = ray_data.Held(held, dataset.manifest)
+        shares = order.shares(start, config.epochs, place.rank, place.workers)
+        return ((memory.take(rows), rows) for rows in shares)
 
     log: AbstractContextManager[Callable[[EpochReport], None]]
     log = EpochLog(config, dataset.manifest) if place.leads else nullcontext(lambda _: None)

@@ -50,19 +50,21 @@ def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.Temp
 def test_ray_data_carries_out_the_order(
     ray_cluster: RayHead, dataset: Dataset, workers: int, start: tuple[int, int]
 ) -> None:
-    from synthray.data.ray_data import training_batches
+    from synthray.data.ray_data import Held, hold, streamed
 
     order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
     assert order.windows > 2
-    wanted = np.concatenate([order.window(e, w) for e in range(2) for w in range(order.windows)])
-    wanted = wanted[start[0] * order.steps + start[1] :]
+    references = hold(dataset.store.uri)
+    assert references is not None
+    held = Held(references, dataset.manifest)
     for rank in range(workers):
-        places = order.share(rank, workers)
-        shares = list(training_batches(dataset.store.uri, order, start, 2, rank, workers))
-        np.testing.assert_array_equal([rows for _, rows in shares], wanted[:, places.start : places.stop])
-        direct = dataset.take(shares[-1][1])
-        np.testing.assert_array_equal(shares[-1][0].features, direct.features)
-        np.testing.assert_array_equal(shares[-1][0].labels, direct.labels)
+        wanted = list(order.shares(start, 2, rank, workers))
+        shares = list(streamed(dataset, order, start, 2, rank, workers))
+        np.testing.assert_array_equal([rows for _, rows in shares], wanted)
+        for read in (shares[-1][0], held.take(wanted[-1])):
+            direct = dataset.take(wanted[-1])
+            np.testing.assert_array_equal(read.features, direct.features)
+            np.testing.assert_array_equal(read.labels, direct.labels)
 
 
 def test_one_worker_and_two_learn_the_same(by_two: str, dataset: Dataset, tmp_path: Path) -> None:

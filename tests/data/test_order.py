@@ -62,6 +62,17 @@ def test_a_window_can_be_had_without_the_ones_before_it(order: Order, epoch: int
     np.testing.assert_array_equal(order.window(epoch, window), epoch_batches(order, epoch)[steps.start : steps.stop])
 
 
+@given(orders(), st.data())
+def test_the_rest_of_a_run_can_be_had_from_any_step(order: Order, data: st.DataObject) -> None:
+    workers = data.draw(st.sampled_from([n for n in range(1, 9) if order.batch_size % n == 0]))
+    rank = data.draw(st.integers(0, workers - 1))
+    start = (data.draw(st.integers(0, 1)), data.draw(st.integers(0, order.steps - 1)))
+    places = order.share(rank, workers)
+    whole = np.concatenate([epoch_batches(order, epoch, places) for epoch in range(2)])
+    rest = list(order.shares(start, 2, rank, workers))
+    np.testing.assert_array_equal(rest, whole[start[0] * order.steps + start[1] :])
+
+
 def test_epochs_and_seeds_differ() -> None:
     order, other = Order((64,) * 8, 32, seed=1), Order((64,) * 8, 32, seed=2)
     lines = [epoch_batches(order, 0), epoch_batches(order, 1), epoch_batches(other, 0)]
