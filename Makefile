@@ -5,7 +5,7 @@ STORE ?= local
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format bench model clean
 
 help:
 	@echo "make demo [STORE=s3]   the whole pipeline on this machine, in about three minutes"
@@ -13,6 +13,7 @@ help:
 	@echo "make check             lint and format"
 	@echo "make format            format the code, mend what can be mended"
 	@echo "make bench             the numbers that the README states"
+	@echo "make model             3500 batches and a network worth hearing, under SYNTHRAY_HOME"
 	@echo "make clean             remove what these made"
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
@@ -38,6 +39,11 @@ format: $(INSTALLED)
 
 bench: $(INSTALLED)
 	@for script in benchmarks/*.py; do echo "── $$script"; $(BIN)/python $$script || exit 1; done
+
+model: $(INSTALLED)
+	$(BIN)/python jobs/generate.py --batches 3500 --format parquet
+	$(BIN)/python jobs/train.py --epochs 30 --batch-size 512 --learning-rate 0.1
+	$(BIN)/python jobs/evaluate.py
 
 clean:
 	rm -rf .venv demo build *.egg-info

@@ -91,11 +91,11 @@ def match_over_http(head: RayHead) -> None:
 
 def print_side_by_side(original: dict, predicted: dict) -> None:
     """Some settings of both presets, in their units."""
-    print(f"{'':32}{'original':>14}{'predicted':>14}")
+    print(f"{'':24}{'original':>18}{'predicted':>18}")
     for name in ("oscillator_1_waveform", "oscillator_1_pitch", "filter_type", "filter_cutoff", "noise_level"):
         row = [preset["parameters"][name] for preset in (original, predicted)]
         values = [v["value"] if isinstance(v["value"], str) else f"{v['value']:.1f} {v['unit']}" for v in row]
-        print(f"{name:32}{values[0]:>14}{values[1]:>14}")
+        print(f"{name:24}{values[0]:>18}{values[1]:>18}")
 
 
 def shell(head: RayHead, command: list[str], *, quiet: bool = False) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 import ray.train
+from ray.actor import ActorHandle
 from ray.train import collective
-from ray.util.queue import Empty, Queue
 
 from synthray import errors
 from synthray.data import ray_data
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 # Two workers even on a laptop: the way of working is then the same everywhere.
 _DEFAULT_WORKERS = 2
+_POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,11 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
             f"a batch of {config.batch_size} cannot be shared equally by {scaling.num_workers} workers: "
             "choose --batch-size or --workers so that it can"
         )
-    queue = Queue(actor_options={"num_cpus": 0})
+    mailbox = _Mailbox.remote()
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         trainer = TensorflowTrainer(
             _work,
-            train_loop_config={"config": config, "queue": queue, "held": ray_data.hold(config.data)},
+            train_loop_config={"config": config, "mailbox": mailbox, "held": ray_data.hold(config.data)},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(
@@ -92,13 +93,38 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
                 failure_config=ray.train.FailureConfig(max_failures=workers.max_failures),
             ),
         )
-        try:
-            return _follow(trainer, queue, tell)
-        finally:
-            queue.shutdown(force=True)
+        return _follow(trainer, mailbox, tell)
 
 
-def _follow(trainer: TensorflowTrainer, queue: Queue, tell: Callable[[str], None]) -> str:
+@ray.remote(num_cpus=0)
+class _Mailbox:
+    """What the workers have to say to the driver: lines for people, and how it ended."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._failure: tuple[str, str] | None = None
+        self._saved = ""
+
+    def tell(self, line: str) -> None:
+        self._lines.append(line)
+
+    def saved(self, uri: str) -> None:
+        self._saved = uri
+
+    def fail(self, kind: str, text: str) -> None:
+        """Something that another try would not mend: the name of an error of ours, and its message."""
+        self._failure = self._failure or (kind, text)
+
+    def failure(self) -> tuple[str, str] | None:
+        return self._failure
+
+    def read(self) -> tuple[list[str], str, tuple[str, str] | None]:
+        """The lines since the last call, the URI of the model, the failure."""
+        lines, self._lines = self._lines, []
+        return lines, self._saved, self._failure
+
+
+def _follow(trainer: TensorflowTrainer, mailbox: ActorHandle, tell: Callable[[str], None]) -> str:
     """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
     outcome: list[BaseException] = []
 
@@ -110,39 +136,36 @@ def _follow(trainer: TensorflowTrainer, queue: Queue, tell: Callable[[str], None
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    saved, failure = "", None
     running = True
-    while running or not queue.empty():
+    while running:
+        thread.join(_POLL_S)
         running = thread.is_alive()
-        try:
-            kind, text = queue.get(timeout=0.2)
-        except Empty:
-            continue
-        if kind == "line":
-            tell(text)
-        elif kind == "saved":
-            saved = text
-        else:
-            failure = getattr(errors, kind)(text)
-    if failure and not saved:
-        raise failure
-    if outcome or not saved:
-        cause = str(outcome[0]).strip().splitlines()[-1] if outcome else "no worker saved a model"
-        raise TrainingError(f"training ended without a model: {cause}") from (outcome[0] if outcome else None)
-    return saved
+        lines, saved, failure = ray.get(mailbox.read.remote())
+        for line in lines:
+            tell(line)
+    if saved:
+        return saved
+    if failure:
+        raise getattr(errors, failure[0])(failure[1])
+    cause = str(outcome[0]).strip().splitlines()[-1] if outcome else "no worker saved a model"
+    raise TrainingError(f"training ended without a model: {cause}") from (outcome[0] if outcome else None)
 
 
 def _work(arguments: dict[str, Any]) -> None:
     """What each worker runs."""
-    config, queue = arguments["config"], arguments["queue"]
+    config, mailbox = arguments["config"], arguments["mailbox"]
+    if ray.get(mailbox.failure.remote()):
+        return  # the group was started again after a failure that starting again does not mend
     try:
-        saved = _train_and_save(config, arguments["held"], lambda text: queue.put(("line", text)))
+        saved = _train_and_save(config, arguments["held"], lambda line: ray.get(mailbox.tell.remote(line)))
     except errors.SynthrayError as error:
-        # Told by the driver in its own words; a retry would end the same way.
-        queue.put((type(error).__name__, str(error)))
-        return
+        # A store may come back; anything else ends the same way next time. Raised in either case: the other workers
+        # may be waiting for this one, and only Ray can end their wait.
+        if not isinstance(error, errors.StorageError) or isinstance(error, errors.NotFound):
+            ray.get(mailbox.fail.remote(type(error).__name__, str(error)))
+        raise
     if saved:
-        queue.put(("saved", saved))
+        ray.get(mailbox.saved.remote(saved))
 
 
 def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell: Callable[[str], None]) -> str | None:

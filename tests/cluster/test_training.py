@@ -110,6 +110,19 @@ def test_what_a_worker_finds_wrong_is_told_as_it_is(ray_cluster: RayHead, datase
         ray_train.train(config, ray_train.Workers(2), lambda _: None)
 
 
+def test_what_one_worker_alone_finds_wrong_does_not_leave_the_others_waiting(
+    ray_cluster: RayHead, dataset: Dataset, tmp_path: Path
+) -> None:
+    from synthray.train import ray_train
+
+    # the leading worker cannot write its first checkpoint, while the other one waits for it in the next step
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "checkpoints").write_text("a file where a folder should be")
+    config = TrainConfig(dataset.store.uri, str(tmp_path / "out"), epochs=3, batch_size=48)
+    with pytest.raises(TrainingError, match=r"StorageError: .*checkpoints.* cannot be written"):
+        ray_train.train(config, ray_train.Workers(2, max_failures=0), lambda _: None)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
     from synthray.train import ray_train
 
