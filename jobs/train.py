@@ -30,6 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         learning_rate=arguments.learning_rate,
         validation_examples=arguments.validation_examples,
+        checkpoint_steps=arguments.checkpoint_steps,
     )
 
     from synthray.data import ray_data
@@ -62,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=default.seed, help="of weights and order (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="default: %(default)s")
     parser.add_argument("--validation-examples", type=int, help="kept from training (default: a ninth, at most 4096)")
+    parser.add_argument(
+        "--checkpoint-steps", type=int, default=default.checkpoint_steps, help="between two (default: %(default)s)"
+    )
     parser.add_argument(
         "--max-failures", type=int, default=3, help="restarts after a lost worker (default: %(default)s)"
     )

@@ -22,7 +22,8 @@ class TrainConfig:
 
     data, out: URIs. model: name of a network. batch_size: examples of a step over all workers together, so that the
     result does not depend on how many they are. validation_examples: kept from training, the data set's last ones; one
-    ninth, at most 4096, when None. keep_checkpoints: how many of the newest stay.
+    ninth, at most 4096, when None. checkpoint_steps: steps between two checkpoints, besides one after each epoch.
+    keep_checkpoints: how many of the newest stay.
     """
 
     data: str
@@ -33,10 +34,11 @@ class TrainConfig:
     seed: int = 0
     learning_rate: float = 0.01
     validation_examples: int | None = None
+    checkpoint_steps: int = 1000
     keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "keep_checkpoints"):
+        for name in ("epochs", "batch_size", "checkpoint_steps", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not self.learning_rate > 0:
@@ -68,7 +70,9 @@ class TrainConfig:
 
         Not the number of epochs, which may be raised later, nor that of workers, which may change at any time.
         """
-        depends = asdict(self) | {"data": manifest.digest, "out": "", "epochs": 0, "keep_checkpoints": 0}
+        depends = asdict(self) | {"data": manifest.digest}
+        for name in ("out", "epochs", "checkpoint_steps", "keep_checkpoints"):
+            del depends[name]
         return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,8 +13,8 @@ import tensorflow as tf
 from synthray.data.batch import Batch
 from synthray.data.dataset import Dataset
 from synthray.data.order import PADDING, Order
-from synthray.errors import TrainingError
-from synthray.train.checkpoint import CheckpointFolder
+from synthray.errors import ConfigError, TrainingError
+from synthray.train.checkpoint import CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.prefetch import prefetch
 from synthray.train.steps import Steps
@@ -85,44 +84,81 @@ def run(
     order = config.order(dataset.manifest)
     steps = Steps(config, dataset.manifest, strategy)
     folder = CheckpointFolder(config.out, config.run_digest(dataset.manifest), config.keep_checkpoints)
-    path = place.agree(folder.newest_whole() if place.leads else None)
-    epoch, step, history = 0, 0, []
-    if path is not None:
-        checkpoint = folder.load(path)
-        steps.restore(checkpoint)
-        epoch, step, history = checkpoint.epoch, checkpoint.step, checkpoint.history
+    state = _resume(config, steps, folder, place)
     held_out = _held_out(config, dataset, steps, place)
-    shares = prefetch(lambda share: _tensors(*share), batches((epoch, step)))
-    for number in range(epoch, config.epochs):
-        began_s = time.perf_counter()
-        sums, wait_s = _train_epoch(steps, order, shares, number)
-        spent_s = time.perf_counter() - began_s
-        loss, *_ = _means(steps.add_up(sums))
-        if not math.isfinite(loss):
-            raise TrainingError(f"epoch {number + 1}: the loss is {loss}; lower --learning-rate, then start it again")
-        val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out)))
-        speed = order.rows / spent_s
-        result = EpochReport(number + 1, config.epochs, loss, val_loss, accuracy, error, speed, wait_s / spent_s)
-        history = [*history, asdict(result)]
+    shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
+
+    def keep(state: Progress) -> None:
         if place.leads:
-            folder.save(steps.checkpoint(number + 1, 0, history))
+            folder.save(steps.checkpoint(state))
+
+    for epoch in range(state.epoch, config.epochs):
+        began_s, first_step = time.perf_counter(), state.step
+        state, wait_s = _train_epoch(config, steps, order, shares, state, keep)
+        spent_s = time.perf_counter() - began_s
+        val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out)))
+        result = EpochReport(
+            epoch=epoch + 1,
+            epochs=config.epochs,
+            loss=_means(state.sums)[0],
+            val_loss=val_loss,
+            val_accuracy=accuracy,
+            val_error=error,
+            examples_per_s=sum(map(order.examples, range(first_step, order.steps))) / spent_s,
+            input_wait=wait_s / spent_s,
+        )
+        state = Progress(epoch + 1, history=[*state.history, asdict(result)])
+        keep(state)
+        if place.leads:
             report(result)
-    return steps, history
+    return steps, state.history
 
 
-def _train_epoch(steps: Steps, order: Order, shares: Iterator[Tensors], epoch: int) -> tuple[tf.Tensor, float]:
+def _resume(config: TrainConfig, steps: Steps, folder: CheckpointFolder, place: Place) -> Progress:
+    """Take up the newest checkpoint, the same one on all workers; or begin."""
+    path = place.agree(folder.newest_whole() if place.leads else None)
+    if path is None:
+        return Progress()
+    checkpoint = folder.load(path)
+    if (checkpoint.progress.epoch, checkpoint.progress.step) > (config.epochs, 0):
+        raise ConfigError(
+            f"{config.out} holds {checkpoint.progress.epoch} epochs of this training already, more than the "
+            f"{config.epochs} asked for: give --epochs {checkpoint.progress.epoch} or another --out"
+        )
+    steps.restore(checkpoint)
+    return checkpoint.progress
+
+
+def _train_epoch(
+    config: TrainConfig,
+    steps: Steps,
+    order: Order,
+    shares: Iterator[Tensors],
+    state: Progress,
+    keep: Callable[[Progress], None],
+) -> tuple[Progress, float]:
+    """Train from ``state`` to the end of its epoch; gives the state there, and the seconds of waiting for input."""
     sums, wait_s = tf.zeros(4), 0.0
-    for step in range(order.steps):
+    for step in range(state.step, order.steps):
         began_s = time.perf_counter()
         try:
             tensors = next(shares)
         except StopIteration:
-            raise TrainingError(
-                f"epoch {epoch + 1} ended at step {step} of {order.steps}: examples are missing"
-            ) from None
+            where = f"epoch {state.epoch + 1} ended at step {step} of {order.steps}"
+            raise TrainingError(f"{where}: examples are missing") from None
         wait_s += time.perf_counter() - began_s
         sums += steps.train(*tensors, tf.constant(order.examples(step), tf.float32))
-    return sums, wait_s
+        last = step + 1 == order.steps
+        if last or (step + 1) % config.checkpoint_steps == 0:
+            # all workers' sums, so that a checkpoint holds for any number of them
+            state = replace(state, step=step + 1, sums=state.sums + steps.add_up(sums).numpy())
+            sums = tf.zeros(4)
+            if not np.isfinite(state.sums).all():
+                where = f"epoch {state.epoch + 1}, by step {step + 1}"
+                raise TrainingError(f"{where}: the loss is {_means(state.sums)[0]}; lower --learning-rate")
+            if not last:
+                keep(state)
+    return state, wait_s
 
 
 def _validate(steps: Steps, held_out: list[Tensors]) -> tf.Tensor:
@@ -148,6 +184,6 @@ def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
     return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
 
 
-def _means(sums: tf.Tensor) -> list[float]:
-    *totals, examples = sums.numpy().tolist()
+def _means(sums: np.ndarray | tf.Tensor) -> list[float]:
+    *totals, examples = np.asarray(sums).tolist()
     return [total / examples for total in totals]

@@ -14,7 +14,7 @@ from synthray.data.manifest import Manifest
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.networks import build_fused, check_network
-from synthray.train.checkpoint import Checkpoint
+from synthray.train.checkpoint import Checkpoint, Progress
 from synthray.train.config import TrainConfig
 
 
@@ -84,10 +84,10 @@ class Steps:
     def _local(self, value: tf.Tensor) -> tf.Tensor:
         return self._strategy.experimental_local_results(value)[0]
 
-    def checkpoint(self, epoch: int, step: int, history: list[dict[str, object]]) -> Checkpoint:
-        """The state as arrays."""
+    def checkpoint(self, progress: Progress) -> Checkpoint:
+        """The state as arrays, ``progress`` into the training."""
         optimizer = [np.asarray(variable.numpy()) for variable in self.optimizer.variables]
-        return Checkpoint(epoch, step, self.model.get_weights(), optimizer, list(history))
+        return Checkpoint(progress, self.model.get_weights(), optimizer)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take on the state of a checkpoint of the same configuration."""

@@ -14,7 +14,7 @@ from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train import loop
-from synthray.train.checkpoint import Checkpoint, CheckpointFolder
+from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.loop import EpochReport, Place
 from synthray.train.publish import publish
@@ -34,15 +34,17 @@ def config(dataset: Dataset, out: Path, **changes: object) -> TrainConfig:
     return TrainConfig(dataset.store.uri, str(out), **{"epochs": 3, "batch_size": 48, **changes})
 
 
-def run(config: TrainConfig, dataset: Dataset, stop_after: int | None = None) -> tuple[list[np.ndarray], list[dict]]:
-    """Train in this process, batches straight from the order; as if killed after ``stop_after`` epochs."""
+def run(
+    config: TrainConfig, dataset: Dataset, stop_after: int | None = None, stop_at: int | None = None
+) -> tuple[list[np.ndarray], list[dict]]:
+    """Train in this process, batches straight from the order; as if killed after so many epochs, or before a step."""
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        for epoch in range(start[0], config.epochs):
-            for window in range(order.windows):
-                for rows in order.window(epoch, window):
-                    yield dataset.take(rows), rows
+        for number, rows in enumerate(order.shares(start, config.epochs, 0, 1)):
+            if number == stop_at:
+                raise KeyboardInterrupt
+            yield dataset.take(rows), rows
 
     def report(result: EpochReport) -> None:
         if result.epoch == stop_after:
@@ -72,6 +74,25 @@ def test_stopped_and_resumed_is_the_same_as_never_stopped(dataset: Dataset, tmp_
     resumed, resumed_history = run(config(dataset, tmp_path / "stopped"), dataset)
     assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
     assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+@pytest.mark.parametrize("last_step", [1, 3, 5])
+def test_stopped_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path, last_step: int) -> None:
+    settings = {"batch_size": 32, "checkpoint_steps": 1, "epochs": 2}
+    weights, history = run(config(dataset, tmp_path / "undisturbed", **settings), dataset)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(dataset, tmp_path / "stopped", **settings), dataset, stop_at=last_step)
+    newest = sorted(path.name for path in (tmp_path / "stopped").rglob("*.ckpt"))[-1]
+    assert newest == f"000000-{last_step:08d}.ckpt"
+    resumed, resumed_history = run(config(dataset, tmp_path / "stopped", **settings), dataset)
+    assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
+    assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+def test_fewer_epochs_than_there_are_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(dataset, tmp_path, epochs=2), dataset)
+    with pytest.raises(ConfigError, match="holds 2 epochs of this training already, more than the 1 asked for"):
+        run(config(dataset, tmp_path, epochs=1), dataset)
 
 
 def test_epochs_may_be_raised_later(dataset: Dataset, tmp_path: Path) -> None:
@@ -104,16 +125,17 @@ def test_other_settings_do_not_take_up_its_checkpoints(dataset: Dataset, tmp_pat
 def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
     folder = CheckpointFolder(str(tmp_path), "d" * 64, keep=2)
     for epoch in range(1, 6):
-        folder.save(Checkpoint(epoch, 0, [np.full(2, epoch)], [], [{"epoch": epoch}]))
+        folder.save(Checkpoint(Progress(epoch, history=[{"epoch": epoch}]), [np.full(2, epoch)], []))
     assert folder.paths() == ["000004-00000000.ckpt", "000005-00000000.ckpt"]
     path = folder.newest_whole()
     assert path is not None
     read = folder.load(path)
-    assert (read.epoch, read.weights[0].tolist(), read.history) == (5, [5, 5], [{"epoch": 5}])
+    assert (read.progress.epoch, read.progress.history) == (5, [{"epoch": 5}])
+    assert read.weights[0].tolist() == [5, 5]
 
 
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"epoch \d: the loss is (nan|inf).*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"epoch \d, by step \d+: the loss is (nan|inf).*--learning-rate"):
         run(config(dataset, tmp_path, learning_rate=1e30), dataset)
     assert not list(tmp_path.rglob("*.ckpt"))
 
