@@ -5,11 +5,12 @@ STORE ?= local
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test check format bench model clean
+.PHONY: help demo test quick check format bench model clean
 
 help:
 	@echo "make demo [STORE=s3]   the whole pipeline on this machine, in about three minutes"
-	@echo "make test              the whole test suite (make test ARGS='-m \"not ray and not s3\"' for the quick part)"
+	@echo "make test              the whole test suite"
+	@echo "make quick             the tests that need neither Ray nor an S3 server"
 	@echo "make check             lint and format"
 	@echo "make format            format the code, mend what can be mended"
 	@echo "make bench             the numbers that the README states"
@@ -26,8 +27,11 @@ $(INSTALLED): requirements-dev.txt pyproject.toml
 demo: $(INSTALLED)
 	@$(BIN)/python infra/demo.py --store $(STORE)
 
-test: $(INSTALLED)
-	$(BIN)/pytest $(ARGS)
+test: quick
+	$(BIN)/pytest -m "ray or s3" $(ARGS)
+
+quick: $(INSTALLED)
+	$(BIN)/pytest -n 2 -m "not ray and not s3" $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

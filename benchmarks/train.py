@@ -79,7 +79,7 @@ def notebook_pace(folder: Path, batches: int) -> float:
 
 def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     """Examples per second of the step alone, on one batch in memory."""
-    config = TrainConfig("", "", batch_size=batch_size)
+    config = TrainConfig("data", "out", batch_size=batch_size)
     steps = Steps(config, dataset.manifest, tf.distribute.get_strategy())
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]

@@ -4,8 +4,8 @@
     python jobs/evaluate.py --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report
     ray job submit --working-dir . -- python jobs/evaluate.py
 
-With no flags it takes the newest model and the newest data set under SYNTHRAY_HOME. Only the examples that were kept
-from training are scored when the model was trained on this data set. Writes evaluation.json.
+With no flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on. Of that one
+only the examples are scored that were kept from training. Writes evaluation.json.
 """
 
 from __future__ import annotations
@@ -16,28 +16,30 @@ import sys
 
 from synthray.command import run
 from synthray.data.dataset import newest_dataset
+from synthray.data.manifest import MANIFEST
 from synthray.data.storage import Store
-from synthray.model.artifact import resolve_model
+from synthray.model.artifact import read_card, resolve_model
 
 REPORT = "evaluation.json"
 
 
 def main(arguments: argparse.Namespace) -> None:
     model = resolve_model(arguments.model)
-    data = arguments.data or newest_dataset()
+    data = arguments.data or _data_of(model)
 
     from synthray.evaluate.ray_evaluate import evaluate
 
-    evaluation = evaluate(model, data, _progress)
+    evaluation = evaluate(model, data, verbose=arguments.verbose)
     store = Store.at(arguments.out) if arguments.out else Store.at(model).parent()[0]
     store.write(REPORT, (json.dumps(evaluation.to_json(), indent=1) + "\n").encode())
     print(evaluation.to_text())
     print(f"\nwritten to {store.uri}/{REPORT}")
 
 
-def _progress(done: int, of: int) -> None:
-    end = "\r" if sys.stderr.isatty() and done < of else "\n"
-    print(f"{done} of {of} shards scored", file=sys.stderr, end=end, flush=True)
+def _data_of(model: str) -> str:
+    """The data set that the model was trained on, or the newest where that is gone."""
+    uri = read_card(model).dataset.get("uri", "")
+    return uri if uri and Store.at(uri).exists(MANIFEST) else newest_dataset()
 
 
 def parser() -> argparse.ArgumentParser:

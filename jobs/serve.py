@@ -24,7 +24,7 @@ def main(arguments: argparse.Namespace) -> None:
 
     from synthray.serve.ray_session import serve_until_stopped
 
-    serve_until_stopped(config, address, take_over=arguments.replace)
+    serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
@@ -17,6 +18,10 @@ from synthray.data.notebook import NotebookSource
 from tests.s3_fixture import s3_server
 
 __all__ = ["s3_server"]
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 # TensorFlow and Ray read these once, when they are imported: so before any test does.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -15,7 +15,7 @@ class Batch:
     """Sounds beside the settings that made them.
 
     features: float ``(examples, frames, bins)``, magnitudes.
-    labels: float64 ``(examples, learned)``: a range as the source gives it, a choice as the index of its class.
+    labels: float ``(examples, learned)``: a range as the source gives it, a choice as the index of its class.
     """
 
     features: np.ndarray
@@ -59,7 +59,7 @@ def labels_from_columns(columns: list[object], table: ParameterTable, examples: 
 def _label(column: object, parameter: object, examples: int, source: str, name: str) -> np.ndarray:
     try:
         values = np.asarray(column, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise BadBatch(source, f"{name} is not an array of numbers") from None
     wanted = (examples, len(parameter.values)) if isinstance(parameter, Choice) else (examples,)
     if not isinstance(parameter, Choice) and values.shape == (examples, 1):

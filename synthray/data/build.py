@@ -56,6 +56,7 @@ class BuildConfig:
     skip_bad: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Store.at(self.out).uri)  # absolute: workers run in folders of their own
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; it can be {' or '.join(DTYPES)}")
 
@@ -109,7 +110,8 @@ class Plan:
     def fingerprint(self, number: int) -> str:
         """Tells whether a receipt is of this very shard: same table, shape, dtype and source files."""
         stamps = [(batch, self.source.stamp(batch)) for batch in self.shards[number]]
-        body = [self.source.table.to_json(), self.source.provenance, self.feature_shape, self.config.dtype, stamps]
+        what = [self.source.table.to_json(), self.source.provenance, self.feature_shape, self.config.dtype]
+        body = [*what, number, stamps]
         return hashlib.sha256(json.dumps(body).encode()).hexdigest()
 
 
@@ -129,7 +131,7 @@ def build_shard(plan: Plan, number: int) -> Receipt:
     """Read the batches of one shard, write it, leave its receipt; or find that an earlier run did.
 
     Raises:
-        StorageError: the store cannot be reached; the task may be run again.
+        StorageError: the store cannot be reached.
     """
     out = Store.at(plan.config.out)
     fingerprint = plan.fingerprint(number)
@@ -140,7 +142,8 @@ def build_shard(plan: Plan, number: int) -> Receipt:
             if receipt.shard and not receipt.skipped and out.exists(receipt.shard.path):
                 return receipt
     receipt, raw = _make_shard(plan, number, fingerprint)
-    if receipt.shard and not plan.published:
+    worth_keeping = plan.config.skip_bad or not receipt.skipped
+    if receipt.shard and worth_keeping and not plan.published:
         out.write(receipt.shard.path, raw)
         out.write(path, receipt.encode())
     return receipt
@@ -210,25 +213,35 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
         skipped=skipped,
     )
     out = Store.at(plan.config.out)
+    if not out.exists(MANIFEST):
+        _check_presence(out, manifest)
     try:
         out.write(MANIFEST, manifest.encode(), replace=False)
     except Conflict:
         published = Manifest.load(out)
         if published.digest != manifest.digest:
-            _withdraw(out, manifest, published, receipts)
+            _sweep(out, published)
             raise Conflict(
                 f"{out.uri} holds another data set; a published one never changes: give another --out"
             ) from None
-    for receipt in receipts:
-        out.delete(_receipt_path(receipt.fingerprint))
+    _sweep(out, manifest)
     return manifest
 
 
-def _withdraw(out: Store, ours: Manifest, published: Manifest, receipts: list[Receipt]) -> None:
-    """Take away the shards that the published data set does not share."""
-    kept = {shard.path for shard in published.shards}
-    for receipt in receipts:
-        out.delete(_receipt_path(receipt.fingerprint))
-    for shard in ours.shards:
-        if shard.path not in kept:
-            out.delete(shard.path)
+def _check_presence(out: Store, manifest: Manifest) -> None:
+    """On several machines a local path is another place on each."""
+    sizes = {entry.path: entry.size for entry in out.list("shards")}
+    for shard in manifest.shards:
+        if sizes.get(shard.path) != shard.bytes:
+            raise DataError(
+                f"{out.uri}/{shard.path} is not there: the tasks wrote it on another machine, or it was removed; "
+                "give a URI that all machines share, s3://… or a shared folder"
+            )
+
+
+def _sweep(out: Store, manifest: Manifest) -> None:
+    """Remove what the published data set does not hold: receipts, and shards of other runs."""
+    kept = {shard.path for shard in manifest.shards}
+    for entry in (*out.list("shards"), *out.list("unfinished")):
+        if entry.path not in kept:
+            out.delete(entry.path)

@@ -40,6 +40,7 @@ class GenerateConfig:
     layout: str = "notebook"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", Store.at(self.out).uri)  # absolute: workers run in folders of their own
         if self.batches < 1:
             raise ConfigError(f"batches is {self.batches}; it must be at least 1")
         if not 0 <= self.seed < 2**63:
@@ -78,8 +79,8 @@ class SynthSource:
         return random_labels(self.table, self.seed, number * BATCH_SIZE, BATCH_SIZE)
 
 
-def write_general_files(config: GenerateConfig) -> None:
-    """``keys.pkl`` and ``randomizer_parts.pkl``, unless other sounds stand there already.
+def check_free(config: GenerateConfig) -> None:
+    """See that nothing else stands where the batches go.
 
     Raises:
         Conflict: the place holds batches of another seed or instrument, or more of them than are asked for.
@@ -90,15 +91,21 @@ def write_general_files(config: GenerateConfig) -> None:
     wanted = {parameters_path(number) for number in range(config.batches)}
     too_many = [path for path in present if path not in wanted]
     if too_many:
-        raise Conflict(f"{store.uri} holds {too_many[0]} already, beyond the {config.batches} batches asked for: "
-                       "give another --out, or remove it")  # fmt: skip
-    if parameters_path(0) in present and store.read(parameters_path(0)) != encode_parameters(
-        source.labels(0), source.table
-    ):
+        raise Conflict(
+            f"{store.uri} holds {too_many[0]} already, beyond the {config.batches} batches asked for: "
+            "give another --out, or remove it"
+        )
+    ours = encode_parameters(source.labels(0), source.table)
+    if parameters_path(0) in present and store.read(parameters_path(0)) != ours:
         raise Conflict(f"{store.uri} holds other sounds already: give another --out, or remove it")
-    keys, parts = keys_and_parts(source.table)
-    store.write(KEYS, pickle.dumps(keys, protocol=4))
+
+
+def write_general_files(config: GenerateConfig) -> None:
+    """``randomizer_parts.pkl`` and ``keys.pkl``, once all batches are there: only then are they found as finished."""
+    store = Store.at(config.out)
+    keys, parts = keys_and_parts(INSTRUMENT)
     store.write(PARTS, pickle.dumps(parts, protocol=4))
+    store.write(KEYS, pickle.dumps(keys, protocol=4))
 
 
 def write_batch(config: GenerateConfig, number: int) -> bool:

@@ -73,7 +73,7 @@ class NotebookSource:
             for entry in store.list(folder):
                 if match := pattern.fullmatch(entry.path):
                     number = int(match[1])
-                    stamps[number] = f"{stamps.get(number, '')} {entry.size} {entry.modified_s}"
+                    stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
         if not stamps:
             raise NotFound(f"{store.uri} holds no {features_path(0)} nor any other batch")
         return cls(store, table, tuple(sorted(stamps)), stamps)
@@ -130,9 +130,10 @@ def decode_features(raw: bytes, source: str) -> np.ndarray:
         version = np.lib.format.read_magic(file)
         read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
         shape, fortran, dtype = read_header(file)
-    except (ValueError, KeyError, SyntaxError, EOFError) as error:
+    # NumPy parses the header as Python: a damaged one can raise nearly anything.
+    except Exception as error:
         raise BadBatch(source, f"it is not a whole .npy file ({error})") from None
-    if dtype.kind not in "fiu" or len(shape) != 3 or 0 in shape:
+    if dtype.kind not in "fiu" or len(shape) != 3 or min(shape) < 1:
         raise BadBatch(source, f"it holds {dtype} of shape {shape}, not numbers of (examples, frames, bins)")
     # The sizes are compared before anything is allocated: a header may claim anything.
     expected, found = int(np.prod(shape, dtype=object)) * dtype.itemsize, len(raw) - file.tell()

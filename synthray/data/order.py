@@ -10,7 +10,8 @@ How it is made, so that reading stays sequential enough for Parquet in a bucket:
    draws from many shards at once.
 3. Within its segment a stream shuffles windows of rows, as large as fit in memory.
 
-A worker's share of a batch is a contiguous slice of it: a few whole streams, so that no two workers read the same rows.
+A worker's share of a batch is a contiguous slice of it: a few whole streams, where the workers divide them, so that
+they read different shards.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     """
     if not ray.is_initialized():
         ray.init(log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
-    logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.ERROR)
+    logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
     context.print_on_execution_start = verbose
@@ -70,12 +71,12 @@ def map_numbers(function: Callable[[int], bytes], count: int, *, per_task: int =
 def generate(config: GenerateConfig) -> None:
     """Make the sounds of a configuration; what an earlier run has made is kept."""
     # imported here: converting and training do without the instrument and its compiler
-    from synthray.data.generate import SynthSource, write_batch, write_general_files
+    from synthray.data.generate import SynthSource, check_free, write_batch, write_general_files
 
     if config.layout == "parquet":
         build(SynthSource(config.seed, tuple(range(config.batches))), BuildConfig(config.out), "making")
         return
-    write_general_files(config)
+    check_free(config)
 
     def write(number: int) -> bytes:
         return b"new" if write_batch(config, number) else b"kept"
@@ -83,6 +84,7 @@ def generate(config: GenerateConfig) -> None:
     with Progress("making", config.batches, "batches") as progress:
         for _ in map_numbers(write, config.batches, per_task=_BATCHES_PER_TASK):
             progress.advance()
+    write_general_files(config)
 
 
 def convert(source: str, config: BuildConfig) -> Manifest:
@@ -131,17 +133,13 @@ def hold(uri: str) -> list[ray.ObjectRef] | None:
     try:
         return tasks.map_batches(read, batch_size=1).materialize().to_arrow_refs()
     except ray.exceptions.RayTaskError as error:
-        raise _own(error) from error
+        raise _own(error) from None
 
 
-def _own(error: BaseException) -> BaseException:
-    """The error of ours that Ray wrapped, or else the wrapping itself."""
-    found: BaseException | None = error
-    while found is not None and not (
-        isinstance(found, errors.SynthrayError) and type(found).__module__ == errors.__name__
-    ):
-        found = getattr(found, "cause", None) or found.__cause__
-    return found or error
+def _own(error: ray.exceptions.RayTaskError) -> Exception:
+    """The error of ours that Ray's text tells of: Ray Data passes on a traceback, not the error itself."""
+    found = re.findall(r"^synthray\.errors\.(\w+): (.*)$", str(error), re.MULTILINE)
+    return getattr(errors, found[-1][0])(found[-1][1]) if found else error
 
 
 class Held:
@@ -185,12 +183,16 @@ def streamed(
 
     tasks = ray.data.range(len(plan), override_num_blocks=max(1, len(plan)))
     tasks.context.execution_options.preserve_order = True
-    read_ahead = tasks.map_batches(read, batch_size=1)
+    # half a processor: on a machine of one, the workers have the other half
+    read_ahead = tasks.map_batches(read, batch_size=1, num_cpus=0.5)
     skip = start[1] - first * order.steps_per_window
     stream = read_ahead.iter_batches(batch_size=len(places), batch_format="pyarrow", prefetch_batches=2)
-    for number, table in enumerate(stream):
-        if number >= skip:
-            yield _decode(table, dataset.manifest)
+    try:
+        for number, table in enumerate(stream):
+            if number >= skip:
+                yield _decode(table, dataset.manifest)
+    except ray.exceptions.RayTaskError as error:
+        raise _own(error) from None
 
 
 def _encode(batch: Batch, rows: np.ndarray) -> pa.Table:

@@ -61,9 +61,11 @@ class Store(ABC):
         return Store.at(f"{self.uri}/{path}")
 
     def parent(self) -> tuple[Store, str]:
-        """The store one step up, and this one's name in it."""
+        """The store one step up, and this one's name in it; raises ConfigError for a bucket itself."""
         head, _, name = self.uri.rpartition("/")
-        return Store.at(head), name
+        if head == "s3:/":
+            raise ConfigError(f"{self.uri!r} names no object in the bucket")
+        return Store.at(head or "/"), name
 
     @abstractmethod
     def read(self, path: str) -> bytes:

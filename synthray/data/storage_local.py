@@ -36,9 +36,7 @@ class LocalStore(Store):
         target = self.root / path
         unfinished = None
         try:
-            with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
-                target.parent.mkdir(parents=True, exist_ok=True)
-            handle, unfinished = tempfile.mkstemp(prefix=_UNFINISHED, dir=target.parent)
+            handle, unfinished = self._unfinished_file(target.parent)
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
             Path(unfinished).chmod(0o644)
@@ -55,6 +53,14 @@ class LocalStore(Store):
             if unfinished:
                 with contextlib.suppress(FileNotFoundError):
                     Path(unfinished).unlink()
+
+    def _unfinished_file(self, folder: Path) -> tuple[int, str]:
+        for _ in range(8):  # another writer may remove the folder, empty for a moment, in between
+            with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
+                folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+        return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
 
     def exists(self, path: str) -> bool:
         return (self.root / path).is_file()

@@ -73,7 +73,7 @@ class S3Store(Store):
             ) from error
 
     def read(self, path: str) -> bytes:
-        from botocore.exceptions import BotoCoreError, HTTPClientError
+        from botocore.exceptions import IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
         def get(client: Any) -> bytes:
             return client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
@@ -83,7 +83,7 @@ class S3Store(Store):
             try:
                 return self._call(path, get)
             except StorageError as error:
-                cut = isinstance(error.__cause__, BotoCoreError) and not isinstance(error.__cause__, HTTPClientError)
+                cut = isinstance(error.__cause__, IncompleteReadError | ReadTimeoutError | ResponseStreamingError)
                 if not cut or attempt == _ATTEMPTS - 1:
                     raise
                 time.sleep(0.1 * 2**attempt)

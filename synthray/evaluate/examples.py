@@ -13,9 +13,13 @@ from synthray.errors import ModelError
 from synthray.evaluate.listen import Distances, measure_distances
 from synthray.evaluate.scores import Sums, sum_scores
 from synthray.model.artifact import ModelCard
+from synthray.synth.parameters import Range
 
 if TYPE_CHECKING:
     from synthray.serve.predictor import Predictor
+
+
+CORES_PER_TASK = 2
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ def score_part(predictor: Predictor, dataset: Dataset, part: Part, guess: np.nda
     batch = dataset.read_shard(part.shard, (part.first, part.last))
     features = np.asarray(batch.features, np.float32)
     table = dataset.manifest.table
-    sums = sum_scores(table, batch.labels, predictor.labels(features, clip=False), guess)
+    predicted = predictor.labels(features, clip=False)
+    sums = sum_scores(table, batch.labels, predicted, guess)
     if not predictor.is_of_instrument:
         return sums, Distances()
-    return sums, measure_distances(features, table.labels_to_settings(predictor.labels(features)))
+    in_range = [not isinstance(parameter, Range) for parameter in table.learned]
+    clipped = np.where(in_range, predicted, np.clip(predicted, 0.0, 1.0))
+    return sums, measure_distances(features, table.labels_to_settings(clipped), threads=CORES_PER_TASK)

@@ -51,19 +51,20 @@ def log_spectral_distance_db(features: np.ndarray, other: np.ndarray) -> np.ndar
     return np.sqrt(((levels_db[0] - levels_db[1]) ** 2).mean(axis=2)).mean(axis=1)
 
 
-def measure_distances(features: np.ndarray, settings: np.ndarray) -> Distances:
+def measure_distances(features: np.ndarray, settings: np.ndarray, threads: int | None = None) -> Distances:
     """Distances of the originals to the sounds of predicted ``settings``, and to each other.
 
     Args:
         features: of the originals, float32 ``(sounds, frames, bins)``.
         settings: predicted, float32 ``(sounds, parameters)`` in units.
+        threads: for rendering; without it, every core.
     """
     from synthray.synth.features import analyse
     from synthray.synth.voice import render
 
     if len(features) < 2:
         return Distances()
-    predicted = log_spectral_distance_db(features, analyse(render(settings)))
+    predicted = log_spectral_distance_db(features, analyse(render(settings, threads=threads), threads=threads))
     # The neighbour's preset is as good as a random one: examples of a data set are independent.
     other = log_spectral_distance_db(features, np.roll(features, 1, axis=0))
     return Distances(len(features), float(predicted.sum()), float(other.sum()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,19 +14,18 @@ from synthray import errors
 from synthray.data.dataset import Dataset
 from synthray.data.ray_data import connect
 from synthray.errors import SynthrayError
-from synthray.evaluate.examples import Part, check_fits, choose_rows, cut, score_part
+from synthray.evaluate.examples import CORES_PER_TASK, Part, check_fits, choose_rows, cut, score_part
 from synthray.evaluate.listen import Distances
 from synthray.evaluate.report import Evaluation
 from synthray.evaluate.scores import Sums, constant_guess, scores
-from synthray.model.artifact import read_card
+from synthray.model.artifact import read_card, resolve_model
+from synthray.progress import Progress
 
 if TYPE_CHECKING:
     from synthray.serve.predictor import Predictor
 
-CORES_PER_TASK = 2
 
-
-def evaluate(model: str, data: str, progress: Callable[[int, int], None] = lambda *_: None) -> Evaluation:
+def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
     """Score the ``.keras`` file at ``model`` on the data set at ``data``.
 
     Only the holdout is scored when the model was trained on this very data set, else all of it.
@@ -34,7 +33,7 @@ def evaluate(model: str, data: str, progress: Callable[[int, int], None] = lambd
     Args:
         model: URI of the file.
         data: URI of the data set.
-        progress: called with the number of shards done and of all.
+        verbose: show what Ray tells of itself.
 
     Raises:
         ModelError: the model does not fit the data set.
@@ -46,11 +45,12 @@ def evaluate(model: str, data: str, progress: Callable[[int, int], None] = lambd
     examples, first, last = choose_rows(card, manifest)
     sums, distances = Sums.zero(manifest.table), Distances()
     parts = cut(manifest, first, last)
-    progress(0, len(parts))
-    for done, row in enumerate(_score(model, data, parts), start=1):
-        sums += Sums(row["rows"], np.asarray(row["model"]), np.asarray(row["baseline"]))
-        distances += Distances(row["sounds"], row["predicted_db"], row["random_db"])
-        progress(done, len(parts))
+    connect(verbose=verbose)
+    with Progress("scoring", len(parts), "shards") as progress:
+        for row in _score(resolve_model(model), dataset.store.uri, parts):
+            sums += Sums(row["rows"], np.asarray(row["model"]), np.asarray(row["baseline"]))
+            distances += Distances(row["sounds"], row["predicted_db"], row["random_db"])
+            progress.advance()
     table_scores = scores(manifest.table, sums)
     return Evaluation(
         card.name, dataset.store.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json()
@@ -80,8 +80,9 @@ def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
 
 def _score(model: str, data: str, parts: list[Part]) -> Iterator[dict[str, Any]]:
     """One row of sums for each part, in any order."""
-    connect()
-    cores = min(CORES_PER_TASK, ray.cluster_resources().get("CPU", 1))
+    # no more than a node has, or it would wait for ever; where no node is up yet, what a node will have
+    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    cores = min(CORES_PER_TASK, most or CORES_PER_TASK)
     items = [{"model": model, "data": data, **asdict(part)} for part in parts]
     rows = ray.data.from_items(items, override_num_blocks=len(parts)).map(_score_row, num_cpus=cores)
     for row in rows.iter_rows():

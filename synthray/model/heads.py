@@ -13,6 +13,7 @@ import numpy as np
 
 from synthray.synth.parameters import ParameterTable
 
+INPUT_NAME = "in_fft"
 _MASKED = -1e9
 
 

@@ -8,10 +8,9 @@ import keras
 import numpy as np
 
 from synthray.errors import ConfigError
-from synthray.model.heads import HeadLayout, output_name
+from synthray.model.heads import INPUT_NAME, HeadLayout, output_name
 from synthray.synth.parameters import Choice, ParameterTable
 
-INPUT_NAME = "in_fft"
 HEADS_NAME = "heads"
 
 Trunk = Callable[[keras.KerasTensor], keras.KerasTensor]

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from synthray.errors import SynthrayError
+from synthray.model.heads import INPUT_NAME
 
-INPUT_NAME = "in_fft"
 SIGNATURES = ("", "serving_default")
 
 

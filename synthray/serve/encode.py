@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from synthray.model.artifact import ModelCard
-from synthray.model.heads import output_name
-from synthray.serve.decode import INPUT_NAME, RequestError
+from synthray.model.heads import INPUT_NAME, output_name
+from synthray.serve.decode import RequestError
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict[str, Any]:

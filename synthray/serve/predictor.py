@@ -10,12 +10,12 @@ import tensorflow as tf
 
 from synthray.errors import ModelError, SoundError
 from synthray.model.artifact import ModelCard, load_model
-from synthray.model.heads import output_name
+from synthray.model.heads import INPUT_NAME, output_name
 from synthray.serve.heads import OutputColumns, check_outputs, fused_function
+from synthray.synth.features import FEATURE_SHAPE, analyse
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import Range
 
-INSTRUMENT_FEATURES = (20, 551)
 ROWS_AT_ONCE = 1024
 
 
@@ -36,7 +36,7 @@ class Predictor:
         check_outputs(model, card.table)
         self._layout = OutputColumns(card.table)
         # An open first axis: one trace serves every batch size, so no request ever waits for a new one.
-        signature = [tf.TensorSpec(expected, tf.float32, name="in_fft")]
+        signature = [tf.TensorSpec(expected, tf.float32, name=INPUT_NAME)]
         self._function = tf.function(fused_function(model, self._layout), input_signature=signature)
         self._compiled = self._function.get_concrete_function()
 
@@ -55,7 +55,7 @@ class Predictor:
     @property
     def is_of_instrument(self) -> bool:
         """Whether this model speaks of synthray's own instrument, so that sounds can be matched with it."""
-        return self.card.table == INSTRUMENT and tuple(self.card.feature_shape) == INSTRUMENT_FEATURES
+        return self.card.table == INSTRUMENT and tuple(self.card.feature_shape) == FEATURE_SHAPE
 
     def require_instrument(self) -> None:
         """Raise ModelError unless sounds can be matched with this model."""
@@ -103,8 +103,6 @@ class Predictor:
             SoundError: ``audio`` has another length, or is not finite.
         """
         self.require_instrument()
-        from synthray.synth.features import analyse
-
         if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
             raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
         return self.card.table.labels_to_settings(self.labels(analyse(audio[None])))[0]

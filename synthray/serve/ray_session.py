@@ -28,7 +28,12 @@ ANSWER_WITHIN_S = 30.0
 
 
 def serve_until_stopped(
-    config: ReplicaConfig, address: Address, *, take_over: bool = False, announce: Callable[[str], None] | None = None
+    config: ReplicaConfig,
+    address: Address,
+    *,
+    take_over: bool = False,
+    announce: Callable[[str], None] | None = None,
+    verbose: bool = False,
 ) -> None:
     """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started here.
 
@@ -41,7 +46,7 @@ def serve_until_stopped(
     """
     # A file, not a directory: a replica that starts later must serve the same model as the others.
     config = replace(config, model=resolve_model(config.model))
-    connect(quiet="ray.serve")
+    connect(verbose=verbose, quiet="ray.serve")
     with _stopped_by_signals():
         was_running = _applications()
         if was_running is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from synthray.data.manifest import Manifest
 from synthray.data.order import Order
+from synthray.data.storage import Store
 from synthray.errors import ConfigError
 
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
@@ -20,10 +21,10 @@ _MOST_HOLDOUT = 4096
 class TrainConfig:
     """One training.
 
-    data, out: URIs. model: name of a network. batch_size: examples of a step over all workers together, so that the
-    result does not depend on how many they are. validation_examples: kept from training, the data set's last ones; one
-    ninth, at most 4096, when None. checkpoint_steps: steps between two checkpoints, besides one after each epoch.
-    keep_checkpoints: how many of the newest stay.
+    data, out: URIs, made absolute: workers run in folders of their own. model: name of a network. batch_size: examples
+    of a step over all workers together, so that the result does not depend on how many they are. validation_examples:
+    kept from training, the data set's last ones; one ninth, at most 4096, when None. checkpoint_steps: steps between
+    two checkpoints, besides one after each epoch. keep_checkpoints: how many of the newest stay.
     """
 
     data: str
@@ -38,6 +39,8 @@ class TrainConfig:
     keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
+        for name in ("data", "out"):
+            object.__setattr__(self, name, Store.at(getattr(self, name)).uri)
         for name in ("epochs", "batch_size", "checkpoint_steps", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -15,10 +16,12 @@ import ray
 import ray.train
 from ray.actor import ActorHandle
 from ray.train import collective
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import errors
 from synthray.data import ray_data
 from synthray.errors import ConfigError, TrainingError
+from synthray.model.artifact import resolve_model
 from synthray.quiet import quiet_import
 from synthray.train.config import TrainConfig
 
@@ -31,15 +34,16 @@ if TYPE_CHECKING:
 # Two workers even on a laptop: the way of working is then the same everywhere.
 _DEFAULT_WORKERS = 2
 _POLL_S = 0.2
+_PATIENCE_S = 120.0
 
 
 @dataclass(frozen=True)
 class Workers:
     """How many workers train, what each takes of the cluster, and how often a lost one is replaced.
 
-    count: one for each GPU when 0; where there is no GPU, 2. gpu: ask for a GPU each even where none is up yet, so that
-    the cluster's autoscaler brings them. max_failures: restarts of the group from its last checkpoint before the job
-    gives up.
+    count: when 0, one for each GPU, as far as they can share a batch equally; where there is no GPU, 2. gpu: ask for a
+    GPU each even where none is up yet, so that the cluster's autoscaler brings them. max_failures: restarts of the
+    group from its last checkpoint before the job gives up.
     """
 
     count: int = 0
@@ -50,13 +54,23 @@ class Workers:
         if self.count < 0:
             raise ConfigError(f"workers is {self.count}; it must be at least 1, or 0 for one a GPU")
 
-    def scaling(self) -> ray.train.ScalingConfig:
-        """What Ray Train is to ask the cluster for."""
+    def scaling(self, batch_size: int) -> ray.train.ScalingConfig:
+        """What Ray Train is to ask the cluster for.
+
+        Raises:
+            ConfigError: a batch cannot be shared equally by the workers.
+        """
         cluster = ray.cluster_resources()
         gpus, cpus = int(cluster.get("GPU", 0)), cluster.get("CPU", 1.0)
-        gpu = self.gpu or gpus > 0
-        count = self.count or gpus or _DEFAULT_WORKERS
-        # Half of the processors at most are set aside for training workers: the tasks that read for them need some too.
+        fitting = [count for count in range(gpus, 0, -1) if batch_size % count == 0]
+        count = self.count or (fitting[0] if fitting else _DEFAULT_WORKERS)
+        if batch_size % count:
+            raise ConfigError(
+                f"a batch of {batch_size} cannot be shared equally by {count} workers: "
+                "choose --batch-size or --workers so that it can"
+            )
+        gpu = self.gpu or gpus >= count
+        # A part of the processors at most is set aside for training: the tasks that read for it need some too.
         share = min(1.0, cpus / (2 * count))
         resources = {"CPU": share, "GPU": 1} if gpu else {"CPU": share}
         return ray.train.ScalingConfig(num_workers=count, use_gpu=gpu, resources_per_worker=resources)
@@ -74,13 +88,10 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
     Raises:
         SynthrayError: what a worker raised, or a TrainingError when workers were lost more often than allowed.
     """
-    scaling = workers.scaling()
-    if config.batch_size % scaling.num_workers:
-        raise ConfigError(
-            f"a batch of {config.batch_size} cannot be shared equally by {scaling.num_workers} workers: "
-            "choose --batch-size or --workers so that it can"
-        )
-    mailbox = _Mailbox.remote()
+    scaling = workers.scaling(config.batch_size)
+    # With the driver: what the run depends on should not lie on a machine that may come and go.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    mailbox = _Mailbox.options(scheduling_strategy=here).remote()
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         trainer = TensorflowTrainer(
             _work,
@@ -93,7 +104,7 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
                 failure_config=ray.train.FailureConfig(max_failures=workers.max_failures),
             ),
         )
-        return _follow(trainer, mailbox, tell)
+        return resolve_model(_follow(trainer, mailbox, tell))
 
 
 @ray.remote(num_cpus=0)
@@ -136,13 +147,18 @@ def _follow(trainer: TensorflowTrainer, mailbox: ActorHandle, tell: Callable[[st
 
     thread = threading.Thread(target=fit, daemon=True)
     thread.start()
-    running = True
+    running, heard, waits_until_s = True, False, time.monotonic() + _PATIENCE_S
     while running:
         thread.join(_POLL_S)
         running = thread.is_alive()
         lines, saved, failure = ray.get(mailbox.read.remote())
         for line in lines:
             tell(line)
+        heard = heard or bool(lines)
+        if not heard and time.monotonic() > waits_until_s:
+            scaling = trainer.scaling_config
+            tell(f"still waiting for {scaling.num_workers} workers with {scaling.resources_per_worker} each to begin")
+            waits_until_s += _PATIENCE_S
     if saved:
         return saved
     if failure:
@@ -214,7 +230,11 @@ def _place(context: Any) -> Place:
 
 def _limit_threads(tf: Any, workers_here: int) -> None:
     """Workers of one machine share its processors evenly, instead of each starting a thread for all of them."""
-    threads = max(1, len(os.sched_getaffinity(0)) // workers_here)
+    here = ray.get_runtime_context().get_node_id()
+    # what Ray counts on this node, too: within a container it is often less than the machine shows
+    counted = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here]
+    cores = min(len(os.sched_getaffinity(0)), *(int(count) for count in counted if count >= 1), 1 << 16)
+    threads = max(1, cores // workers_here)
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 

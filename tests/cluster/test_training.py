@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import threading
 import time
@@ -14,7 +16,7 @@ import pytest
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
 from synthray.data.order import Order
-from synthray.errors import ConfigError, TrainingError
+from synthray.errors import ConfigError, CorruptShard, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train.config import TrainConfig
 from tests import foreign
@@ -30,19 +32,24 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset.open(str(folder / "data"))
 
 
-def train(dataset: Dataset, out: Path, workers: int, epochs: int = 4, **options: int) -> tuple[str, list[str]]:
+EPOCHS = 30
+
+
+def train(
+    dataset: Dataset, out: Path, workers: int, lines: list[str] | None = None, epochs: int = EPOCHS, **options: int
+) -> tuple[str, list[str]]:
     from synthray.train import ray_train
 
-    lines: list[str] = []
+    lines = [] if lines is None else lines
     config = TrainConfig(dataset.store.uri, str(out), epochs=epochs, batch_size=48)
     return ray_train.train(config, ray_train.Workers(workers, **options), lines.append), lines
 
 
 @pytest.fixture(scope="module")
-def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
+def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
     saved, lines = train(dataset, tmp_path_factory.mktemp("two"), workers=2)
-    assert len(lines) == 4
-    return saved
+    assert len(lines) == EPOCHS
+    return saved, lines
 
 
 @pytest.mark.parametrize("start", [(0, 0), (1, 2)])
@@ -67,36 +74,71 @@ def test_ray_data_carries_out_the_order(
             np.testing.assert_array_equal(read.labels, direct.labels)
 
 
-def test_one_worker_and_two_learn_the_same(by_two: str, dataset: Dataset, tmp_path: Path) -> None:
-    by_one, _ = train(dataset, tmp_path, workers=1)
-    metrics = [load_model(uri)[1].metrics for uri in (by_one, by_two)]
-    for name in ("loss", "val_loss", "val_error"):
-        assert metrics[0][name] == pytest.approx(metrics[1][name], rel=1e-4)
+def test_one_worker_and_two_learn_the_same(by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path) -> None:
+    _, by_one = train(dataset, tmp_path, workers=1, epochs=4)
+    for one, two in zip(by_one, by_two[1][:4], strict=True):
+        for name in ("loss", "val_loss", "val_error"):
+            values = [float(re.search(rf" {name} ([\d.]+)", line)[1]) for line in (one, two)]
+            assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-4)
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost(by_two: str, dataset: Dataset, tmp_path: Path) -> None:
-    killed: list[int] = []
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(
+    by_two: tuple[str, list[str]], ray_head: RayHead, dataset: Dataset, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    killed_after: list[int] = []
 
     def kill_one_worker_after_the_first_checkpoint() -> None:
         while not list(tmp_path.rglob("*.ckpt")):
             time.sleep(0.02)
-        killed.append(one_training_worker())
-        os.kill(killed[0], signal.SIGKILL)
+        os.kill(one_training_worker(ray_head), signal.SIGKILL)
+        killed_after.append(len(lines))
 
     thread = threading.Thread(target=kill_one_worker_after_the_first_checkpoint)
     thread.start()
-    saved, _ = train(dataset, tmp_path, workers=2, max_failures=2)
+    saved, _ = train(dataset, tmp_path, 2, lines, max_failures=2)
     thread.join()
-    assert killed
-    for a, b in zip(load_model(saved)[0].get_weights(), load_model(by_two)[0].get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert killed_after
+    assert killed_after[0] < EPOCHS
+    assert_same_weights(saved, by_two[0])
 
 
-def one_training_worker() -> int:
+def assert_same_weights(a: str, b: str) -> None:
+    for one, other in zip(load_model(a)[0].get_weights(), load_model(b)[0].get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_streaming_from_shards_trains_to_the_same_weights(
+    by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthray.data import ray_data
+
+    monkeypatch.setattr(ray_data, "hold", lambda _: None)
+    saved, _ = train(dataset, tmp_path, 2)
+    assert_same_weights(saved, by_two[0])
+
+
+@pytest.mark.parametrize("way", ["held", "streamed"])
+def test_a_harmed_shard_is_named(
+    way: str, ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthray.data import ray_data
+
+    shutil.copytree(dataset.store.uri, tmp_path / "data")
+    shard = tmp_path / "data" / dataset.manifest.shards[2].path
+    shard.write_bytes(shard.read_bytes()[:-1])
+    harmed = Dataset.open(str(tmp_path / "data"))
+    if way == "streamed":
+        monkeypatch.setattr(ray_data, "hold", lambda _: None)
+    with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):
+        train(harmed, tmp_path / "out", 2, epochs=2)
+
+
+def one_training_worker(head: RayHead) -> int:
     """Process id of a training worker of the suite's own Ray."""
     from ray.util.state import list_actors
 
-    for actor in list_actors(filters=[("state", "=", "ALIVE")], detail=True):
+    for actor in list_actors(head.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True):
         if "RayTrainWorker" in actor.class_name:
             return actor.pid
     raise AssertionError("no training worker is alive")

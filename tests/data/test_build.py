@@ -164,7 +164,32 @@ def test_a_mended_batch_is_read_again(source: Path, tmp_path: Path) -> None:
         convert_here(source, tmp_path / "out")
     for number in (2, 4):
         np.save(source / "fft" / f"fft_batch_{number}.npy", foreign.batch(number)[0])
-    assert convert_here(source, tmp_path / "out").rows == EXAMPLES
+    manifest = convert_here(source, tmp_path / "out")
+    assert manifest.rows == EXAMPLES
+    # and nothing stays of the attempt before, which a query over all shards would count
+    assert set(everything(tmp_path / "out")) == {"manifest.json", *(shard.path for shard in manifest.shards)}
+
+
+def test_what_other_runs_left_is_swept_away(source: Path, tmp_path: Path) -> None:
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out"), "float16"))
+    for number in (0, 1):
+        build_shard(plan, number)
+    manifest = convert_here(source, tmp_path / "out")
+    assert set(everything(tmp_path / "out")) == {"manifest.json", *(shard.path for shard in manifest.shards)}
+
+
+def test_shards_that_lie_elsewhere_are_not_published(source: Path, tmp_path: Path) -> None:
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
+    receipts = [build_shard(plan, number) for number in range(len(plan.shards))]
+    (tmp_path / "out" / receipts[3].shard.path).unlink()
+    with pytest.raises(DataError, match=r"00003-.*parquet is not there.*a URI that all machines share"):
+        publish(plan, receipts)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_relative_places_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert BuildConfig("out").out == str(tmp_path / "out")
 
 
 def test_nothing_usable_is_told(source: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from synthray.data.build import BuildConfig, Plan, build_shard, publish
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig, SynthSource, write_batch, write_general_files
+from synthray.data.generate import GenerateConfig, SynthSource, check_free, write_batch, write_general_files
 from synthray.data.notebook import NotebookSource
 from synthray.errors import ConfigError, Conflict
 from synthray.synth.features import analyse
@@ -21,8 +21,10 @@ from tests.conftest import convert_here
 
 def generate(out: Path, batches: int = 2, seed: int = 3) -> list[bool]:
     config = GenerateConfig(str(out), batches, seed)
+    check_free(config)
+    written = [write_batch(config, number) for number in range(batches)]
     write_general_files(config)
-    return [write_batch(config, number) for number in range(batches)]
+    return written
 
 
 def test_the_files_are_the_notebooks_and_hold_the_sounds(tmp_path: Path) -> None:

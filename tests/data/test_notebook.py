@@ -105,6 +105,19 @@ SPOILT = {
         ),
         "truncated or too long: 101376 bytes of data instead of",
     ),
+    "a damaged header": (
+        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
+            encode_features(np.zeros((32, 12, 33))).replace(b"'shape': (", b"'shape': ]")
+        ),
+        "not a whole .npy file",
+    ),
+    "a negative shape": (
+        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
+            encode_features(np.zeros((32, 12, 33))).replace(b"(32, 12, 33)", b"(-32,-12,33)")
+        ),
+        "not numbers of",
+    ),
+    "a huge number": (lambda f: spoil_parameters(f, 3, with_column(2, [10**400] * 32)), "is not an array of numbers"),
     "NaN in features": (
         lambda f: spoil_features(f, put((4, 5, 6), np.nan)),
         r"the value at \(4, 5, 6\) \(example, frame, bin\) is nan",

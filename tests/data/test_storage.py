@@ -6,6 +6,7 @@ import os
 import pickle
 import resource
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,47 @@ def test_a_store_that_cannot_be_reached_is_named(on_s3: str, monkeypatch: pytest
             Store.at(on_s3).read("x")
     finally:
         storage_s3._client.cache_clear()
+
+
+def test_a_body_that_breaks_off_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from synthray.data import storage_s3
+
+    asked: list[str] = []
+
+    class CutOnce(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(bytes(100 if len(asked) == 1 else 1000))
+            self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CutOnce)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    storage_s3._client.cache_clear()
+    try:
+        assert Store.at("s3://bucket").read("x") == bytes(1000)
+        assert len(asked) == 2
+    finally:
+        storage_s3._client.cache_clear()
+        server.shutdown()
+        server.server_close()
+
+
+def test_parents(tmp_path: Path) -> None:
+    store, name = Store.at("/sound.wav").parent()
+    assert (store.uri, name) == ("/", "sound.wav")
+    store, name = Store.at("s3://bucket/a/b").parent()
+    assert (store.uri, name) == ("s3://bucket/a", "b")
+    with pytest.raises(ConfigError, match="names no object"):
+        Store.at("s3://bucket").parent()
 
 
 @pytest.mark.s3

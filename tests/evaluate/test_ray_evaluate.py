@@ -1,5 +1,6 @@
 """A whole evaluation on Ray against the same done here, shard by shard."""
 
+import re
 import shutil
 
 import numpy as np
@@ -50,14 +51,12 @@ def test_a_part_is_scored_as_its_examples(trained):
 
 
 @pytest.mark.ray
-def test_on_ray_the_holdout_is_scored_as_here(ray_cluster, trained):
+def test_on_ray_the_holdout_is_scored_as_here(ray_cluster, trained, capsys):
     from synthray.evaluate.ray_evaluate import evaluate
 
-    seen = []
-    evaluation = evaluate(*trained, lambda done, of: seen.append((done, of)))
+    evaluation = evaluate(*trained)
     assert (evaluation.examples, evaluation.rows) == ("holdout", 103)
-    assert seen[0][0] == 0
-    assert seen[-1][0] == seen[-1][1] == len(seen) - 1 > 1
+    assert re.search(r"scoring: (\d+) of \1 shards", capsys.readouterr().err)
     for score, expected in zip(evaluation.scores, score_here(*trained, 100, 203), strict=True):
         assert (score.name, score.kind) == (expected.name, expected.kind)
         assert (score.value, score.baseline) == pytest.approx((expected.value, expected.baseline), rel=1e-6)

@@ -204,6 +204,7 @@ def test_something_must_be_left_to_train_on() -> None:
 def test_the_run_digest_covers_what_the_weights_depend_on(dataset: Dataset) -> None:
     settings = TrainConfig("data", "out")
     digest = settings.run_digest(dataset.manifest)
+    assert Path(settings.out).is_absolute()
     assert replace(settings, out="other", epochs=99, data="elsewhere").run_digest(dataset.manifest) == digest
     assert replace(settings, seed=1).run_digest(dataset.manifest) != digest
     assert replace(settings, validation_examples=7).run_digest(dataset.manifest) != digest
