@@ -60,10 +60,14 @@ def main() -> None:
             title(name)
             shell(head, head.command("python", *job))
 
+        print("288 sounds are too few to learn from: here every part is shown to work. `make model` makes more.")
         title("a service, and a sound that was not in training")
         match_over_http(head)
     title(f"done in {time.monotonic() - began_s:.0f} s")
     print(f"data set, model, logs and report: {environment['SYNTHRAY_HOME']}")
+    if arguments.store == "s3":
+        print("its server has ended; bring it back with:")
+        print("  .venv/bin/python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env")
     print(f"listen: {DEMO / 'original.wav'} and {DEMO / 'match.wav'} (preset: {DEMO / 'match.json'})")
 
 
@@ -138,4 +142,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("demo: stopped; what was made stays, and the next run goes on from it")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import run
+from synthray.command import job_parser, run
 from synthray.data.build import BuildConfig
 from synthray.data.notebook import KEYS
 from synthray.data.shards import DTYPES
@@ -37,15 +37,12 @@ def main(arguments: argparse.Namespace) -> None:
         print(f"skipped {skip.source}: {skip.reason}")
     print(
         f"{manifest.rows:,} examples in {len(manifest.shards)} shards, {manifest.bytes / 1e6:,.1f} MB, "
-        f"{len(manifest.table.learned)} learned parameters, at {out}"
+        f"{len(manifest.table.learned)} learned parameters, at {config.out}"
     )
 
 
 def parser() -> argparse.ArgumentParser:
-    summary, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "convert.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = job_parser(__file__, __doc__)
     parser.add_argument("--source", help="URI of the batches (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI of the data set (default: a folder under SYNTHRAY_HOME)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read, and list it")

@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 
-from synthray.command import run
+from synthray.command import job_parser, run
 from synthray.data.dataset import newest_dataset
 from synthray.data.manifest import MANIFEST
 from synthray.data.storage import Store
@@ -43,10 +43,7 @@ def _data_of(model: str) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    summary, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "evaluate.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = job_parser(__file__, __doc__)
     parser.add_argument("--model", default="", metavar="URI", help="a .keras file, or a directory: its newest")
     parser.add_argument("--data", default="", metavar="URI", help="the data set")
     parser.add_argument("--out", default="", metavar="URI", help="directory for the report (default: the model's)")

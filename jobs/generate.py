@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import run
+from synthray.command import job_parser, run
 from synthray.data.generate import GenerateConfig
 from synthray.data.storage import home
 
@@ -26,15 +26,13 @@ def main(arguments: argparse.Namespace) -> None:
     from synthray.data import ray_data
 
     ray_data.connect(verbose=arguments.verbose)
-    ray_data.generate(config)
-    print(f"{config.batches} batches, {config.batches * 32:,} sounds, at {out}")
+    new = ray_data.generate(config)
+    kept = f" ({config.batches - new} of them were there already)" if new < config.batches else ""
+    print(f"{config.batches} batches, {config.batches * 32:,} sounds{kept}, at {config.out}")
 
 
 def parser() -> argparse.ArgumentParser:
-    summary, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "generate.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = job_parser(__file__, __doc__)
     parser.add_argument("--out", help="URI to write to (default: a folder under SYNTHRAY_HOME)")
     parser.add_argument("--batches", type=int, default=GenerateConfig.batches, help="batches of 32 (default: 9)")
     parser.add_argument("--seed", type=int, default=GenerateConfig.seed, help="which sounds (default: 0)")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import run
+from synthray.command import job_parser, run
 from synthray.serve.config import Address, ReplicaConfig
 
 
@@ -28,10 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    summary, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "serve.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = job_parser(__file__, __doc__)
     parser.add_argument("--model", default="", metavar="URI", help="a .keras file, or a directory: its newest")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 is every network")
     parser.add_argument("--port", type=int, default=8000, help="port to listen at (default: 8000)")

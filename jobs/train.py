@@ -13,10 +13,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import run
-from synthray.data.dataset import newest_dataset
+from synthray.command import job_parser, run
+from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.storage import Store, home
-from synthray.train.config import TrainConfig
+from synthray.train.config import MODELS, TrainConfig, check_place
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -33,6 +33,9 @@ def main(arguments: argparse.Namespace) -> None:
         checkpoint_steps=arguments.checkpoint_steps,
     )
 
+    # before anything is started, for an answer at once
+    check_place(config, Dataset.open(config.data).manifest)
+
     from synthray.data import ray_data
     from synthray.train import ray_train
 
@@ -44,14 +47,11 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 def parser() -> argparse.ArgumentParser:
-    summary, _, examples = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        "train.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = job_parser(__file__, __doc__)
     default = TrainConfig
     parser.add_argument("--data", help="URI of the data set (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI for model, checkpoints and logs (default: a folder under SYNTHRAY_HOME)")
-    parser.add_argument("--model", default=default.model, help="network (default: notebook)")
+    parser.add_argument("--model", choices=MODELS, default=default.model, help="network (default: %(default)s)")
     parser.add_argument("--epochs", type=int, default=default.epochs, help="default: %(default)s")
     parser.add_argument(
         "--batch-size", type=int, default=default.batch_size, help="of all workers together (default: %(default)s)"

@@ -1,4 +1,4 @@
-"""``synthray …``: for a person at a terminal. Nothing here needs Ray, and only ``match`` needs TensorFlow."""
+"""From a sound to synthesizer settings, and back: the commands that need no cluster."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any
 
+from synthray import __version__
 from synthray.command import add_verbose, run
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, SoundError
@@ -31,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def match(arguments: Namespace) -> None:
-    """Predict the preset of a sound file."""
+    """Predict the preset of a sound file, from its first two seconds."""
     from synthray.model.artifact import resolve_model
     from synthray.synth.sound_file import read_sound
 
@@ -115,6 +116,7 @@ def _write(uri: str, data: bytes) -> None:
     if not name:
         raise ConfigError(f"{uri!r} names no file")
     store.write(name, data)
+    print(f"written {uri}", file=sys.stderr)
 
 
 def _wav(table: Any, preset: dict[str, Any]) -> bytes:
@@ -131,6 +133,7 @@ def _wav(table: Any, preset: dict[str, Any]) -> bytes:
 
 def _parser() -> ArgumentParser:
     parser = ArgumentParser("synthray", None, __doc__, EXAMPLES, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"synthray {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     command = _command(commands, "match", match)

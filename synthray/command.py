@@ -9,6 +9,7 @@ import sys
 import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from synthray.errors import ConfigError, SynthrayError
 
@@ -34,6 +35,18 @@ def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequenc
         print(f"{parser.prog}: {_one_line(error)}", file=sys.stderr)
         return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
     return 0
+
+
+def job_parser(file: str, doc: str | None) -> ArgumentParser:
+    """A parser named after a job's file, its help made of the job's docstring: what it does, then examples."""
+    summary, _, examples = (doc or "").partition("\n\n")
+    return ArgumentParser(
+        Path(file).name,
+        description=summary,
+        epilog=f"examples:\n\n{examples}",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def add_verbose(parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from types import TracebackType
 
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
+_SHARE_THAT_TELLS = 0.15
 
 
 class Progress:
@@ -43,8 +44,11 @@ class Progress:
         now_s = time.monotonic()
         spent_s = max(now_s - self._started_s, 1e-9)
         rate = self.done / spent_s
-        rest = f"in {_duration(spent_s)}" if last else f"{_duration((self.total - self.done) / max(rate, 1e-9))} left"
-        text = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}, {rate:,.1f}/s, {rest}"
+        text = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
+        if last:
+            text += f" in {_duration(spent_s)}"
+        elif self.done >= self.total * _SHARE_THAT_TELLS:  # what comes first also pays for starting up
+            text += f", {rate:,.1f}/s, {_duration((self.total - self.done) / rate)} left"
         ending = "\n" if last or not self._terminal else ""
         sys.stderr.write(f"\r{text}\x1b[K{ending}" if self._terminal else f"{text}\n")
         sys.stderr.flush()

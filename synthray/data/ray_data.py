@@ -68,23 +68,26 @@ def map_numbers(function: Callable[[int], bytes], count: int, *, per_task: int =
         yield row["result"]
 
 
-def generate(config: GenerateConfig) -> None:
-    """Make the sounds of a configuration; what an earlier run has made is kept."""
+def generate(config: GenerateConfig) -> int:
+    """Make the sounds of a configuration; what an earlier run has made is kept. Returns how many batches are new."""
     # imported here: converting and training do without the instrument and its compiler
     from synthray.data.generate import SynthSource, check_free, write_batch, write_general_files
 
     if config.layout == "parquet":
         build(SynthSource(config.seed, tuple(range(config.batches))), BuildConfig(config.out), "making")
-        return
+        return config.batches
     check_free(config)
 
     def write(number: int) -> bytes:
         return b"new" if write_batch(config, number) else b"kept"
 
     with Progress("making", config.batches, "batches") as progress:
-        for _ in map_numbers(write, config.batches, per_task=_BATCHES_PER_TASK):
+        made = 0
+        for result in map_numbers(write, config.batches, per_task=_BATCHES_PER_TASK):
+            made += result == b"new"
             progress.advance()
     write_general_files(config)
+    return made
 
 
 def convert(source: str, config: BuildConfig) -> Manifest:

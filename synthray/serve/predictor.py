@@ -17,6 +17,8 @@ from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import Range
 
 ROWS_AT_ONCE = 1024
+FAMILIAR_RMS_DB = (-56.0, -20.0)  # of random presets, 5 % are quieter and 5 % louder
+SILENCE_RMS = 1e-5
 
 
 class Predictor:
@@ -70,7 +72,7 @@ class Predictor:
         for rows in (1, 2):
             self.predict(np.zeros((rows, self.frames, self.bins), np.float32))
         if self.is_of_instrument:
-            self.render(self.match_settings(np.zeros(N_SAMPLES, np.float32)))
+            self.render(self.match_settings(np.full(N_SAMPLES, 0.01, np.float32)))
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
         """Features float32 ``(sounds, frames, bins)`` to ``{"out_<name>": float32 (sounds, units)}``.
@@ -100,12 +102,12 @@ class Predictor:
 
         Raises:
             ModelError: the model was trained on another instrument.
-            SoundError: ``audio`` has another length, or is not finite.
+            SoundError: ``audio`` has another length, is not finite, or is silent.
         """
         self.require_instrument()
         if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
             raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-        return self.card.table.labels_to_settings(self.labels(analyse(audio[None])))[0]
+        return self.card.table.labels_to_settings(self.labels(analyse(familiar_level(audio)[None])))[0]
 
     def match(self, audio: np.ndarray) -> dict[str, Any]:
         """Sound float32 ``(samples,)`` to a preset in human units; raises as :meth:`match_settings` does."""
@@ -129,6 +131,21 @@ class Predictor:
             return self._compiled(tf.constant(features)).numpy()
         blocks = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
         return np.concatenate([self._compiled(tf.constant(block)).numpy() for block in blocks])
+
+
+def familiar_level(audio: np.ndarray) -> np.ndarray:
+    """A sound, brought into the range of levels in which a network has heard sounds; others it knows nothing of.
+
+    A recording's level says little of the sound, and most recordings are louder than any that the instrument makes.
+
+    Raises:
+        SoundError: the sound is silent.
+    """
+    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+    if rms < SILENCE_RMS:
+        raise SoundError("the sound is silent in its first 2 s: there is nothing to match")
+    quietest, loudest = (10 ** (level / 20) for level in FAMILIAR_RMS_DB)
+    return (audio * (np.clip(rms, quietest, loudest) / rms)).astype(np.float32)
 
 
 def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:

@@ -39,7 +39,8 @@ def read_sound(source: str | Path | bytes | BinaryIO) -> np.ndarray:
             frames = file.read(int((DURATION_S + MARGIN_S) * file.samplerate), dtype="float32", always_2d=True)
             rate_hz = file.samplerate
     except (OSError, soundfile.SoundFileError, TypeError) as error:
-        raise SoundError(f"{name} cannot be read as a sound file: {error}") from None
+        reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or "it is of no known format"
+        raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3): {reason}") from None
     if not len(frames):
         raise SoundError(f"{name} is empty: it holds no samples")
     if not np.isfinite(frames).all():

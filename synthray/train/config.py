@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from synthray.data.manifest import Manifest
 from synthray.data.order import Order
 from synthray.data.storage import Store
-from synthray.errors import ConfigError
+from synthray.errors import ConfigError, ModelError, NotFound
+from synthray.model.artifact import SUFFIX, model_name, read_card
 
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
 _HOLDOUT_SHARE = 9
 _MOST_HOLDOUT = 4096
+MODELS = ("notebook",)
+"""Names of networks; ``synthray.model.networks`` builds them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("data", "out"):
             object.__setattr__(self, name, Store.at(getattr(self, name)).uri)
+        if self.model not in MODELS:
+            raise ConfigError(f"model is {self.model!r}; it can be {', '.join(MODELS)}")
         for name in ("epochs", "batch_size", "checkpoint_steps", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -81,3 +86,22 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain values, for the card."""
         return asdict(self)
+
+
+def check_place(config: TrainConfig, manifest: Manifest) -> None:
+    """See that the training can be, and that it would not take the place of another one's model.
+
+    Raises:
+        ConfigError: nothing would be left to train on, or ``out`` holds a model of the same name with other settings.
+    """
+    config.order(manifest)
+    name = model_name(manifest.source["batches"], config.epochs)
+    uri = f"{Store.at(config.out).uri}/{name}{SUFFIX}"
+    try:
+        card = read_card(uri)
+    except (NotFound, ModelError):
+        return
+    known = {field.name for field in fields(TrainConfig)}
+    before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
+    if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
+        raise ConfigError(f"{uri} was trained with other settings or on other data: give another --out to keep it")

@@ -199,6 +199,7 @@ def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell:
     strategy = _strategy(tf, place.workers)
     dataset = Dataset.open(config.data)
     order = config.order(dataset.manifest)
+    told: list[int] = []
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
         if held is None:
@@ -212,10 +213,13 @@ def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell:
     with log as write:
 
         def report(result: EpochReport) -> None:
+            told.append(result.epoch)
             tell(result.line())
             write(result)
 
         steps, history = loop.run(config, dataset, strategy, place, batches, report)
+    if place.leads and not told:
+        tell(f"nothing left to train: all {config.epochs} epochs are done")
     saved = publish(config, dataset, steps, history) if place.leads else None
     # TensorFlow's collectives break when a worker leaves while another is still at work.
     collective.barrier()

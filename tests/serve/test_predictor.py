@@ -169,3 +169,15 @@ def test_requests_for_two_models_are_answered_each_by_its_own(foreign_predictor)
     for (predictor, features), outputs in zip(requests, answers, strict=True):
         for name, values in predictor.predict(features).items():
             np.testing.assert_allclose(outputs[name], values, atol=1e-6)
+
+
+def test_a_loud_recording_is_matched_as_a_quiet_one_and_silence_is_told():
+    from synthray.serve.predictor import familiar_level
+
+    tone = 0.9 * np.sin(np.linspace(0, 2000, 22050)).astype(np.float32)
+    np.testing.assert_allclose(familiar_level(tone), familiar_level(tone / 4), atol=1e-6)
+    assert np.sqrt(np.mean(familiar_level(tone) ** 2)) == pytest.approx(0.1, rel=1e-3)
+    quiet = 0.01 * tone
+    np.testing.assert_allclose(familiar_level(quiet), quiet, rtol=1e-6)
+    with pytest.raises(SoundError, match="silent"):
+        familiar_level(np.zeros(22050, np.float32))

@@ -15,7 +15,7 @@ from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
-from synthray.train.config import TrainConfig
+from synthray.train.config import MODELS, TrainConfig, check_place
 from synthray.train.loop import EpochReport, Place
 from synthray.train.publish import publish
 from synthray.train.tensorboard import EpochLog
@@ -193,12 +193,35 @@ def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> Non
         TrainConfig("data", "out", **changes)
 
 
+def test_every_named_network_can_be_built() -> None:
+    from synthray.model.networks import NETWORKS
+
+    assert tuple(NETWORKS) == MODELS
+    with pytest.raises(ConfigError, match="model is 'huge'; it can be notebook"):
+        TrainConfig("data", "out", model="huge")
+
+
 def test_something_must_be_left_to_train_on() -> None:
     settings = TrainConfig("data", "out", validation_examples=10)
     with pytest.raises(ConfigError, match="10 validation examples leave nothing to train on: the data set has 10"):
         settings.holdout(10)
     assert TrainConfig("data", "out").holdout(288) == (256, 32)
     assert TrainConfig("data", "out").holdout(112_000) == (112_000 - 4096, 4096)
+
+
+def test_another_trainings_model_is_not_replaced(dataset: Dataset, tmp_path: Path) -> None:
+    settings = config(dataset, tmp_path, epochs=1)
+    check_place(settings, dataset.manifest)
+    steps, history = loop.run(
+        settings, dataset, tf.distribute.get_strategy(), Place(),
+        lambda start: ((dataset.take(rows), rows) for rows in settings.order(dataset.manifest).shares(start, 1, 0, 1)),
+        lambda _: None,
+    )  # fmt: skip
+    publish(settings, dataset, steps, history)
+    check_place(settings, dataset.manifest)
+    check_place(replace(settings, epochs=2), dataset.manifest)
+    with pytest.raises(ConfigError, match=r"model_7_1\.keras was trained with other settings.*another --out"):
+        check_place(replace(settings, learning_rate=0.5), dataset.manifest)
 
 
 def test_the_run_digest_covers_what_the_weights_depend_on(dataset: Dataset) -> None:
