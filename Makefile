@@ -46,7 +46,7 @@ bench: $(INSTALLED)
 
 model: $(INSTALLED)
 	$(BIN)/python jobs/generate.py --batches 3500 --format parquet
-	$(BIN)/python jobs/train.py --epochs 30 --batch-size 512 --learning-rate 0.1
+	$(BIN)/python jobs/train.py --epochs 30 --batch-size 256 --learning-rate 0.02
 	$(BIN)/python jobs/evaluate.py
 
 clean:
