@@ -94,6 +94,14 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     assert everything(tmp_path / "out") == everything(tmp_path / "undisturbed")
 
 
+def test_a_shard_that_got_lost_is_made_again(source: Path, tmp_path: Path) -> None:
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
+    receipt = build_shard(plan, 1)
+    (tmp_path / "out" / receipt.shard.path).unlink()
+    assert convert_here(source, tmp_path / "out").rows == EXAMPLES
+    Dataset.open(str(tmp_path / "out")).read_shard(1)
+
+
 def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> None:
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
     build_shard(plan, 0)

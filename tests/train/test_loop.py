@@ -18,6 +18,7 @@ from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
 from synthray.train.config import MODELS, TrainConfig, check_place
 from synthray.train.loop import EpochReport, Place
 from synthray.train.publish import publish
+from synthray.train.steps import Steps
 from synthray.train.tensorboard import EpochLog
 from tests import foreign
 from tests.conftest import convert_here
@@ -87,6 +88,26 @@ def test_stopped_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_p
     resumed, resumed_history = run(config(dataset, tmp_path / "stopped", **settings), dataset)
     assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
     assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+def test_the_epochs_loss_does_not_depend_on_the_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
+    rarely, often = (
+        run(config(dataset, tmp_path / str(steps), checkpoint_steps=steps, epochs=1), dataset)[1] for steps in (1000, 1)
+    )
+    assert often[0]["loss"] == pytest.approx(rarely[0]["loss"], rel=1e-5)
+
+
+def test_padding_teaches_nothing(dataset: Dataset) -> None:
+    batch = dataset.take(np.arange(4))
+    features = np.random.default_rng(0).random(batch.features[2:].shape).astype(np.float32)
+    learned = []
+    for padding in (np.zeros_like(features), features):
+        steps = Steps(TrainConfig("data", "out", batch_size=4), dataset.manifest, tf.distribute.get_strategy())
+        padded = np.concatenate([batch.features[:2], padding])
+        sums = steps.train(padded, batch.labels, np.array([1, 1, 0, 0], np.float32), np.float32(2))
+        assert sums.numpy()[3] == 2
+        learned.append(steps.model.get_weights())
+    assert all((a == b).all() for a, b in zip(*learned, strict=True))
 
 
 def test_fewer_epochs_than_there_are_is_refused(dataset: Dataset, tmp_path: Path) -> None:
