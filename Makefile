@@ -14,7 +14,7 @@ help:
 	@echo "make check             lint and format"
 	@echo "make format            format the code, mend what can be mended"
 	@echo "make bench             the numbers that the README states"
-	@echo "make model             3500 batches and a network worth hearing, under SYNTHRAY_HOME"
+	@echo "make model             3500 batches and 30 epochs on them, under SYNTHRAY_HOME"
 	@echo "make clean             remove what these made"
 
 $(INSTALLED): requirements-dev.txt pyproject.toml

@@ -56,10 +56,6 @@ class Store(ABC):
             return S3Store(bucket, prefix.strip("/"))
         raise ConfigError(f"{text!r}: {scheme}:// is not known; give a local path, file://… or s3://bucket/prefix")
 
-    def child(self, path: str) -> Store:
-        """The store one or more steps down."""
-        return Store.at(f"{self.uri}/{path}")
-
     def parent(self) -> tuple[Store, str]:
         """The store one step up, and this one's name in it; raises ConfigError for a bucket itself."""
         head, _, name = self.uri.rpartition("/")

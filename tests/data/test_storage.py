@@ -79,7 +79,6 @@ def test_stores_travel_as_their_uri(store: Store) -> None:
     again = pickle.loads(pickle.dumps(store))
     assert again.uri == store.uri
     assert again.read("x") == b"1"
-    assert store.child("deep").uri == f"{store.uri}/deep"
 
 
 def test_the_newest_folder_with_a_marker(store: Store) -> None:
