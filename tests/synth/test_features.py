@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from synthray.errors import SoundError
-from synthray.synth.features import FEATURE_SHAPE, analyse, render_features
+from synthray.synth.features import CHUNK_SAMPLES, FEATURE_SHAPE, N_CHUNKS, analyse, loudness_dbfs, render_features
+from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.presets import noise_seeds
 from synthray.synth.voice import render
 from tests.synth.sounds import random_settings
@@ -62,3 +63,19 @@ def test_wrong_shapes_are_refused_and_none_is_possible() -> None:
             analyse(np.zeros(shape, np.float32))
     assert analyse(np.zeros((0, 22050), np.float32)).shape == (0, 20, 551)
     assert render_features(random_settings(0)).shape == (0, 20, 551)
+
+
+def test_loudness_is_that_of_the_loudest_chunk() -> None:
+    time = np.arange(N_SAMPLES)
+    sine = 0.5 * np.sin(2 * np.pi * 40 / CHUNK_SAMPLES * time)
+    sine[: N_SAMPLES // 2] *= 0.1
+    noise = np.random.default_rng(0).normal(0, 0.1, N_SAMPLES)
+    audio = np.stack([sine, noise, np.zeros(N_SAMPLES)]).astype(np.float32)
+    chunks = audio[:, : N_CHUNKS * CHUNK_SAMPLES].reshape(3, N_CHUNKS, CHUNK_SAMPLES).astype(np.float64)
+    with np.errstate(divide="ignore"):
+        expected = 10 * np.log10((chunks**2).mean(axis=-1).max(axis=-1))
+    found = loudness_dbfs(analyse(audio))
+    np.testing.assert_allclose(found, expected, atol=0.03)
+    assert found[0] == pytest.approx(20 * np.log10(0.5) - 3.01, abs=0.01)
+    assert found[2] == -np.inf
+    np.testing.assert_allclose(loudness_dbfs(analyse(audio, np.float16)), expected, atol=0.05)
