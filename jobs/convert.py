@@ -3,6 +3,7 @@
     python jobs/convert.py
     python jobs/convert.py --source training_data --out s3://bucket/data/first
     python jobs/convert.py --source s3://bucket/training_data --out s3://bucket/data/first --skip-bad --dtype float16
+    python jobs/convert.py --source more_data --append s3://bucket/data/first --out s3://bucket/data/second
     ray job submit --working-dir . -- python jobs/convert.py --source s3://bucket/training_data
 
 With no flags it takes the newest batches under SYNTHRAY_HOME. Run it again after a failure: what was converted is kept.
@@ -16,6 +17,8 @@ import sys
 
 from synthray.command import job_parser, run
 from synthray.data.build import BuildConfig
+from synthray.data.dataset import name_of
+from synthray.data.describe import in_one_line
 from synthray.data.notebook import KEYS
 from synthray.data.shards import DTYPES
 from synthray.data.storage import Store, home, newest
@@ -26,8 +29,12 @@ def main(arguments: argparse.Namespace) -> None:
     source = arguments.source or newest(f"{home()}/batches", KEYS)
     if source is None:
         raise NotFound(f"{home()}/batches holds no batches; make some with jobs/generate.py, or give --source")
-    out = arguments.out or f"{home()}/data/{Store.at(source).uri.rpartition('/')[2]}"
-    config = BuildConfig(out, arguments.dtype, arguments.skip_bad)
+    name = Store.at(source).uri.rpartition("/")[2]
+    if arguments.append:
+        name = f"{name_of(arguments.append)}+{name}"
+    config = BuildConfig(
+        arguments.out or f"{home()}/data/{name}", arguments.dtype, arguments.skip_bad, append=arguments.append
+    )
 
     from synthray.data import ray_data
 
@@ -35,10 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     manifest = ray_data.convert(source, config)
     for skip in manifest.skipped:
         print(f"skipped {skip.source}: {skip.reason}")
-    print(
-        f"{manifest.rows:,} examples in {len(manifest.shards)} shards, {manifest.bytes / 1e6:,.1f} MB, "
-        f"{len(manifest.table.learned)} learned parameters, at {config.out}"
-    )
+    print(in_one_line(manifest, config.out))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,6 +50,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--source", help="URI of the batches (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI of the data set (default: a folder under SYNTHRAY_HOME)")
     parser.add_argument("--skip-bad", action="store_true", help="leave out what cannot be read, and list it")
+    parser.add_argument(
+        "--append", default="", metavar="URI", help="of a data set: make a new one of its shards, not copied, and these"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default=BuildConfig.dtype, help="of the features (default: float32)")
     return parser
 

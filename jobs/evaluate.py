@@ -11,13 +11,14 @@ only the examples are scored that were kept from training. Writes evaluation.jso
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 
 from synthray.command import job_parser, run
-from synthray.data.dataset import newest_dataset
-from synthray.data.manifest import MANIFEST
+from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.storage import Store
+from synthray.errors import ConfigError, NotFound
 from synthray.model.artifact import read_card, resolve_model
 
 REPORT = "evaluation.json"
@@ -38,8 +39,9 @@ def main(arguments: argparse.Namespace) -> None:
 
 def _data_of(model: str) -> str:
     """The data set that the model was trained on, or the newest where that is gone."""
-    uri = read_card(model).dataset.get("uri", "")
-    return uri if uri and Store.at(uri).exists(MANIFEST) else newest_dataset()
+    with contextlib.suppress(NotFound, ConfigError):  # it is gone, or the card names none
+        return Dataset.open(read_card(model).dataset.get("uri", "")).uri
+    return newest_dataset()
 
 
 def parser() -> argparse.ArgumentParser:

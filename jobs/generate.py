@@ -2,7 +2,8 @@
 
     python jobs/generate.py
     python jobs/generate.py --out s3://bucket/sounds --batches 3500 --seed 1
-    python jobs/generate.py --out s3://bucket/data --batches 3500 --format parquet
+    python jobs/generate.py --out s3://bucket/data/first --batches 3500 --format parquet --reject-silent
+    python jobs/generate.py --out s3://bucket/data/second --batches 500 --format parquet --append s3://bucket/data/first
     ray job submit --working-dir . -- python jobs/generate.py --batches 3500
 
 Run it again after a failure: what was made is kept.
@@ -14,18 +15,38 @@ import argparse
 import sys
 
 from synthray.command import job_parser, run
+from synthray.data.dataset import name_of
+from synthray.data.describe import in_one_line
 from synthray.data.generate import GenerateConfig
+from synthray.data.manifest import STORES
+from synthray.data.shards import DTYPES
 from synthray.data.storage import home
+
+_INAUDIBLE_DBFS = -60.0
 
 
 def main(arguments: argparse.Namespace) -> None:
     folder = "batches" if arguments.format == "notebook" else "data"
-    out = arguments.out or f"{home()}/{folder}/{arguments.batches}-batches-seed-{arguments.seed}"
-    config = GenerateConfig(out, arguments.batches, arguments.seed, arguments.format)
+    name = f"{arguments.batches}-batches-seed-{arguments.seed}"
+    if arguments.append:
+        name = f"{name_of(arguments.append)}+{name}"
+    config = GenerateConfig(
+        arguments.out or f"{home()}/{folder}/{name}",
+        arguments.batches,
+        arguments.seed,
+        arguments.format,
+        arguments.reject_silent,
+        arguments.dtype,
+        arguments.store,
+        arguments.append,
+    )
 
     from synthray.data import ray_data
 
     ray_data.connect(verbose=arguments.verbose)
+    if config.layout == "parquet":
+        print(in_one_line(ray_data.build(config.source(), config.build, "making"), config.out))
+        return
     new = ray_data.generate(config)
     kept = f" ({config.batches - new} of them were there already)" if new < config.batches else ""
     print(f"{config.batches} batches, {config.batches * 32:,} sounds{kept}, at {config.out}")
@@ -39,6 +60,20 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--format", choices=("notebook", "parquet"), default=GenerateConfig.layout, help="layout (default: notebook)"
     )
+    parser.add_argument(
+        "--reject-silent", type=float, nargs="?", const=_INAUDIBLE_DBFS, metavar="DBFS",
+        help=f"draw a preset again whose sound is nowhere louder than this RMS (without a value: {_INAUDIBLE_DBFS:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--store", choices=STORES, default=GenerateConfig.store,
+        help="what a data set keeps: sounds (default), or presets, rendered as they are read",
+    )  # fmt: skip
+    parser.add_argument("--dtype", choices=DTYPES, default=GenerateConfig.dtype, help="of a data set's features")
+    parser.add_argument(
+        "--append", default="", metavar="URI",
+        help="of a data set: make a new one of its shards, not copied, and these sounds, which go on where those of "
+        "the same seed end",
+    )  # fmt: skip
     return parser
 
 

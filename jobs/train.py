@@ -14,8 +14,8 @@ import argparse
 import sys
 
 from synthray.command import job_parser, run
-from synthray.data.dataset import Dataset, newest_dataset
-from synthray.data.storage import Store, home
+from synthray.data.dataset import Dataset, name_of, newest_dataset
+from synthray.data.storage import home
 from synthray.train.config import MODELS, TrainConfig, check_place
 
 
@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     data = arguments.data or newest_dataset()
     config = TrainConfig(
         data=data,
-        out=arguments.out or f"{home()}/models/{Store.at(data).uri.rpartition('/')[2]}",
+        out=arguments.out or f"{home()}/models/{name_of(data)}",
         model=arguments.model,
         epochs=arguments.epochs,
         batch_size=arguments.batch_size,

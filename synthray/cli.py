@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from synthray import __version__
+from synthray.cli_data import add_data_commands
 from synthray.command import add_verbose, run
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, SoundError
@@ -22,6 +23,7 @@ examples:
   synthray match sound.wav --model s3://bucket/models/model_9_20.keras
   synthray render preset.json --out sound.wav
   synthray random --seed 7 --out preset.json
+  synthray data ls
   synthray data show s3://bucket/data/first
 """
 
@@ -76,36 +78,6 @@ def random(arguments: Namespace) -> None:
     _write(arguments.out, (json.dumps(preset, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def show_data(arguments: Namespace) -> None:
-    """Print what a data set is, from its manifest."""
-    from synthray.data.manifest import Manifest
-
-    store = Store.at(arguments.uri)
-    manifest = Manifest.load(store)
-    lines = {
-        "data set": store.uri,
-        "digest": manifest.digest,
-        "source": json.dumps(manifest.source),
-        "examples": f"{manifest.rows:,} in {len(manifest.shards)} shards, {manifest.bytes / 1e6:,.1f} MB",
-        "features": f"{' x '.join(map(str, manifest.feature_shape))} {manifest.feature_dtype}",
-        "parameters": f"{len(manifest.table)}, of which {len(manifest.table.learned)} are learned",
-        "skipped": f"{len(manifest.skipped)} source objects",
-    }
-    for name, value in lines.items():
-        print(f"{name:<10}  {value}")
-
-
-def verify_data(arguments: Namespace) -> None:
-    """Read every shard of a data set and compare it with the manifest."""
-    from synthray.data.dataset import Dataset
-
-    dataset = Dataset.open(arguments.uri)
-    for number, shard in enumerate(dataset.manifest.shards):
-        dataset.read_shard(number)
-        print(f"{shard.path}: {shard.rows} rows, as published", file=sys.stderr)
-    print(f"all {len(dataset.manifest.shards)} shards are as published")
-
-
 def _read(uri: str) -> bytes:
     store, name = Store.at(uri).parent()
     return store.read(name)
@@ -150,9 +122,7 @@ def _parser() -> ArgumentParser:
     command.add_argument("--seed", type=int, default=0, help="which one (default: 0)")
     command.add_argument("--out", required=True, metavar="PRESET.json", help="where to write the preset")
 
-    data = commands.add_parser("data", help="look at a data set").add_subparsers(required=True, metavar="COMMAND")
-    for name, function in (("show", show_data), ("verify", verify_data)):
-        _command(data, name, function).add_argument("uri", metavar="URI", help="of the data set")
+    add_data_commands(commands)
     return parser
 
 

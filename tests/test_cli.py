@@ -16,8 +16,6 @@ from synthray.synth.parameters import Range
 from synthray.synth.presets import preset_from_json, preset_to_json
 from synthray.synth.sound_file import read_sound, write_wav
 from synthray.synth.voice import render
-from tests.conftest import convert_here
-from tests.foreign import write
 from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 
@@ -54,20 +52,6 @@ def test_match_takes_the_newest_model_at_home_and_prints(files, monkeypatch, cap
 def test_render_makes_the_presets_sound(files, tmp_path):
     assert main(["render", str(files / "preset.json"), "--out", str(tmp_path / "again.wav")]) == 0
     np.testing.assert_allclose(read_sound(tmp_path / "again.wav"), read_sound(files / "sound.wav"), atol=2**-14)
-
-
-def test_data_show_and_verify(tmp_path, capsys):
-    convert_here(write(tmp_path / "source"), tmp_path / "data")
-    assert main(["data", "show", str(tmp_path / "data")]) == 0
-    shown = capsys.readouterr().out
-    assert "examples    203 in" in shown
-    assert "features    12 x 33 float32" in shown
-    assert "parameters  5, of which 4 are learned" in shown
-    assert main(["data", "verify", str(tmp_path / "data")]) == 0
-    shard = next((tmp_path / "data").rglob("*.parquet"))
-    shard.write_bytes(shard.read_bytes()[:-1])
-    assert main(["data", "verify", str(tmp_path / "data")]) == 1
-    assert "has changed since it was published" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,15 @@ class Batch:
 
     features: float ``(examples, frames, bins)``, magnitudes.
     labels: float ``(examples, learned)``: a range as the source gives it, a choice as the index of its class.
+    noise_seeds: uint64 ``(examples,)``, what the instrument makes each sound's noise from; None for sounds that it did
+        not make.
+    replaced: how many of the presets were drawn again, because nothing was to be heard.
     """
 
     features: np.ndarray
     labels: np.ndarray
+    noise_seeds: np.ndarray | None = None
+    replaced: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

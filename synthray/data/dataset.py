@@ -3,32 +3,51 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from synthray.data.batch import Batch
-from synthray.data.manifest import MANIFEST, Manifest
+from synthray.data.manifest import MANIFEST, SOUNDS, Manifest
 from synthray.data.order import PADDING
 from synthray.data.shards import decode_shard
 from synthray.data.storage import Store, home, newest
 from synthray.errors import CorruptShard, NotFound
+
+SYNTH = "synth://"
+"""How the URI of sounds begins that are rendered when they are needed, and never stored."""
 
 
 @dataclass(frozen=True)
 class Dataset:
     """A manifest and where it lies. Every shard that is read is compared with it first."""
 
-    store: Store
+    uri: str
     manifest: Manifest
 
-    @classmethod
-    def open(cls, uri: str) -> Dataset:
-        """Open the data set at a URI; raises NotFound, DataError."""
+    @staticmethod
+    def open(uri: str) -> Dataset:
+        """Open the data set at a URI, or an endless one, ``synth://…``; raises NotFound, ConfigError, DataError."""
+        if uri.startswith(SYNTH):
+            # imported here: stored sounds are read without the instrument and its compiler
+            from synthray.data.endless import EndlessDataset
+
+            return EndlessDataset.open(uri)
         store = Store.at(uri)
-        return cls(store, Manifest.load(store))
+        return Dataset(store.uri, Manifest.load(store))
+
+    @property
+    def store(self) -> Store:
+        """The folder of the manifest."""
+        return Store.at(self.uri)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether each epoch has sounds of its own."""
+        return False
 
     @cached_property
     def shard_rows(self) -> tuple[int, ...]:
@@ -40,25 +59,44 @@ class Dataset:
         """First row of each shard, and the number of rows at the end."""
         return np.concatenate([[0], np.cumsum(self.shard_rows)])
 
-    def read_shard(self, number: int, rows: tuple[int, int] | None = None) -> Batch:
-        """The examples of a shard, or of its rows ``[first, last)``.
+    def read_shard(self, number: int, epoch: int = 0) -> Batch:  # noqa: ARG002 - what is stored is the same in all
+        """The examples of a shard, as they are in an epoch.
+
+        Returns:
+            features in the manifest's dtype, rendered where only presets are stored; labels float64.
 
         Raises:
             CorruptShard: the file is missing, or differs from the manifest in size or digest.
+            DataError: the presets are of another version of the instrument.
             StorageError: the store cannot be reached.
         """
+        batch = decode_shard(self.read_bytes(number), self.manifest.table, self._name(number))
+        if self.manifest.store == SOUNDS:
+            return batch
+        from synthray.data.sounds import check_instrument, render
+
+        check_instrument(self.manifest, self.uri)
+        features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
+        return replace(batch, features=features)
+
+    def read_bytes(self, number: int) -> bytes:
+        """The file of a shard, compared with the manifest; raises CorruptShard, StorageError."""
         shard = self.manifest.shards[number]
-        name = f"{self.store.uri}/{shard.path}"
+        store, path = self.store.locate(shard.path)
         try:
-            raw = self.store.read(shard.path)
+            raw = store.read(path)
         except NotFound:
-            raise CorruptShard(f"{name} is missing; make the data set again") from None
+            raise CorruptShard(f"{self._name(number)} is missing; make the data set again") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
             raise CorruptShard(
-                f"{name} has changed since it was published: {len(raw)} of {shard.bytes} bytes, SHA-256 "
+                f"{self._name(number)} has changed since it was published: {len(raw)} of {shard.bytes} bytes, SHA-256 "
                 f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…; make the data set again"
             )
-        return decode_shard(raw, self.manifest.table, name, rows)
+        return raw
+
+    def _name(self, number: int) -> str:
+        store, path = self.store.locate(self.manifest.shards[number].path)
+        return f"{store.uri}/{path}"
 
     def take(self, rows: np.ndarray) -> Batch:
         """The examples at any rows of the data set, in their order; zeros at ``PADDING``. Reads what it needs.
@@ -66,31 +104,42 @@ class Dataset:
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        return gather(rows, self.manifest, self.shard_starts, self.read_shard)
+        return gather(rows, self, self.read_shard)
 
 
-def gather(
-    rows: np.ndarray, manifest: Manifest, starts: np.ndarray, read: Callable[[int, tuple[int, int]], Batch]
-) -> Batch:
-    """Examples from several parts of a data set, in the order of ``rows``; zeros at ``PADDING``.
+def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch]) -> Batch:
+    """Examples from several shards, in the order of ``rows``; zeros at ``PADDING``.
 
     Args:
         rows: of the whole data set.
-        manifest: what the examples look like.
-        starts: first row of each part, and the number of rows at the end.
-        read: gives the examples ``[first, last)`` of a part.
+        dataset: what the examples look like, and where shards begin.
+        read: gives the examples of a shard.
     """
-    features = np.zeros((len(rows), *manifest.feature_shape), manifest.feature_dtype)
-    labels = np.zeros((len(rows), len(manifest.table.learned)), np.float32)
-    parts = np.searchsorted(starts, rows, side="right") - 1
-    for part in np.unique(parts[rows != PADDING]):
-        places = np.flatnonzero(parts == part)
-        local = rows[places] - starts[part]
-        first = int(local.min())
-        batch = read(int(part), (first, int(local.max()) + 1))
-        features[places] = batch.features[local - first]
-        labels[places] = batch.labels[local - first]
+    manifest, starts = dataset.manifest, dataset.shard_starts
+    features = np.empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
+    labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
+    padding = rows == PADDING
+    features[padding], labels[padding] = 0, 0
+    shards = np.searchsorted(starts, rows, side="right") - 1
+    for shard in np.unique(shards[~padding]):
+        places = np.flatnonzero(shards == shard)
+        local = rows[places] - starts[shard]
+        batch = read(int(shard))
+        features[places] = batch.features[local]
+        labels[places] = batch.labels[local]
     return Batch(features, labels)
+
+
+def absolute(uri: str) -> str:
+    """A data set's URI so that it holds in any folder of any machine that shares the store."""
+    return Dataset.open(uri).uri if uri.startswith(SYNTH) else Store.at(uri).uri
+
+
+def name_of(uri: str) -> str:
+    """A data set's name, for what is made of it."""
+    if not uri.startswith(SYNTH):
+        return Store.at(uri).uri.rpartition("/")[2]
+    return f"synth-{'-'.join(re.findall(r'[a-z0-9.]+', absolute(uri).removeprefix(SYNTH)))}"
 
 
 def newest_dataset() -> str:

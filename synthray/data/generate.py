@@ -1,6 +1,6 @@
 """Making sounds: the notebook's layout, or straight to a data set.
 
-Example *i* of seed *s* is the same sound whatever the batch, worker or retry that makes it.
+Which sounds, ``sounds.py`` says; a killed run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synthray.data.batch import Batch
+from synthray.data.build import BuildConfig
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import SOUNDS
 from synthray.data.notebook import (
     KEYS,
     PARTS,
@@ -20,63 +23,95 @@ from synthray.data.notebook import (
     keys_and_parts,
     parameters_path,
 )
+from synthray.data.sounds import Sounds
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict
-from synthray.synth.features import render_features
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
-from synthray.synth.presets import noise_seeds, random_labels
 
 BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
 class GenerateConfig:
-    """What is to be made: ``batches`` of 32 sounds from ``seed``, in ``layout``, at the URI ``out``."""
+    """What is to be made.
+
+    out: URI. batches: how many of 32 sounds. seed, reject_silent_dbfs: which sounds, see ``Sounds``. layout: the
+    notebook's files, or ``"parquet"``, a data set; only that can be of ``dtype`` float16, ``store`` presets instead of
+    sounds, or ``append`` to a published one.
+    """
 
     out: str
     batches: int = 9
     seed: int = 0
     layout: str = "notebook"
+    reject_silent_dbfs: float | None = None
+    dtype: str = "float32"
+    store: str = SOUNDS
+    append: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", Store.at(self.out).uri)  # absolute: workers run in folders of their own
         if self.batches < 1:
             raise ConfigError(f"batches is {self.batches}; it must be at least 1")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
         if self.layout not in ("notebook", "parquet"):
             raise ConfigError(f"format is {self.layout!r}; it can be notebook or parquet")
+        of_data_sets = {"dtype": self.dtype, "store": self.store, "append": self.append}
+        asked = [name for name, value in of_data_sets.items() if value != getattr(type(self), name)]
+        if self.layout == "notebook" and asked:
+            raise ConfigError(f"--{asked[0]} needs --format parquet: the notebook's layout has nothing of the kind")
+        _ = self.sounds, self.build
+
+    @property
+    def sounds(self) -> Sounds:
+        return Sounds(self.seed, self.reject_silent_dbfs)
+
+    @property
+    def build(self) -> BuildConfig:
+        """How a data set of them is made."""
+        return BuildConfig(self.out, self.dtype, store=self.store, append=self.append)
+
+    def source(self) -> SynthSource:
+        """The batches of a data set: with ``append`` and the same seed, those that follow."""
+        first = 0
+        if self.append:
+            first = next_batch(Dataset.open(self.append).manifest.source, self.sounds)
+        return SynthSource(self.sounds, tuple(range(first, first + self.batches)))
+
+
+def next_batch(source: dict[str, Any], sounds: Sounds) -> int:
+    """The first batch of a row of sounds that a data set of this source does not hold."""
+    parts = source.get("parts", [source])
+    ours = [part for part in parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
+    for part in ours:
+        if part.get("reject_silent_dbfs") != sounds.reject_silent_dbfs:
+            raise ConfigError(
+                f"the data set holds sounds of seed {sounds.seed} with another --reject-silent; give the same, or "
+                "another --seed"
+            )
+    return max((part.get("first_batch", 0) + part["batches"] for part in ours), default=0)
 
 
 @dataclass(frozen=True)
 class SynthSource:
     """Batches that the instrument makes when they are read."""
 
-    seed: int
+    sounds: Sounds
     batches: tuple[int, ...]
     table: ParameterTable = field(default=INSTRUMENT)
 
     @property
     def provenance(self) -> dict[str, Any]:
-        return {"kind": "synth", "seed": self.seed}
+        first = {"first_batch": self.batches[0]} if self.batches[0] else {}
+        return self.sounds.provenance | first
 
     def stamp(self, number: int) -> str:  # noqa: ARG002 - what is computed never changes
         return ""
 
     def read(self, number: int) -> tuple[Batch, str]:
         """One batch and a digest of it."""
-        labels = self.labels(number)
-        settings = self.table.labels_to_settings(labels)
-        first = number * BATCH_SIZE
-        # one thread: the tasks of a cluster share its cores already
-        features = render_features(settings, noise_seeds(self.seed, first, BATCH_SIZE), threads=1)
-        batch = Batch(features, labels)
-        return batch, hashlib.sha256(labels.tobytes() + batch.features.tobytes()).hexdigest()
-
-    def labels(self, number: int) -> Any:
-        """Labels of one batch, float32 ``(32, learned)``."""
-        return random_labels(self.table, self.seed, number * BATCH_SIZE, BATCH_SIZE)
+        batch = self.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)
+        return batch, hashlib.sha256(batch.labels.tobytes() + batch.features.tobytes()).hexdigest()
 
 
 def check_free(config: GenerateConfig) -> None:
@@ -86,7 +121,6 @@ def check_free(config: GenerateConfig) -> None:
         Conflict: the place holds batches of another seed or instrument, or more of them than are asked for.
     """
     store = Store.at(config.out)
-    source = SynthSource(config.seed, (0,))
     present = [entry.path for entry in store.list("parameters")]
     wanted = {parameters_path(number) for number in range(config.batches)}
     too_many = [path for path in present if path not in wanted]
@@ -95,8 +129,7 @@ def check_free(config: GenerateConfig) -> None:
             f"{store.uri} holds {too_many[0]} already, beyond the {config.batches} batches asked for: "
             "give another --out, or remove it"
         )
-    ours = encode_parameters(source.labels(0), source.table)
-    if parameters_path(0) in present and store.read(parameters_path(0)) != ours:
+    if parameters_path(0) in present and store.read(parameters_path(0)) != _parameters(config, 0)[0]:
         raise Conflict(f"{store.uri} holds other sounds already: give another --out, or remove it")
 
 
@@ -111,12 +144,22 @@ def write_general_files(config: GenerateConfig) -> None:
 def write_batch(config: GenerateConfig, number: int) -> bool:
     """One batch in the notebook's layout; False when an earlier run has written it."""
     store = Store.at(config.out)
-    source = SynthSource(config.seed, (number,))
-    parameters = encode_parameters(source.labels(number), source.table)
+    parameters, batch = _parameters(config, number)
     # The parameters are written after the features: where they stand, both do.
     if store.exists(parameters_path(number)) and store.read(parameters_path(number)) == parameters:
         return False
-    batch, _ = source.read(number)
+    batch = batch or _rendered(config, number)
     store.write(features_path(number), encode_features(batch.features))
     store.write(parameters_path(number), parameters)
     return True
+
+
+def _parameters(config: GenerateConfig, number: int) -> tuple[bytes, Batch | None]:
+    """A batch's parameters file, and the batch itself where it had to be rendered to know which presets are silent."""
+    batch = None if config.reject_silent_dbfs is None else _rendered(config, number)
+    labels = batch.labels if batch else config.sounds.labels(number * BATCH_SIZE, BATCH_SIZE)
+    return encode_parameters(labels, INSTRUMENT), batch
+
+
+def _rendered(config: GenerateConfig, number: int) -> Batch:
+    return config.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
+
+import numpy as np
 
 from synthray.data.storage import Store
 from synthray.errors import DataError, NotFound
@@ -18,11 +20,15 @@ from synthray.synth.parameters import ParameterTable
 
 MANIFEST = "manifest.json"
 FORMAT = "synthray-dataset/1"
+SOUNDS, PRESETS = STORES = ("sounds", "presets")
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file: path below the manifest's folder, rows, size in bytes, SHA-256 in hexadecimal."""
+    """One Parquet file: where it is, rows, size in bytes, SHA-256 in hexadecimal.
+
+    The path leads from the manifest's folder; that of an appended data set also into other folders, ``Store.locate``.
+    """
 
     path: str
     rows: int
@@ -42,8 +48,12 @@ class Skipped:
 class Manifest:
     """One published version of a data set.
 
-    source: how it was made: ``{"kind": "notebook", "digest": …}`` or ``{"kind": "synth", "seed": …}``.
-    statistics: for each learned parameter, mean, deviation and extremes of a range (as labels), or counts by class.
+    store: what the shards hold: ``"sounds"``, or ``"presets"``, from which the sounds are rendered as they are read.
+    source: how it was made: ``{"kind": "notebook", "digest": …}`` or ``{"kind": "synth", "seed": …}``; of an appended
+        one ``{"kind": "appended", "parts": […]}``.
+    statistics: for each learned parameter, mean, deviation, extremes and histogram of a range (as labels), or counts
+        by class.
+    loudness: how many sounds are how loud; empty in a data set from before this was counted.
     """
 
     table: ParameterTable
@@ -53,11 +63,18 @@ class Manifest:
     shards: tuple[Shard, ...]
     statistics: dict[str, dict[str, Any]]
     skipped: tuple[Skipped, ...] = ()
+    loudness: dict[str, Any] = field(default_factory=dict)
+    store: str = SOUNDS
 
     @cached_property
     def rows(self) -> int:
         """Examples in all shards."""
         return sum(shard.rows for shard in self.shards)
+
+    @cached_property
+    def feature_bytes(self) -> int:
+        """Size of all examples as they are trained on."""
+        return self.rows * int(np.prod(self.feature_shape)) * np.dtype(self.feature_dtype).itemsize
 
     @cached_property
     def bytes(self) -> int:
@@ -81,6 +98,10 @@ class Manifest:
             "statistics": self.statistics,
             "skipped": [asdict(skip) for skip in self.skipped],
         }
+        if self.store != SOUNDS:
+            body["features"]["store"] = self.store
+        if self.loudness:  # an older manifest keeps its bytes, and so its digest, which models name
+            body["loudness"] = self.loudness
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
@@ -102,6 +123,8 @@ class Manifest:
                 shards=tuple(Shard(**shard) for shard in body["shards"]),
                 statistics=body["statistics"],
                 skipped=tuple(Skipped(**skip) for skip in body["skipped"]),
+                loudness=body.get("loudness", {}),
+                store=body["features"].get("store", SOUNDS),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{name} is damaged ({type(error).__name__}: {error})") from None

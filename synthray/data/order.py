@@ -26,7 +26,7 @@ import numpy as np
 from synthray.errors import ConfigError
 
 _MOST_STREAMS = 16
-_WINDOW_ROWS = 8192
+_WINDOW_ROWS = 4096
 
 PADDING = -1
 """Stands in the last batch of an epoch where there is no example left."""

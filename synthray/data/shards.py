@@ -1,8 +1,9 @@
 """One Parquet shard: its schema, its writing, its reading.
 
 A named column for each learned parameter, with values that a person can query (Hz, ms, dB, the name of a class), and
-the features as one fixed-size binary column whose dtype and shape stand in the field's metadata. Plain Arrow types
-only. Page checksums are written and verified; the manifest's SHA-256 covers the whole file.
+the features as one fixed-size binary column whose dtype and shape stand in the field's metadata. A data set of presets
+has a noise seed for each sound instead of its features. Plain Arrow types only. Page checksums are written, for other
+readers; ours compare the SHA-256 of the whole file with the manifest's.
 """
 
 from __future__ import annotations
@@ -14,36 +15,35 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthray.data.batch import Batch
+from synthray.data.manifest import PRESETS, SOUNDS
 from synthray.errors import CorruptShard, DataError
 from synthray.synth.parameters import Choice, ParameterTable
 
-FEATURES = "features"
+FEATURES, NOISE_SEED = "features", "noise_seed"
 DTYPES = ("float32", "float16")
 
-# A training step reads a window of rows out of several shards: groups of this many rows are what it reads at least.
-_ROWS_PER_GROUP = 128
 
-
-def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str) -> pa.Schema:
+def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, store: str = SOUNDS) -> pa.Schema:
     """The columns of every shard of a data set.
 
     Raises:
-        DataError: a parameter has the name of the features' column.
+        DataError: a parameter has the name of one of the other columns.
     """
-    if FEATURES in table.label_index:
-        raise DataError(f"a learned parameter is named {FEATURES!r}, which is the name of the sounds' own column")
     size = int(np.prod(feature_shape)) * np.dtype(dtype).itemsize
     shape = ",".join(str(n) for n in feature_shape)
+    sound = pa.field(FEATURES, pa.binary(size), False, {"dtype": dtype, "shape": shape})
+    last = pa.field(NOISE_SEED, pa.uint64(), False) if store == PRESETS else sound
+    if last.name in table.label_index:
+        raise DataError(f"a learned parameter is named {last.name!r}, which is the name of the sounds' own column")
     fields = [
         pa.field(p.name, pa.dictionary(pa.int32(), pa.string()) if isinstance(p, Choice) else pa.float64(), False)
         for p in table.learned
     ]
-    return pa.schema([*fields, pa.field(FEATURES, pa.binary(size), False, {"dtype": dtype, "shape": shape})])
+    return pa.schema([*fields, last])
 
 
 def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> bytes:
     """The Parquet file of one or more batches, in their order. The same input gives the same bytes."""
-    dtype = shard_schema.field(FEATURES).metadata[b"dtype"].decode()
     labels = np.concatenate([batch.labels for batch in batches])
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
@@ -52,11 +52,7 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
             columns.append(pa.DictionaryArray.from_arrays(codes, pa.array(parameter.values, pa.string())))
         else:
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
-    width = shard_schema.field(FEATURES).type
-    blocks = [pa.py_buffer(np.ascontiguousarray(batch.features, dtype)) for batch in batches]
-    features = pa.chunked_array(
-        [pa.Array.from_buffers(width, len(b), [None, block]) for b, block in zip(batches, blocks, strict=True)]
-    )
+    columns.append(_sounds(batches, shard_schema.field(len(columns))))
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
@@ -67,38 +63,38 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
         write_page_checksum=True,
         store_schema=True,
     ) as writer:
-        writer.write_table(pa.table([*columns, features], schema=shard_schema), row_group_size=_ROWS_PER_GROUP)
+        writer.write_table(pa.table(columns, schema=shard_schema), row_group_size=len(labels))
     return sink.getvalue().to_pybytes()
 
 
-def decode_shard(
-    raw: bytes | pa.Buffer, table: ParameterTable, name: str, rows: tuple[int, int] | None = None
-) -> Batch:
-    """The examples of a shard, or of its rows ``[first, last)`` only; features in their stored dtype, without a copy.
+def _sounds(batches: Sequence[Batch], field: pa.Field) -> pa.ChunkedArray:
+    """The last column: features, or what they can be rendered from."""
+    if field.name == NOISE_SEED:
+        return pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
+    dtype = field.metadata[b"dtype"].decode()
+    blocks = [pa.py_buffer(np.ascontiguousarray(batch.features, dtype)) for batch in batches]
+    return pa.chunked_array(
+        [pa.Array.from_buffers(field.type, len(b), [None, block]) for b, block in zip(batches, blocks, strict=True)]
+    )
+
+
+def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Batch:
+    """The examples of a shard whose digest was compared already.
+
+    Returns:
+        features in their stored dtype, without a copy; for a shard of presets ``(examples, 0, 0)`` and noise seeds.
 
     Raises:
-        CorruptShard: the file is not what this table's shards look like, or a page's checksum fails.
+        CorruptShard: the file is not what this table's shards look like.
     """
     try:
-        file = pq.ParquetFile(pa.BufferReader(raw), page_checksum_verification=True)
-        first, last = rows or (0, file.metadata.num_rows)
-        groups, skipped = _groups_of(file.metadata, first, last)
-        read = file.read_row_groups(groups, use_threads=False).slice(first - skipped, last - first)
-        return Batch(_features(read), _labels(read, table))
+        read = pq.ParquetFile(pa.BufferReader(raw)).read(use_threads=False)
+        labels = _labels(read, table)
+        if NOISE_SEED in read.schema.names and FEATURES not in read.schema.names:
+            return Batch(np.empty((len(read), 0, 0), np.float32), labels, read[NOISE_SEED].to_numpy())
+        return Batch(_features(read), labels)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise CorruptShard(f"{name} cannot be read: {error}; make the data set again") from error
-
-
-def _groups_of(metadata: pq.FileMetaData, first: int, last: int) -> tuple[list[int], int]:
-    """Row groups that hold rows ``[first, last)``, and how many rows stand before the first of them."""
-    groups, start, skipped = [], 0, 0
-    for group in range(metadata.num_row_groups):
-        end = start + metadata.row_group(group).num_rows
-        if start < last and end > first:
-            skipped = skipped if groups else start
-            groups.append(group)
-        start = end
-    return groups, skipped
 
 
 def _features(read: pa.Table) -> np.ndarray:

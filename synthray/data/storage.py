@@ -63,6 +63,14 @@ class Store(ABC):
             raise ConfigError(f"{self.uri!r} names no object in the bucket")
         return Store.at(head or "/"), name
 
+    def locate(self, path: str) -> tuple[Store, str]:
+        """Where a path of a manifest leads: below this root, into the folder beside it (``../other/…``), or a URI."""
+        if path.startswith("../"):
+            return self.parent()[0], path[3:]
+        if "://" in path or path.startswith("/"):
+            return Store.at(path).parent()
+        return self, path
+
     @abstractmethod
     def read(self, path: str) -> bytes:
         """The whole object. Raises NotFound, StorageError."""

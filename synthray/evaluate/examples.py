@@ -68,11 +68,11 @@ def cut(manifest: Manifest, first: int, last: int) -> list[Part]:
 
 def score_part(predictor: Predictor, dataset: Dataset, part: Part, guess: np.ndarray) -> tuple[Sums, Distances]:
     """Score a part's examples; raises CorruptShard, StorageError."""
-    batch = dataset.read_shard(part.shard, (part.first, part.last))
-    features = np.asarray(batch.features, np.float32)
+    batch = dataset.read_shard(part.shard)
+    features = np.asarray(batch.features[part.first : part.last], np.float32)
     table = dataset.manifest.table
     predicted = predictor.labels(features, clip=False)
-    sums = sum_scores(table, batch.labels, predicted, guess)
+    sums = sum_scores(table, batch.labels[part.first : part.last], predicted, guess)
     if not predictor.is_of_instrument:
         return sums, Distances()
     in_range = [not isinstance(parameter, Range) for parameter in table.learned]

@@ -47,14 +47,12 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
     parts = cut(manifest, first, last)
     connect(verbose=verbose)
     with Progress("scoring", len(parts), "shards") as progress:
-        for row in _score(resolve_model(model), dataset.store.uri, parts):
+        for row in _score(resolve_model(model), dataset.uri, parts):
             sums += Sums(row["rows"], np.asarray(row["model"]), np.asarray(row["baseline"]))
             distances += Distances(row["sounds"], row["predicted_db"], row["random_db"])
             progress.advance()
     table_scores = scores(manifest.table, sums)
-    return Evaluation(
-        card.name, dataset.store.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json()
-    )
+    return Evaluation(card.name, dataset.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json())
 
 
 def _score_row(row: dict[str, Any]) -> dict[str, Any]:

@@ -12,16 +12,16 @@ from synthray.errors import ConfigError, SoundError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
 FORMAT = "synthray-preset/1"
-LABELS_STREAM, NOISE_STREAM = 0, 1
+LABELS_STREAM, NOISE_STREAM, REDRAWN_STREAM = 0, 1, 2
 LARGEST_NUMBER = 1e30  # that a preset may hold; float32 ends at 3e38
 WORDS_PER_COUNT = 4  # Philox makes four 64-bit words from each value of its counter
 
 
-def random_labels(table: ParameterTable, seed: int, first: int, count: int) -> np.ndarray:
+def random_labels(table: ParameterTable, seed: int, first: int, count: int, redrawn: int = 0) -> np.ndarray:
     """Labels of the random presets number ``first`` to ``first + count - 1`` of ``seed``.
 
-    Preset ``i`` depends on ``seed``, ``i`` and the table alone. Ranges are uniform over [0, 1) in steps of 2**-24,
-    choices over their classes (to one in 2**30).
+    Preset ``i`` depends on ``seed``, ``i`` and the table alone, and on how often it was drawn again, ``redrawn``.
+    Ranges are uniform over [0, 1) in steps of 2**-24, choices over their classes (to one in 2**30).
 
     Returns:
         float32 (count, learned): positions in [0, 1) and indices of classes.
@@ -30,7 +30,8 @@ def random_labels(table: ParameterTable, seed: int, first: int, count: int) -> n
         ConfigError: the seed, ``first`` or ``count`` is negative, or the seed needs more than 64 bits.
     """
     learned = len(table.learned)
-    words = random_words(seed, LABELS_STREAM, first, count, learned)
+    stream = LABELS_STREAM if redrawn == 0 else REDRAWN_STREAM + redrawn - 1
+    words = random_words(seed, stream, first, count, learned)
     labels = (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
     for column, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from synthray.data.dataset import absolute
 from synthray.data.manifest import Manifest
 from synthray.data.order import Order
 from synthray.data.storage import Store
@@ -42,8 +43,8 @@ class TrainConfig:
     keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("data", "out"):
-            object.__setattr__(self, name, Store.at(getattr(self, name)).uri)
+        object.__setattr__(self, "data", absolute(self.data))
+        object.__setattr__(self, "out", Store.at(self.out).uri)
         if self.model not in MODELS:
             raise ConfigError(f"model is {self.model!r}; it can be {', '.join(MODELS)}")
         for name in ("epochs", "batch_size", "checkpoint_steps", "keep_checkpoints"):

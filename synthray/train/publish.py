@@ -20,7 +20,7 @@ def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[d
         table=manifest.table,
         feature_shape=manifest.feature_shape,
         epochs=config.epochs,
-        dataset={"uri": dataset.store.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
+        dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
         config=config.to_json(),
         metrics=history[-1],
         sha256="",

@@ -19,7 +19,8 @@ from ray.train import collective
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import errors
-from synthray.data import ray_data
+from synthray.data import ray_read
+from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
 from synthray.quiet import quiet_import
@@ -95,7 +96,7 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None]) ->
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         trainer = TensorflowTrainer(
             _work,
-            train_loop_config={"config": config, "mailbox": mailbox, "held": ray_data.hold(config.data)},
+            train_loop_config={"config": config, "mailbox": mailbox, "held": ray_read.hold(Dataset.open(config.data))},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(
@@ -187,7 +188,6 @@ def _work(arguments: dict[str, Any]) -> None:
 def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell: Callable[[str], None]) -> str | None:
     import tensorflow as tf
 
-    from synthray.data.dataset import Dataset
     from synthray.train import loop
     from synthray.train.publish import publish
     from synthray.train.tensorboard import EpochLog
@@ -203,8 +203,8 @@ def _train_and_save(config: TrainConfig, held: list[ray.ObjectRef] | None, tell:
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
         if held is None:
-            return ray_data.streamed(dataset, order, start, config.epochs, place.rank, place.workers)
-        memory = ray_data.Held(held, dataset.manifest)
+            return ray_read.streamed(dataset, order, start, config.epochs, place.rank, place.workers)
+        memory = ray_read.Held(held, dataset)
         shares = order.shares(start, config.epochs, place.rank, place.workers)
         return ((memory.take(rows), rows) for rows in shares)
 

@@ -15,7 +15,6 @@ import pytest
 
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
-from synthray.data.order import Order
 from synthray.errors import ConfigError, CorruptShard, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train.config import TrainConfig
@@ -41,7 +40,7 @@ def train(
     from synthray.train import ray_train
 
     lines = [] if lines is None else lines
-    config = TrainConfig(dataset.store.uri, str(out), epochs=epochs, batch_size=48)
+    config = TrainConfig(dataset.uri, str(out), epochs=epochs, batch_size=48)
     return ray_train.train(config, ray_train.Workers(workers, **options), lines.append), lines
 
 
@@ -50,28 +49,6 @@ def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.Temp
     saved, lines = train(dataset, tmp_path_factory.mktemp("two"), workers=2)
     assert len(lines) == EPOCHS
     return saved, lines
-
-
-@pytest.mark.parametrize("start", [(0, 0), (1, 2)])
-@pytest.mark.parametrize("workers", [1, 2])
-def test_ray_data_carries_out_the_order(
-    ray_cluster: RayHead, dataset: Dataset, workers: int, start: tuple[int, int]
-) -> None:
-    from synthray.data.ray_data import Held, hold, streamed
-
-    order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
-    assert order.windows > 2
-    references = hold(dataset.store.uri)
-    assert references is not None
-    held = Held(references, dataset.manifest)
-    for rank in range(workers):
-        wanted = list(order.shares(start, 2, rank, workers))
-        shares = list(streamed(dataset, order, start, 2, rank, workers))
-        np.testing.assert_array_equal([rows for _, rows in shares], wanted)
-        for read in (shares[-1][0], held.take(wanted[-1])):
-            direct = dataset.take(wanted[-1])
-            np.testing.assert_array_equal(read.features, direct.features)
-            np.testing.assert_array_equal(read.labels, direct.labels)
 
 
 def test_one_worker_and_two_learn_the_same(by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path) -> None:
@@ -124,7 +101,7 @@ def test_a_harmed_shard_is_named(
 ) -> None:
     from synthray.data import ray_data
 
-    shutil.copytree(dataset.store.uri, tmp_path / "data")
+    shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
     shard.write_bytes(shard.read_bytes()[:-1])
     harmed = Dataset.open(str(tmp_path / "data"))
@@ -147,7 +124,7 @@ def one_training_worker(head: RayHead) -> int:
 def test_what_a_worker_finds_wrong_is_told_as_it_is(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
     from synthray.train import ray_train
 
-    config = TrainConfig(dataset.store.uri, str(tmp_path), epochs=3, batch_size=48, learning_rate=1e30)
+    config = TrainConfig(dataset.uri, str(tmp_path), epochs=3, batch_size=48, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"the loss is .*lower --learning-rate"):
         ray_train.train(config, ray_train.Workers(2), lambda _: None)
 
@@ -160,7 +137,7 @@ def test_what_one_worker_alone_finds_wrong_does_not_leave_the_others_waiting(
     # the leading worker cannot write its first checkpoint, while the other one waits for it in the next step
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "checkpoints").write_text("a file where a folder should be")
-    config = TrainConfig(dataset.store.uri, str(tmp_path / "out"), epochs=3, batch_size=48)
+    config = TrainConfig(dataset.uri, str(tmp_path / "out"), epochs=3, batch_size=48)
     with pytest.raises(TrainingError, match=r"StorageError: .*checkpoints.* cannot be written"):
         ray_train.train(config, ray_train.Workers(2, max_failures=0), lambda _: None)
 
@@ -168,6 +145,6 @@ def test_what_one_worker_alone_finds_wrong_does_not_leave_the_others_waiting(
 def test_a_batch_that_cannot_be_shared_is_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
     from synthray.train import ray_train
 
-    config = TrainConfig(dataset.store.uri, "out", batch_size=33)
+    config = TrainConfig(dataset.uri, "out", batch_size=33)
     with pytest.raises(ConfigError, match="a batch of 33 cannot be shared equally by 2 workers"):
         ray_train.train(config, ray_train.Workers(2), lambda _: None)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from synthray.data import build as build_module
-from synthray.data import statistics
 from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.card import CARD, PICTURE
 from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import PADDING
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.synth.parameters import ParameterTable
 from tests import foreign
 from tests.conftest import convert_here
 
@@ -35,6 +32,11 @@ def source(tmp_path: Path) -> Path:
 
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def files_of(manifest: Manifest) -> set[str]:
+    """All that a published data set consists of."""
+    return {"manifest.json", CARD, PICTURE, *(shard.path for shard in manifest.shards)}
 
 
 def test_every_example_arrives_in_order(source: Path, tmp_path: Path) -> None:
@@ -133,7 +135,7 @@ def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_pa
     assert dataset.manifest == won
     for number in range(len(won.shards)):
         dataset.read_shard(number)
-    assert len(everything(tmp_path / "out")) == len(won.shards) + 1
+    assert set(everything(tmp_path / "out")) == files_of(won)
 
 
 def spoil(source: Path) -> None:
@@ -175,7 +177,7 @@ def test_a_mended_batch_is_read_again(source: Path, tmp_path: Path) -> None:
     manifest = convert_here(source, tmp_path / "out")
     assert manifest.rows == EXAMPLES
     # and nothing stays of the attempt before, which a query over all shards would count
-    assert set(everything(tmp_path / "out")) == {"manifest.json", *(shard.path for shard in manifest.shards)}
+    assert set(everything(tmp_path / "out")) == files_of(manifest)
 
 
 def test_what_other_runs_left_is_swept_away(source: Path, tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_what_other_runs_left_is_swept_away(source: Path, tmp_path: Path) -> Non
     for number in (0, 1):
         build_shard(plan, number)
     manifest = convert_here(source, tmp_path / "out")
-    assert set(everything(tmp_path / "out")) == {"manifest.json", *(shard.path for shard in manifest.shards)}
+    assert set(everything(tmp_path / "out")) == files_of(manifest)
 
 
 def test_shards_that_lie_elsewhere_are_not_published(source: Path, tmp_path: Path) -> None:
@@ -248,8 +250,9 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     body = json.loads(path.read_text())
     assert body["format"] == "synthray-dataset/1"
     assert str(tmp_path) not in path.read_text()
-    assert body["statistics"]["1_osc_pitch"].keys() == {"mean", "deviation", "minimum", "maximum"}
+    assert body["statistics"]["1_osc_pitch"].keys() == {"mean", "deviation", "minimum", "maximum", "histogram"}
     assert sum(body["statistics"]["env_0"]["counts"].values()) == EXAMPLES
+    assert sum(body["loudness"]["counts"]) == EXAMPLES
     for spoilt, message in (
         ("{", "is damaged"),
         (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
@@ -262,20 +265,6 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     assert replace(manifest, skipped=()).digest == manifest.digest
     assert replace(manifest, feature_dtype="float16").digest != manifest.digest
     assert Manifest.decode(manifest.encode(), "x") == manifest
-
-
-@given(st.integers(1, 40), st.data())
-def test_statistics_do_not_depend_on_the_cut(rows: int, data: st.DataObject) -> None:
-    table = ParameterTable((Range("a"), Choice("b", ("x", "y", "z"))))
-    random = np.random.default_rng(rows)
-    labels = np.stack([random.normal(size=rows), random.integers(3, size=rows)], axis=1)
-    cuts = sorted({0, rows, *data.draw(st.lists(st.integers(0, rows), max_size=4))})
-    parts = [statistics.summarise(labels[a:b], table) for a, b in itertools.pairwise(cuts)]
-    merged = statistics.merge(parts, table)
-    assert merged["b"]["counts"] == {v: int((labels[:, 1] == i).sum()) for i, v in enumerate("xyz")}
-    assert merged["a"]["mean"] == pytest.approx(labels[:, 0].mean(), rel=1e-12)
-    assert merged["a"]["deviation"] == pytest.approx(labels[:, 0].std(), abs=1e-9)
-    assert merged["a"]["maximum"] == labels[:, 0].max()
 
 
 def test_the_newest_data_set_is_found_or_the_job_that_makes_one(

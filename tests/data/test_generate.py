@@ -2,29 +2,53 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data import sounds
+from synthray.data.batch import Batch
+from synthray.data.build import Plan, build_shard, publish
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig, SynthSource, check_free, write_batch, write_general_files
+from synthray.data.generate import GenerateConfig, check_free, write_batch, write_general_files
+from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
-from synthray.errors import ConfigError, Conflict
-from synthray.synth.features import analyse
+from synthray.data.sounds import Sounds
+from synthray.data.storage import Store
+from synthray.errors import ConfigError, Conflict, CorruptShard, DataError
+from synthray.synth.features import analyse, loudness_dbfs
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import noise_seeds, random_labels
 from synthray.synth.voice import render
 from tests.conftest import convert_here
 
 
-def generate(out: Path, batches: int = 2, seed: int = 3) -> list[bool]:
-    config = GenerateConfig(str(out), batches, seed)
+def generate(out: Path, batches: int = 2, seed: int = 3, **options: Any) -> list[bool]:
+    config = GenerateConfig(str(out), batches, seed, **options)
     check_free(config)
     written = [write_batch(config, number) for number in range(batches)]
     write_general_files(config)
     return written
+
+
+def build(out: Path, **options: Any) -> Manifest:
+    """What jobs/generate.py --format parquet does, in this process, without Ray."""
+    config = GenerateConfig(str(out), **{"batches": 2, "seed": 3, "layout": "parquet", **options})
+    plan = Plan.make(config.source(), config.build)
+    return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
+
+
+def everything(uri: Path | str) -> Batch:
+    dataset = Dataset.open(str(uri))
+    return dataset.take(np.arange(dataset.manifest.rows))
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return np.array_equal(one.features, other.features) and np.array_equal(one.labels, other.labels)
 
 
 def test_the_files_are_the_notebooks_and_hold_the_sounds(tmp_path: Path) -> None:
@@ -44,8 +68,7 @@ def test_the_files_are_the_notebooks_and_hold_the_sounds(tmp_path: Path) -> None
 def test_straight_to_a_data_set_is_the_same_as_by_way_of_the_batches(tmp_path: Path) -> None:
     generate(tmp_path / "batches", batches=3)
     converted = convert_here(tmp_path / "batches", tmp_path / "converted")
-    plan = Plan.make(SynthSource(3, (0, 1, 2)), BuildConfig(str(tmp_path / "straight")))
-    straight = publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
+    straight = build(tmp_path / "straight", batches=3)
     assert straight.shards == converted.shards
     assert straight.table == converted.table == INSTRUMENT
     assert straight.source["seed"] == 3
@@ -72,8 +95,128 @@ def test_other_sounds_are_never_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"batches": 0}, "batches is 0"), ({"seed": -1}, "seed is -1"), ({"layout": "csv"}, "format is 'csv'")],
+    [
+        ({"batches": 0}, "batches is 0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"layout": "csv"}, "format is 'csv'"),
+        ({"store": "presets"}, "--store needs --format parquet"),
+        ({"layout": "parquet", "store": "ideas"}, "store is 'ideas'"),
+        ({"layout": "parquet", "append": "out"}, "cannot be appended to itself"),
+        ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS; at most -20"),
+        ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
+    ],
 )
 def test_what_cannot_be_made_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GenerateConfig("out", **arguments)
+
+
+LIMIT_DBFS = -40.0
+
+
+def test_silent_presets_are_drawn_again_the_same_way_in_any_company() -> None:
+    plain, rejecting = Sounds(3), Sounds(3, LIMIT_DBFS)
+    before, after = plain.batch(0, 64), rejecting.batch(0, 64)
+    silent = loudness_dbfs(before.features) < LIMIT_DBFS
+    assert 0 < silent.sum() == after.replaced < 32
+    assert (loudness_dbfs(after.features) >= LIMIT_DBFS).all()
+    np.testing.assert_array_equal(after.features[~silent], before.features[~silent])
+    assert (after.labels[silent] != before.labels[silent]).any(axis=1).all()
+    parts = [rejecting.batch(first, 8) for first in range(0, 64, 8)]
+    np.testing.assert_array_equal(np.concatenate([part.features for part in parts]), after.features)
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), after.labels)
+    assert sum(part.replaced for part in parts) == after.replaced
+
+
+def test_a_limit_that_nothing_reaches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sounds, "_MOST_DRAWS", 2)
+    with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws; lower the limit"):
+        Sounds(3, -20.0).batch(32, 32)
+
+
+def test_the_manifest_counts_what_was_drawn_again(tmp_path: Path) -> None:
+    manifest = build(tmp_path / "audible", reject_silent_dbfs=LIMIT_DBFS)
+    assert manifest.source["reject_silent_dbfs"] == LIMIT_DBFS
+    assert manifest.source["replaced"] == Sounds(3, LIMIT_DBFS).batch(0, 64).replaced > 0
+    generate(tmp_path / "batches", reject_silent_dbfs=LIMIT_DBFS)
+    assert generate(tmp_path / "batches", reject_silent_dbfs=LIMIT_DBFS) == [False, False]
+    assert convert_here(tmp_path / "batches", tmp_path / "converted").shards == manifest.shards
+    with pytest.raises(Conflict, match="other sounds"):
+        generate(tmp_path / "batches")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_stored_presets_are_the_stored_sounds_to_the_bit(tmp_path: Path, dtype: str) -> None:
+    stored = build(tmp_path / "sounds", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS)
+    presets = build(tmp_path / "presets", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS, store="presets")
+    assert presets.bytes < stored.bytes / 10
+    assert (presets.source, presets.loudness) == (stored.source, stored.loudness)
+    assert everything(tmp_path / "presets").features.dtype == dtype
+    assert same(everything(tmp_path / "presets"), everything(tmp_path / "sounds"))
+
+
+def test_presets_of_another_version_of_the_instrument_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(tmp_path / "presets", store="presets")
+    monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 2)
+    with pytest.raises(DataError, match="presets of version 1 of the instrument, this synthray plays version 2"):
+        Dataset.open(str(tmp_path / "presets")).read_shard(0)
+
+
+@pytest.mark.parametrize("store", ["sounds", "presets"])
+def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, store: str) -> None:
+    build(tmp_path / "first", store=store)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")}
+    second = build(tmp_path / "second", batches=1, append=str(tmp_path / "first"), store=store)
+    third = build(tmp_path / "third", batches=2, append=str(tmp_path / "second"), store=store)
+    whole = build(tmp_path / "whole", batches=5, store=store)
+    assert [part["batches"] for part in third.source["parts"]] == [2, 1, 2]
+    assert third.source["batches"] == 5
+    assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
+    assert third.loudness == whole.loudness
+    for name, found in third.statistics.items():
+        expected = whole.statistics[name]
+        assert found.get("counts") == expected.get("counts")
+        assert found.get("mean") == pytest.approx(expected.get("mean"))
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")} == before
+    assert len(list((tmp_path / "second" / "shards").iterdir())) == len(second.shards) - 2
+    # other sounds, and the first data set's own job once more: neither harms the other
+    other = build(tmp_path / "other", batches=1, seed=8, append=str(tmp_path / "first"), store=store)
+    build(tmp_path / "first", store=store)
+    assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
+    np.testing.assert_array_equal(
+        everything(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
+    )
+    assert other.source["parts"][1]["seed"] == 8
+
+
+def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path: Path) -> None:
+    build(tmp_path / "a" / "first")
+    build(tmp_path / "a" / "second", batches=1, append=str(tmp_path / "a" / "first"))
+    apart = build(tmp_path / "b" / "third", batches=1, append=str(tmp_path / "a" / "second"))
+    assert apart.shards[0].path == str(tmp_path / "a" / "first" / "shards" / Path(apart.shards[0].path).name)
+    expected = everything(tmp_path / "b" / "third")
+    beside = build(tmp_path / "a" / "third", batches=1, append=str(tmp_path / "a" / "second"))
+    assert beside.shards[0].path.startswith("../first/shards/")
+    shutil.move(tmp_path / "a", tmp_path / "moved")
+    assert same(everything(tmp_path / "moved" / "third"), expected)
+    shutil.rmtree(tmp_path / "moved" / "first")
+    with pytest.raises(CorruptShard, match=r"moved/first/shards/00000-\w+\.parquet is missing"):
+        everything(tmp_path / "moved" / "third")
+
+
+def test_what_does_not_go_together_is_not_appended(tmp_path: Path) -> None:
+    build(tmp_path / "first")
+    first = str(tmp_path / "first")
+    with pytest.raises(DataError, match="another dtype: float16 here, float32 there"):
+        build(tmp_path / "second", append=first, dtype="float16")
+    with pytest.raises(DataError, match="another store: presets here, sounds there"):
+        build(tmp_path / "second", append=first, store="presets")
+    with pytest.raises(ConfigError, match="with another --reject-silent"):
+        build(tmp_path / "second", append=first, reject_silent_dbfs=LIMIT_DBFS)
+    manifest = Manifest.load(Store.at(first))
+    table = replace(manifest.table, parameters=manifest.table.parameters[1:])
+    (tmp_path / "first" / "manifest.json").write_bytes(replace(manifest, table=table).encode())
+    with pytest.raises(DataError, match=r"do not go with .*first: it has another parameters"):
+        build(tmp_path / "second", append=first)

@@ -1,0 +1,257 @@
+"""Reading: examples per second into NumPy, beside bare PyArrow, the notebook's DataLoader, and other loaders.
+
+    python benchmarks/read.py
+    python benchmarks/read.py --batches 2048 --without-s3
+    python benchmarks/read.py --peers mosaicml,grain      # where these are installed
+
+All on the same sounds, in turn, in one run, in batches of 512 after the page cache was filled:
+
+- bare PyArrow: every shard of the data set, one after the other, page checksums verified, no order, no batches;
+- the notebook's DataLoader over the notebook's files, in its batches of 32;
+- tf.data over the shards, read by PyArrow in parallel, unbatched and batched; Ray Data's own ``read_parquet``;
+- synthray: in its order, each shard's SHA-256 compared, as it streams and from shared memory; float16; from S3; a
+  data set of presets, and sounds that are never stored, both rendered as they are read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import ray
+import ray.data
+
+from infra.s3_server import running_s3_server
+from synthray.data import ray_data, ray_read
+from synthray.data.dataset import Dataset
+from synthray.data.generate import GenerateConfig
+from synthray.data.order import Order
+from synthray.data.shards import FEATURES
+from synthray.data.storage import Store
+
+BATCH_SIZE = 512
+EPOCHS = 3
+
+
+def main() -> None:
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory(prefix="synthray-read-") as folder, ExitStack() as stack:
+        bucket = None
+        if not arguments.without_s3:
+            # before Ray: its workers take over the variables that say where the store is
+            server = stack.enter_context(running_s3_server(f"{folder}/s3"))
+            os.environ.update(server.environment)
+            bucket = f"s3://{server.bucket}"
+        ray_data.connect()
+        uris = _data_sets(Path(folder), bucket, arguments.batches)
+        stored, rows = Dataset.open(uris["stored"]), arguments.batches * 32
+        print(f"\n{rows:,} sounds, {stored.manifest.bytes / 1e6:,.0f} MB in {len(stored.manifest.shards)} shards")
+        print(f"{'':44} {'examples/s':>10} {'PyArrow':>8} {'notebook':>9} {'first batch':>12}")
+        table = Table()
+        table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
+        table.add(
+            "the notebook's DataLoader", lambda: _notebook(Path(folder) / "batches", arguments.batches), "notebook"
+        )
+        table.add("tf.data over the shards", lambda: _tf_data(stored))
+        table.add("Ray Data read_parquet", lambda: _read_parquet(stored))
+        for peer in filter(None, arguments.peers.split(",")):
+            table.add(peer, PEERS[peer](stored, Path(folder)))
+        for name in ("stored", "float16", "S3", "presets", "endless", "endless, fresh each epoch"):
+            if name in uris:
+                table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)))
+        for name in ("stored", "float16"):
+            dataset = Dataset.open(uris[name])
+            held = ray_read.Held(ray_read.hold(dataset), dataset)
+            table.add(f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset))
+    _print_shuffling(stored.shard_rows)
+
+
+class Table:
+    """Paces, printed as they are measured, beside the two that they are compared with."""
+
+    def __init__(self) -> None:
+        self.paces: dict[str, float] = {}
+
+    def add(self, name: str, loader: Callable[[], Iterator[int]], as_baseline: str = "") -> None:
+        """Measure a loader that yields the number of examples of each batch; the best of some rounds counts."""
+        pace, first_s = 0.0, np.inf
+        for _ in range(2):
+            began_s = time.perf_counter()
+            examples, batches = 0, loader()
+            for count in batches:
+                if not examples:
+                    first_s = min(first_s, time.perf_counter() - began_s)
+                examples += count
+            pace = max(pace, examples / (time.perf_counter() - began_s))
+        self.paces[as_baseline or name] = pace
+        ratios = [f"{pace / self.paces[other]:.2f}" if other in self.paces else "" for other in ("pyarrow", "notebook")]
+        print(f"{name:44} {pace:10,.0f} {ratios[0]:>8} {ratios[1]:>9} {first_s:10.2f} s", flush=True)
+
+
+def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]:
+    """The same sounds as the notebook's files and as data sets of each kind; every one is made by the jobs' code."""
+    ray_data.generate(GenerateConfig(str(folder / "batches"), batches))
+    kinds: dict[str, dict[str, str]] = {"stored": {}, "float16": {"dtype": "float16"}, "presets": {"store": "presets"}}
+    uris = {}
+    for name, options in kinds.items():
+        config = GenerateConfig(str(folder / name), batches, layout="parquet", **options)
+        ray_data.build(config.source(), config.build, name)
+        uris[name] = config.out
+    if bucket:
+        here, there = Store.at(uris["stored"]), Store.at(f"{bucket}/stored")
+        for entry in here.list():
+            there.write(entry.path, here.read(entry.path))
+        uris["S3"] = there.uri
+    uris["endless"] = f"synth://?seed=0&batches={batches}"
+    uris["endless, fresh each epoch"] = f"{uris['endless']}&fresh=1"
+    return uris
+
+
+def _pyarrow(dataset: Dataset) -> Iterator[int]:
+    size = int(np.prod(dataset.manifest.feature_shape))
+    for shard in dataset.manifest.shards:
+        table = pq.read_table(f"{dataset.uri}/{shard.path}", page_checksum_verification=True)
+        for chunk in table[FEATURES].chunks:
+            np.frombuffer(chunk.buffers()[1], np.float32).reshape(-1, size)
+        yield len(table)
+
+
+def _notebook(folder: Path, batches: int) -> Iterator[int]:
+    """What the notebook's DataLoader does for a step."""
+    for number in range(batches):
+        features = np.load(folder / f"fft/fft_batch_{number}.npy")
+        columns = pickle.loads((folder / f"parameters/parameter_batches_{number}.pkl").read_bytes())
+        labels = {f"out_{i}": column for i, column in enumerate(columns) if not isinstance(column, str)}
+        yield len(features) if labels else 0
+
+
+def _tf_data(dataset: Dataset) -> Iterator[int]:
+    from synthray.quiet import quiet_import
+
+    with quiet_import():
+        import tensorflow as tf
+
+    names = [parameter.name for parameter in dataset.manifest.table.learned]
+    shape = dataset.manifest.feature_shape
+
+    def read(path: bytes) -> tuple[np.ndarray, np.ndarray]:
+        table = pq.read_table(path.decode(), page_checksum_verification=True)
+        columns = [table[name].combine_chunks() for name in names]
+        labels = [getattr(column, "indices", column).to_numpy().astype(np.float32) for column in columns]
+        features = [np.frombuffer(chunk.buffers()[1], np.float32) for chunk in table[FEATURES].chunks]
+        return np.concatenate(features).reshape(-1, *shape), np.stack(labels, axis=1)
+
+    def batches(path: tf.Tensor) -> tf.data.Dataset:
+        features, labels = tf.numpy_function(read, [path], (tf.float32, tf.float32))
+        return tf.data.Dataset.from_tensor_slices(
+            (tf.ensure_shape(features, (None, *shape)), tf.ensure_shape(labels, (None, len(names))))
+        )
+
+    paths = tf.data.Dataset.from_tensor_slices([f"{dataset.uri}/{shard.path}" for shard in dataset.manifest.shards])
+    examples = paths.interleave(batches, cycle_length=16, block_length=32, num_parallel_calls=tf.data.AUTOTUNE)
+    for features, _ in examples.batch(BATCH_SIZE).prefetch(2).as_numpy_iterator():
+        yield len(features)
+
+
+def _read_parquet(dataset: Dataset) -> Iterator[int]:
+    size = int(np.prod(dataset.manifest.feature_shape))
+    shards = ray.data.read_parquet([f"{dataset.uri}/{shard.path}" for shard in dataset.manifest.shards])
+    for table in shards.iter_batches(batch_size=BATCH_SIZE, batch_format="pyarrow", prefetch_batches=2):
+        np.frombuffer(table[FEATURES].combine_chunks().buffers()[1], np.float32).reshape(-1, size)
+        yield len(table)
+
+
+def _streamed(dataset: Dataset) -> Iterator[int]:
+    order = Order(dataset.shard_rows, BATCH_SIZE)
+    for batch, _ in ray_read.streamed(dataset, order, (0, 0), EPOCHS, 0, 1):
+        yield len(batch)
+
+
+def _held(held: ray_read.Held, dataset: Dataset) -> Iterator[int]:
+    for rows in Order(dataset.shard_rows, BATCH_SIZE).shares((0, 0), EPOCHS, 0, 1):
+        yield len(held.take(rows))
+
+
+def _mosaicml(dataset: Dataset, folder: Path) -> Callable[[], Iterator[int]]:
+    from streaming import MDSWriter, StreamingDataset
+    from torch.utils.data import DataLoader
+
+    shape = ",".join(str(n) for n in dataset.manifest.feature_shape)
+    columns = {"features": f"ndarray:float32:{shape}", "labels": "ndarray:float32"}
+    with MDSWriter(out=str(folder / "mds"), columns=columns, hashes=["sha256"]) as writer:
+        for number in range(len(dataset.manifest.shards)):
+            batch = dataset.read_shard(number)
+            for features, labels in zip(batch.features, batch.labels.astype(np.float32), strict=True):
+                writer.write({"features": features, "labels": labels})
+
+    def load() -> Iterator[int]:
+        examples = StreamingDataset(local=str(folder / "mds"), shuffle=True, batch_size=BATCH_SIZE)
+        for batch in DataLoader(examples, batch_size=BATCH_SIZE, num_workers=2):
+            yield len(batch["features"])
+
+    return load
+
+
+def _grain(dataset: Dataset, folder: Path) -> Callable[[], Iterator[int]]:
+    import grain
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    path = str(folder / "examples.array_record")
+    writer = ArrayRecordWriter(path, "group_size:1")
+    for number in range(len(dataset.manifest.shards)):
+        for features in dataset.read_shard(number).features:
+            writer.write(features.tobytes())
+    writer.close()
+    shape = dataset.manifest.feature_shape
+
+    def load() -> Iterator[int]:
+        examples = grain.MapDataset.source(grain.sources.ArrayRecordDataSource(path)).shuffle(seed=0)
+        batches = examples.map(lambda raw: np.frombuffer(raw, np.float32).reshape(shape)).batch(BATCH_SIZE)
+        for batch in batches.to_iter_dataset(grain.ReadOptions(num_threads=2)):
+            yield len(batch)
+
+    return load
+
+
+PEERS = {"mosaicml": _mosaicml, "grain": _grain}
+
+
+def _print_shuffling(shard_rows: tuple[int, ...]) -> None:
+    """How far from its neighbour in the data set an example lands."""
+    order = Order(shard_rows, BATCH_SIZE)
+    line = np.concatenate(list(order.shares((0, 0), 1, 0, 1)))
+    line = line[line >= 0]
+    place = np.empty(len(line), np.int64)
+    place[line] = np.arange(len(line))
+    apart = np.abs(np.diff(place))
+    drawn = [
+        len(np.unique(np.searchsorted(np.cumsum(shard_rows), line[i : i + 512], "right"))) for i in range(0, 4096, 512)
+    ]
+    tenth, median, most = np.percentile(apart, [10, 50, 90])
+    print(
+        f"\nshuffling: stored neighbours land {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, 90 %: "
+        f"{most:,.0f}; a full shuffle: {0.293 * len(line):,.0f}); a batch of {BATCH_SIZE} draws from {np.mean(drawn):.0f} shards"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    name, _, rest = (__doc__ or "").partition("\n")
+    parser = argparse.ArgumentParser(
+        description=name, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--batches", type=int, default=1024, help="of 32 sounds (default: 1024)")
+    parser.add_argument("--without-s3", action="store_true", help="do not start an S3 server")
+    parser.add_argument("--peers", default="", help=f"comma-separated, of {', '.join(PEERS)}")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""Reading a data set on Ray, for training: from shared memory where it fits there, and else as it is needed.
+
+Plain Ray tasks, one a shard, because the order of examples is known beforehand: there is nothing to plan. Ray Data
+makes data sets (``ray_data.py``); its executor spends 8 to 15 ms of the consumer's processor on a block and half a
+second on its start, a task 2 ms and 30 ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+
+from synthray.data.batch import Batch
+from synthray.data.dataset import Dataset, gather
+from synthray.data.manifest import Manifest
+from synthray.data.order import PADDING, Order
+from synthray.progress import Progress
+
+# Of a node's shared memory, what a data set may take: the rest is for what moves through it.
+_SHARE_OF_MEMORY = 0.6
+
+
+# Half a processor: on a machine of one, the workers have the other half.
+@ray.remote(num_cpus=0.5, num_returns=2)
+def _read(dataset: Dataset, number: int, epoch: int) -> tuple[pa.Table, int]:
+    """A shard, and its number: who waits for it need not fetch the shard itself to learn how it went."""
+    return _encode(dataset.read_shard(number, epoch)), number
+
+
+def hold(dataset: Dataset) -> list[ray.ObjectRef] | None:
+    """Read, or render, a data set into the cluster's shared memory, once for all workers and epochs.
+
+    Returns:
+        references to its shards, for ``Held``; None where it does not fit well into the memory of the smallest node, or
+        has other sounds in each epoch.
+
+    Raises:
+        CorruptShard: a shard is not what its manifest says.
+        StorageError: the store cannot be reached.
+    """
+    memory = min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"])
+    if dataset.fresh or dataset.manifest.feature_bytes > _SHARE_OF_MEMORY * memory:
+        return None
+    shared = ray.put(dataset)
+    tasks = [_read.remote(shared, number, 0) for number in range(len(dataset.manifest.shards))]
+    waiting = [done for _, done in tasks]
+    with Progress("reading", dataset.manifest.rows, "examples") as progress:
+        while waiting:
+            [done], waiting = ray.wait(waiting)
+            progress.advance(dataset.shard_rows[_get(done)])
+    return [table for table, _ in tasks]
+
+
+def _get(reference: ray.ObjectRef) -> Any:
+    """What a task made, or the error of ours that it raised."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause or error) from None
+
+
+class Held:
+    """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied."""
+
+    def __init__(self, references: list[ray.ObjectRef], dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._batches = [_decode(table, dataset.manifest) for table in ray.get(references)]
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """As ``Dataset.take``."""
+        return gather(rows, self._dataset, self._batches.__getitem__)
+
+
+def streamed(
+    dataset: Dataset, order: Order, start: tuple[int, int], epochs: int, rank: int, workers: int
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """One worker's share of every batch, from epoch and step ``start`` to the end of the last epoch, read as it goes.
+
+    While one window of the order is trained on, tasks read the shards that the next one needs besides. Each shard is
+    read once an epoch, and again by another worker where its rows are shared.
+
+    Yields:
+        the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is none.
+
+    Raises:
+        CorruptShard, StorageError: as ``Dataset.read_shard``, before any batch of the window is given.
+    """
+    places = order.share(rank, workers)
+    first = start[1] // order.steps_per_window
+    plan = [(epoch, window) for epoch in range(start[0], epochs) for window in range(order.windows)][first:]
+    skip = start[1] - first * order.steps_per_window
+    shared = ray.put(dataset)
+    asked: dict[tuple[int, int], ray.ObjectRef] = {}
+
+    def ask(epoch: int, window: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
+        """Have the shards of a window read; gives its rows, and which shards they are in."""
+        rows = order.window(epoch, window, places)
+        numbers = np.unique(np.searchsorted(dataset.shard_starts, rows[rows != PADDING], side="right") - 1)
+        shards = {(epoch, int(number)) for number in numbers}
+        for shard in sorted(shards - asked.keys()):
+            asked[shard], _ = _read.remote(shared, shard[1], epoch)
+        return rows, shards
+
+    ahead = ask(*plan[0]) if plan else None
+    batches: dict[tuple[int, int], Batch] = {}
+    for place, (epoch, _) in enumerate(plan):
+        rows, shards = ahead
+        ahead = ask(*plan[place + 1]) if place + 1 < len(plan) else (None, set())
+        batches = {
+            shard: batches[shard] if shard in batches else _decode(_get(asked[shard]), dataset.manifest)
+            for shard in shards
+        }
+        for shard in asked.keys() - shards - ahead[1]:
+            del asked[shard]
+        for step_rows in rows[skip if place == 0 else 0 :]:
+            yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023 - used at once
+
+
+def _encode(batch: Batch) -> pa.Table:
+    """Fixed-size binary columns: the one Arrow type that goes through Ray and into NumPy without a copy."""
+
+    def column(array: np.ndarray) -> pa.Array:
+        width = array[0].nbytes
+        return pa.Array.from_buffers(pa.binary(width), len(array), [None, pa.py_buffer(np.ascontiguousarray(array))])
+
+    return pa.table({"features": column(batch.features), "labels": column(batch.labels.astype(np.float32))})
+
+
+def _decode(table: pa.Table, manifest: Manifest) -> Batch:
+    def array(name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+        [chunk] = table[name].chunks
+        return np.frombuffer(chunk.buffers()[1], dtype).reshape(-1, *shape)
+
+    features = array("features", manifest.feature_dtype, manifest.feature_shape)
+    return Batch(features, array("labels", "float32", (len(manifest.table.learned),)))

@@ -1,0 +1,90 @@
+"""Reading on Ray: the order is carried out to the letter, from memory and as it streams."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.ray_head import RayHead
+from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.dataset import Dataset
+from synthray.data.generate import SynthSource
+from synthray.data.order import Order
+from synthray.data.sounds import Sounds
+from synthray.errors import CorruptShard
+from tests import foreign
+from tests.conftest import convert_here
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(200)]
+
+EPOCHS = 2
+
+
+@pytest.fixture(scope="module")
+def data_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("reading")
+    convert_here(foreign.write(folder / "batches"), folder / "stored", dtype="float16")
+    plan = Plan.make(SynthSource(Sounds(3), (0, 1, 2)), BuildConfig(str(folder / "presets"), store="presets"))
+    publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
+    fresh = "synth://?seed=3&batches=10&fresh=1"
+    return {"stored": str(folder / "stored"), "presets": str(folder / "presets"), "fresh": fresh}
+
+
+def expected(dataset: Dataset, rows: np.ndarray, epoch: int) -> np.ndarray:
+    """The features at ``rows``, one by one, read in this process."""
+    shards = [dataset.read_shard(number, epoch) for number in range(len(dataset.manifest.shards))]
+    features = np.concatenate([shard.features for shard in shards])
+    return np.stack([features[row] if row >= 0 else np.zeros_like(features[0]) for row in rows])
+
+
+@pytest.mark.parametrize(("start", "workers"), [((0, 0), 1), ((1, 2), 2)])
+@pytest.mark.parametrize("kind", ["stored", "presets", "fresh"])
+def test_the_order_is_carried_out(
+    ray_cluster: RayHead, data_sets: dict[str, str], kind: str, start: tuple[int, int], workers: int
+) -> None:
+    from synthray.data.ray_read import Held, hold, streamed
+
+    dataset = Dataset.open(data_sets[kind])
+    order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
+    assert order.windows > 1
+    references = hold(dataset)
+    assert (references is None) == (kind == "fresh")
+    for rank in range(workers):
+        wanted = list(order.shares(start, EPOCHS, rank, workers))
+        shares = list(streamed(dataset, order, start, EPOCHS, rank, workers))
+        np.testing.assert_array_equal([rows for _, rows in shares], wanted)
+        for place, epoch in ((0, start[0]), (-1, EPOCHS - 1)):
+            batch = shares[place][0]
+            assert batch.features.dtype == dataset.manifest.feature_dtype
+            np.testing.assert_array_equal(batch.features, expected(dataset, wanted[place], epoch))
+        if references:
+            held = Held(references, dataset).take(wanted[0])
+            np.testing.assert_array_equal(held.features, shares[0][0].features)
+            np.testing.assert_array_equal(held.labels, shares[0][0].labels)
+
+
+def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
+    ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
+) -> None:
+    from synthray.data.ray_read import hold, streamed
+
+    shutil.copytree(data_sets["stored"], tmp_path / "data")
+    dataset = Dataset.open(str(tmp_path / "data"))
+    path = tmp_path / "data" / dataset.manifest.shards[3].path
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(CorruptShard, match=r"00003-.*has changed since it was published"):
+        hold(dataset)
+    order = Order(dataset.shard_rows, 32, window_rows=64)
+    first, last = dataset.shard_starts[3:5]
+    used: list[int] = []
+    with pytest.raises(CorruptShard, match=r"00003-.*has changed since it was published"):
+        used.extend(row for _, rows in streamed(dataset, order, (0, 0), 1, 0, 1) for row in rows)
+    assert not [row for row in used if first <= row < last]
+    path.unlink()
+    with pytest.raises(CorruptShard, match=r"00003-.*is missing"):
+        hold(dataset)
