@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not installed
 from infra.s3_server import running_s3_server
 from synthray.data import ray_data, ray_read
 from synthray.data.dataset import Dataset
@@ -39,6 +41,7 @@ from synthray.data.storage import Store
 
 BATCH_SIZE = 512
 EPOCHS = 3
+COMPARED = ("pyarrow", "notebook", "fit")
 
 
 def main() -> None:
@@ -54,11 +57,13 @@ def main() -> None:
         uris = _data_sets(Path(folder), bucket, arguments.batches)
         stored, rows = Dataset.open(uris["stored"]), arguments.batches * 32
         print(f"\n{rows:,} sounds, {stored.manifest.bytes / 1e6:,.0f} MB in {len(stored.manifest.shards)} shards")
-        print(f"{'':44} {'examples/s':>10} {'PyArrow':>8} {'notebook':>9} {'first batch':>12}")
+        print(f"{'':44} {'examples/s':>10} {'PyArrow':>8} {'notebook':>9} {'in fit':>7} {'first batch':>12}")
+        files = Path(folder) / "batches"
         table = Table()
         table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
+        table.add("the notebook's DataLoader", lambda: _notebook(files, arguments.batches), "notebook")
         table.add(
-            "the notebook's DataLoader", lambda: _notebook(Path(folder) / "batches", arguments.batches), "notebook"
+            "the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(files, arguments.batches), "fit"
         )
         table.add("tf.data over the shards", lambda: _tf_data(stored))
         table.add("Ray Data read_parquet", lambda: _read_parquet(stored))
@@ -92,8 +97,8 @@ class Table:
                 examples += count
             pace = max(pace, examples / (time.perf_counter() - began_s))
         self.paces[as_baseline or name] = pace
-        ratios = [f"{pace / self.paces[other]:.2f}" if other in self.paces else "" for other in ("pyarrow", "notebook")]
-        print(f"{name:44} {pace:10,.0f} {ratios[0]:>8} {ratios[1]:>9} {first_s:10.2f} s", flush=True)
+        ratios = [f"{pace / self.paces[other]:.2f}" if other in self.paces else "" for other in COMPARED]
+        print(f"{name:44} {pace:10,.0f} {ratios[0]:>8} {ratios[1]:>9} {ratios[2]:>7} {first_s:10.2f} s", flush=True)
 
 
 def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]:
@@ -127,10 +132,33 @@ def _pyarrow(dataset: Dataset) -> Iterator[int]:
 def _notebook(folder: Path, batches: int) -> Iterator[int]:
     """What the notebook's DataLoader does for a step."""
     for number in range(batches):
-        features = np.load(folder / f"fft/fft_batch_{number}.npy")
-        columns = pickle.loads((folder / f"parameters/parameter_batches_{number}.pkl").read_bytes())
-        labels = {f"out_{i}": column for i, column in enumerate(columns) if not isinstance(column, str)}
-        yield len(features) if labels else 0
+        yield len(_notebook_batch(folder, number)[0])
+
+
+def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    features = np.load(folder / f"fft/fft_batch_{number}.npy")
+    columns = pickle.loads((folder / f"parameters/parameter_batches_{number}.pkl").read_bytes())
+    return features, {f"out_{i}": column for i, column in enumerate(columns) if not isinstance(column, str)}
+
+
+def _notebook_in_fit(folder: Path, batches: int) -> Iterator[int]:
+    """The same as ``fit`` gets it: through Keras's adapter, as tensors."""
+    from synthray.quiet import quiet_import
+
+    with quiet_import():
+        import keras
+        from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+
+    class DataLoader(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return batches
+
+        def __getitem__(self, index: int) -> tuple[dict, dict]:
+            features, labels = _notebook_batch(folder, index)
+            return {"in_fft": features}, labels
+
+    for features, _ in PyDatasetAdapter(DataLoader(), shuffle=False).get_tf_dataset().take(batches):
+        yield len(features["in_fft"])
 
 
 def _tf_data(dataset: Dataset) -> Iterator[int]:
@@ -238,7 +266,8 @@ def _print_shuffling(shard_rows: tuple[int, ...]) -> None:
     tenth, median, most = np.percentile(apart, [10, 50, 90])
     print(
         f"\nshuffling: stored neighbours land {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, 90 %: "
-        f"{most:,.0f}; a full shuffle: {0.293 * len(line):,.0f}); a batch of {BATCH_SIZE} draws from {np.mean(drawn):.0f} shards"
+        f"{most:,.0f}; a full shuffle: {0.293 * len(line):,.0f}); a batch of {BATCH_SIZE} draws from "
+        f"{np.mean(drawn):.0f} shards"
     )
 
 

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
-from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.publish import publish
 from tests.s3_fixture import s3_server
 
 __all__ = ["s3_server"]

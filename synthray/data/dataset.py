@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -120,13 +121,16 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch]) -> 
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING
     features[padding], labels[padding] = 0, 0
-    shards = np.searchsorted(starts, rows, side="right") - 1
-    for shard in np.unique(shards[~padding]):
-        places = np.flatnonzero(shards == shard)
-        local = rows[places] - starts[shard]
-        batch = read(int(shard))
-        features[places] = batch.features[local]
-        labels[places] = batch.labels[local]
+    shards = np.searchsorted(starts, rows, side="right") - 1  # -1 for padding
+    runs = np.flatnonzero(np.diff(shards, prepend=-2, append=-2))
+    batches = {shard: read(shard) for shard in set(shards[~padding].tolist())}
+    for first, last in itertools.pairwise(runs.tolist()):
+        shard = int(shards[first])
+        if shard >= 0:
+            local = rows[first:last] - starts[shard]
+            # straight to its place: with mode="clip" NumPy does not make a copy in between
+            np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
+            labels[first:last] = batches[shard].labels[local]
     return Batch(features, labels)
 
 

@@ -11,7 +11,6 @@ ignores; a directory without it is read all the same, its ranges taken as they a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 import re
@@ -82,14 +81,13 @@ class NotebookSource:
         """Sizes and times of the batch's files: another value where they were written again."""
         return self.stamps[number]
 
-    def read(self, number: int) -> tuple[Batch, str]:
-        """One batch, checked, and the SHA-256 of the two files it came from.
+    def read(self, number: int) -> Batch:
+        """One batch, checked.
 
         Raises:
             BadBatch: it cannot be used; the reason says why.
             StorageError: the store cannot be reached (a reason to try again, not a bad batch).
         """
-        digest = hashlib.sha256()
         raw = []
         for path, partner in (
             (features_path(number), parameters_path(number)),
@@ -99,7 +97,6 @@ class NotebookSource:
                 raw.append(self.store.read(path))
             except NotFound:
                 raise BadBatch(path, f"it is missing, {partner} is there") from None
-            digest.update(raw[-1])
         features = decode_features(raw[0], features_path(number))
         try:
             columns = load_plain(raw[1])
@@ -108,7 +105,7 @@ class NotebookSource:
         if not isinstance(columns, (list, tuple)):
             raise BadBatch(parameters_path(number), f"it holds a {type(columns).__name__} instead of a list")
         labels = labels_from_columns(list(columns), self.table, len(features), parameters_path(number))
-        return Batch(features, labels), digest.hexdigest()
+        return Batch(features, labels)
 
 
 def _general_file(store: Store, path: str) -> list[Any]:

@@ -113,7 +113,8 @@ class Order:
         each = self.rows_per_stream
         steps = self.window_steps(window)
         streams = range(slots.start // each, -(-slots.stop // each))
-        lines = [self._stream_rows(epoch, stream, steps).reshape(len(steps), each) for stream in streams]
+        # sorted within a batch, where the order does not matter to training: rows of one shard are read in one go
+        lines = [np.sort(self._stream_rows(epoch, stream, steps).reshape(len(steps), each)) for stream in streams]
         start = slots.start - streams.start * each
         return np.concatenate(lines, axis=1)[:, start : start + len(slots)]
 

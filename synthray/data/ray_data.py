@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import ray
 import ray.data
 
 from synthray import errors
-from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard, publish
+from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.publish import publish
 from synthray.progress import Progress
 
 if TYPE_CHECKING:
     from synthray.data.generate import GenerateConfig
+
+Shared = TypeVar("Shared")
 
 # A Ray task costs some milliseconds: what takes less than that goes several to a task.
 _BATCHES_PER_TASK = 8
@@ -35,20 +38,26 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
     context.print_on_execution_start = verbose
+    # Reserved for an operator that there is none of, a part of the processors would stand idle: of two, one.
+    context.op_resource_reservation_enabled = False
 
 
-def map_numbers(function: Callable[[int], bytes], count: int, *, per_task: int = 1) -> Iterator[bytes]:
-    """Call ``function`` with 0 … count - 1 on the cluster; results come as they are ready, in any order.
+def map_numbers(
+    function: Callable[[Shared, int], bytes], shared: Shared, count: int, *, per_task: int
+) -> Iterator[bytes]:
+    """Call ``function(shared, number)`` with 0 … count - 1 on the cluster; results come as they are ready, unordered.
 
     Raises:
         SynthrayError: the first that a call raised, as it was raised there.
     """
+    reference = ray.put(shared)  # once, instead of with each task
 
     def work(row: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        here = ray.get(reference)
         results, kinds = [], []
         for number in row["item"]:
             try:
-                results.append(function(int(number)))
+                results.append(function(here, int(number)))
                 kinds.append("")
             except errors.SynthrayError as error:
                 results.append(str(error).encode())
@@ -69,12 +78,12 @@ def generate(config: GenerateConfig) -> int:
 
     check_free(config)
 
-    def write(number: int) -> bytes:
+    def write(config: GenerateConfig, number: int) -> bytes:
         return b"new" if write_batch(config, number) else b"kept"
 
     with Progress("making", config.batches, "batches") as progress:
         made = 0
-        for result in map_numbers(write, config.batches, per_task=_BATCHES_PER_TASK):
+        for result in map_numbers(write, config, config.batches, per_task=_BATCHES_PER_TASK):
             made += result == b"new"
             progress.advance()
     write_general_files(config)
@@ -89,14 +98,13 @@ def convert(source: str, config: BuildConfig) -> Manifest:
 def build(source: Source, config: BuildConfig, what: str) -> Manifest:
     """Publish a data set, a few shards to a task."""
     plan = Plan.make(source, config)
-    reference = ray.put(plan)
 
-    def make(number: int) -> bytes:
-        return build_shard(ray.get(reference), number).encode()
+    def make(plan: Plan, number: int) -> bytes:
+        return build_shard(plan, number).encode()
 
     receipts = []
     with Progress(what, len(source.batches), "batches") as progress:
-        for raw in map_numbers(make, len(plan.shards), per_task=_SHARDS_PER_TASK):
+        for raw in map_numbers(make, plan, len(plan.shards), per_task=_SHARDS_PER_TASK):
             receipts.append(Receipt.decode(raw))
             progress.advance(len(plan.shards[receipts[-1].number]))
     return publish(plan, receipts)

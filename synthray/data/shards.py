@@ -57,7 +57,8 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
     with pq.ParquetWriter(
         sink,
         shard_schema,
-        compression="none",  # magnitudes are noise to a compressor; the reader gets them without a copy
+        # magnitudes are noise to a compressor; the reader gets them without a copy
+        compression="none" if FEATURES in shard_schema.names else "zstd",
         use_dictionary=[p.name for p in table.choices],
         write_statistics=[p.name for p in table.learned],
         write_page_checksum=True,

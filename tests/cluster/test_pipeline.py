@@ -63,7 +63,7 @@ def test_each_job_finds_what_the_one_before_it_made(trained: Path, suite_home: P
     dataset = Dataset.open(str(suite_home / "data" / "9-batches-seed-0"))
     assert source.batches == tuple(range(9))
     assert source.table == dataset.manifest.table
-    batch, _ = source.read(3)
+    batch = source.read(3)
     np.testing.assert_array_equal(dataset.take(np.arange(96, 128)).features, batch.features)
     model, card = load_model(str(trained / "model_9_3.keras"))
     assert len(model.outputs) == 38

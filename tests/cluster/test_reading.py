@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from infra.ray_head import RayHead
-from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import SynthSource
 from synthray.data.order import Order
+from synthray.data.publish import publish
 from synthray.data.sounds import Sounds
 from synthray.errors import CorruptShard
 from tests import foreign

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from synthray.data import build as build_module
-from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.card import CARD, PICTURE
 from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import PADDING
+from synthray.data.publish import publish
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from synthray.data import card as card_module
-from synthray.data.build import BuildConfig, Plan, build_shard, publish
+from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.card import CARD, PICTURE, render_card, write_card
 from synthray.data.contact_sheet import contact_sheet
 from synthray.data.dataset import Dataset
 from synthray.data.describe import facts, loudness_lines, parameter_rows, sparkline
 from synthray.data.manifest import Manifest, Shard, Skipped
 from synthray.data.notebook import NotebookSource
+from synthray.data.publish import publish
 from synthray.errors import Conflict, CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests import foreign
@@ -77,7 +78,7 @@ def test_a_data_set_without_it_reads_as_ever(source: Path, tmp_path: Path, monke
     def refuse(dataset: Dataset) -> None:
         raise StorageError("no room")
 
-    monkeypatch.setattr("synthray.data.build.write_card", refuse)
+    monkeypatch.setattr("synthray.data.publish.write_card", refuse)
     with pytest.raises(StorageError, match="no room"):  # the job says so: what was asked for is not all there
         convert_here(source, tmp_path / "out")
     assert not (tmp_path / "out" / CARD).exists()

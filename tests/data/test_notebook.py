@@ -27,7 +27,7 @@ def test_a_foreign_data_set_is_read_as_it_is(source: Path) -> None:
     assert opened.batches == tuple(range(foreign.BATCHES))
     for number in opened.batches:
         features, columns = foreign.batch(number)
-        batch, _ = opened.read(number)
+        batch = opened.read(number)
         np.testing.assert_array_equal(batch.features, features)
         np.testing.assert_array_equal(batch.labels[:, 0], columns[1].argmax(axis=1))
         np.testing.assert_array_equal(batch.labels[:, 2], columns[3][:, 0])

@@ -99,8 +99,8 @@ def test_the_order_never_changes_by_accident() -> None:
     assert hashlib.sha256(line.astype("<i8").tobytes()).hexdigest()[:16] == GOLDEN_DIGEST
 
 
-GOLDEN_BEGINNING = [10, 12, 27, 33, 52, 53, 74, 71]
-GOLDEN_DIGEST = "754056cb36a4477d"
+GOLDEN_BEGINNING = [10, 12, 27, 33, 52, 53, 71, 74]
+GOLDEN_DIGEST = "6544ef68f1b67b81"
 
 
 @pytest.mark.parametrize(

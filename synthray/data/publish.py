@@ -1,0 +1,108 @@
+"""From shards to a published data set: the manifest, written last, in one put."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from synthray.data import statistics
+from synthray.data.build import RECEIPTS, Plan, Receipt
+from synthray.data.card import write_card
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
+from synthray.data.storage import Store
+from synthray.errors import Conflict, DataError
+
+
+def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
+    """Write the manifest, once every shard has its receipt, clear the receipts away, and write the card.
+
+    Raises:
+        DataError: batches were bad and ``skip_bad`` is off; every one is listed with its reason.
+        Conflict: another data set stands here.
+    """
+    receipts = sorted(receipts, key=lambda receipt: receipt.number)
+    skipped = tuple(skip for receipt in receipts for skip in receipt.skipped)
+    if skipped and not plan.config.skip_bad:
+        listed = "\n".join(f"  {skip.source}: {skip.reason}" for skip in skipped)
+        raise DataError(
+            f"{len(skipped)} of {len(plan.source.batches)} batches cannot be used; nothing was published:\n{listed}\n"
+            "Mend them, or give --skip-bad to leave them out."
+        )
+    manifest = _manifest(plan, [receipt for receipt in receipts if receipt.shard], skipped)
+    out = Store.at(plan.config.out)
+    if not out.exists(MANIFEST):
+        _check_presence(out, manifest)
+    try:
+        out.write(MANIFEST, manifest.encode(), replace=False)
+    except Conflict:
+        published = Manifest.load(out)
+        if published.digest != manifest.digest:
+            _sweep(out, published)
+            raise Conflict(
+                f"{out.uri} holds another data set; a published one never changes: give another --out"
+            ) from None
+    _sweep(out, manifest)
+    write_card(Dataset(out.uri, manifest))
+    return manifest
+
+
+def _manifest(plan: Plan, made: list[Receipt], skipped: tuple[Skipped, ...]) -> Manifest:
+    source = plan.source.provenance | {"batches": len(plan.source.batches) - len(skipped)}
+    if "reject_silent_dbfs" in source:
+        source["replaced"] = sum(receipt.replaced for receipt in made)
+    shards = tuple(receipt.shard for receipt in made if receipt.shard)
+    source["digest"] = _digest([shard.sha256 for shard in shards])
+    sums = [receipt.sums for receipt in made]
+    if plan.base:
+        before = statistics.sums_of(plan.base)
+        sums, skipped = [before, *sums], plan.base.skipped + skipped
+        shards = _shards_from(plan.config.append, plan.base, plan.config.out) + shards
+        parts = [*plan.base.source.get("parts", [plan.base.source]), source]
+        source = {"kind": "appended", "batches": sum(part["batches"] for part in parts), "parts": parts}
+        source["digest"] = _digest([part["digest"] for part in parts])
+    return Manifest(
+        table=plan.source.table,
+        feature_shape=plan.feature_shape,
+        feature_dtype=plan.config.dtype,
+        source=source,
+        shards=shards,
+        statistics=statistics.merge(sums, plan.source.table),
+        skipped=skipped,
+        loudness=statistics.merge_loudness(sums),
+        store=plan.config.store,
+    )
+
+
+def _digest(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _shards_from(base: str, manifest: Manifest, out: str) -> tuple[Shard, ...]:
+    """A data set's shards as another one names them: both may be moved together where they lie side by side."""
+    root, shards = out.rpartition("/")[0], []
+    for shard in manifest.shards:
+        store, path = Store.at(base).locate(shard.path)
+        uri = f"{store.uri}/{path}"
+        shards.append(replace(shard, path=f"..{uri.removeprefix(root)}" if uri.startswith(f"{root}/") else uri))
+    return tuple(shards)
+
+
+def _check_presence(out: Store, manifest: Manifest) -> None:
+    """On several machines a local path is another place on each."""
+    sizes = {entry.path: entry.size for entry in out.list("shards")}
+    for shard in manifest.shards:
+        missing = shard.path.startswith("shards/") and sizes.get(shard.path) != shard.bytes
+        if missing and not out.exists(MANIFEST):  # a job that published meanwhile has cleared ours away
+            raise DataError(
+                f"{out.uri}/{shard.path} is not there: the tasks wrote it on another machine, or it was removed; "
+                "give a URI that all machines share, s3://… or a shared folder"
+            )
+
+
+def _sweep(out: Store, manifest: Manifest) -> None:
+    """Remove what the published data set does not hold: receipts, and shards of other runs."""
+    kept = {shard.path for shard in manifest.shards}
+    for entry in (*out.list("shards"), *out.list(RECEIPTS)):
+        if entry.path not in kept:
+            out.delete(entry.path)
