@@ -87,7 +87,10 @@ class Receipt:
     replaced: int = 0
 
     def encode(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        shard = asdict(self.shard) if self.shard else None
+        # not asdict of the whole: it would copy thousands of sums one by one
+        body = vars(self) | {"shard": shard, "skipped": [asdict(skip) for skip in self.skipped]}
+        return json.dumps(body).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Receipt:
@@ -187,7 +190,7 @@ def _receipt_path(fingerprint: str) -> str:
     return f"{RECEIPTS}/{fingerprint[:32]}.json"
 
 
-def _make_shard(plan: Plan, number: int, fingerprint: str) -> tuple[Receipt, bytes]:
+def _make_shard(plan: Plan, number: int, fingerprint: str) -> tuple[Receipt, bytes | memoryview]:
     table = plan.source.table
     batches, skipped = [], []
     for batch_number in plan.shards[number]:

@@ -24,7 +24,7 @@ Shared = TypeVar("Shared")
 
 # A Ray task costs some milliseconds: what takes less than that goes several to a task.
 _BATCHES_PER_TASK = 8
-_SHARDS_PER_TASK = 4
+_SHARDS_PER_TASK = 8
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:

@@ -20,6 +20,9 @@ from synthray.errors import CorruptShard, DataError
 from synthray.synth.parameters import Choice, ParameterTable
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
+# Pages, statistics and schema of a column; most of it is the names of a choice's classes.
+_OVERHEAD_BYTES = 1 << 17
+
 DTYPES = ("float32", "float16")
 
 
@@ -42,7 +45,7 @@ def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, st
     return pa.schema([*fields, last])
 
 
-def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> bytes:
+def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> memoryview:
     """The Parquet file of one or more batches, in their order. The same input gives the same bytes."""
     labels = np.concatenate([batch.labels for batch in batches])
     columns: list[pa.Array] = []
@@ -53,7 +56,10 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
         else:
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
     columns.append(_sounds(batches, shard_schema.field(len(columns))))
-    sink = pa.BufferOutputStream()
+    shard = pa.table(columns, schema=shard_schema)
+    # as much room as it can take: a buffer that grows as it is written to is copied each time
+    room = pa.allocate_buffer(shard.nbytes + _OVERHEAD_BYTES * (1 + len(columns)))
+    sink = pa.FixedSizeBufferWriter(room)
     with pq.ParquetWriter(
         sink,
         shard_schema,
@@ -64,8 +70,8 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
         write_page_checksum=True,
         store_schema=True,
     ) as writer:
-        writer.write_table(pa.table(columns, schema=shard_schema), row_group_size=len(labels))
-    return sink.getvalue().to_pybytes()
+        writer.write_table(shard, row_group_size=len(labels))
+    return memoryview(room)[: sink.tell()]
 
 
 def _sounds(batches: Sequence[Batch], field: pa.Field) -> pa.ChunkedArray:

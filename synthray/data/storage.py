@@ -76,7 +76,7 @@ class Store(ABC):
         """The whole object. Raises NotFound, StorageError."""
 
     @abstractmethod
-    def write(self, path: str, data: bytes, *, replace: bool = True) -> None:
+    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
         """Put the whole object in one step.
 
         Raises:

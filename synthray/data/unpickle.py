@@ -30,7 +30,27 @@ _FORBIDDEN_OPCODES = {
     *("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"),
     *("NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
 }
-_MEMO_OPCODES = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
+_STOP = ord(".")
+_MEMO_CODES = frozenset(b"pqr")  # PUT, BINPUT, LONG_BINPUT
+_TWO_LINES = frozenset(b"c")  # GLOBAL; INST, the other one of the kind, is forbidden
+_LENGTH_BYTES = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+
+
+def _argument_sizes() -> list[int | None]:
+    """For each code: bytes of its argument, or how its length is told; None where it is forbidden or unknown."""
+    sizes: list[int | None] = [None] * 256
+    for opcode in pickletools.opcodes:
+        if opcode.name not in _FORBIDDEN_OPCODES:
+            sizes[ord(opcode.code)] = opcode.arg.n if opcode.arg else 0
+    return sizes
+
+
+_ARGUMENT_SIZES = _argument_sizes()
 
 
 class _Dtype:
@@ -135,13 +155,37 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _check_opcodes(data: bytes) -> None:
-    """Refuse what would cost memory or reach beyond plain data, before anything is built."""
-    for count, (opcode, argument, _position) in enumerate(pickletools.genops(data)):
-        if opcode.name in _FORBIDDEN_OPCODES:
-            raise UnsafePickle(f"it uses the opcode {opcode.name}")
+    """Refuse what would cost memory or reach beyond plain data, before anything is built.
+
+    What ``pickletools.genops`` gives, from the same table, without spelling out every argument: half of the time that
+    reading a batch's parameters takes.
+    """
+    place, count = 0, 0
+    while True:
+        code = data[place]
+        size = _ARGUMENT_SIZES[code]
+        if size is None:
+            opcode = pickletools.code2op.get(chr(code))
+            raise UnsafePickle(f"it uses the opcode {opcode.name if opcode else code}")
+        place += 1
+        if size >= 0:
+            end = place + size
+        elif size == pickletools.UP_TO_NEWLINE:
+            end = data.index(b"\n", place) + 1
+            if code in _TWO_LINES:
+                end = data.index(b"\n", end) + 1
+        else:
+            start = place + _LENGTH_BYTES[size]
+            end = start + int.from_bytes(data[place:start], "little")
         # The C unpickler's memo is an array as long as its largest index.
-        if opcode.name in _MEMO_OPCODES and int(argument) > count:
-            raise UnsafePickle(f"it numbers a memo {argument} after {count} steps")
+        if code in _MEMO_CODES:
+            index = data[place:end]
+            number = int.from_bytes(index, "little") if size >= 0 else int(index)
+            if number > count:
+                raise UnsafePickle(f"it numbers a memo {number} after {count} steps")
+        if code == _STOP:
+            return
+        place, count = end, count + 1
 
 
 def _plain(value: Any, depth: int, budget: list[int]) -> Any:
