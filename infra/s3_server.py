@@ -66,11 +66,15 @@ class S3ServerError(RuntimeError):
 
 @dataclass
 class S3Server:
-    """One server: where it listens, its credentials, its process. Made by :func:`running_s3_server`."""
+    """One server: where it listens, its credentials, its process. Made by :func:`running_s3_server`.
+
+    options: more flags for ``weed mini``; what is changed here holds from the next start.
+    """
 
     directory: Path
     bucket: str
     ports: dict[str, int]
+    options: tuple[str, ...] = ()
     access_key: str = field(default_factory=lambda: secrets.token_hex(10).upper())
     secret_key: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
     process: subprocess.Popen | None = field(default=None, repr=False)
@@ -159,7 +163,7 @@ class S3Server:
         without = ["-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         # It reports usage to its makers unless told not to, and waits a second before it ends.
         quiet = ["-master.telemetry=false", "-volume.preStopSeconds=0"]
-        return [str(_weed_binary()), "mini", f"-dir={data}", *addresses, *parts, *without, *quiet]
+        return [str(_weed_binary()), "mini", f"-dir={data}", *addresses, *parts, *without, *quiet, *self.options]
 
     def _weed_environment(self) -> dict[str, str]:
         """Nothing of this process's own: its AWS variables, proxies and configuration are for other servers."""
@@ -221,24 +225,26 @@ class S3Server:
 
 
 @contextlib.contextmanager
-def running_s3_server(directory: str | os.PathLike, bucket: str = "synthray") -> Iterator[S3Server]:
+def running_s3_server(
+    directory: str | os.PathLike, bucket: str = "synthray", options: tuple[str, ...] = ()
+) -> Iterator[S3Server]:
     """A ready server with an empty ``bucket`` (or with what an earlier one left in ``directory``); ends with the block.
 
     Call it from a thread that outlives the block, best the main one: the server also ends with the thread that
     started it. Raises :class:`S3ServerError`.
     """
     directory = Path(directory).resolve()
-    server = _start_on_free_ports(directory, bucket)
+    server = _start_on_free_ports(directory, bucket, options)
     try:
         yield server
     finally:
         server.stop()
 
 
-def _start_on_free_ports(directory: Path, bucket: str, attempts: int = 3) -> S3Server:
+def _start_on_free_ports(directory: Path, bucket: str, options: tuple[str, ...], attempts: int = 3) -> S3Server:
     """Another process can take a port between the choice and the start; then other ports are as good."""
     while True:
-        server = S3Server(directory, bucket, dict(zip(PARTS, free_ports(len(PARTS)), strict=True)))
+        server = S3Server(directory, bucket, dict(zip(PARTS, free_ports(len(PARTS)), strict=True)), options)
         attempts -= 1
         try:
             server.start()

@@ -34,7 +34,8 @@ def in_one_line(manifest: Manifest, uri: str) -> str:
     """What a job has made."""
     replaced = sum(part.get("replaced", 0) for part in manifest.source.get("parts", [manifest.source]))
     silent = f"; {replaced:,} silent presets were drawn again" if replaced else ""
-    return f"{facts(manifest)['examples']}, {len(manifest.table.learned)} learned parameters, at {uri}{silent}"
+    size = f"{len(manifest.shards):,} shards, {manifest.bytes / 1e6:,.1f} MB"
+    return f"{manifest.rows:,} examples in {size}, {len(manifest.table.learned)} learned parameters, at {uri}{silent}"
 
 
 def _source(source: dict[str, Any]) -> str:

@@ -1,17 +1,31 @@
-"""A local directory as a store."""
+"""A local directory as a store.
+
+An object is written to a file beside it, which then takes its name in one step. The writer holds a lock on that file,
+which the kernel takes back from a process that was killed: so what was left behind is told from what is being written,
+and the next writer, or whoever lists the folder, removes it.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 from synthray.data.storage import Entry, Store
 from synthray.errors import Conflict, NotFound, StorageError
 
-# What a killed writer leaves behind begins with this; no reader ever sees it.
+# What is being written, or was when its writer was killed, begins with this; no reader ever sees it.
 _UNFINISHED = ".unfinished-"
+# The ways in which a kernel says that there is no more room: of the disk, of a quota, of a limit on the size of a file.
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# How often the folder is made anew where others, which remove it when it is empty, are quicker.
+_ATTEMPTS = 8
 
 
 class LocalStore(Store):
@@ -32,35 +46,23 @@ class LocalStore(Store):
         except OSError as error:
             raise StorageError(f"{target} cannot be read: {error.strerror}") from error
 
-    def write(self, path: str, data: bytes, *, replace: bool = True) -> None:
+    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
         target = self.root / path
-        unfinished = None
         try:
-            handle, unfinished = self._unfinished_file(target.parent)
-            with os.fdopen(handle, "wb") as file:
+            with _unfinished_file(target.parent) as (file, unfinished):
                 file.write(data)
-            Path(unfinished).chmod(0o644)
-            if replace:
-                Path(unfinished).replace(target)
-            else:
-                # A hard link, unlike a rename, fails where the name is taken.
-                Path(target).hardlink_to(unfinished)
+                file.close()  # where the last of it is refused, it is here
+                unfinished.chmod(0o644)
+                if replace:
+                    unfinished.replace(target)
+                else:
+                    # A hard link, unlike a rename, fails where the name is taken.
+                    target.hardlink_to(unfinished)
         except FileExistsError:
             raise Conflict(f"{target} exists already") from None
         except OSError as error:
-            raise StorageError(f"{target} cannot be written: {error.strerror}") from error
-        finally:
-            if unfinished:
-                with contextlib.suppress(FileNotFoundError):
-                    Path(unfinished).unlink()
-
-    def _unfinished_file(self, folder: Path) -> tuple[int, str]:
-        for _ in range(8):  # another writer may remove the folder, empty for a moment, in between
-            with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
-                folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):
-                return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
-        return tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+            advice = "; make room there, then run the same command again" if error.errno in _FULL else ""
+            raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
 
     def exists(self, path: str) -> bool:
         return (self.root / path).is_file()
@@ -69,9 +71,10 @@ class LocalStore(Store):
         entries = []
         for folder, _, names in os.walk(self.root / prefix):
             for name in names:
-                if name.startswith(_UNFINISHED):
-                    continue
                 file = Path(folder, name)
+                if name.startswith(_UNFINISHED):
+                    _remove_if_left_behind(file)
+                    continue
                 with contextlib.suppress(FileNotFoundError):  # a writer finished meanwhile
                     status = file.stat()
                     relative = file.relative_to(self.root).as_posix()
@@ -100,3 +103,49 @@ class LocalStore(Store):
             raise StorageError(f"{target} cannot be removed: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the folder goes with its last object, as in S3
             target.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _unfinished_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
+    """A new file in a folder, open for writing, and its path; locked, and gone with the block unless it was renamed."""
+    handle, name = _make_unfinished_file(folder)
+    locked = os.dup(handle)  # so that the lock outlives the closing of the file
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file, Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+        os.close(locked)
+
+
+def _make_unfinished_file(folder: Path) -> tuple[int, str]:
+    attempts = 0
+    while True:
+        with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
+            folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _clear_away(folder, os.getpid())
+            handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+        except FileNotFoundError:  # another writer has removed the folder, empty for a moment, in between
+            attempts += 1
+            if attempts < _ATTEMPTS:
+                continue
+            raise
+        with contextlib.suppress(OSError):  # no locks in this file system: then nothing is cleared away either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, name
+        os.close(handle)  # taken for left behind, in the moment before it was locked
+
+
+@lru_cache(maxsize=1024)
+def _clear_away(folder: Path, process_id: int) -> None:  # noqa: ARG001 - once a process: a killed one has a successor
+    """Remove what killed writers left in a folder."""
+    for file in folder.glob(f"{_UNFINISHED}*"):
+        _remove_if_left_behind(file)
+
+
+def _remove_if_left_behind(file: Path) -> None:
+    with contextlib.suppress(OSError), file.open("rb") as left:
+        fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)  # fails while its writer lives
+        file.unlink()

@@ -88,9 +88,9 @@ def assert_same_weights(a: str, b: str) -> None:
 def test_streaming_from_shards_trains_to_the_same_weights(
     by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synthray.data import ray_data
+    from synthray.data import ray_read
 
-    monkeypatch.setattr(ray_data, "hold", lambda _: None)
+    monkeypatch.setattr(ray_read, "hold", lambda _: None)
     saved, _ = train(dataset, tmp_path, 2)
     assert_same_weights(saved, by_two[0])
 
@@ -99,14 +99,14 @@ def test_streaming_from_shards_trains_to_the_same_weights(
 def test_a_harmed_shard_is_named(
     way: str, ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synthray.data import ray_data
+    from synthray.data import ray_read
 
     shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
     shard.write_bytes(shard.read_bytes()[:-1])
     harmed = Dataset.open(str(tmp_path / "data"))
     if way == "streamed":
-        monkeypatch.setattr(ray_data, "hold", lambda _: None)
+        monkeypatch.setattr(ray_read, "hold", lambda _: None)
     with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):
         train(harmed, tmp_path / "out", 2, epochs=2)
 

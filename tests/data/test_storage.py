@@ -142,6 +142,7 @@ def test_a_store_that_cannot_be_reached_is_named(on_s3: str, monkeypatch: pytest
     from synthray.data import storage_s3
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SYNTHRAY_STORE_PATIENCE_S", "1")
     storage_s3._client.cache_clear()
     try:
         with pytest.raises(StorageError, match=r"127\.0\.0\.1:1.*check the AWS_"):

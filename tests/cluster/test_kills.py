@@ -1,0 +1,215 @@
+"""Kill the driver, a worker or the store while a data set is made: the same command ends as if nothing had been."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.ray_head import REPOSITORY, RayHead
+from infra.s3_server import S3Server, running_s3_server
+from synthray.data.build import Plan, build_shard
+from synthray.data.dataset import Dataset
+from synthray.data.generate import GenerateConfig
+from synthray.data.publish import publish
+from synthray.data.storage import Store
+from synthray.data.storage_s3 import PATIENCE
+from synthray.errors import NotFound
+from tests.faults import Exchange, FaultyProxy, Hold, faulty_proxy, status
+
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
+
+BATCHES, SHARDS = 9, 5
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server of these tests' own, which they kill."""
+    with running_s3_server(tmp_path_factory.mktemp("mortal")) as server:
+        yield server
+        server.kill()
+
+
+@pytest.fixture(scope="module")
+def relay(mortal: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(mortal.endpoint_url) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(relay: FaultyProxy) -> Iterator[FaultyProxy]:
+    relay.heal()
+    yield relay
+    relay.heal()
+
+
+@pytest.fixture
+def out(mortal: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A place of this test's own in that server. This process reaches it directly, jobs reach it through the relay."""
+    for name, value in mortal.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{mortal.bucket}/{request.node.name}"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What ``jobs/generate.py --format parquet`` makes, made in this process on a local disk."""
+    folder = str(tmp_path_factory.mktemp("undisturbed"))
+    config = GenerateConfig(folder, BATCHES, layout="parquet")
+    plan = Plan.make(config.source(), config.build)
+    publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
+    return everything(folder)
+
+
+def everything(uri: str) -> dict[str, bytes]:
+    store = Store.at(uri)
+    return {entry.path: store.read(entry.path) for entry in store.list()}
+
+
+@contextlib.contextmanager
+def generating(
+    head: RayHead, server: S3Server, proxy: FaultyProxy, out: str, patience_s: float = 30
+) -> Iterator[subprocess.Popen[str]]:
+    """``jobs/generate.py`` on the suite's Ray; it and its tasks reach the store through the relay."""
+    store = server.environment | {"AWS_ENDPOINT_URL": proxy.url, PATIENCE: str(patience_s)}
+    # as Ray's own job submission tells a driver what its tasks shall see
+    config = json.dumps({"runtime_env": {"env_vars": store}})
+    running = subprocess.Popen(
+        [sys.executable, "jobs/generate.py", "--format", "parquet", "--batches", str(BATCHES), "--out", out],
+        cwd=REPOSITORY,
+        env=head.environment | store | {"RAY_ADDRESS": head.address, "RAY_JOB_CONFIG_JSON_ENV_VAR": config},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def finish(running: subprocess.Popen[str], out: str) -> None:
+    output, errors = running.communicate(timeout=120)
+    assert running.returncode == 0, errors
+    assert out in output
+
+
+def finished_shards(out: str) -> dict[str, float]:
+    """What a build that did not end has finished: shards with a receipt, and when each was written, Unix seconds."""
+    store = Store.at(out)
+    receipts = [json.loads(store.read(entry.path)) for entry in store.list("unfinished")]
+    return {receipt["shard"]["path"]: store.modified_s(receipt["shard"]["path"]) for receipt in receipts}
+
+
+def shards_put(proxy: FaultyProxy) -> list[int]:
+    return sorted(int(re.search(r"shards/(\d+)", path)[1]) for path in proxy.asked("PUT", "/shards/"))
+
+
+def test_a_killed_driver_and_then_a_storm(
+    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, undisturbed: dict[str, bytes]
+) -> None:
+    """The same command three times: killed, given up, finished. Each makes only what the ones before it did not."""
+    hold = Hold(part=100_000)
+    proxy.on(hold, "PUT", "/shards/00002")
+    with generating(ray_head, mortal, proxy, out) as running:
+        worker = process_with(hold.wait(), ray_head)
+        running.kill()
+        assert running.wait() == -signal.SIGKILL
+    wait_for(lambda: not Path(f"/proc/{worker}").exists())  # Ray ends the tasks of a driver that is gone
+    hold.released.set()
+    kept = finished_shards(out)
+    assert 0 < len(kept) < SHARDS
+
+    proxy.heal()
+    proxy.on(storm, "PUT", "/shards/00002")
+    with generating(ray_head, mortal, proxy, out, patience_s=1.5) as running:
+        output, errors = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert out not in output
+    assert "Traceback" not in errors
+    [line] = [line for line in errors.splitlines() if line.startswith("generate.py: ")]
+    assert re.fullmatch(
+        rf"generate\.py: {out}/(shards|unfinished)/\S+: the store answers 503 SlowDown: made by the test; "
+        r"gave up after [12] s and \d+ tries: see the log and the free space of the store "
+        rf"\(endpoint: {proxy.url}\), then run the same command again",
+        line,
+    )
+    with pytest.raises(NotFound, match="no finished data set"):
+        Dataset.open(out)
+    assert finished_shards(out).items() >= kept.items()
+    kept = finished_shards(out)
+
+    proxy.heal()
+    with generating(ray_head, mortal, proxy, out) as running:
+        finish(running, out)
+    assert everything(out) == undisturbed
+    assert len(shards_put(proxy)) == len(set(shards_put(proxy))) == SHARDS - len(kept)
+    assert {path: Store.at(out).modified_s(path) for path in kept} == kept
+
+
+def storm(exchange: Exchange) -> bytes:
+    """From this request on, the store answers nothing but 503."""
+    busy = status(503, "SlowDown")
+    exchange.proxy.on(busy)
+    return busy(exchange)
+
+
+def test_a_killed_worker_is_replaced(
+    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, undisturbed: dict[str, bytes]
+) -> None:
+    hold = Hold(part=100_000)
+    proxy.on(hold, "PUT", "/shards/00001", times=1)
+    with generating(ray_head, mortal, proxy, out) as running:
+        os.kill(process_with(hold.wait(), ray_head), signal.SIGKILL)
+        hold.released.set()
+        finish(running, out)
+    assert everything(out) == undisturbed
+    assert shards_put(proxy) == [0, 1, 1, 2, 3, 4]
+
+
+def test_a_killed_store_is_waited_for(
+    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, undisturbed: dict[str, bytes]
+) -> None:
+    hold = Hold(part=100_000)
+    proxy.on(hold, "PUT", "/shards/00001", times=1)
+    with generating(ray_head, mortal, proxy, out) as running:
+        hold.wait()
+        mortal.kill()
+        hold.released.set()
+        mortal.restart()
+        finish(running, out)
+    assert everything(out) == undisturbed
+    assert set(shards_put(proxy)) == {0, 1, 2, 3, 4}
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass in time"
+        time.sleep(0.02)
+
+
+def process_with(address: tuple[str, int], head: RayHead) -> int:
+    """Id of the process that has the end at ``address`` of a TCP connection: a task's, of the suite's own Ray."""
+    host, port = address
+    local = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    [inode] = [row[9] for row in rows if row[1] == local]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is not ours
+            if f"socket:[{inode}]" in {str(each.readlink()) for each in (process / "fd").iterdir()}:
+                assert (process / "cmdline").read_bytes().startswith(b"ray::")
+                assert head.environment["RAY_AUTH_TOKEN"].encode() in (process / "environ").read_bytes()
+                return int(process.name)
+    raise AssertionError(f"no process has a connection from {address}")

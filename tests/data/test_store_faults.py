@@ -1,0 +1,534 @@
+"""What stores and networks do to a request: refuse, fail, break off, dawdle, fill up, die. Nothing is mocked."""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.s3_server import S3Server, running_s3_server
+from synthray.data import storage_s3
+from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import MANIFEST, Manifest
+from synthray.data.notebook import NotebookSource
+from synthray.data.publish import publish
+from synthray.data.storage import Store
+from synthray.errors import ConfigError, Conflict, NotFound, StorageError
+from tests import foreign
+from tests.conftest import convert_here
+from tests.faults import (
+    Exchange,
+    Fault,
+    FaultyProxy,
+    Hold,
+    cut_answer,
+    cut_request,
+    faulty_proxy,
+    lose_answer,
+    slow,
+    status,
+)
+
+BODY = np.random.default_rng(0).bytes(300_000)
+PATIENCE_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def relay(s3_server: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(s3_server.endpoint_url) as running:
+        yield running
+
+
+@pytest.fixture
+def proxy(relay: FaultyProxy, on_s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
+    """In front of the suite's S3 server; this process talks to it, and tries again quickly."""
+    relay.heal()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
+    monkeypatch.setenv(storage_s3.PATIENCE, str(PATIENCE_S))
+    monkeypatch.setattr(storage_s3, "_FIRST_PAUSE_S", 0.02)
+    yield relay
+    relay.heal()
+
+
+@pytest.fixture
+def store(proxy: FaultyProxy, on_s3: str) -> Store:
+    return Store.at(on_s3)
+
+
+@pytest.fixture
+def beside(on_s3: str, s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, proxy: FaultyProxy) -> Store:
+    """The same place, without the relay: what is really there."""
+
+    class Beside(storage_s3.S3Store):
+        def _call(self, path, action):
+            with monkeypatch.context() as direct:
+                direct.setenv("AWS_ENDPOINT_URL", s3_server.endpoint_url)
+                return super()._call(path, action)
+
+    place = Store.at(on_s3)
+    return Beside(place.bucket, place.prefix)
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A server of these tests' own, which they kill and fill."""
+    with running_s3_server(tmp_path_factory.mktemp("mortal")) as server:
+        yield server
+        server.kill()  # quicker than in order, and this one knows it
+
+
+@pytest.fixture
+def on_mortal(mortal: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    for name, value in mortal.environment.items():
+        monkeypatch.setenv(name, value)
+    return f"s3://{mortal.bucket}/{request.node.name}"
+
+
+def everything(uri: Path | str) -> dict[str, bytes]:
+    store = Store.at(uri)
+    return {entry.path: store.read(entry.path) for entry in store.list()}
+
+
+FAULTS: dict[str, Fault] = {
+    "500": status(500, "InternalError"),
+    "503": status(503, "ServiceUnavailable"),
+    "slow down": status(503, "SlowDown"),
+    "429": status(429, "TooManyRequests"),
+    "a lost answer": lose_answer,
+    "a cut answer": cut_answer(10),
+    "a cut request": cut_request(1000),
+}
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_burst_is_ridden_out(what: str, proxy: FaultyProxy, store: Store) -> None:
+    def in_a_burst(method: str) -> None:
+        proxy.heal()
+        proxy.on(FAULTS[what], method, times=2)
+
+    in_a_burst("PUT")
+    store.write("a/b.bin", BODY)
+    # an answer to a put has no body that could be cut
+    assert len(proxy.asked("PUT", r"/a/b\.bin$")) == (1 if what == "a cut answer" else 3)
+    in_a_burst("GET")
+    assert store.read("a/b.bin") == BODY
+    assert len(proxy.asked("GET", r"/a/b\.bin$")) == 3
+    in_a_burst("GET")
+    assert [(entry.path, entry.size) for entry in store.list()] == [("a/b.bin", len(BODY))]
+    in_a_burst("GET")
+    assert store.folders() == ["a"]
+    in_a_burst("HEAD")
+    assert store.exists("a/b.bin")
+    in_a_burst("HEAD")
+    assert store.modified_s("a/b.bin") > 1.6e9
+    in_a_burst("DELETE")
+    store.delete("a/b.bin")
+    assert store.list() == []
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("after", [0, 1, 100, 500])
+def test_a_listing_is_whole_wherever_it_was_cut(after: int, proxy: FaultyProxy, store: Store) -> None:
+    for number in range(3):
+        store.write(f"{number}/x", b"")
+    proxy.on(cut_answer(after), "GET", times=2)
+    assert len(store.list()) == 3
+    proxy.on(cut_answer(after), "GET", times=2)
+    assert store.folders() == ["0", "1", "2"]
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("after", [0, 1, 100_000, len(BODY) - 1])
+def test_a_body_is_whole_wherever_it_was_cut(after: int, proxy: FaultyProxy, store: Store) -> None:
+    store.write("x", BODY)
+    proxy.on(cut_answer(after), "GET", times=2)
+    assert store.read("x") == BODY
+
+
+@pytest.mark.s3
+def test_refused_connections_are_ridden_out(proxy: FaultyProxy, store: Store) -> None:
+    proxy.refuse()
+    later = threading.Timer(0.7, proxy.accept)
+    later.start()
+    began = time.monotonic()
+    try:
+        store.write("x", BODY)
+    finally:
+        later.join()
+    assert 0.6 < time.monotonic() - began < 1.9
+    assert store.read("x") == BODY
+
+
+@pytest.mark.s3
+def test_what_is_slow_but_goes_on_is_waited_for(
+    proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_s3, "_TIMEOUT_S", 0.7)  # shorter than the whole, longer than a piece
+    store.write("x", BODY)
+    proxy.on(slow(1.2))
+    assert store.read("x") == BODY
+    assert len(proxy.asked("GET")) == 1
+
+
+@pytest.mark.s3
+def test_what_never_answers_is_asked_again(proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_s3, "_TIMEOUT_S", 0.3)
+    store.write("x", BODY)
+    hanging = Hold()
+    proxy.on(hanging, "GET", times=2)
+    assert store.read("x") == BODY
+    assert len(proxy.asked("GET")) == 3
+    hanging.released.set()
+
+
+LASTING = {
+    "500": (status(500, "InternalError"), "the store answers 500 InternalError: made by the test; ", "the free space"),
+    "503": (status(503, "SlowDown"), "the store answers 503 SlowDown: made by the test; ", "the log and the free"),
+    "a lost answer": (lose_answer, "Connection was closed before we received a valid response", "that the store runs"),
+    "a cut answer": (cut_answer(10), "10 more expected|10 bytes read|bytes read, ", "that the store runs"),
+    "refused": (None, "Could not connect to the endpoint", "check the AWS_"),
+    "no answer": (Hold(), "Read timeout", "that the store runs"),
+}
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("what", LASTING)
+def test_what_lasts_is_given_up_with_the_objects_name_and_what_to_do(
+    what: str, proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault, reason, advice = LASTING[what]
+    monkeypatch.setenv(storage_s3.PATIENCE, "0.8")
+    monkeypatch.setattr(storage_s3, "_TIMEOUT_S", 0.3)
+    store.write("a/x.bin", BODY)
+    if fault:
+        proxy.on(fault)
+    else:
+        proxy.refuse()
+    began = time.monotonic()
+    try:
+        with pytest.raises(StorageError, match=reason) as caught:
+            store.read("a/x.bin")
+    finally:
+        if not fault:
+            proxy.accept()
+    assert 0.4 < time.monotonic() - began < 1.8
+    message = str(caught.value)
+    assert message.startswith(f"{store.uri}/a/x.bin: ")
+    assert " tries: see " in message
+    assert advice in message
+    assert proxy.url in message
+    assert message.endswith("then run the same command again")
+    assert "\n" not in message
+    proxy.heal()
+    assert store.read("a/x.bin") == BODY
+
+
+@pytest.mark.s3
+def test_pauses_grow_and_trouble_is_told_while_it_lasts(
+    proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(storage_s3, "_TELL_AFTER_S", 0.5)
+    monkeypatch.setattr(storage_s3, "_LONGEST_PAUSE_S", 0.3)
+    proxy.on(status(503))
+    with caplog.at_level(logging.WARNING), pytest.raises(StorageError, match=r"gave up after [12] s and (\d+) tries"):
+        store.read("x")
+    # 0.02 s doubled up to 0.3 s, each of it at least by half: 2 s are from 10 to 18 of these
+    assert 9 <= len(proxy.asked("GET")) <= 18
+    [told] = caplog.messages
+    assert told.startswith(f"{store.uri}/x: the store answers 503 Trouble: made by the test; trying again for ")
+
+
+@pytest.mark.s3
+def test_what_will_not_pass_is_told_at_once(
+    proxy: FaultyProxy, store: Store, on_s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def once(message: str, kind: type[Exception] = StorageError) -> None:
+        proxy.requests.clear()
+        storage_s3._client.cache_clear()
+        with pytest.raises(kind, match=message):
+            store.write("x", BODY, replace=False)
+        assert len(proxy.requests) <= 1
+
+    store.write("x", BODY)
+    once("x exists already", Conflict)
+    with pytest.raises(NotFound, match="y does not exist"):
+        store.read("y")
+    with pytest.raises(NotFound, match="no bucket 'absent'"):
+        Store.at("s3://absent").read("y")
+    assert [path for _, path in proxy.requests].count("/absent/y") == 1
+    proxy.on(status(507, "StorageFull"), times=1)
+    once(r"/x: the store is full \(StorageFull\); make room, then run the same command again")
+    with monkeypatch.context() as changed:
+        changed.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+        once(r"/x: the store refuses \(SignatureDoesNotMatch: .*check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+    with monkeypatch.context() as changed:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            changed.delenv(name)
+        changed.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        changed.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        changed.setenv("AWS_CONFIG_FILE", "/dev/null")
+        once(r"/x: Unable to locate credentials; check the AWS_… variables")
+    for name, value in (("AWS_ENDPOINT_URL", "localhost"), (storage_s3.PATIENCE, "-1"), (storage_s3.PATIENCE, "long")):
+        with monkeypatch.context() as changed:
+            changed.setenv(name, value)
+            once(f"{name} is '{value}'", ConfigError)
+    storage_s3._client.cache_clear()
+
+
+@pytest.mark.s3
+def test_a_put_that_was_cut_changes_nothing(
+    proxy: FaultyProxy, store: Store, beside: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("old", b"before")
+    monkeypatch.setenv(storage_s3.PATIENCE, "0.3")
+    proxy.on(cut_request(len(BODY) - 1), "PUT")
+    for name in ("old", "new"):
+        with pytest.raises(StorageError, match=f"/{name}: .*gave up"):
+            store.write(name, BODY)
+    assert len(proxy.asked("PUT")) > 4
+    assert everything(beside.uri) == {"old": b"before"}
+
+
+@pytest.mark.s3
+def test_a_manifest_whose_answer_was_lost_is_published(
+    proxy: FaultyProxy, store: Store, beside: Store, tmp_path: Path
+) -> None:
+    source = foreign.write(tmp_path / "training_data")
+    undisturbed = convert_here(source, tmp_path / "undisturbed")
+    proxy.on(lose_answer, "PUT", MANIFEST, times=1)
+    assert convert_here(source, store.uri) == undisturbed
+    assert len(proxy.asked("PUT", MANIFEST)) == 2
+    assert everything(store.uri) == everything(tmp_path / "undisturbed")
+    # whoever asks for a name of its own is told that it is taken, and can compare
+    proxy.on(lose_answer, "PUT", "mine", times=1)
+    with pytest.raises(Conflict):
+        store.write("mine", b"content", replace=False)
+    assert beside.read("mine") == b"content"
+
+
+@pytest.mark.s3
+def test_a_server_that_is_killed_and_comes_back_is_waited_for(
+    mortal: S3Server, on_mortal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(storage_s3.PATIENCE, "30")
+    store = Store.at(on_mortal)
+    back = threading.Event()
+    turns: list[int] = []
+
+    def work(number: int) -> None:
+        while True:
+            last = back.is_set()
+            body = b"%d %d " % (number, len(turns)) + BODY
+            store.write(f"{number}", body)
+            assert store.read(f"{number}") == body
+            turns.append(number)
+            if last:
+                return
+
+    with ThreadPoolExecutor(4) as pool:
+        results = [pool.submit(work, number) for number in range(4)]
+        while len(turns) < 8:
+            time.sleep(0.01)
+        mortal.kill()
+        time.sleep(0.5)
+        mortal.restart()
+        back.set()
+        for result in results:
+            result.result(timeout=30)
+    assert [entry.path for entry in store.list()] == ["0", "1", "2", "3"]
+
+
+@pytest.mark.s3
+def test_a_store_without_room_is_told_and_gone_on_with_when_there_is_some(
+    mortal: S3Server, on_mortal: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = foreign.write(tmp_path / "training_data")
+    convert_here(source, tmp_path / "undisturbed")
+    mortal.options = ("-master.volumeSizeLimitMB=1", "-volume.max=3")
+    mortal.restart()
+    monkeypatch.setenv(storage_s3.PATIENCE, "0.3")
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(on_mortal))
+    finished = [build_shard(plan, number).shard.path for number in (0, 3)]
+    fill(Store.at(f"s3://{mortal.bucket}/ballast"))
+
+    with pytest.raises(StorageError, match=r"/shards/0.*: the store answers 500 .*free space of the store .*same comm"):
+        convert_here(source, on_mortal)
+    assert not Store.at(on_mortal).exists(MANIFEST)
+    monkeypatch.setenv(storage_s3.PATIENCE, "30")
+    mortal.options = ()
+    mortal.restart()
+    before = {path: Store.at(on_mortal).modified_s(path) for path in finished}
+    with faulty_proxy(mortal.endpoint_url) as watched, monkeypatch.context() as through:
+        through.setenv("AWS_ENDPOINT_URL", watched.url)
+        convert_here(source, on_mortal)
+        assert len(watched.asked("PUT", "/shards/")) == len(plan.shards) - len(finished)
+    assert everything(on_mortal) == everything(tmp_path / "undisturbed")
+    assert {path: Store.at(on_mortal).modified_s(path) for path in finished} == before
+
+
+def fill(store: Store) -> None:
+    """Until it refuses."""
+    for number in range(100):
+        try:
+            store.write(str(number), bytes(1_000_000))
+        except StorageError:
+            return
+    raise AssertionError("it takes whatever it is given")
+
+
+def test_a_full_disk_is_told_and_gone_on_with_when_there_is_room(tmp_path: Path) -> None:
+    """A limit on the size of a file: the refusal of the kernel, in the middle of a write, that needs no disk."""
+    source = foreign.write(tmp_path / "training_data")
+    convert_here(source, tmp_path / "undisturbed")
+    out = tmp_path / "out"
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out)))
+    finished = out / build_shard(plan, 0).shard.path
+    written = finished.stat()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written.st_size // 2, limits[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            convert_here(source, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value)
+    assert message.startswith(f"{out}/shards/00001-")
+    assert message.endswith("cannot be written: File too large; make room there, then run the same command again")
+    assert not [path for path in out.rglob("*") if "shards/00001" in str(path) or path.name.startswith(".")]
+    convert_here(source, out)
+    assert everything(out) == everything(tmp_path / "undisturbed")
+    assert finished.stat().st_mtime_ns == written.st_mtime_ns
+
+
+KILLED_BEFORE_THE_NAME = """
+import os, signal, sys
+from pathlib import Path
+from synthray.data.storage import Store
+
+setattr(Path, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+Store.at(sys.argv[1]).write("shards/x", b"half", replace=sys.argv[2] == "replace")
+"""
+
+
+@pytest.mark.parametrize("step", ["replace", "hardlink_to"])
+def test_what_a_killed_writer_left_is_cleared_away(step: str, tmp_path: Path) -> None:
+    store, shards = Store.at(str(tmp_path)), tmp_path / "shards"
+
+    def kill_a_writer() -> None:
+        run = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_NAME, str(tmp_path), step])
+        assert run.returncode == -signal.SIGKILL
+        assert len(list(shards.iterdir())) == 1
+
+    kill_a_writer()
+    assert not store.exists("shards/x")
+    assert store.list() == []
+    assert list(shards.iterdir()) == []
+    shards.rmdir()
+    kill_a_writer()
+    store.write("shards/x", b"whole")
+    assert [path.name for path in shards.iterdir()] == ["x"]
+
+
+def test_what_is_being_written_is_not_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def others_come_by(path: Path, mode: int) -> None:
+        assert path.name.startswith(".unfinished-")
+        looked = "import sys; from synthray.data.storage import Store; s = Store.at(sys.argv[1]); s.write('y', b''); "
+        subprocess.run([sys.executable, "-c", f"{looked} print(s.list())", str(tmp_path)], check=True)
+        assert path.exists()
+
+    monkeypatch.setattr(Path, "chmod", others_come_by)
+    Store.at(str(tmp_path)).write("x", BODY)
+    assert (tmp_path / "x").read_bytes() == BODY
+
+
+@pytest.mark.s3
+def test_a_reader_never_sees_half_a_data_set(proxy: FaultyProxy, on_s3: str, tmp_path: Path) -> None:
+    plan = Plan.make(NotebookSource.open(str(foreign.write(tmp_path / "training_data"))), BuildConfig(on_s3))
+    proxy.on(slow(0.1), "PUT")
+    proxy.on(slow(0.1), "DELETE")  # what a published data set does not hold is cleared away while it is read
+    done = threading.Event()
+    not_yet: list[int] = []
+    whole: list[Manifest] = []
+
+    def read() -> None:
+        while not done.is_set() or not whole:
+            try:
+                dataset = Dataset.open(on_s3)
+            except NotFound:
+                assert not whole
+                not_yet.append(len(Store.at(on_s3).list("shards")))
+                continue
+            read = [len(dataset.read_shard(number)) for number in range(len(dataset.manifest.shards))]
+            assert sum(read) == dataset.manifest.rows
+            whole.append(dataset.manifest)
+
+    with ThreadPoolExecutor(4) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            receipts = list(pool.map(lambda number: build_shard(plan, number), range(len(plan.shards))))
+            published = publish(plan, receipts)
+        finally:
+            done.set()
+        for reader in readers:
+            reader.result(timeout=30)
+    # they looked when nothing, a part, and all of it but the manifest was there
+    assert {0, len(plan.shards)} < set(not_yet)
+    assert len(whole) > 2
+    assert all(manifest == published for manifest in whole)
+
+
+@pytest.mark.s3
+def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(on_s3: str, tmp_path: Path) -> None:
+    source = NotebookSource.open(str(foreign.write(tmp_path / "training_data")))
+    together = threading.Barrier(2)
+
+    def build(dtype: str) -> Manifest | str:
+        plan = Plan.make(source, BuildConfig(on_s3, dtype))
+        receipts = [build_shard(plan, number) for number in range(len(plan.shards))]
+        together.wait(30)
+        try:
+            return publish(plan, receipts)
+        except Conflict as error:
+            return str(error)
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(build, ["float32", "float16"]))
+    [said] = [outcome for outcome in outcomes if isinstance(outcome, str)]
+    [won] = [outcome for outcome in outcomes if isinstance(outcome, Manifest)]
+    assert "holds another data set" in said
+    dataset = Dataset.open(on_s3)
+    assert dataset.manifest == won
+    assert sum(len(dataset.read_shard(number)) for number in range(len(won.shards))) == won.rows
+    assert [entry.path for entry in Store.at(on_s3).list("shards")] == [shard.path for shard in won.shards]
+    assert Store.at(on_s3).list("unfinished") == []
+
+
+@pytest.mark.s3
+def test_the_one_that_is_late_says_so_at_whatever_moment(proxy: FaultyProxy, on_s3: str, tmp_path: Path) -> None:
+    source = NotebookSource.open(str(foreign.write(tmp_path / "training_data")))
+    plans = [Plan.make(source, BuildConfig(on_s3, dtype)) for dtype in ("float32", "float16")]
+    receipts = [[build_shard(plan, number) for number in range(len(plan.shards))] for plan in plans]
+
+    def after_the_other_job(exchange: Exchange) -> bytes:
+        publish(plans[0], receipts[0])
+        return exchange.answer()
+
+    # the late one has seen that there is no manifest, and looks whether its shards are there: no more
+    proxy.on(after_the_other_job, "GET", "^/[^/]+$", times=1)
+    with pytest.raises(Conflict, match="holds another data set"):
+        publish(plans[1], receipts[1])
+    dataset = Dataset.open(on_s3)
+    assert dataset.manifest.feature_dtype == "float32"
+    assert sum(len(dataset.read_shard(number)) for number in range(len(plans[0].shards))) == dataset.manifest.rows
