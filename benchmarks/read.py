@@ -2,7 +2,7 @@
 
     python benchmarks/read.py
     python benchmarks/read.py --batches 2048 --without-s3
-    python benchmarks/read.py --peers mosaicml,grain      # where these are installed
+    python benchmarks/read.py --peers mosaicml,grain      # where these are installed; then without TensorFlow's rows
 
 All on the same sounds, in turn, in one run, in batches of 512 after the page cache was filled:
 
@@ -62,11 +62,10 @@ def main() -> None:
         files = Path(folder) / "batches"
         table = Table()
         table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
-        table.add("the notebook's DataLoader", lambda: _notebook(files, arguments.batches), "notebook")
-        table.add(
-            "the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(files, arguments.batches), "fit"
-        )
-        table.add("tf.data over the shards", lambda: _tf_data(stored))
+        table.add("the notebook's DataLoader", lambda: _notebook(files), "notebook")
+        if not arguments.peers:  # TensorFlow and torch do not load into one process
+            table.add("the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(files), "fit")
+            table.add("tf.data over the shards", lambda: _tf_data(stored))
         table.add("Ray Data read_parquet", lambda: _read_parquet(stored))
         for peer in filter(None, arguments.peers.split(",")):
             table.add(peer, PEERS[peer](stored, Path(folder)))
@@ -137,10 +136,14 @@ def _pyarrow(dataset: Dataset) -> Iterator[int]:
         yield len(table)
 
 
-def _notebook(folder: Path, batches: int) -> Iterator[int]:
+def _notebook(folder: Path) -> Iterator[int]:
     """What the notebook's DataLoader does for a step."""
-    for number in range(batches):
+    for number in range(_batches(folder)):
         yield len(_notebook_batch(folder, number)[0])
+
+
+def _batches(folder: Path) -> int:
+    return sum(1 for _ in (folder / "fft").iterdir())
 
 
 def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -149,7 +152,7 @@ def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np
     return features, {f"out_{i}": column for i, column in enumerate(columns) if not isinstance(column, str)}
 
 
-def _notebook_in_fit(folder: Path, batches: int) -> Iterator[int]:
+def _notebook_in_fit(folder: Path) -> Iterator[int]:
     """The same as ``fit`` gets it: through Keras's adapter, as tensors."""
     from synthray.quiet import quiet_import
 
@@ -159,13 +162,13 @@ def _notebook_in_fit(folder: Path, batches: int) -> Iterator[int]:
 
     class DataLoader(keras.utils.PyDataset):
         def __len__(self) -> int:
-            return batches
+            return _batches(folder)
 
         def __getitem__(self, index: int) -> tuple[dict, dict]:
             features, labels = _notebook_batch(folder, index)
             return {"in_fft": features}, labels
 
-    for features, _ in PyDatasetAdapter(DataLoader(), shuffle=False).get_tf_dataset().take(batches):
+    for features, _ in PyDatasetAdapter(DataLoader(), shuffle=False).get_tf_dataset().take(_batches(folder)):
         yield len(features["in_fft"])
 
 
