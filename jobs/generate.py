@@ -2,8 +2,9 @@
 
     python jobs/generate.py
     python jobs/generate.py --out s3://bucket/sounds --batches 3500 --seed 1
-    python jobs/generate.py --out s3://bucket/data/first --batches 3500 --format parquet --reject-silent
+    python jobs/generate.py --out s3://bucket/data/first --batches 3500 --format parquet
     python jobs/generate.py --out s3://bucket/data/second --batches 500 --format parquet --append s3://bucket/data/first
+    python jobs/generate.py --batches 3500 --format parquet --store presets --reject-silent
     ray job submit --working-dir . -- python jobs/generate.py --batches 3500
 
 Run it again after a failure: what was made is kept.
@@ -28,6 +29,12 @@ _INAUDIBLE_DBFS = -60.0
 def main(arguments: argparse.Namespace) -> None:
     folder = "batches" if arguments.format == "notebook" else "data"
     name = f"{arguments.batches}-batches-seed-{arguments.seed}"
+    if arguments.reject_silent is not None:
+        name += f"-above{arguments.reject_silent:g}dBFS"
+    if arguments.store != GenerateConfig.store:
+        name += f"-{arguments.store}"
+    if arguments.dtype != GenerateConfig.dtype:
+        name += f"-{arguments.dtype}"
     if arguments.append:
         name = f"{name_of(arguments.append)}+{name}"
     config = GenerateConfig(

@@ -117,6 +117,8 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch]) -> 
         read: gives the examples of a shard.
     """
     manifest, starts = dataset.manifest, dataset.shard_starts
+    if len(rows) and not PADDING <= rows.min() <= rows.max() < starts[-1]:
+        raise IndexError(f"rows {rows.min()} to {rows.max()} of a data set that has {starts[-1]}")
     features = np.empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING

@@ -20,6 +20,7 @@ from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice
 
 _ROWS_PER_SHARD = 256  # what one task renders, in about 50 ms
+_MOST_BATCHES = 1_000_000  # the manifest lists its shards
 _EXAMPLE = f"{SYNTH}?seed=7&batches=3500&fresh=1&reject-silent=-60&dtype=float16"
 
 
@@ -53,9 +54,12 @@ class EndlessDataset(Dataset):
 def _open(uri: str) -> EndlessDataset:
     parts = urlsplit(uri)
     try:
-        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+        query = dict(pairs)
         if parts.netloc or parts.path.strip("/"):
             raise ValueError(f"{parts.netloc}{parts.path} stands before the question mark")
+        if parts.fragment or len(query) < len(pairs):
+            raise ValueError("something is said twice, or stands behind a #")
         sounds = Sounds(
             int(query.pop("seed", "0")), float(query.pop("reject-silent")) if "reject-silent" in query else None
         )
@@ -63,12 +67,12 @@ def _open(uri: str) -> EndlessDataset:
         dtype = query.pop("dtype", DTYPES[0])
         if query:
             raise ValueError(f"{next(iter(query))!r} is not known")
-        if batches < 1 or fresh not in ("0", "1") or dtype not in DTYPES:
+        if not 1 <= batches <= _MOST_BATCHES or fresh not in ("0", "1") or dtype not in DTYPES:
             raise ValueError(f"batches is {batches}, fresh is {fresh}, dtype is {dtype}")
     except ValueError as error:
         raise ConfigError(f"{uri!r}: {error}; write it like {_EXAMPLE}") from None
     manifest = _manifest(sounds, batches, fresh == "1", dtype)
-    rejecting = {} if sounds.reject_silent_dbfs is None else {"reject-silent": f"{sounds.reject_silent_dbfs:g}"}
+    rejecting = {} if sounds.reject_silent_dbfs is None else {"reject-silent": repr(sounds.reject_silent_dbfs)}
     options = {"seed": sounds.seed, "batches": batches, "fresh": fresh, **rejecting, "dtype": dtype}
     return EndlessDataset(f"{SYNTH}?{urlencode(options)}", manifest, sounds, fresh == "1")
 

@@ -12,7 +12,7 @@ from typing import Any
 from synthray.data.batch import Batch
 from synthray.data.build import BuildConfig
 from synthray.data.dataset import Dataset
-from synthray.data.manifest import SOUNDS
+from synthray.data.manifest import PRESETS, SOUNDS
 from synthray.data.notebook import (
     KEYS,
     PARTS,
@@ -22,7 +22,7 @@ from synthray.data.notebook import (
     keys_and_parts,
     parameters_path,
 )
-from synthray.data.sounds import Sounds
+from synthray.data.sounds import Sounds, check_instrument
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict
 from synthray.synth.instrument import INSTRUMENT
@@ -74,7 +74,10 @@ class GenerateConfig:
         """The batches of a data set: with ``append`` and the same seed, those that follow."""
         first = 0
         if self.append:
-            first = next_batch(Dataset.open(self.append).manifest.source, self.sounds)
+            base = Dataset.open(self.append)
+            if base.manifest.store == PRESETS:
+                check_instrument(base.manifest, base.uri)
+            first = next_batch(base.manifest.source, self.sounds)
         return SynthSource(self.sounds, tuple(range(first, first + self.batches)))
 
 
@@ -140,12 +143,20 @@ def write_general_files(config: GenerateConfig) -> None:
 
 
 def write_batch(config: GenerateConfig, number: int) -> bool:
-    """One batch in the notebook's layout; False when an earlier run has written it."""
+    """One batch in the notebook's layout; False when an earlier run has written it.
+
+    Raises:
+        Conflict: other sounds stand in its place.
+    """
     store = Store.at(config.out)
     parameters, batch = _parameters(config, number)
     # The parameters are written after the features: where they stand, both do.
-    if store.exists(parameters_path(number)) and store.read(parameters_path(number)) == parameters:
-        return False
+    if store.exists(parameters_path(number)):
+        if store.read(parameters_path(number)) == parameters:
+            return False
+        raise Conflict(
+            f"{store.uri}/{parameters_path(number)} holds other sounds already: give another --out, or remove it"
+        )
     batch = batch or _rendered(config, number)
     store.write(features_path(number), encode_features(batch.features))
     store.write(parameters_path(number), parameters)

@@ -84,7 +84,8 @@ def _shards_from(base: str, manifest: Manifest, out: str) -> tuple[Shard, ...]:
     for shard in manifest.shards:
         store, path = Store.at(base).locate(shard.path)
         uri = f"{store.uri}/{path}"
-        shards.append(replace(shard, path=f"..{uri.removeprefix(root)}" if uri.startswith(f"{root}/") else uri))
+        beside = root != "s3:/" and uri.startswith(f"{root}/")  # nothing lies beside a bucket
+        shards.append(replace(shard, path=f"..{uri.removeprefix(root)}" if beside else uri))
     return tuple(shards)
 
 

@@ -49,9 +49,14 @@ def hold(dataset: Dataset) -> list[ray.ObjectRef] | None:
     tasks = [_read.remote(shared, number, 0) for number in range(len(dataset.manifest.shards))]
     waiting = [done for _, done in tasks]
     with Progress("reading", dataset.manifest.rows, "examples") as progress:
-        while waiting:
-            [done], waiting = ray.wait(waiting)
-            progress.advance(dataset.shard_rows[_get(done)])
+        try:
+            while waiting:
+                [done], waiting = ray.wait(waiting)
+                progress.advance(dataset.shard_rows[_get(done)])
+        except BaseException:
+            for done in waiting:
+                ray.cancel(done)
+            raise
     return [table for table, _ in tasks]
 
 
@@ -109,13 +114,15 @@ def streamed(
     batches: dict[tuple[int, int], Batch] = {}
     for place, (epoch, _) in enumerate(plan):
         rows, shards = ahead
+        # first of all, so that only two windows are ever in memory
+        for gone in asked.keys() - shards:
+            del asked[gone]
+        batches = {shard: batch for shard, batch in batches.items() if shard in shards}
         ahead = ask(*plan[place + 1]) if place + 1 < len(plan) else (None, set())
         batches = {
             shard: batches[shard] if shard in batches else _decode(_get(asked[shard]), dataset.manifest)
             for shard in shards
         }
-        for shard in asked.keys() - shards - ahead[1]:
-            del asked[shard]
         for step_rows in rows[skip if place == 0 else 0 :]:
             yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023 - used at once
 

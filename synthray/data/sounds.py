@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,7 @@ class Sounds:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
-        if self.reject_silent_dbfs is not None and not self.reject_silent_dbfs <= -20:
+        if self.reject_silent_dbfs is not None and not -math.inf < self.reject_silent_dbfs <= -20:
             raise ConfigError(
                 f"reject_silent is {self.reject_silent_dbfs:g} dBFS; at most -20, or nearly everything is rejected"
             )
@@ -57,15 +58,16 @@ class Sounds:
             DataError: no draw of a preset was loud enough.
         """
         labels, seeds = self.labels(first, count), noise_seeds(self.seed, first, count)
-        features = render(labels, seeds, dtype)
+        features = render(labels, seeds)  # in float32, so that what is silent does not depend on the dtype
         if self.reject_silent_dbfs is None:
-            return Batch(features, labels, seeds)
+            return Batch(features.astype(dtype, copy=False), labels, seeds)
         silent = first_silent = self._silent(features)
         for redrawn in range(1, _MOST_DRAWS):
             if not silent.any():
-                return Batch(features, labels, seeds, replaced=int(first_silent.sum()))
+                replaced = int(first_silent.sum())
+                return Batch(features.astype(dtype, copy=False), labels, seeds, replaced)
             labels[silent] = random_labels(INSTRUMENT, self.seed, first, count, redrawn)[silent]
-            features[silent] = render(labels[silent], seeds[silent], dtype)
+            features[silent] = render(labels[silent], seeds[silent])
             silent = self._silent(features)
         raise DataError(
             f"sound {first + int(np.argmax(silent))} of seed {self.seed} is below {self.reject_silent_dbfs:g} dBFS in "

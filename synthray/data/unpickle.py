@@ -30,7 +30,7 @@ _FORBIDDEN_OPCODES = {
     *("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"),
     *("NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
 }
-_STOP = ord(".")
+_STOP, _FRAME = ord("."), 0x95
 _MEMO_CODES = frozenset(b"pqr")  # PUT, BINPUT, LONG_BINPUT
 _TWO_LINES = frozenset(b"c")  # GLOBAL; INST, the other one of the kind, is forbidden
 _LENGTH_BYTES = {
@@ -133,17 +133,32 @@ def _empty_bytes(*arguments: Any) -> bytes:
     return b""
 
 
+class _Call:
+    """A function that a pickle may call but not change: BUILD would set attributes of a plain one."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Any) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._function(*arguments)
+
+    def __setstate__(self, state: Any) -> None:
+        raise UnsafePickle("it sets the state of a function")
+
+
 _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
-    ("_codecs", "encode"): _encode,
-    ("builtins", "bytes"): _empty_bytes,
-    ("__builtin__", "bytes"): _empty_bytes,
+    ("_codecs", "encode"): _Call(_encode),
+    ("builtins", "bytes"): _Call(_empty_bytes),
+    ("__builtin__", "bytes"): _Call(_empty_bytes),
 }
 for _package in ("numpy.core", "numpy._core"):
-    _STAND_INS[f"{_package}.multiarray", "_reconstruct"] = _reconstruct
-    _STAND_INS[f"{_package}.multiarray", "scalar"] = _scalar
-    _STAND_INS[f"{_package}.numeric", "_frombuffer"] = _frombuffer
+    _STAND_INS[f"{_package}.multiarray", "_reconstruct"] = _Call(_reconstruct)
+    _STAND_INS[f"{_package}.multiarray", "scalar"] = _Call(_scalar)
+    _STAND_INS[f"{_package}.numeric", "_frombuffer"] = _Call(_frombuffer)
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -157,11 +172,16 @@ class _PlainUnpickler(pickle.Unpickler):
 def _check_opcodes(data: bytes) -> None:
     """Refuse what would cost memory or reach beyond plain data, before anything is built.
 
-    What ``pickletools.genops`` gives, from the same table, without spelling out every argument: half of the time that
-    reading a batch's parameters takes.
+    It walks as ``pickletools.genops`` does, by the same table, without spelling out every argument, which would be half
+    of the time that reading a batch's parameters takes; whether an argument is well formed, the C unpickler judges. A
+    frame has to end between two opcodes: where it ends within one, the C unpickler goes on elsewhere than this walk.
     """
-    place, count = 0, 0
+    place, count, frame_end = 0, 0, None
     while True:
+        if frame_end is not None and place >= frame_end:
+            if place > frame_end:
+                raise UnsafePickle("a frame ends within an opcode")
+            frame_end = None
         code = data[place]
         size = _ARGUMENT_SIZES[code]
         if size is None:
@@ -177,13 +197,19 @@ def _check_opcodes(data: bytes) -> None:
         else:
             start = place + _LENGTH_BYTES[size]
             end = start + int.from_bytes(data[place:start], "little")
+        if code == _FRAME:
+            if frame_end is not None:
+                raise UnsafePickle("a frame begins within another")
+            frame_end = end + int.from_bytes(data[place:end], "little")
         # The C unpickler's memo is an array as long as its largest index.
         if code in _MEMO_CODES:
             index = data[place:end]
             number = int.from_bytes(index, "little") if size >= 0 else int(index)
-            if number > count:
+            if not 0 <= number <= count:
                 raise UnsafePickle(f"it numbers a memo {number} after {count} steps")
         if code == _STOP:
+            if frame_end is not None and frame_end != end:
+                raise UnsafePickle("a frame ends behind the end")
             return
         place, count = end, count + 1
 

@@ -70,6 +70,13 @@ def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
         assert batch.labels[place, 1] == np.float32(columns[2][rows[place] % 32])
 
 
+@pytest.mark.parametrize("row", [-2, EXAMPLES])
+def test_rows_that_there_are_none_of_are_told(source: Path, tmp_path: Path, row: int) -> None:
+    convert_here(source, tmp_path / "out")
+    with pytest.raises(IndexError, match=f"of a data set that has {EXAMPLES}"):
+        Dataset.open(str(tmp_path / "out")).take(np.array([0, row]))
+
+
 def test_running_again_changes_nothing(source: Path, tmp_path: Path) -> None:
     first = convert_here(source, tmp_path / "out")
     before = everything(tmp_path / "out")

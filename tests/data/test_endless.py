@@ -39,6 +39,8 @@ def test_fresh_epochs_go_on_where_the_one_before_ended() -> None:
 def test_options_are_those_of_stored_sounds() -> None:
     dataset = Dataset.open("synth://?seed=3&batches=2&reject-silent=-40&dtype=float16")
     expected = Sounds(3, -40.0).batch(0, 64, "float16")
+    # which presets are silent does not depend on the dtype
+    np.testing.assert_array_equal(expected.labels, Sounds(3, -40.0).batch(0, 64).labels)
     assert dataset.manifest.feature_bytes == expected.features.nbytes
     np.testing.assert_array_equal(dataset.take(np.arange(64)).features, expected.features)
 
@@ -49,6 +51,8 @@ def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
     assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
     others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16"))]
     assert len({Dataset.open(uri).manifest.digest for uri in others}) == 4
+    exact = Dataset.open(f"{URI}&reject-silent=-60.1234567")
+    assert Dataset.open(exact.uri).manifest.digest == exact.manifest.digest
     assert Dataset.open(URI).manifest.digest == Dataset.open("synth://?batches=10&seed=7&fresh=0").manifest.digest
 
 
@@ -63,6 +67,10 @@ def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
         ("synth://?dtype=int8", "dtype is int8"),
         ("synth://bucket/x?seed=1", "bucket/x stands before the question mark"),
         ("synth://?seed", "bad query field"),
+        ("synth://?seed=1&seed=2", "said twice"),
+        ("synth://?seed=1#fresh=1", "behind a #"),
+        ("synth://?batches=1000000000", "batches is 1000000000"),
+        ("synth://?reject-silent=-inf", "at most -20"),
         ("synth://?reject-silent=0", "at most -20"),
     ],
 )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synthray.data import publish as publish_module
 from synthray.data import sounds
 from synthray.data.batch import Batch
 from synthray.data.build import Plan, build_shard
@@ -142,8 +143,13 @@ def test_the_manifest_counts_what_was_drawn_again(tmp_path: Path) -> None:
     generate(tmp_path / "batches", reject_silent_dbfs=LIMIT_DBFS)
     assert generate(tmp_path / "batches", reject_silent_dbfs=LIMIT_DBFS) == [False, False]
     assert convert_here(tmp_path / "batches", tmp_path / "converted").shards == manifest.shards
+    before = {path: path.read_bytes() for path in (tmp_path / "batches").rglob("*.*")}
     with pytest.raises(Conflict, match="other sounds"):
         generate(tmp_path / "batches")
+    # also where the first batch happens to be the same in both
+    with pytest.raises(Conflict, match="holds other sounds already"):
+        write_batch(GenerateConfig(str(tmp_path / "batches"), 2, 3), 1)
+    assert {path: path.read_bytes() for path in (tmp_path / "batches").rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -164,6 +170,9 @@ def test_presets_of_another_version_of_the_instrument_are_refused(
     monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 2)
     with pytest.raises(DataError, match="presets of version 1 of the instrument, this synthray plays version 2"):
         Dataset.open(str(tmp_path / "presets")).read_shard(0)
+    with pytest.raises(DataError, match="presets of version 1"):
+        build(tmp_path / "more", store="presets", append=str(tmp_path / "presets"))
+    assert not (tmp_path / "more").exists()
 
 
 @pytest.mark.parametrize("store", ["sounds", "presets"])
@@ -206,6 +215,14 @@ def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path
     shutil.rmtree(tmp_path / "moved" / "first")
     with pytest.raises(CorruptShard, match=r"moved/first/shards/00000-\w+\.parquet is missing"):
         everything(tmp_path / "moved" / "third")
+
+
+def test_a_data_set_that_fills_a_bucket_can_append_to_one_in_a_folder() -> None:
+    manifest = Dataset.open("synth://?batches=1").manifest
+    for base, out in (("s3://a/first", "s3://a"), ("s3://a/first", "s3://b"), ("s3://a", "s3://a/second")):
+        [shard] = publish_module._shards_from(base, manifest, out)
+        store, path = Store.at(out).locate(shard.path)
+        assert f"{store.uri}/{path}" == f"{base}/{manifest.shards[0].path}"
 
 
 def test_what_does_not_go_together_is_not_appended(tmp_path: Path) -> None:

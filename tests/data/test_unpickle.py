@@ -150,3 +150,42 @@ def test_a_damaged_pickle_gives_plain_data_or_a_refusal(place: int, value: int) 
     raw[place % len(raw)] = value
     with contextlib.suppress(UnsafePickle):
         load_plain(bytes(raw))
+
+
+def frame(size: int) -> bytes:
+    return b"\x95" + struct.pack("<Q", size)
+
+
+# The C unpickler throws the rest of its buffer away where a frame ends, and reads on behind it: there stands a memo of
+# six million entries, which a walk over the opcodes takes for the bytes of a string.
+_HIDDEN = b"r" + struct.pack("<I", 6_000_000) + b"."
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\x80\x04" + frame(2) + b"Jx" + b"\0\0\0\x8c)" + _HIDDEN.ljust(41, b".") + b".", "ends within an opcode"),
+        (b"\x80\x04" + frame(30) + frame(3) + b"N." + bytes(30), "begins within another"),
+        (b"\x80\x04" + frame(9) + b"N." + bytes(30), "ends behind the end"),
+        (b"\x80\x04" + frame(3) + b"]p-" + b"3000000\n.", "numbers a memo -3000000"),
+        (b"]p-3000000\n.", "numbers a memo -3000000"),
+    ],
+)
+def test_frames_cannot_hide_what_is_run(raw: bytes, message: str) -> None:
+    with pytest.raises(UnsafePickle, match=message):
+        load_plain(raw)
+
+
+def test_what_stands_in_cannot_be_changed() -> None:
+    for state in (b"}X\x0c\x00\x00\x00__defaults__K\x01s", b"N}X\x0c\x00\x00\x00__defaults__K\x01s\x86"):
+        with pytest.raises(UnsafePickle, match="sets the state of a function"):
+            load_plain(b"\x80\x02c_codecs\nencode\n" + state + b"b.")
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_large_arrays_stand_outside_of_frames(protocol: int) -> None:
+    value = [np.arange(100_000.0), "a", np.arange(40_000), list(range(3000))]
+    read = load_plain(pickle.dumps(value, protocol))
+    np.testing.assert_array_equal(read[0], value[0])
+    np.testing.assert_array_equal(read[2], value[2])
+    assert read[1::2] == value[1::2]
