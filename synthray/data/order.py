@@ -136,11 +136,14 @@ class Order:
             int64 ``(batch_size // workers,)``, as ``window`` gives them.
         """
         places = self.share(rank, workers)
-        for epoch in range(start[0], epochs):
-            first_step = start[1] if epoch == start[0] else 0
-            for window in range(first_step // self.steps_per_window, self.windows):
-                skip = max(0, first_step - self.window_steps(window).start)
-                yield from self.window(epoch, window, places)[skip:]
+        for epoch, window, skip in self.plan(start, epochs):
+            yield from self.window(epoch, window, places)[skip:]
+
+    def plan(self, start: tuple[int, int], epochs: int) -> list[tuple[int, int, int]]:
+        """Epoch, window, and how many of its first steps are left out, from epoch and step ``start`` on."""
+        first, skip = divmod(start[1], self.steps_per_window)
+        plan = [(epoch, window, 0) for epoch in range(start[0], epochs) for window in range(self.windows)][first:]
+        return [(*plan[0][:2], skip), *plan[1:]] if plan else []
 
     def examples(self, step: int) -> int:
         """How many of a batch's places hold an example: all but in the last batch of an epoch."""

@@ -95,9 +95,7 @@ def streamed(
         CorruptShard, StorageError: as ``Dataset.read_shard``, before any batch of the window is given.
     """
     places = order.share(rank, workers)
-    first = start[1] // order.steps_per_window
-    plan = [(epoch, window) for epoch in range(start[0], epochs) for window in range(order.windows)][first:]
-    skip = start[1] - first * order.steps_per_window
+    plan = order.plan(start, epochs)
     shared = ray.put(dataset)
     asked: dict[tuple[int, int], ray.ObjectRef] = {}
 
@@ -110,20 +108,20 @@ def streamed(
             asked[shard], _ = _read.remote(shared, shard[1], epoch)
         return rows, shards
 
-    ahead = ask(*plan[0]) if plan else None
+    ahead = ask(*plan[0][:2]) if plan else None
     batches: dict[tuple[int, int], Batch] = {}
-    for place, (epoch, _) in enumerate(plan):
+    for place, (epoch, _, skip) in enumerate(plan):
         rows, shards = ahead
         # first of all, so that only two windows are ever in memory
         for gone in asked.keys() - shards:
             del asked[gone]
         batches = {shard: batch for shard, batch in batches.items() if shard in shards}
-        ahead = ask(*plan[place + 1]) if place + 1 < len(plan) else (None, set())
+        ahead = ask(*plan[place + 1][:2]) if place + 1 < len(plan) else (None, set())
         batches = {
             shard: batches[shard] if shard in batches else _decode(_get(asked[shard]), dataset.manifest)
             for shard in shards
         }
-        for step_rows in rows[skip if place == 0 else 0 :]:
+        for step_rows in rows[skip:]:
             yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023 - used at once
 
 
