@@ -16,7 +16,7 @@ from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.publish import publish
-from tests.s3_fixture import s3_server
+from tests.s3_fixture import place_in, s3_server
 
 __all__ = ["s3_server"]
 
@@ -55,9 +55,7 @@ def ray_cluster(ray_head: RayHead) -> Iterator[RayHead]:
 @pytest.fixture
 def on_s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A prefix of this test's own in the suite's S3 server, which this process is pointed at."""
-    for name, value in s3_server.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{s3_server.bucket}/{request.node.name}"
+    return place_in(s3_server, monkeypatch, request)
 
 
 def convert_here(source: Path | str, out: Path | str, **options: object) -> Manifest:

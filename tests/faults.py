@@ -19,7 +19,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+from synthray.data.storage import Store
 
 HOST = "127.0.0.1"
 FOREVER = 10**9
@@ -275,3 +278,9 @@ def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
         yield proxy
     finally:
         proxy.stop()
+
+
+def everything(uri: Path | str) -> dict[str, bytes]:
+    """Every object below a place, by its path from there."""
+    store = Store.at(uri)
+    return {entry.path: store.read(entry.path) for entry in store.list()}

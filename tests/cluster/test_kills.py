@@ -25,7 +25,8 @@ from synthray.data.publish import publish
 from synthray.data.storage import Store
 from synthray.data.storage_s3 import PATIENCE
 from synthray.errors import NotFound
-from tests.faults import Exchange, FaultyProxy, Hold, faulty_proxy, status
+from tests.faults import Exchange, FaultyProxy, Hold, everything, faulty_proxy, status
+from tests.s3_fixture import place_in
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
 
@@ -56,9 +57,7 @@ def proxy(relay: FaultyProxy) -> Iterator[FaultyProxy]:
 @pytest.fixture
 def out(mortal: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A place of this test's own in that server. This process reaches it directly, jobs reach it through the relay."""
-    for name, value in mortal.environment.items():
-        monkeypatch.setenv(name, value)
-    return f"s3://{mortal.bucket}/{request.node.name}"
+    return place_in(mortal, monkeypatch, request)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +68,6 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     plan = Plan.make(config.source(), config.build)
     publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
     return everything(folder)
-
-
-def everything(uri: str) -> dict[str, bytes]:
-    store = Store.at(uri)
-    return {entry.path: store.read(entry.path) for entry in store.list()}
 
 
 @contextlib.contextmanager

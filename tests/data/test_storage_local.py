@@ -1,0 +1,86 @@
+"""A local directory that runs full, and writers that are killed in it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.notebook import NotebookSource
+from synthray.data.storage import Store
+from synthray.errors import StorageError
+from tests import foreign
+from tests.conftest import convert_here
+from tests.faults import everything
+
+BODY = bytes(range(256)) * 1000
+
+
+def test_a_full_disk_is_told_and_gone_on_with_when_there_is_room(tmp_path: Path) -> None:
+    """A limit on the size of a file: the refusal of the kernel, in the middle of a write, that needs no disk."""
+    source = foreign.write(tmp_path / "training_data")
+    convert_here(source, tmp_path / "undisturbed")
+    out = tmp_path / "out"
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out)))
+    finished = out / build_shard(plan, 0).shard.path
+    written = finished.stat()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (written.st_size // 2, limits[1]))
+    try:
+        with pytest.raises(StorageError) as caught:
+            convert_here(source, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value)
+    assert message.startswith(f"{out}/shards/00001-")
+    assert message.endswith("cannot be written: File too large; make room there, then run the same command again")
+    assert not [path for path in out.rglob("*") if "shards/00001" in str(path) or path.name.startswith(".")]
+    convert_here(source, out)
+    assert everything(out) == everything(tmp_path / "undisturbed")
+    assert finished.stat().st_mtime_ns == written.st_mtime_ns
+
+
+KILLED_BEFORE_THE_NAME = """
+import os, signal, sys
+from pathlib import Path
+from synthray.data.storage import Store
+
+setattr(Path, sys.argv[2], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+Store.at(sys.argv[1]).write("shards/x", b"half", replace=sys.argv[2] == "replace")
+"""
+
+
+@pytest.mark.parametrize("step", ["replace", "hardlink_to"])
+def test_what_a_killed_writer_left_is_cleared_away(step: str, tmp_path: Path) -> None:
+    store, shards = Store.at(str(tmp_path)), tmp_path / "shards"
+
+    def kill_a_writer() -> None:
+        run = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_NAME, str(tmp_path), step])
+        assert run.returncode == -signal.SIGKILL
+        assert len(list(shards.iterdir())) == 1
+
+    kill_a_writer()
+    assert not store.exists("shards/x")
+    assert store.list() == []
+    assert list(shards.iterdir()) == []
+    shards.rmdir()
+    kill_a_writer()
+    store.write("shards/x", b"whole")
+    assert [path.name for path in shards.iterdir()] == ["x"]
+
+
+def test_what_is_being_written_is_not_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def others_come_by(path: Path, mode: int) -> None:
+        assert path.name.startswith(".unfinished-")
+        looked = "import sys; from synthray.data.storage import Store; s = Store.at(sys.argv[1]); s.write('y', b''); "
+        subprocess.run([sys.executable, "-c", f"{looked} print(s.list())", str(tmp_path)], check=True)
+        assert path.exists()
+
+    monkeypatch.setattr(Path, "chmod", others_come_by)
+    Store.at(str(tmp_path)).write("x", BODY)
+    assert (tmp_path / "x").read_bytes() == BODY
