@@ -148,7 +148,7 @@ class Plan:
         return json.dumps([*body, self.config.dtype, self.config.store])
 
     def fingerprint(self, number: int) -> str:
-        """Tells whether a receipt is of this very shard: same table, shape, dtype and source files."""
+        """Tells whether a receipt is of this very shard: same table, source, shape, dtype, store and files."""
         stamps = [(batch, self.source.stamp(batch)) for batch in self.shards[number]]
         return hashlib.sha256(json.dumps([self._common, number, stamps]).encode()).hexdigest()
 

@@ -20,6 +20,7 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
     Raises:
         DataError: batches were bad and ``skip_bad`` is off; every one is listed with its reason.
         Conflict: another data set stands here.
+        CorruptShard, StorageError: it is published, but its card cannot be made; the same command again mends that.
     """
     receipts = sorted(receipts, key=lambda receipt: receipt.number)
     skipped = tuple(skip for receipt in receipts for skip in receipt.skipped)
