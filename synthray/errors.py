@@ -11,6 +11,7 @@
     │   └── Conflict       other data already stands where this would be written
     ├── ModelError         a model file or its card cannot be used
     ├── TrainingError      training cannot go on
+    ├── Stopped            training was asked to end, and has
     └── SoundError         an audio file or a preset cannot be used
 
 The message names the object, the index and the value, and says what to do.
@@ -69,6 +70,10 @@ class ModelError(SynthrayError):
 
 class TrainingError(SynthrayError):
     """Training cannot go on; the message says at which step, and why."""
+
+
+class Stopped(SynthrayError):
+    """Training ended because it was asked to; the message says where. The same command goes on from there."""
 
 
 class SoundError(SynthrayError):

@@ -29,7 +29,7 @@ _MOST_STREAMS = 16
 _WINDOW_ROWS = 4096
 
 PADDING = -1
-"""Stands in the last batch of an epoch where there is no example left."""
+"""Stands where a batch holds no example: at the end of an epoch, and of the last worker's share."""
 
 
 def _permutation(size: int, *key: int) -> np.ndarray:
@@ -104,36 +104,41 @@ class Order:
         Args:
             epoch: from 0.
             window: from 0, below ``windows``.
-            slots: places of a batch that are wanted, all when None; see ``share``.
+            slots: places of a batch that are wanted, all when None; see ``share``. Beyond its end is padding.
 
         Returns:
             int64 ``(steps, slots)``: rows of the whole data set, or ``PADDING``.
         """
         slots = slots if slots is not None else range(self.batch_size)
-        each = self.rows_per_stream
         steps = self.window_steps(window)
+        rows = np.full((len(steps), len(slots)), PADDING, np.int64)
+        slots = range(slots.start, min(slots.stop, self.batch_size))
+        if not slots:
+            return rows
+        each = self.rows_per_stream
         streams = range(slots.start // each, -(-slots.stop // each))
         # sorted within a batch, where the order does not matter to training: rows of one shard are read in one go
         lines = [np.sort(self._stream_rows(epoch, stream, steps).reshape(len(steps), each)) for stream in streams]
         start = slots.start - streams.start * each
-        return np.concatenate(lines, axis=1)[:, start : start + len(slots)]
+        rows[:, : len(slots)] = np.concatenate(lines, axis=1)[:, start : start + len(slots)]
+        return rows
 
     def share(self, rank: int, workers: int) -> range:
-        """The places of a global batch that one worker takes.
+        """The places of a global batch that one worker takes: as many for each, so that the last may be beyond its end.
 
         Raises:
-            ConfigError: the batch cannot be cut into equal shares.
+            ConfigError: there are more workers than places.
         """
-        if workers < 1 or self.batch_size % workers:
-            raise ConfigError(f"a batch of {self.batch_size} cannot be shared equally by {workers} workers")
-        size = self.batch_size // workers
+        if not 1 <= workers <= self.batch_size:
+            raise ConfigError(f"a batch of {self.batch_size} cannot be shared by {workers} workers")
+        size = -(-self.batch_size // workers)
         return range(rank * size, (rank + 1) * size)
 
     def shares(self, start: tuple[int, int], epochs: int, rank: int, workers: int) -> Iterator[np.ndarray]:
         """The rows of one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
 
         Yields:
-            int64 ``(batch_size // workers,)``, as ``window`` gives them.
+            int64 ``(share,)``, as ``window`` gives them.
         """
         places = self.share(rank, workers)
         for epoch, window, skip in self.plan(start, epochs):

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -27,14 +28,19 @@ _FORMAT = b"synthray-checkpoint/1 "
 class Progress:
     """How far a training is.
 
-    epoch, step: where to go on. sums: float64 ``(4,)``, of the epoch under way: losses, accuracies and errors of its
-    examples so far, and how many they are. history: the reports of the epochs that are done.
+    epoch, step: where to go on. sums: float64 ``(2,)``, of the epoch under way: the losses of its examples so far, and
+    how many they are. history: the reports of the epochs that are done.
     """
 
     epoch: int = 0
     step: int = 0
-    sums: np.ndarray = field(default_factory=lambda: np.zeros(4))
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(2))
     history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def best(self) -> int | None:
+        """The epoch, from 1, after which the validation loss was the lowest."""
+        return min(self.history, key=lambda report: report["val_loss"])["epoch"] if self.history else None
 
 
 @dataclass(frozen=True)
@@ -69,17 +75,48 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of one training, below ``<out>/checkpoints/<digest>/``."""
+    """The checkpoints of one training, below ``<out>/checkpoints/<digest>/``: the newest ones, and the best epoch's.
+
+    They are written in a thread, one after the other, while the training goes on. ``with`` waits for the last of them.
+    """
 
     def __init__(self, out: str, run_digest: str, keep: int) -> None:
         self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest[:16]}")
         self._keep = keep
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
+        self._written: Future[None] | None = None
+
+    def __enter__(self) -> CheckpointFolder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # after an error, too, what was begun is ended; what comes of it matters only where there was none
+        self._writer.shutdown()
+        if kind is None:
+            self.wait()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Write one, then let go of the oldest; raises StorageError."""
-        self._store.write(f"{checkpoint.progress.epoch:06d}-{checkpoint.progress.step:08d}.ckpt", checkpoint.encode())
-        for path in self.paths()[: -self._keep]:
-            self._store.delete(path)
+        """Begin to write one, and then let go of the oldest, once the one before it is written.
+
+        Raises:
+            StorageError: the one before it could not be written.
+        """
+        self.wait()
+        self._written = self._writer.submit(self._save, checkpoint)
+
+    def wait(self) -> None:
+        """Until all are written; raises StorageError."""
+        written, self._written = self._written, None
+        if written:
+            written.result()
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        progress = checkpoint.progress
+        self._store.write(_path(progress.epoch, progress.step), checkpoint.encode())
+        kept = [*self.paths()[-self._keep :], _path(progress.best or 0, 0)]
+        for path in self.paths():
+            if path not in kept:
+                self._store.delete(path)
 
     def paths(self) -> list[str]:
         """All of them, oldest first."""
@@ -87,17 +124,23 @@ class CheckpointFolder:
 
     def newest_whole(self) -> str | None:
         """The newest that can be read; a damaged one is told of and passed over. None where there is none."""
-        for path in reversed(self.paths()):
-            try:
-                self.load(path)
-            except (ValueError, KeyError, NotFound) as error:
-                logger.warning(
-                    "%s/%s cannot be used (%s); going back to the one before it", self._store.uri, path, error
-                )
-            else:
-                return path
-        return None
+        return next((path for path in reversed(self.paths()) if self._whole(path)), None)
+
+    def best_whole(self, progress: Progress) -> Checkpoint | None:
+        """The one of the best epoch so far; None, and a warning, where it cannot be read."""
+        return self._whole(_path(progress.best or 0, 0))
+
+    def _whole(self, path: str) -> Checkpoint | None:
+        try:
+            return self.load(path)
+        except (ValueError, KeyError, NotFound) as error:
+            logger.warning("%s/%s cannot be used (%s); going back to the one before it", self._store.uri, path, error)
+            return None
 
     def load(self, path: str) -> Checkpoint:
         """One of them; raises ValueError when it is damaged."""
         return Checkpoint.decode(self._store.read(path))
+
+
+def _path(epoch: int, step: int) -> str:
+    return f"{epoch:06d}-{step:08d}.ckpt"

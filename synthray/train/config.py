@@ -17,27 +17,45 @@ from synthray.model.artifact import SUFFIX, model_name, read_card
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
 _HOLDOUT_SHARE = 9
 _MOST_HOLDOUT = 4096
-MODELS = ("notebook",)
+MODELS = ("notebook", "log")
 """Names of networks; ``synthray.model.networks`` builds them."""
+LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
+"""Optimizers, and what each learns with unless told otherwise: Keras's own defaults."""
+SCHEDULES = ("constant", "cosine")
+PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training.
 
-    data, out: URIs, made absolute: workers run in folders of their own. model: name of a network. batch_size: examples
-    of a step over all workers together, so that the result does not depend on how many they are. validation_examples:
-    kept from training, the data set's last ones; one ninth, at most 4096, when None. checkpoint_steps: steps between
-    two checkpoints, besides one after each epoch. keep_checkpoints: how many of the newest stay.
+    data, out: URIs, made absolute: workers run in folders of their own. model, width: name of a network, and units of
+    its layers. batch_size: examples of a step over all workers together, so that the result does not depend on how many
+    they are. learning_rate: the optimizer's default when None. weight_decay: share of the weights that a step takes
+    away, times the learning rate. schedule: ``cosine`` falls to zero over all epochs. warmup_steps: in which the
+    learning rate rises from zero. clip_norm: the most that the gradient of all weights together may measure. ema: decay
+    of a moving average of the weights, which is then what is validated and saved. precision: of the layers' arithmetic.
+    jit: compile the gradient with XLA. validation_examples: kept from training, the data set's last ones; one ninth, at
+    most 4096, when None. checkpoint_steps: steps between two checkpoints, besides one after each epoch.
+    keep_checkpoints: how many of the newest stay, besides that of the best epoch.
     """
 
     data: str
     out: str
     model: str = "notebook"
+    width: int = 256
     epochs: int = 20
     batch_size: int = 32
     seed: int = 0
-    learning_rate: float = 0.01
+    optimizer: str = "sgd"
+    learning_rate: float | None = None
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    warmup_steps: int = 0
+    clip_norm: float | None = None
+    ema: float | None = None
+    precision: str = "float32"
+    jit: bool = False
     validation_examples: int | None = None
     checkpoint_steps: int = 1000
     keep_checkpoints: int = 3
@@ -45,17 +63,29 @@ class TrainConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", absolute(self.data))
         object.__setattr__(self, "out", Store.at(self.out).uri)
-        if self.model not in MODELS:
-            raise ConfigError(f"model is {self.model!r}; it can be {', '.join(MODELS)}")
-        for name in ("epochs", "batch_size", "checkpoint_steps", "keep_checkpoints"):
-            if getattr(self, name) < 1:
+        for name, choices in (
+            ("model", MODELS),
+            ("optimizer", tuple(LEARNING_RATES)),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(choices)}")
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimizer])
+        for name in ("width", "epochs", "batch_size", "checkpoint_steps", "keep_checkpoints", "validation_examples"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not self.learning_rate > 0:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        for name in ("warmup_steps", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0")
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) is not None and not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"ema is {self.ema}; it must be between 0 and 1")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
-        if self.validation_examples is not None and self.validation_examples < 1:
-            raise ConfigError(f"validation_examples is {self.validation_examples}; it must be at least 1")
 
     def holdout(self, rows: int) -> tuple[int, int]:
         """First row and number of rows of a data set that are kept for validation: its last ones.
@@ -77,11 +107,14 @@ class TrainConfig:
     def run_digest(self, manifest: Manifest) -> str:
         """Tells the checkpoints of this training from those of another: everything that its weights depend on.
 
-        Not the number of epochs, which may be raised later, nor that of workers, which may change at any time.
+        Not the number of workers, which may change at any time, nor that of epochs, which may be raised later, unless
+        the learning rate follows it.
         """
         depends = asdict(self) | {"data": manifest.digest}
-        for name in ("out", "epochs", "checkpoint_steps", "keep_checkpoints"):
+        for name in ("out", "checkpoint_steps", "keep_checkpoints"):
             del depends[name]
+        if self.schedule == "constant":
+            del depends["epochs"]
         return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:

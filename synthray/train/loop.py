@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -13,7 +14,7 @@ import tensorflow as tf
 from synthray.data.batch import Batch
 from synthray.data.dataset import Dataset
 from synthray.data.order import PADDING, Order
-from synthray.errors import ConfigError, TrainingError
+from synthray.errors import ConfigError, Stopped, TrainingError
 from synthray.train.checkpoint import CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.prefetch import prefetch
@@ -26,16 +27,37 @@ Tensors = tuple[tf.Tensor, ...]
 
 @dataclass(frozen=True)
 class Place:
-    """Which worker this is, of how many, and how they agree on a value: all get that of rank 0."""
+    """Which worker this is, and of how many.
+
+    agree: gives all of them the value of rank 0. stop: whether this one was asked to end the training.
+    """
 
     rank: int = 0
     workers: int = 1
     agree: Callable[[Value], Value] = lambda value: value
+    stop: Callable[[], bool] = lambda: False
 
     @property
     def leads(self) -> bool:
         """Whether this worker writes and reports for all."""
         return self.rank == 0
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a training is: ``step`` of ``steps`` of an epoch are done, with this mean loss of the last one's examples.
+
+    step_s, wait_s: how long the step took, and of that how long it waited for its input.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    examples: int
+    loss: float
+    step_s: float
+    wait_s: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +89,7 @@ def run(
     place: Place,
     batches: Callable[[tuple[int, int]], Iterator[Share]],
     report: Callable[[EpochReport], None],
+    beat: Callable[[StepReport | None], None] = lambda _: None,
 ) -> tuple[Steps, list[dict[str, Any]]]:
     """Train from the newest checkpoint, or from the beginning, to the last epoch.
 
@@ -74,43 +97,53 @@ def run(
         strategy: how workers add up gradients; TensorFlow's default one for a single worker.
         batches: gives this worker's shares from an epoch and step on.
         report: called by the leading worker after each epoch.
+        beat: called by each worker after each step, and with None for other signs of life.
 
     Returns:
-        the trained state, and the reports of all epochs.
+        the trained state, with the weights of the best epoch, and the reports of all epochs.
 
     Raises:
         TrainingError: the loss is not a number any more.
+        Stopped: a worker was asked to end; a checkpoint is written.
     """
     order = config.order(dataset.manifest)
     steps = Steps(config, dataset.manifest, strategy)
-    folder = CheckpointFolder(config.out, config.run_digest(dataset.manifest), config.keep_checkpoints)
-    state = _resume(config, steps, folder, place)
-    held_out = _held_out(config, dataset, steps, place)
-    shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
+    with CheckpointFolder(config.out, config.run_digest(dataset.manifest), config.keep_checkpoints) as folder:
+        state = _resume(config, steps, folder, place)
+        held_out = _held_out(config, dataset, steps, place)
+        shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
 
-    def keep(state: Progress) -> None:
-        if place.leads:
-            folder.save(steps.checkpoint(state))
+        def keep(state: Progress) -> None:
+            if place.leads:
+                folder.save(steps.checkpoint(state))
+            beat(None)
 
-    for epoch in range(state.epoch, config.epochs):
-        began_s, first_step = time.perf_counter(), state.step
-        state, wait_s = _train_epoch(config, steps, order, shares, state, keep)
-        spent_s = time.perf_counter() - began_s
-        val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out)))
-        result = EpochReport(
-            epoch=epoch + 1,
-            epochs=config.epochs,
-            loss=_means(state.sums)[0],
-            val_loss=val_loss,
-            val_accuracy=accuracy,
-            val_error=error,
-            examples_per_s=sum(map(order.examples, range(first_step, order.steps))) / spent_s,
-            input_wait=wait_s / spent_s,
-        )
-        state = Progress(epoch + 1, history=[*state.history, asdict(result)])
-        keep(state)
-        if place.leads:
-            report(result)
+        for epoch in range(state.epoch, config.epochs):
+            began_s, first_step = time.perf_counter(), state.step
+            trained = _Epoch(config, steps, order, state)
+            wait_s = trained.run(shares, place, keep, beat)
+            spent_s = time.perf_counter() - began_s
+            val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out, beat)))
+            if not math.isfinite(val_loss):
+                raise TrainingError(f"epoch {epoch + 1}: the validation loss is {val_loss}; lower --learning-rate")
+            result = EpochReport(
+                epoch=epoch + 1,
+                epochs=config.epochs,
+                loss=_means(trained.sums)[0],
+                val_loss=val_loss,
+                val_accuracy=accuracy,
+                val_error=error,
+                examples_per_s=sum(map(order.examples, range(first_step, order.steps))) / spent_s,
+                input_wait=wait_s / spent_s,
+            )
+            state = Progress(epoch + 1, history=[*state.history, asdict(result)])
+            keep(state)
+            if place.leads:
+                report(result)
+        folder.wait()
+        best = folder.best_whole(state) if place.leads and state.best != state.epoch else None
+    if best:
+        steps.restore(best)
     return steps, state.history
 
 
@@ -129,42 +162,73 @@ def _resume(config: TrainConfig, steps: Steps, folder: CheckpointFolder, place: 
     return checkpoint.progress
 
 
-def _train_epoch(
-    config: TrainConfig,
-    steps: Steps,
-    order: Order,
-    shares: Iterator[Tensors],
-    state: Progress,
-    keep: Callable[[Progress], None],
-) -> tuple[Progress, float]:
-    """Train from ``state`` to the end of its epoch; gives the state there, and the seconds of waiting for input."""
-    sums, wait_s = tf.zeros(4), 0.0
-    for step in range(state.step, order.steps):
+class _Epoch:
+    """One epoch, or the rest of one that was begun before.
+
+    What a step came to is looked at one step later, so that an accelerator need not wait for this process.
+    """
+
+    def __init__(self, config: TrainConfig, steps: Steps, order: Order, state: Progress) -> None:
+        self._config, self._steps, self._order, self._state = config, steps, order, state
+        self.sums = state.sums.copy()
+        self._unseen: list[tuple[int, tf.Tensor]] = []
+
+    def run(
+        self,
+        shares: Iterator[Tensors],
+        place: Place,
+        keep: Callable[[Progress], None],
+        beat: Callable[[StepReport | None], None],
+    ) -> float:
+        """Train to the end of the epoch; gives the seconds of waiting for input."""
+        order, epoch, waited_s = self._order, self._state.epoch, 0.0
         began_s = time.perf_counter()
-        try:
-            tensors = next(shares)
-        except StopIteration:
-            where = f"epoch {state.epoch + 1} ended at step {step} of {order.steps}"
-            raise TrainingError(f"{where}: examples are missing") from None
-        wait_s += time.perf_counter() - began_s
-        sums += steps.train(*tensors, tf.constant(order.examples(step), tf.float32))
-        last = step + 1 == order.steps
-        if last or (step + 1) % config.checkpoint_steps == 0:
-            # all workers' sums, so that a checkpoint holds for any number of them
-            state = replace(state, step=step + 1, sums=state.sums + steps.add_up(sums).numpy())
-            sums = tf.zeros(4)
-            if not np.isfinite(state.sums).all():
-                where = f"epoch {state.epoch + 1}, by step {step + 1}"
-                raise TrainingError(f"{where}: the loss is {_means(state.sums)[0]}; lower --learning-rate")
-            if not last:
-                keep(state)
-    return state, wait_s
+        for step in range(self._state.step, order.steps):
+            try:
+                tensors = next(shares)
+            except StopIteration:
+                where = f"epoch {epoch + 1} ended at step {step} of {order.steps}"
+                raise TrainingError(f"{where}: examples are missing") from None
+            wait_s = time.perf_counter() - began_s
+            vote = tf.constant(float(place.stop()))
+            examples = order.examples(step)
+            self._unseen.append((step, self._steps.train(*tensors, tf.constant(examples, tf.float32), vote)))
+            loss, stop = self._look(leave=1)
+            done = step + 1
+            if (stop or done % self._config.checkpoint_steps == 0) and done < order.steps:
+                self._look()
+                keep(replace(self._state, step=done, sums=self.sums.copy()))
+                if stop:
+                    raise Stopped(f"stopped in epoch {epoch + 1} after step {done} of {order.steps}")
+            now_s = time.perf_counter()
+            beat(StepReport(epoch + 1, self._config.epochs, done, order.steps, examples, loss, now_s - began_s, wait_s))
+            began_s, waited_s = now_s, waited_s + wait_s
+        self._look()
+        return waited_s
+
+    def _look(self, leave: int = 0) -> tuple[float, bool]:
+        """Take in what the steps came to, but for the last ``leave``: the newest mean loss, and whether one is to stop.
+
+        All workers see the same numbers of the same steps, and so do the same.
+        """
+        loss, stop = math.nan, False
+        while len(self._unseen) > leave:
+            step, sums = self._unseen.pop(0)
+            total, examples, votes = sums.numpy().tolist()
+            loss, stop = total / examples, stop or votes > 0
+            if not math.isfinite(loss):
+                where = f"epoch {self._state.epoch + 1}, step {step + 1} of {self._order.steps}"
+                raise TrainingError(f"{where}: the loss is {loss}; lower --learning-rate or give --clip-norm")
+            self.sums += total, examples
+        return loss, stop
 
 
-def _validate(steps: Steps, held_out: list[Tensors]) -> tf.Tensor:
+def _validate(steps: Steps, held_out: list[Tensors], beat: Callable[[None], None]) -> tf.Tensor:
     sums = tf.zeros(4)
-    for tensors in held_out:
-        sums += steps.validate(*tensors)
+    with steps.averaged():
+        for tensors in held_out:
+            sums += steps.validate(*tensors)
+            beat(None)
     return sums
 
 

@@ -12,7 +12,7 @@ from synthray.train.steps import Steps
 
 
 def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[dict[str, Any]]) -> str:
-    """Save the model with its named heads and its card; returns the URI of the ``.keras`` file."""
+    """Save the model of the best epoch with its named heads and its card; returns the URI of the ``.keras`` file."""
     manifest = dataset.manifest
     first, count = config.holdout(manifest.rows)
     card = ModelCard(
@@ -22,8 +22,10 @@ def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[d
         epochs=config.epochs,
         dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
         config=config.to_json(),
-        metrics=history[-1],
+        metrics=min(history, key=lambda report: report["val_loss"]),
         sha256="",
     )
-    model = unfuse(steps.model.get_weights(), config.model, manifest.feature_shape, manifest.table)
+    with steps.averaged():
+        weights = steps.model.get_weights()
+    model = unfuse(weights, config.model, manifest.feature_shape, manifest.table, config.width)
     return save_model(model, config.out, card)

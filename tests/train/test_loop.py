@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from synthray.data.dataset import Dataset
-from synthray.errors import ConfigError, TrainingError
+from synthray.errors import ConfigError, Stopped, StorageError, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
@@ -36,7 +36,11 @@ def config(dataset: Dataset, out: Path, **changes: object) -> TrainConfig:
 
 
 def run(
-    config: TrainConfig, dataset: Dataset, stop_after: int | None = None, stop_at: int | None = None
+    config: TrainConfig,
+    dataset: Dataset,
+    stop_after: int | None = None,
+    stop_at: int | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[list[np.ndarray], list[dict]]:
     """Train in this process, batches straight from the order; as if killed after so many epochs, or before a step."""
     order = config.order(dataset.manifest)
@@ -51,7 +55,7 @@ def run(
         if result.epoch == stop_after:
             raise KeyboardInterrupt
 
-    steps, history = loop.run(config, dataset, tf.distribute.get_strategy(), Place(), batches, report)
+    steps, history = loop.run(config, dataset, tf.distribute.get_strategy(), Place(stop=stop), batches, report)
     return steps.model.get_weights(), history
 
 
@@ -90,6 +94,39 @@ def test_stopped_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_p
     assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
 
 
+def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_from_it(dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"batch_size": 32, "epochs": 2}
+    weights, history = run(config(dataset, tmp_path / "undisturbed", **settings), dataset)
+    asked = iter([False] * 8)
+    with pytest.raises(Stopped, match=r"stopped in epoch 2 after step 4 of 6"):
+        run(config(dataset, tmp_path / "out", **settings), dataset, stop=lambda: next(asked, True))
+    assert sorted(path.name for path in tmp_path.rglob("out/**/*.ckpt"))[-1] == "000001-00000004.ckpt"
+    resumed, resumed_history = run(config(dataset, tmp_path / "out", **settings), dataset)
+    assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
+    assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+RECIPES = {
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_steps": 3},
+    "averages": {"ema": 0.9, "clip_norm": 1.0, "warmup_steps": 2},
+    "bfloat16": {"precision": "mixed_bfloat16", "optimizer": "adamw"},
+    "jit": {"jit": True},
+    "log": {"model": "log", "width": 32},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_learns_and_resumes_exactly(recipe: str, dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"batch_size": 32, "epochs": 3, "checkpoint_steps": 1, **RECIPES[recipe]}
+    weights, history = run(config(dataset, tmp_path / "undisturbed", **settings), dataset)
+    assert history[-1]["loss"] < history[0]["loss"]
+    with pytest.raises(KeyboardInterrupt):
+        run(config(dataset, tmp_path / "stopped", **settings), dataset, stop_at=10)
+    resumed, resumed_history = run(config(dataset, tmp_path / "stopped", **settings), dataset)
+    assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
+    assert [row["val_loss"] for row in resumed_history] == [row["val_loss"] for row in history]
+
+
 def test_the_epochs_loss_does_not_depend_on_the_checkpoints(dataset: Dataset, tmp_path: Path) -> None:
     rarely, often = (
         run(config(dataset, tmp_path / str(steps), checkpoint_steps=steps, epochs=1), dataset)[1] for steps in (1000, 1)
@@ -104,8 +141,8 @@ def test_padding_teaches_nothing(dataset: Dataset) -> None:
     for padding in (np.zeros_like(features), features):
         steps = Steps(TrainConfig("data", "out", batch_size=4), dataset.manifest, tf.distribute.get_strategy())
         padded = np.concatenate([batch.features[:2], padding])
-        sums = steps.train(padded, batch.labels, np.array([1, 1, 0, 0], np.float32), np.float32(2))
-        assert sums.numpy()[3] == 2
+        sums = steps.train(padded, batch.labels, np.array([1, 1, 0, 0], np.float32), np.float32(2), np.float32(0))
+        assert sums.numpy()[1] == 2
         learned.append(steps.model.get_weights())
     assert all((a == b).all() for a, b in zip(*learned, strict=True))
 
@@ -143,20 +180,47 @@ def test_other_settings_do_not_take_up_its_checkpoints(dataset: Dataset, tmp_pat
     assert history[0]["loss"] == alone[0]["loss"]
 
 
-def test_only_the_newest_checkpoints_stay(tmp_path: Path) -> None:
-    folder = CheckpointFolder(str(tmp_path), "d" * 64, keep=2)
-    for epoch in range(1, 6):
-        folder.save(Checkpoint(Progress(epoch, history=[{"epoch": epoch}]), [np.full(2, epoch)], []))
-    assert folder.paths() == ["000004-00000000.ckpt", "000005-00000000.ckpt"]
+def test_the_newest_checkpoints_and_the_best_stay(tmp_path: Path) -> None:
+    history: list[dict] = []
+    with CheckpointFolder(str(tmp_path), "d" * 64, keep=2) as folder:
+        for epoch, val_loss in enumerate((5.0, 2.0, 4.0, 3.0, 2.5), 1):
+            history.append({"epoch": epoch, "val_loss": val_loss})
+            folder.save(Checkpoint(Progress(epoch, history=list(history)), [np.full(2, epoch)], []))
+    assert folder.paths() == ["000002-00000000.ckpt", "000004-00000000.ckpt", "000005-00000000.ckpt"]
     path = folder.newest_whole()
     assert path is not None
     read = folder.load(path)
-    assert (read.progress.epoch, read.progress.history) == (5, [{"epoch": 5}])
+    assert (read.progress.epoch, read.progress.history) == (5, history)
     assert read.weights[0].tolist() == [5, 5]
+    best = folder.best_whole(read.progress)
+    assert best is not None
+    assert best.weights[0].tolist() == [2, 2]
+
+
+def test_what_a_checkpoint_could_not_be_written_for_is_raised(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+    with (
+        pytest.raises(StorageError, match=r"checkpoints.* cannot be written"),
+        CheckpointFolder(str(tmp_path), "d" * 64, keep=2) as folder,
+    ):
+        folder.save(Checkpoint(Progress(1), [np.zeros(2)], []))
+
+
+def test_a_checkpoint_is_of_the_moment_it_was_asked_for(dataset: Dataset, tmp_path: Path) -> None:
+    """It is written while training goes on, which must not reach into it."""
+    batch = dataset.take(np.arange(4))
+    steps = Steps(TrainConfig("data", "out", batch_size=4, ema=0.9), dataset.manifest, tf.distribute.get_strategy())
+    one = np.ones(4, np.float32)
+    steps.train(batch.features, batch.labels, one, np.float32(4), np.float32(0))
+    checkpoint = steps.checkpoint(Progress())
+    before = checkpoint.encode()
+    steps.train(batch.features, batch.labels, one, np.float32(4), np.float32(0))
+    assert checkpoint.encode() == before
+    assert steps.checkpoint(Progress()).encode() != before
 
 
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"epoch \d, by step \d+: the loss is (nan|inf).*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"epoch \d, step \d+ of 4: the loss is (nan|inf).*--learning-rate"):
         run(config(dataset, tmp_path, learning_rate=1e30), dataset)
     assert not list(tmp_path.rglob("*.ckpt"))
 
@@ -218,7 +282,7 @@ def test_every_named_network_can_be_built() -> None:
     from synthray.model.networks import NETWORKS
 
     assert tuple(NETWORKS) == MODELS
-    with pytest.raises(ConfigError, match="model is 'huge'; it can be notebook"):
+    with pytest.raises(ConfigError, match="model is 'huge'; it can be notebook, log"):
         TrainConfig("data", "out", model="huge")
 
 
