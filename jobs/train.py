@@ -2,10 +2,11 @@
 
     python jobs/train.py
     python jobs/train.py --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
+    python jobs/train.py --model log --optimizer adamw --schedule cosine --batch-size 256 --workers 1:8
     ray job submit --working-dir . -- python jobs/train.py
 
 With no flags it takes the newest data set under SYNTHRAY_HOME. Run it again after a failure: it goes on from its last
-checkpoint. --epochs may be raised later. Follow it with: tensorboard --logdir OUT/logs
+checkpoint. Ctrl-C and SIGTERM end it with one. Follow it with: tensorboard --logdir OUT/logs
 """
 
 from __future__ import annotations
@@ -16,22 +17,24 @@ import sys
 from synthray.command import job_parser, run
 from synthray.data.dataset import Dataset, name_of, newest_dataset
 from synthray.data.storage import home
-from synthray.train.config import MODELS, TrainConfig, check_place
+from synthray.train.config import (
+    LEARNING_RATES,
+    MODELS,
+    PRECISIONS,
+    SCHEDULES,
+    SETTINGS,
+    TrainConfig,
+    check_place,
+    read_settings,
+)
 
 
 def main(arguments: argparse.Namespace) -> None:
     data = arguments.data or newest_dataset()
-    config = TrainConfig(
-        data=data,
-        out=arguments.out or f"{home()}/models/{name_of(data)}",
-        model=arguments.model,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        learning_rate=arguments.learning_rate,
-        validation_examples=arguments.validation_examples,
-        checkpoint_steps=arguments.checkpoint_steps,
-    )
+    settings = {name: value for name, value in vars(arguments).items() if name in SETTINGS and value is not None}
+    if arguments.config:
+        settings = read_settings(arguments.config) | settings
+    config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
 
     # before anything is started, for an answer at once
     check_place(config, Dataset.open(config.data).manifest)
@@ -39,36 +42,52 @@ def main(arguments: argparse.Namespace) -> None:
     from synthray.data import ray_data
     from synthray.train import ray_train
 
-    workers = ray_train.Workers(arguments.workers, arguments.gpu, arguments.max_failures)
+    workers = ray_train.Workers.parse(
+        arguments.workers, gpu=arguments.gpu, max_failures=arguments.max_failures, stuck_s=arguments.stuck_s
+    )
     ray_data.connect(verbose=arguments.verbose)
     print(f"training {config.model} on {config.data}", flush=True)
-    saved = ray_train.train(config, workers, lambda line: print(line, flush=True))
-    print(f"saved {saved}")
+    print(f"saved {ray_train.train(config, workers)}")
 
 
 def parser() -> argparse.ArgumentParser:
     parser = job_parser(__file__, __doc__)
-    default = TrainConfig
     parser.add_argument("--data", help="URI of the data set (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI for model, checkpoints and logs (default: a folder under SYNTHRAY_HOME)")
-    parser.add_argument("--model", choices=MODELS, default=default.model, help="network (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=default.epochs, help="default: %(default)s")
-    parser.add_argument(
-        "--batch-size", type=int, default=default.batch_size, help="of all workers together (default: %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, default=0, help="default: one a GPU, or 2 without GPUs")
-    parser.add_argument(
-        "--gpu", action="store_true", help="a GPU each, also where the autoscaler must bring them first"
-    )
-    parser.add_argument("--seed", type=int, default=default.seed, help="of weights and order (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="default: %(default)s")
-    parser.add_argument("--validation-examples", type=int, help="kept from training (default: a ninth, at most 4096)")
-    parser.add_argument(
-        "--checkpoint-steps", type=int, default=default.checkpoint_steps, help="between two (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-failures", type=int, default=3, help="restarts after a lost worker (default: %(default)s)"
-    )
+    parser.add_argument("--config", metavar="URI", help="settings from a file, as jobs/tune.py leaves one; flags win")
+
+    def setting(name: str, text: str, **options: object) -> None:
+        default = getattr(TrainConfig, name)
+        text += "" if default is None else f" (default: {default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **{"type": type(default)} | options)
+
+    setting("model", "network", choices=MODELS)
+    setting("width", "units of its layers")
+    setting("epochs", "may be raised later, where the learning rate does not follow them")
+    setting("batch_size", "examples of a step, of all workers together")
+    setting("seed", "of weights and order")
+    setting("optimizer", "what makes steps of gradients", choices=tuple(LEARNING_RATES))
+    rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
+    setting("learning_rate", f"default: {rates}", type=float)
+    setting("weight_decay", "share of the weights that a step takes away, times the learning rate")
+    setting("schedule", "of the learning rate; cosine: down to zero over all epochs", choices=SCHEDULES)
+    setting("warmup_steps", "in which the learning rate rises from zero")
+    setting("clip_norm", "the most that the gradient of all weights together may measure", type=float)
+    setting("ema", "decay of a moving average of the weights, such as 0.999, to validate and save", type=float)
+    setting("precision", "of the layers' arithmetic", choices=PRECISIONS)
+    setting("jit", "compile the gradient with XLA", action=argparse.BooleanOptionalAction, type=None)
+    setting("validation_examples", "kept from training (default: a ninth, at most 4096)", type=int)
+    setting("checkpoint_steps", "steps from one checkpoint to the next, besides one after each epoch")
+    setting("keep_checkpoints", "how many of the newest stay, besides the best epoch's")
+
+    workers = "how many, or FEWEST:MOST for as many as the cluster has room for (default: one a GPU, or 2 without GPUs)"
+    parser.add_argument("--workers", default="0", help=workers)
+    gpu = "a GPU for each worker, also where the autoscaler must bring them first"
+    parser.add_argument("--gpu", action="store_true", help=gpu)
+    failures = "how often lost workers are started again without getting further (default: %(default)s)"
+    parser.add_argument("--max-failures", type=int, default=3, help=failures)
+    stuck = "after how long without a step a worker counts as lost (default: %(default)g)"
+    parser.add_argument("--stuck-s", type=float, default=300.0, metavar="SECONDS", help=stuck)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""What every job and the command line share: ``--verbose``, one-line errors, exit codes.
+"""What every job and the command line share: ``--verbose``, one-line errors, exit codes, how tables look.
 
 Exit codes: 0 what was asked for exists; 1 a failure, told in one line; 2 wrong usage; 130 interrupted.
 """
@@ -6,14 +6,18 @@ Exit codes: 0 what was asked for exists; 1 a failure, told in one line; 2 wrong 
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+STARTED_S = time.time()
+"""When this process began, Unix seconds; as near to it as matters."""
 
 
 def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:
@@ -27,7 +31,9 @@ def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequenc
     arguments = parser.parse_args(argv)
     try:
         main(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
+        if str(interrupt):
+            print(f"{parser.prog}: {interrupt}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
         if arguments.verbose:
@@ -52,6 +58,33 @@ def job_parser(file: str, doc: str | None) -> ArgumentParser:
 def add_verbose(parser: ArgumentParser) -> None:
     """Add ``--verbose`` to ``parser``; without a default, so that a subcommand's does not undo the one before it."""
     parser.add_argument("--verbose", action="store_true", default=SUPPRESS, help="show the traceback of a failure")
+
+
+def add_command(commands: Any, name: str, function: Callable[[Namespace], None], examples: str) -> ArgumentParser:
+    """A subcommand of a subcommand: its help is its function's docstring and those examples that are of it."""
+    lines = [line for line in examples.splitlines()[1:] if line.split()[2] == name]
+    command = commands.add_parser(
+        name,
+        help=function.__doc__,
+        description=function.__doc__,
+        epilog="\n".join(["examples:", *lines]),
+        formatter_class=RawDescriptionHelpFormatter,
+    )
+    command.set_defaults(command=function)
+    add_verbose(command)
+    return command
+
+
+def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Print rows of cells one below the other; a row of fewer cells does not widen the columns that it runs into."""
+    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    whole = [row for row in rows if len(row) == len(rows[0])]
+    widths = [max(len(row[column]) for row in whole) for column in range(len(rows[0]))]
+    widths[0] = max(len(row[0]) for row in rows)
+    for row in rows:
+        aligns = [">" if column in right and len(row) == len(rows[0]) else "<" for column in range(len(row))]
+        cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, aligns, widths, strict=False))
+        print("  ".join(cells).rstrip())
 
 
 def _one_line(error: Exception) -> str:

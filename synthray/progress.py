@@ -46,16 +46,17 @@ class Progress:
         rate = self.done / spent_s
         text = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
         if last:
-            text += f" in {_duration(spent_s)}"
+            text += f" in {duration(spent_s)}"
         elif self.done >= self.total * _SHARE_THAT_TELLS:  # what comes first also pays for starting up
-            text += f", {rate:,.1f}/s, {_duration((self.total - self.done) / rate)} left"
+            text += f", {rate:,.1f}/s, {duration((self.total - self.done) / rate)} left"
         ending = "\n" if last or not self._terminal else ""
         sys.stderr.write(f"\r{text}\x1b[K{ending}" if self._terminal else f"{text}\n")
         sys.stderr.flush()
         self._told_s = now_s
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For people: ``4.2 s``, ``3 min 05 s``, ``2 h 00 min``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -122,6 +122,28 @@ class TrainConfig:
         return asdict(self)
 
 
+SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "out"}
+"""What may stand in a file of settings."""
+
+
+def read_settings(uri: str) -> dict[str, Any]:
+    """The settings in the JSON file at ``uri``, for ``TrainConfig``.
+
+    Raises:
+        NotFound: there is no such file. ConfigError: it is no JSON object of settings.
+    """
+    store, name = Store.at(uri).parent()
+    try:
+        settings = json.loads(store.read(name))
+    except ValueError as error:
+        raise ConfigError(f"{uri} is not JSON: {error}") from None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"{uri} holds no JSON object")
+    if unknown := sorted(settings.keys() - SETTINGS):
+        raise ConfigError(f"{uri} sets {', '.join(unknown)}; it can set {', '.join(sorted(SETTINGS))}")
+    return settings
+
+
 def check_place(config: TrainConfig, manifest: Manifest) -> None:
     """See that the training can be, and that it would not take the place of another one's model.
 
@@ -135,7 +157,7 @@ def check_place(config: TrainConfig, manifest: Manifest) -> None:
         card = read_card(uri)
     except (NotFound, ModelError):
         return
-    known = {field.name for field in fields(TrainConfig)}
+    known = SETTINGS | {"data", "out"}
     before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
     if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
         raise ConfigError(f"{uri} was trained with other settings or on other data: give another --out to keep it")

@@ -11,7 +11,7 @@ import tensorflow as tf
 from synthray.data.manifest import Manifest
 from synthray.data.storage import Store
 from synthray.train.config import TrainConfig
-from synthray.train.loop import EpochReport
+from synthray.train.reports import EpochReport
 
 
 class EpochLog:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +48,24 @@ def train(
 @pytest.fixture(scope="module")
 def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
     saved, lines = train(dataset, tmp_path_factory.mktemp("two"), workers=2)
-    assert len(lines) == EPOCHS
+    assert len(epoch_lines(lines)) == EPOCHS
     return saved, lines
+
+
+def epoch_lines(lines: list[str]) -> list[str]:
+    return [line for line in lines if line.startswith("epoch")]
+
+
+def test_the_way_to_the_first_step_is_told(by_two: tuple[str, list[str]]) -> None:
+    [line] = [line for line in by_two[1] if line.startswith("first step after")]
+    whole, *parts = (float(number) for number in re.findall(r"([\d.]+) s", line))
+    assert re.search(r"\(workers .*, TensorFlow .*, data .*, compiling and the first step ", line)
+    assert whole == pytest.approx(sum(parts), abs=0.3)
 
 
 def test_one_worker_and_two_learn_the_same(by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path) -> None:
     _, by_one = train(dataset, tmp_path, workers=1, epochs=4)
-    for one, two in zip(by_one, by_two[1][:4], strict=True):
+    for one, two in zip(epoch_lines(by_one), epoch_lines(by_two[1])[:4], strict=True):
         for name in ("loss", "val_loss", "val_error"):
             values = [float(re.search(rf" {name} ([\d.]+)", line)[1]) for line in (one, two)]
             assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-4)
@@ -142,9 +154,31 @@ def test_what_one_worker_alone_finds_wrong_does_not_leave_the_others_waiting(
         ray_train.train(config, ray_train.Workers(2, max_failures=0), lambda _: None)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
+def test_three_workers_share_what_is_not_divisible_by_three(
+    by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path
+) -> None:
     from synthray.train import ray_train
 
-    config = TrainConfig(dataset.uri, "out", batch_size=33)
-    with pytest.raises(ConfigError, match="a batch of 33 cannot be shared equally by 2 workers"):
-        ray_train.train(config, ray_train.Workers(2), lambda _: None)
+    config = TrainConfig(dataset.uri, str(tmp_path), epochs=2, batch_size=32, ema=0.5, clip_norm=1.0, optimizer="adamw")
+    saved = [
+        ray_train.train(replace(config, out=str(tmp_path / str(count))), ray_train.Workers(count), lambda _: None)
+        for count in (1, 3)
+    ]
+    for one, three in zip(*(load_model(uri)[0].get_weights() for uri in saved), strict=True):
+        np.testing.assert_allclose(one, three, rtol=1e-3, atol=1e-5)
+
+
+def test_more_workers_than_examples_in_a_batch_are_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
+    from synthray.train import ray_train
+
+    config = TrainConfig(dataset.uri, "out", batch_size=2)
+    with pytest.raises(ConfigError, match="a batch of 2 cannot be shared by 3 workers"):
+        ray_train.train(config, ray_train.Workers(3), lambda _: None)
+
+
+@pytest.mark.parametrize("text", ["many", "1:2:3", "-1", "4:2", "0:2"])
+def test_what_is_no_number_of_workers_is_refused(text: str) -> None:
+    from synthray.train import ray_train
+
+    with pytest.raises(ConfigError, match=f"workers is .?{text}.?; it must be"):
+        ray_train.Workers.parse(text)

@@ -16,8 +16,9 @@ from synthray.model.artifact import load_model
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
 from synthray.train.config import MODELS, TrainConfig, check_place
-from synthray.train.loop import EpochReport, Place
+from synthray.train.loop import Place
 from synthray.train.publish import publish
+from synthray.train.reports import EpochReport
 from synthray.train.steps import Steps
 from synthray.train.tensorboard import EpochLog
 from tests import foreign

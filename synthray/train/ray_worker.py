@@ -1,0 +1,181 @@
+"""What each worker of a training does on Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+import ray.train
+from ray.actor import ActorHandle
+from ray.train import collective
+
+from synthray import errors
+from synthray.data import ray_read
+from synthray.data.dataset import Dataset
+from synthray.train.config import TrainConfig
+from synthray.train.reports import EpochReport, StepReport
+from synthray.train.watchdog import Watchdog
+
+_PULSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the workers are given: what to train, whom to tell, and how long one may make no step.
+
+    held: the data set's shards in shared memory, where they are there.
+    """
+
+    config: TrainConfig
+    mailbox: ActorHandle
+    held: list[ray.ObjectRef] | None
+    stuck_s: float
+
+
+def work(arguments: dict[str, Any]) -> None:
+    """Train as one of the workers; the leading one saves the model."""
+    task: Task = arguments["task"]
+    context = ray.train.get_context()
+    leads = context.get_world_rank() == 0
+    mailbox = task.mailbox
+    start = collective.broadcast_from_rank_zero(
+        (ray.get(mailbox.begin.remote(context.get_world_size())),) if leads else None
+    )[0]
+    if start is None:
+        return
+    where = f"worker {context.get_world_rank()} on {ray.util.get_node_ip_address()}"
+    try:
+        with Watchdog(
+            task.stuck_s, lambda why: ray.get(mailbox.trouble.remote(f"{where} was stuck: {why}"))
+        ) as watchdog:
+            _train(task, start, watchdog)
+    except errors.Stopped as stopped:
+        if leads:
+            ray.get(mailbox.stopped.remote(str(stopped)))
+    except Exception as error:
+        # Raised in any case: the other workers may be waiting for this one, and only Ray can end their wait.
+        if _may_pass(error):
+            ray.get(mailbox.trouble.remote(f"{where}: {type(error).__name__}: {_first_line(error)}"))
+        elif isinstance(error, errors.SynthrayError):
+            ray.get(mailbox.fail.remote(type(error).__name__, str(error)))
+        else:
+            ray.get(mailbox.fail.remote("TrainingError", f"{where}: {type(error).__name__}: {_first_line(error)}"))
+        raise
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether it may go another way next time: a store may come back, and so may a worker that the others miss."""
+    import tensorflow as tf
+
+    if isinstance(error, errors.SynthrayError):
+        return isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
+    return isinstance(error, (tf.errors.OpError, ray.exceptions.RayError, OSError))
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _train(task: Task, start: int, watchdog: Watchdog) -> None:
+    marks = [("workers", time.time())]
+    import tensorflow as tf
+
+    from synthray.train import loop
+    from synthray.train.publish import publish
+    from synthray.train.tensorboard import EpochLog
+
+    config, mailbox, context = task.config, task.mailbox, ray.train.get_context()
+    _limit_threads(tf, context.get_local_world_size())
+    # first of all: TensorFlow sets up its collectives before anything else runs, or not at all
+    strategy = _strategy(tf, context.get_world_size())
+    marks.append(("TensorFlow", time.time()))
+    dataset = Dataset.open(config.data)
+    order = config.order(dataset.manifest)
+    place = loop.Place(context.get_world_rank(), context.get_world_size(), collective.broadcast_from_rank_zero)
+
+    def batches(position: tuple[int, int]) -> Iterator[loop.Share]:
+        if place.leads:
+            mailbox.resumed.remote(position)
+        if task.held is None:
+            return ray_read.streamed(dataset, order, position, config.epochs, place.rank, place.workers)
+        memory = ray_read.Held(task.held, dataset)
+        marks.append(("data", time.time()))
+        shares = order.shares(position, config.epochs, place.rank, place.workers)
+        return ((memory.take(rows), rows) for rows in shares)
+
+    with contextlib.ExitStack() as stack:
+        pulse = stack.enter_context(_Pulse(mailbox)) if place.leads else None
+        logs = [stack.enter_context(EpochLog(config, dataset.manifest))] if place.leads else []
+
+        def beat(step: StepReport | None) -> None:
+            watchdog.beat()
+            if pulse and step:
+                if pulse.now is None:
+                    mailbox.first_step.remote([*marks, ("compiling and the first step", time.time())])
+                pulse.now = step
+
+        def report(epoch: EpochReport) -> None:
+            ray.get(mailbox.tell.remote(epoch.line()))
+            for log in logs:
+                log(epoch)
+
+        if pulse:
+            place = replace(place, stop=lambda: pulse.stop)
+        steps, history = loop.run(config, dataset, strategy, place, batches, report, beat)
+    if place.leads:
+        if not pulse.now:
+            mailbox.tell.remote(f"nothing left to train: all {config.epochs} epochs are done")
+        ray.get(mailbox.saved.remote(publish(config, dataset, steps, history)))
+    # TensorFlow's collectives break when a worker leaves while another is still at work.
+    collective.barrier()
+
+
+class _Pulse:
+    """Tells the job twice a second where the training is, and learns whether it is to stop."""
+
+    def __init__(self, mailbox: ActorHandle) -> None:
+        self.now: StepReport | None = None
+        self.stop = False
+        self._mailbox = mailbox
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="pulse")
+
+    def __enter__(self) -> _Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._done.wait(_PULSE_S):
+            with contextlib.suppress(ray.exceptions.RayError):  # the job is gone, and Ray will end this worker
+                self.stop = ray.get(self._mailbox.pulse.remote(self.now))
+
+
+def _limit_threads(tf: Any, workers_here: int) -> None:
+    """Workers of one machine share its processors evenly, instead of each starting a thread for all of them."""
+    here = ray.get_runtime_context().get_node_id()
+    # what Ray counts on this node, too: within a container it is often less than the machine shows
+    counted = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here]
+    cores = min(len(os.sched_getaffinity(0)), *(int(count) for count in counted if count >= 1), 1 << 16)
+    threads = max(1, cores // workers_here)
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _strategy(tf: Any, workers: int) -> Any:
+    """MultiWorkerMirroredStrategy, over NCCL where workers have GPUs; TensorFlow's default one for a single worker."""
+    if workers == 1:
+        return tf.distribute.get_strategy()
+    gpus = tf.config.list_physical_devices("GPU")
+    library = tf.distribute.experimental.CommunicationImplementation
+    options = tf.distribute.experimental.CommunicationOptions(implementation=library.NCCL if gpus else library.RING)
+    return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
