@@ -12,6 +12,7 @@ from typing import Any
 
 from synthray import __version__
 from synthray.cli_data import add_data_commands
+from synthray.cli_models import add_models_commands
 from synthray.command import add_verbose, run
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, SoundError
@@ -25,6 +26,7 @@ examples:
   synthray random --seed 7 --out preset.json
   synthray data ls
   synthray data show s3://bucket/data/first
+  synthray models ls
 """
 
 
@@ -35,11 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def match(arguments: Namespace) -> None:
     """Predict the preset of a sound file, from its first two seconds."""
-    from synthray.model.artifact import resolve_model
-    from synthray.synth.sound_file import read_sound
+    from synthray.model.registry import served_model
+    from synthray.synth.instrument import DURATION_S
+    from synthray.synth.sound_file import CUT_FROM_S, duration_s, read_sound
 
-    audio = read_sound(_read(arguments.sound))
-    model = resolve_model(arguments.model)
+    _require_wav(arguments.wav)
+    raw = _read(arguments.sound)
+    audio, lasts_s = read_sound(raw), duration_s(raw)
+    if lasts_s >= CUT_FROM_S:
+        print(f"{arguments.sound} lasts {lasts_s:.1f} s: its first {DURATION_S:.0f} s are matched", file=sys.stderr)
+    model = served_model(arguments.model)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 it still tells of the GPU that most machines lack
     with quiet_import():
         from synthray.model.artifact import load_model
@@ -60,6 +67,7 @@ def render(arguments: Namespace) -> None:
     """Render a preset to a WAV file."""
     from synthray.synth.instrument import INSTRUMENT
 
+    _require_wav(arguments.out)
     raw = _read(arguments.preset)
     try:
         preset = json.loads(raw)
@@ -91,6 +99,12 @@ def _write(uri: str, data: bytes) -> None:
     print(f"written {uri}", file=sys.stderr)
 
 
+def _require_wav(uri: str | None) -> None:
+    """Raise ConfigError for a file whose name promises another format than the one that is written."""
+    if uri and not uri.lower().endswith((".wav", ".wave")):
+        raise ConfigError(f"{uri!r} does not end in .wav, and WAV is what is written")
+
+
 def _wav(table: Any, preset: dict[str, Any]) -> bytes:
     """The sound of a preset, as a WAV file's bytes; raises SoundError."""
     from synthray.synth.presets import preset_from_json
@@ -110,7 +124,12 @@ def _parser() -> ArgumentParser:
 
     command = _command(commands, "match", match)
     command.add_argument("sound", metavar="SOUND", help="a WAV, FLAC or OGG file")
-    command.add_argument("--model", default="", metavar="URI", help="default: the newest under SYNTHRAY_HOME")
+    command.add_argument(
+        "--model",
+        default="",
+        metavar="URI",
+        help="a .keras file, or a folder: the one promoted there, or its newest (default: models under SYNTHRAY_HOME)",
+    )
     command.add_argument("--out", metavar="PRESET.json", help="where to write the preset (default: the terminal)")
     command.add_argument("--wav", metavar="MATCH.wav", help="where to write the preset's sound")
 
@@ -123,6 +142,7 @@ def _parser() -> ArgumentParser:
     command.add_argument("--out", required=True, metavar="PRESET.json", help="where to write the preset")
 
     add_data_commands(commands)
+    add_models_commands(commands)
     return parser
 
 

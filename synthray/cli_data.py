@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
+from argparse import Namespace, RawDescriptionHelpFormatter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any
 
-from synthray.command import add_verbose
+from synthray.command import add_command, print_columns
 from synthray.data.describe import PARAMETER_COLUMNS, facts, loudness_lines, parameter_rows
 from synthray.data.manifest import MANIFEST, Manifest
 from synthray.data.storage import Store, home
@@ -46,7 +45,7 @@ def list_data_sets(arguments: Namespace) -> None:
     if not listed:
         raise NotFound(f"{store.uri} holds no data set; jobs/generate.py and jobs/convert.py make one")
     rows = [(name, *cells) for _, name, cells in listed]
-    _print_columns([_LS_COLUMNS, *rows], right=(1, 2))
+    print_columns([_LS_COLUMNS, *rows], right=(1, 2))
 
 
 def _entry(store: Store, name: str) -> tuple[float, str, tuple[str, ...]] | None:
@@ -103,7 +102,7 @@ def show_statistics(arguments: Namespace) -> None:
         body = {"rows": manifest.rows, "statistics": manifest.statistics, "loudness": manifest.loudness}
         print(json.dumps(body, indent=1, ensure_ascii=False))
         return
-    _print_columns([PARAMETER_COLUMNS, *parameter_rows(manifest)], right=(2, 3))
+    print_columns([PARAMETER_COLUMNS, *parameter_rows(manifest)], right=(2, 3))
     print("\nloudness of the loudest chunk", *(loudness_lines(manifest) or ["not counted in this data set"]), sep="\n")
 
 
@@ -144,18 +143,6 @@ def _what_is_wrong(dataset: Any, number: int) -> str:
     return ""
 
 
-def _print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows of cells one below the other; a row of fewer cells does not widen the columns that it runs into."""
-    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
-    whole = [row for row in rows if len(row) == len(rows[0])]
-    widths = [max(len(row[column]) for row in whole) for column in range(len(rows[0]))]
-    widths[0] = max(len(row[0]) for row in rows)
-    for row in rows:
-        aligns = [">" if column in right and len(row) == len(rows[0]) else "<" for column in range(len(row))]
-        cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, aligns, widths, strict=False))
-        print("  ".join(cells).rstrip())
-
-
 def add_data_commands(commands: Any) -> None:
     """Add ``data`` and what comes after it to the subparsers of ``synthray``."""
     parser = commands.add_parser(
@@ -164,24 +151,10 @@ def add_data_commands(commands: Any) -> None:
     data = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     where = "of the data set, or of a folder of data sets (default: data under SYNTHRAY_HOME)"
-    _command(data, "ls", list_data_sets).add_argument("uri", nargs="?", default="", metavar="URI", help=where)
-    _command(data, "show", show_data).add_argument("uri", metavar="URI", help="of the data set")
-    command = _command(data, "stats", show_statistics)
+    command = add_command(data, "ls", list_data_sets, EXAMPLES)
+    command.add_argument("uri", nargs="?", default="", metavar="URI", help=where)
+    add_command(data, "show", show_data, EXAMPLES).add_argument("uri", metavar="URI", help="of the data set")
+    command = add_command(data, "stats", show_statistics, EXAMPLES)
     command.add_argument("uri", metavar="URI", help="of the data set")
     command.add_argument("--json", action="store_true", help="as JSON, as the manifest holds it")
-    _command(data, "verify", verify_data).add_argument("uri", metavar="URI", help="of the data set")
-
-
-def _command(data: Any, name: str, function: Callable[[Namespace], None]) -> ArgumentParser:
-    """A subcommand whose help is its function's docstring and the examples that name it."""
-    lines = [line for line in EXAMPLES.splitlines() if line.startswith(f"  synthray data {name}")]
-    command = data.add_parser(
-        name,
-        help=function.__doc__,
-        description=function.__doc__,
-        epilog="\n".join(["examples:", *lines]),
-        formatter_class=RawDescriptionHelpFormatter,
-    )
-    command.set_defaults(command=function)
-    add_verbose(command)
-    return command
+    add_command(data, "verify", verify_data, EXAMPLES).add_argument("uri", metavar="URI", help="of the data set")

@@ -1,6 +1,7 @@
 """The command line as a person uses it: files in, files out, one line for a failure, exit codes."""
 
 import json
+import shutil
 import subprocess
 import sys
 from argparse import ArgumentParser
@@ -49,6 +50,21 @@ def test_match_takes_the_newest_model_at_home_and_prints(files, monkeypatch, cap
     assert json.loads(capsys.readouterr().out)["model"] == "model_2_1"
 
 
+def test_match_takes_the_promoted_model_of_a_folder_and_says_what_it_cuts(files, tmp_path, capsys):
+    place = tmp_path / "models"
+    shutil.copytree(files / "models", place / "first", copy_function=shutil.copy)  # with times of their own
+    shutil.copytree(files / "foreign", place / "newer", copy_function=shutil.copy)
+    write_wav(tmp_path / "long.wav", np.tile(read_sound(files / "sound.wav"), 2))
+    assert main(["match", str(tmp_path / "long.wav"), "--model", str(place)]) == 1
+    assert "was trained on another instrument" in capsys.readouterr().err
+    assert main(["models", "promote", str(place / "first/model_2_1.keras"), "--place", str(place)]) == 0
+    capsys.readouterr()
+    assert main(["match", str(tmp_path / "long.wav"), "--model", str(place)]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["model"] == "model_2_1"
+    assert told.err == f"{tmp_path}/long.wav lasts 4.0 s: its first 2 s are matched\n"
+
+
 def test_render_makes_the_presets_sound(files, tmp_path):
     assert main(["render", str(files / "preset.json"), "--out", str(tmp_path / "again.wav")]) == 0
     np.testing.assert_allclose(read_sound(tmp_path / "again.wav"), read_sound(files / "sound.wav"), atol=2**-14)
@@ -63,6 +79,8 @@ def test_render_makes_the_presets_sound(files, tmp_path):
         (["match", "{files}/sound.wav", "--model", "{files}/foreign"], 1, "was trained on another instrument"),
         (["match", "{files}/sound.wav", "--model", "ftp://x"], 2, "ftp:// is not known"),
         (["render", "{files}/sound.wav", "--out", "{files}/x.wav"], 1, "is not a preset in JSON"),
+        (["match", "{files}/none.wav", "--wav", "{files}/x.flac"], 2, "x.flac' does not end in .wav, and WAV is what"),
+        (["render", "{files}/preset.json", "--out", "{files}/x.ogg"], 2, "x.ogg' does not end in .wav, and WAV is"),
         (["render", "{files}/models/model_2_1.json", "--out", "{files}/x.wav"], 1, "preset"),
         (["data", "show", "{files}"], 1, "holds no manifest.json"),
     ],

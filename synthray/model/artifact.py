@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthray.data.storage import Store, home
-from synthray.errors import ModelError, NotFound
+import numpy as np
+
+from synthray.data.storage import Entry, Store, home
+from synthray.errors import DataError, ModelError, NotFound
 from synthray.synth.parameters import ParameterTable
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 FORMAT = "synthray-model/1"
 SUFFIX = ".keras"
+# Folders that a training keeps beside its model; whatever lies in them is not the model.
+_BESIDE = {"checkpoints", "logs"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class ModelCard:
                 raise ModelError(f"{name} is not a model card of the format {FORMAT}")
             table = ParameterTable.from_json(body.pop("table"))
             return cls(table=table, feature_shape=tuple(body.pop("feature_shape")), **body)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
             raise ModelError(f"{name} is not a model card ({type(error).__name__}: {error})") from None
 
 
@@ -63,17 +67,32 @@ def model_name(batches: int, epochs: int) -> str:
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras`` and then its card below ``out``; returns the URI of the file.
 
-    The card carries the digest of the file, so that a reader notices when one of them is of another run.
+    The card carries the digest of the file, so that a reader notices when one of them is of another run. The same
+    model with the same card is not written again: each file that Keras writes is another, and a promotion names one.
     """
+    store = Store.at(out)
+    uri = f"{store.uri}/{card.name}{SUFFIX}"
+    if _is_saved(model, uri, card):
+        return uri
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, f"{card.name}{SUFFIX}")
         model.save(file)
         raw = file.read_bytes()
-    card = ModelCard(**{**card.__dict__, "sha256": hashlib.sha256(raw).hexdigest()})
-    store = Store.at(out)
+    card = replace(card, sha256=hashlib.sha256(raw).hexdigest())
     store.write(f"{card.name}{SUFFIX}", raw)
     store.write(f"{card.name}.json", card.encode())
-    return f"{store.uri}/{card.name}{SUFFIX}"
+    return uri
+
+
+def _is_saved(model: keras.Model, uri: str, card: ModelCard) -> bool:
+    try:
+        saved, its_card = load_model(uri)
+    except (NotFound, ModelError):
+        return False
+    if its_card.encode() != replace(card, sha256=its_card.sha256).encode():
+        return False
+    weights = saved.get_weights(), model.get_weights()
+    return len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
 
 
 def resolve_model(uri: str = "") -> str:
@@ -91,10 +110,17 @@ def resolve_model(uri: str = "") -> str:
         if not folder.exists(file):
             raise NotFound(f"there is no model at {store.uri}; jobs/train.py makes one")
         return store.uri
-    files = [entry for entry in store.list() if entry.path.endswith(SUFFIX)]
+    files = model_files(store)
     if not files:
         raise NotFound(f"{store.uri} holds no model; jobs/train.py makes one, or give --model")
-    return f"{store.uri}/{max(files, key=lambda entry: (entry.modified_s, entry.path)).path}"
+    return f"{store.uri}/{files[-1].path}"
+
+
+def model_files(store: Store) -> list[Entry]:
+    """The ``.keras`` files below a folder, however deep, the newest last. Raises StorageError."""
+    files = [entry for entry in store.list() if entry.path.endswith(SUFFIX)]
+    models = [entry for entry in files if not _BESIDE.intersection(entry.path.split("/")[:-1])]
+    return sorted(models, key=lambda entry: (entry.modified_s, entry.path))
 
 
 def read_card(uri: str) -> ModelCard:
@@ -111,6 +137,20 @@ def read_card(uri: str) -> ModelCard:
         raise NotFound(f"{uri} has no card: {name} should stand beside it, as jobs/train.py writes it") from None
 
 
+def read_verified(uri: str) -> tuple[bytes, ModelCard]:
+    """The bytes of the ``.keras`` file at ``uri``, and the card that describes exactly these.
+
+    Raises:
+        NotFound: one of them is missing. ModelError: the file is damaged, or not the one that its card describes.
+    """
+    card = read_card(uri)
+    store, file = Store.at(uri).parent()
+    raw = store.read(file)
+    if hashlib.sha256(raw).hexdigest() != card.sha256:
+        raise ModelError(f"{uri} is not the file that its card describes: its SHA-256 differs; train it again")
+    return raw, card
+
+
 def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
     """The model that ``resolve_model`` finds, and its card.
 
@@ -118,16 +158,12 @@ def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
         NotFound: there is none. ModelError: the file is damaged, or not the one that its card describes.
     """
     uri = resolve_model(uri)
-    card = read_card(uri)
-    store, file = Store.at(uri).parent()
-    raw = store.read(file)
-    if hashlib.sha256(raw).hexdigest() != card.sha256:
-        raise ModelError(f"{uri} is not the file that its card describes: its SHA-256 differs; train it again")
+    raw, card = read_verified(uri)
 
     import keras
 
     with tempfile.TemporaryDirectory() as folder:
-        local = Path(folder, file)
+        local = Path(folder, uri.rpartition("/")[2])
         local.write_bytes(raw)
         try:
             return keras.models.load_model(local, compile=False), card

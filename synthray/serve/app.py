@@ -3,7 +3,8 @@
     GET  /v1/models/synthray             which model answers
     GET  /v1/models/synthray/metadata    its inputs, outputs and parameters
     POST /v1/models/synthray:predict     features, as JSON or raw float32, to outputs
-    POST /v1/models/synthray:match       a WAV, FLAC or OGG file to a preset, or to the preset's sound
+    POST /v1/models/synthray:match       a WAV, FLAC or OGG file to a preset, or to the preset's sound; of a longer
+                                         one than is matched the header x-synthray-cut tells
     GET  /healthz                        whether it is ready
     GET  /                               a page to drop a sound on
 
@@ -34,6 +35,7 @@ from synthray.serve.body import RAW, UNSTATED, content_type, prefers_wav, read_b
 from synthray.serve.config import AppConfig
 from synthray.serve.decode import RequestError, decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status, model_version
+from synthray.synth.instrument import DURATION_S
 
 if TYPE_CHECKING:
     from synthray.serve.predictor import Predictor
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODEL_NAME = "synthray"
+CUT = "x-synthray-cut"
 JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 
 
@@ -128,9 +131,9 @@ class _Handlers:
             raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
         wants_wav = prefers_wav(request)
         body = await read_body(request, self._limit)
-        answer = await run_in_threadpool(_match_wav if wants_wav else _match_json, predictor, body)
+        answer, lasts_s = await run_in_threadpool(_match_wav if wants_wav else _match_json, predictor, body)
         media_type = "audio/wav" if wants_wav else "application/json"
-        return Response(answer, media_type=media_type, headers=_model_header(predictor))
+        return Response(answer, media_type=media_type, headers=_model_header(predictor) | _cut_header(lasts_s))
 
     async def page(self, _: Request) -> Response:
         html = resources.files("synthray.serve").joinpath("page/index.html").read_bytes()
@@ -157,28 +160,39 @@ def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
     return json.dumps(encode_predictions(outputs, in_rows=in_rows), separators=(",", ":")).encode()
 
 
-def _match_json(predictor: Predictor, body: bytes) -> bytes:
-    return json.dumps({"preset": predictor.match(_sound(body))}).encode()
+def _match_json(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
+    """The preset as JSON, and how many seconds the sound lasts."""
+    audio, lasts_s = _sound(body)
+    told = {"lasts_s": round(lasts_s, 3), "matched_s": min(DURATION_S, round(lasts_s, 3))}
+    return json.dumps({"preset": predictor.match(audio), "sound": told}).encode(), lasts_s
 
 
-def _match_wav(predictor: Predictor, body: bytes) -> bytes:
+def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
+    """The preset's sound as a WAV file, and how many seconds the sound that was sent lasts."""
     from synthray.synth.sound_file import write_wav
 
+    audio, lasts_s = _sound(body)
     buffer = io.BytesIO()
-    write_wav(buffer, predictor.render(predictor.match_settings(_sound(body))))
-    return buffer.getvalue()
+    write_wav(buffer, predictor.render(predictor.match_settings(audio)))
+    return buffer.getvalue(), lasts_s
 
 
-def _sound(body: bytes) -> np.ndarray:
-    from synthray.synth.sound_file import read_sound
+def _sound(body: bytes) -> tuple[np.ndarray, float]:
+    from synthray.synth.sound_file import duration_s, read_sound
 
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return read_sound(body)
+    return read_sound(body), duration_s(body)
 
 
 def _model_header(predictor: Predictor) -> dict[str, str]:
     return {"x-synthray-model": predictor.card.name.encode("ascii", "replace").decode()}
+
+
+def _cut_header(lasts_s: float) -> dict[str, str]:
+    from synthray.synth.sound_file import CUT_FROM_S
+
+    return {CUT: f"{DURATION_S:.1f} of {lasts_s:.1f} s"} if lasts_s >= CUT_FROM_S else {}
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

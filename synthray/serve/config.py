@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,18 +25,24 @@ class AppConfig:
 class ReplicaConfig:
     """Arguments of ``ray_serve.build``, and so ``args`` in a Serve configuration file.
 
-    model: URI of a ``.keras`` file, or of a directory of which the newest is taken; empty for the newest of all.
-    num_cpus: cores that Ray sets aside for each replica.
+    model: URI of a ``.keras`` file, or of a directory: the one promoted there, or its newest; empty for the models of
+    ``SYNTHRAY_HOME``. follow: the directory whose promotions replicas follow; ``model`` itself where that is one.
+    follow_s: seconds between a replica's looks at it; 0 for none. num_cpus: cores that Ray sets aside for each replica.
     """
 
     model: str = ""
+    follow: str = ""
+    follow_s: float = 5.0
     replicas: int = 1
     num_cpus: float = 1.0
     max_body_bytes: int = AppConfig.max_body_bytes
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, str):
-            raise ConfigError(f"model is {self.model!r}, expected a URI")
+        for name in ("model", "follow"):
+            if not isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected a URI")
+        if not isinstance(self.follow_s, int | float) or not 0 <= self.follow_s < math.inf:
+            raise ConfigError(f"follow_s is {self.follow_s!r}, expected a number of seconds, 0 or more")
         if not isinstance(self.replicas, int) or self.replicas < 1:
             raise ConfigError(f"replicas is {self.replicas!r}, expected a whole number of 1 or more")
         if not isinstance(self.num_cpus, int | float) or self.num_cpus < 0:

@@ -7,13 +7,14 @@ From a Serve configuration file::
         import_path: synthray.serve.ray_serve:build
         args: {model: "s3://bucket/models/model_9_20.keras"}
 
-A new ``user_config: {model: URI}`` for the deployment swaps the model without a restart.
+Where ``model`` is a folder, each replica looks at it every few seconds and swaps its model in place when another one
+was promoted there; for as long as a model takes to load, some replicas answer with the new one and some with the old.
+A new ``user_config: {model: URI}`` for the deployment swaps the model without a restart, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,15 +22,12 @@ from ray import serve
 from ray.serve import Application
 from starlette.applications import Starlette
 
-from synthray.errors import ConfigError
-from synthray.model.artifact import resolve_model
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig, ReplicaConfig
+from synthray.serve.current import CurrentModel
 
 if TYPE_CHECKING:
     from synthray.serve.predictor import Predictor
-
-logger = logging.getLogger("ray.serve")
 
 APPLICATION = "synthray"
 MAX_BATCH_REQUESTS = 32
@@ -42,10 +40,11 @@ ROWS_WORTH_A_BATCH = 64
 class ModelServer:
     """One replica: a model, its preprocessing and the HTTP application in one process. Implements ``app.Models``."""
 
-    def __init__(self, max_body_bytes: int = AppConfig.max_body_bytes) -> None:
+    def __init__(
+        self, max_body_bytes: int = AppConfig.max_body_bytes, follow_s: float = ReplicaConfig.follow_s
+    ) -> None:
         self._config = AppConfig(max_body_bytes)
-        self._predictor: Predictor | None = None
-        self._failed: str | None = None
+        self._current = CurrentModel(follow_s)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """What Serve asks for once the replica's constructor is done."""
@@ -54,12 +53,12 @@ class ModelServer:
     @property
     def predictor(self) -> Predictor | None:
         """The model that answers; None before the first :meth:`reconfigure`."""
-        return self._predictor
+        return self._current.predictor
 
     @property
     def failed(self) -> str | None:
         """Why the model asked for last is not the one that answers; None when it is."""
-        return self._failed
+        return self._current.failed
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load ``user_config["model"]``, then let it answer; requests under way finish on the model they began with.
@@ -67,18 +66,11 @@ class ModelServer:
         The first model must load. A later one that does not leaves the one that answers in its place, because a
         replica that fails here would be stopped, and so would all others: the model's status tells of it instead.
         """
-        try:
-            self._predictor = await asyncio.to_thread(_load, user_config)
-            self._failed = None
-        except Exception as error:
-            if self._predictor is None:
-                raise
-            self._failed = str(error)
-            logger.error("still serving %s, because the new model failed: %s", self._predictor.card.name, error)
+        await self._current.take(user_config)
 
     async def check_health(self) -> None:
         """Raise unless the model still answers a silent sound with finite numbers; Serve then replaces the replica."""
-        predictor = self._predictor
+        predictor = self.predictor
         if predictor is None:
             raise RuntimeError("no model is loaded")
         silence = np.zeros((1, predictor.frames, predictor.bins), np.float32)
@@ -106,16 +98,7 @@ def build(args: dict[str, Any]) -> Application:
     deployment = ModelServer.options(
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": config.num_cpus},
-        user_config={"model": config.model},
+        user_config={"model": config.model, "follow": config.follow},
         max_constructor_retry_count=2,
     )
-    return deployment.bind(config.max_body_bytes)
-
-
-def _load(user_config: dict[str, Any]) -> Predictor:
-    # Imported where a model is loaded, in the replica: the job that deploys it needs no TensorFlow.
-    from synthray.serve.predictor import Predictor
-
-    if set(user_config) != {"model"}:
-        raise ConfigError(f"user_config is {user_config!r}, expected {{'model': URI}}")
-    return Predictor.load(resolve_model(user_config["model"]))
+    return deployment.bind(config.max_body_bytes, config.follow_s)

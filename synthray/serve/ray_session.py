@@ -18,8 +18,10 @@ from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from synthray.data.ray_data import connect
+from synthray.data.storage import Store
 from synthray.errors import SynthrayError
-from synthray.model.artifact import resolve_model
+from synthray.model.artifact import SUFFIX
+from synthray.model.registry import default_place, served_model
 from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.ray_serve import APPLICATION, build
 
@@ -37,15 +39,19 @@ def serve_until_stopped(
 ) -> None:
     """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started here.
 
+    Where it is a directory, or none, what is promoted there while it serves takes its place.
+
     Connects to the cluster that ``RAY_ADDRESS`` or the job's environment names, else starts a local Ray.
 
     Raises:
-        NotFound: there is no such model.
+        NotFound: there is no such model, or the promoted one is gone.
         ModelError: it cannot be used.
         SynthrayError: the address is taken, or another application of this name runs and ``take_over`` is False.
     """
-    # A file, not a directory: a replica that starts later must serve the same model as the others.
-    config = replace(config, model=resolve_model(config.model))
+    # A file, and beside it the directory to follow: while nothing is promoted there, a replica that starts later must
+    # serve the same model as the others.
+    place = config.follow or ("" if config.model.endswith(SUFFIX) else config.model or default_place())
+    config = replace(config, model=served_model(config.model), follow=Store.at(place).uri if place else "")
     connect(verbose=verbose, quiet="ray.serve")
     with _stopped_by_signals():
         was_running = _applications()

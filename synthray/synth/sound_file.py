@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +19,7 @@ from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
 LONGEST_S = 600.0
 RATES_HZ = (1000, 384_000)
 MOST_CHANNELS = 16
+CUT_FROM_S = DURATION_S + 0.05  # of a file that lasts this long, something is lost that might be heard
 MARGIN_S = 0.1  # read beyond the 2 s, so that the resampling filter finds sound on both sides
 
 
@@ -32,20 +35,20 @@ def read_sound(source: str | Path | bytes | BinaryIO) -> np.ndarray:
     Raises:
         SoundError: not a sound file, empty, longer than 10 minutes, of an absurd sample rate, or with NaN in it.
     """
-    name = f"{source}" if isinstance(source, str | Path) else "the sound"
-    try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            _check_header(file, name)
-            frames = file.read(int((DURATION_S + MARGIN_S) * file.samplerate), dtype="float32", always_2d=True)
-            rate_hz = file.samplerate
-    except (OSError, soundfile.SoundFileError, TypeError) as error:
-        reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or "it is of no known format"
-        raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3): {reason}") from None
+    with _opened(source) as (file, name):
+        frames = file.read(int((DURATION_S + MARGIN_S) * file.samplerate), dtype="float32", always_2d=True)
+        rate_hz = file.samplerate
     if not len(frames):
         raise SoundError(f"{name} is empty: it holds no samples")
     if not np.isfinite(frames).all():
         raise SoundError(f"{name} holds samples that are not finite numbers")
     return _fit(_resample(frames.mean(axis=1, dtype=np.float64), rate_hz))
+
+
+def duration_s(source: str | Path | bytes | BinaryIO) -> float:
+    """How many seconds a sound file lasts, of which ``read_sound`` takes the first 2; raises SoundError."""
+    with _opened(source) as (file, _):
+        return file.frames / file.samplerate
 
 
 def write_wav(target: str | Path | BinaryIO, audio: np.ndarray) -> None:
@@ -61,6 +64,19 @@ def write_wav(target: str | Path | BinaryIO, audio: np.ndarray) -> None:
         soundfile.write(target, np.clip(audio, -1.0, 1.0), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.SoundFileError) as error:
         raise SoundError(f"{target} cannot be written: {error}") from None
+
+
+@contextmanager
+def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, str]]:
+    """A sound file, open for reading, and its name for messages; what fails within is told as a SoundError."""
+    name = f"{source}" if isinstance(source, str | Path) else "the sound"
+    try:
+        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            _check_header(file, name)
+            yield file, name
+    except (OSError, soundfile.SoundFileError, TypeError) as error:
+        reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or "it is of no known format"
+        raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3): {reason}") from None
 
 
 def _check_header(file: soundfile.SoundFile, name: str) -> None:

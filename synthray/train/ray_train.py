@@ -158,23 +158,23 @@ def _terminated_as_interrupted() -> Iterator[None]:
 def _follow(trainer: TensorflowTrainer, mailbox: ActorHandle, tell: Callable[[str], None] | None) -> str:
     """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
     outcome: list[BaseException] = []
+    ended = threading.Event()  # an interrupt while joining a thread would make Python take it for ended
 
     def fit() -> None:
         try:
             trainer.fit()
         except BaseException as error:
             outcome.append(error)
+        ended.set()
 
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
+    threading.Thread(target=fit, daemon=True).start()
     display = Display()
     tell = tell or display.line
     running, waits_until_s = True, time.monotonic() + _PATIENCE_S
     mail, stopping = Mail(), False
     while running:
         try:
-            thread.join(_POLL_S)
-            running = thread.is_alive()
+            running = not ended.wait(_POLL_S)
             mail = ray.get(mailbox.read.remote())
             for line in mail.lines:
                 tell(line)

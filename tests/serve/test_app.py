@@ -13,7 +13,10 @@ from synthray.serve.app import OneModel, build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.decode import RequestError
 from synthray.serve.encode import encode_predictions
-from tests.serve.models import FOREIGN, FOREIGN_SHAPE
+from synthray.serve.predictor import Predictor
+from synthray.synth.instrument import SAMPLE_RATE_HZ
+from synthray.synth.sound_file import write_wav
+from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 BASE = "/v1/models/synthray"
 PREDICT, MATCH = f"{BASE}:predict", f"{BASE}:match"
@@ -35,8 +38,6 @@ def foreign(foreign_predictor):
 
 @pytest.fixture(scope="module")
 def wav(sound):
-    from synthray.synth.sound_file import write_wav
-
     buffer = io.BytesIO()
     write_wav(buffer, sound)
     return buffer.getvalue()
@@ -212,6 +213,17 @@ def test_a_sound_gives_its_preset(client, predictor, sound, wav):
     np.testing.assert_allclose(labels, wanted, atol=0.02)  # the file has 16 bits, and the preset is rounded
 
 
+@pytest.mark.parametrize(("seconds", "cut"), [(2.0, None), (2.03, None), (3.5, "2.0 of 3.5 s")])
+def test_a_sound_that_is_cut_is_told(client, sound, seconds, cut):
+    buffer = io.BytesIO()
+    write_wav(buffer, np.resize(sound, round(seconds * SAMPLE_RATE_HZ)))
+    answer = client.post(MATCH, content=buffer.getvalue())
+    assert answer.headers.get("x-synthray-cut") == cut
+    assert answer.json()["sound"] == {"lasts_s": pytest.approx(seconds, abs=1e-3), "matched_s": 2.0}
+    heard = client.post(MATCH, content=buffer.getvalue(), headers={"accept": "audio/wav"})
+    assert heard.headers.get("x-synthray-cut") == cut
+
+
 @pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
 def test_a_sound_gives_the_presets_sound(client, wav, accept):
     from synthray.synth.sound_file import read_sound
@@ -249,6 +261,28 @@ def test_the_status_tells_of_a_model_that_could_not_take_its_place(foreign_predi
         states = client.get(BASE).json()["model_version_status"]
     assert [state["state"] for state in states] == ["AVAILABLE", "END"]
     assert states[1]["status"]["error_message"] == "no such file"
+
+
+def test_a_request_under_way_ends_on_the_model_that_it_began_with(foreign_predictor):
+    other = Predictor(build_model(FOREIGN, FOREIGN_SHAPE, seed=5), build_card(FOREIGN, FOREIGN_SHAPE, "model_4_1"))
+
+    class Swapping:
+        predictor, failed = foreign_predictor, None
+
+        async def predict(self, predictor, features):
+            self.predictor = other
+            return predictor.predict(features)
+
+    features = features_of(2)
+    with TestClient(build_app(Swapping())) as client:
+        before = client.get(BASE).json()["model_version_status"]
+        answers = [client.post(PREDICT, json={"inputs": features.tolist()}) for _ in range(2)]
+        after = client.get(BASE).json()["model_version_status"]
+    assert [answer.headers["x-synthray-model"] for answer in answers] == ["model_3_1", "model_4_1"]
+    for answer, predictor in zip(answers, (foreign_predictor, other), strict=True):
+        expected = predictor.predict(features)["out_cutoff"]
+        np.testing.assert_allclose(answer.json()["outputs"]["out_cutoff"], expected, atol=1e-6)
+    assert [versions[0]["name"] for versions in (before, after)] == ["model_3_1", "model_4_1"]
 
 
 def test_concurrent_requests_get_their_own_answers(foreign, foreign_predictor):

@@ -11,8 +11,11 @@ from synthray.serve.config import Address, ReplicaConfig
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"modle": "x"}, "args hold 'modle', which is none of model, replicas"),
+        ({"modle": "x"}, "args hold 'modle', which is none of model, follow"),
         ({"model": 3}, "model is 3, expected a URI"),
+        ({"follow": None}, "follow is None, expected a URI"),
+        ({"follow_s": -1}, "follow_s is -1"),
+        ({"follow_s": float("nan")}, "follow_s is nan"),
         ({"replicas": 0}, "replicas is 0"),
         ({"num_cpus": -1}, "num_cpus is -1"),
         ({"max_body_bytes": "1"}, "max_body_bytes is '1'"),

@@ -2,10 +2,12 @@
 
 import json
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,7 +47,7 @@ def served(ray_cluster, models):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"log_level": "ERROR"})
-    serve.run(build({"model": models[0], "max_body_bytes": 100_000, "num_cpus": 0.5}), name="synthray")
+    serve.run(build({"model": models[0], "max_body_bytes": 100_000, "num_cpus": 0.5, "follow_s": 0.2}), name="synthray")
     yield f"http://127.0.0.1:{port}"
     serve.shutdown()
 
@@ -119,4 +121,59 @@ def test_a_model_is_swapped_under_load_and_a_bad_one_is_not_taken(served, models
     assert "nothing.keras" in failed["status"]["error_message"]
     assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, "model_4_1")
     replica.reconfigure.remote({"model": models[0]}).result(timeout_s=60)
+    assert len(ask(f"{served}{BASE}")[2]["model_version_status"]) == 1
+
+
+@pytest.mark.ray
+def test_what_is_promoted_is_followed_under_load_and_a_rollback_too(served, models):
+    from ray import serve
+
+    from synthray.model.registry import promote, rollback
+
+    place, body, done = models[0].rpartition("/")[0], features_of(2).tobytes(), threading.Event()
+    alias, aliases = Path(place, "promoted.json"), []
+    promote(models[0], place)
+    serve.get_app_handle("synthray").reconfigure.remote({"model": place}).result(timeout_s=60)
+
+    def keep_asking():
+        answers = []
+        while not done.is_set():
+            answers.append(ask(f"{served}{BASE}:predict", body, "application/octet-stream"))
+        return answers
+
+    def wait_for(name):
+        deadline = time.monotonic() + 60
+        while ask(f"{served}/healthz")[2]["model"] != name:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(keep_asking) for _ in range(4)]
+        try:
+            for act, name in ((lambda: promote(models[1], place), "model_4_1"), (lambda: rollback(place), "model_3_1")):
+                time.sleep(0.3)
+                act()
+                aliases.append(alias.read_bytes())
+                wait_for(name)
+                assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, name)
+        finally:
+            done.set()
+        answers = [answer for future in asking for answer in future.result()]
+    assert {status for status, _, _ in answers} == {200}
+    assert {name for _, name, _ in answers} == {"model_3_1", "model_4_1"}
+    # Each answer is the whole of one model's.
+    assert len({(name, json.dumps(body)) for _, name, body in answers}) == 2
+
+    whole = Path(models[1]).read_bytes()
+    Path(models[1]).write_bytes(b"damaged")
+    alias.write_bytes(aliases[0])
+    deadline = time.monotonic() + 60
+    while len(versions := ask(f"{served}{BASE}")[2]["model_version_status"]) == 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert versions[0]["name"] == "model_3_1"
+    assert "is not the file that its card describes" in versions[1]["status"]["error_message"]
+    assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, "model_3_1")
+    Path(models[1]).write_bytes(whole)
+    wait_for("model_4_1")
     assert len(ask(f"{served}{BASE}")[2]["model_version_status"]) == 1
