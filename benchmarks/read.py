@@ -73,7 +73,7 @@ def main() -> None:
             table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)))
         for name in ("stored", "float16"):
             dataset = Dataset.open(uris[name])
-            held = ray_read.Held(ray_read.hold(dataset), dataset)
+            held = ray_read.Held(ray_read.hold(dataset).wait(), dataset)
             table.add(f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset))
         if "S3" in uris:
             on_s3 = Dataset.open(uris["S3"])

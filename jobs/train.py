@@ -43,7 +43,11 @@ def main(arguments: argparse.Namespace) -> None:
     from synthray.train import ray_train
 
     workers = ray_train.Workers.parse(
-        arguments.workers, gpu=arguments.gpu, max_failures=arguments.max_failures, stuck_s=arguments.stuck_s
+        arguments.workers,
+        gpu=arguments.gpu,
+        max_failures=arguments.max_failures,
+        stuck_s=arguments.stuck_s,
+        resize_s=arguments.resize_s,
     )
     ray_data.connect(verbose=arguments.verbose)
     print(f"training {config.model} on {config.data}", flush=True)
@@ -88,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-failures", type=int, default=3, help=failures)
     stuck = "after how long without a step a worker counts as lost (default: %(default)g)"
     parser.add_argument("--stuck-s", type=float, default=300.0, metavar="SECONDS", help=stuck)
+    resize = "how often FEWEST:MOST workers look for room (default: %(default)g)"
+    parser.add_argument("--resize-s", type=float, default=60.0, metavar="SECONDS", help=resize)
     return parser
 
 

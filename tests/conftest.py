@@ -6,6 +6,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,9 +14,11 @@ from hypothesis import HealthCheck, settings
 from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
 from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.publish import publish
+from synthray.train.config import TrainConfig
 from tests.s3_fixture import place_in, s3_server
 
 __all__ = ["s3_server"]
@@ -62,3 +65,18 @@ def convert_here(source: Path | str, out: Path | str, **options: object) -> Mani
     """What jobs/convert.py does, in this process, without Ray."""
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out), **options))
     return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
+
+
+def train_here(config: TrainConfig) -> list[dict[str, Any]]:
+    """What jobs/train.py does, in this process, without Ray; the reports of the epochs."""
+    import tensorflow as tf
+
+    from synthray.train import loop
+
+    dataset = Dataset.open(config.data)
+    order = config.order(dataset.manifest)
+
+    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
+        return ((dataset.take(rows), rows) for rows in order.shares(start, config.epochs, 0, 1))
+
+    return loop.run(config, dataset, tf.distribute.get_strategy(), loop.Place(), batches, lambda _: None)[1]

@@ -8,6 +8,7 @@ second on its start, a task 2 ms and 30 ms.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -31,49 +32,64 @@ def _read(dataset: Dataset, number: int, epoch: int) -> tuple[pa.Table, int]:
     return _encode(dataset.read_shard(number, epoch)), number
 
 
-def hold(dataset: Dataset) -> list[ray.ObjectRef] | None:
-    """Read, or render, a data set into the cluster's shared memory, once for all workers and epochs.
+@dataclass(frozen=True)
+class Holding:
+    """A data set on its way into the cluster's shared memory. references: to its shards, for ``Held``."""
 
-    Returns:
-        references to its shards, for ``Held``; None where it does not fit well into the memory of the smallest node, or
-        has other sounds in each epoch.
+    references: list[ray.ObjectRef]
+    _done: list[ray.ObjectRef]
+    _dataset: Dataset
 
-    Raises:
-        CorruptShard: a shard is not what its manifest says.
-        StorageError: the store cannot be reached.
+    def wait(self) -> list[ray.ObjectRef]:
+        """Until all of it is there, and show how far it is; gives the references.
+
+        Raises:
+            CorruptShard: a shard is not what its manifest says.
+            StorageError: the store cannot be reached.
+        """
+        waiting = self._done
+        with Progress("reading", self._dataset.manifest.rows, "examples") as progress:
+            try:
+                while waiting:
+                    [done], waiting = ray.wait(waiting)
+                    progress.advance(self._dataset.shard_rows[_get(done)])
+            except BaseException:
+                for done in waiting:
+                    ray.cancel(done)
+                raise
+        return self.references
+
+
+def hold(dataset: Dataset) -> Holding | None:
+    """Begin to read, or render, a data set into the cluster's shared memory, once for all workers and epochs.
+
+    None where it does not fit well into the memory of the smallest node, or has other sounds in each epoch.
     """
     memory = min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"])
     if dataset.fresh or dataset.manifest.feature_bytes > _SHARE_OF_MEMORY * memory:
         return None
     shared = ray.put(dataset)
     tasks = [_read.remote(shared, number, 0) for number in range(len(dataset.manifest.shards))]
-    waiting = [done for _, done in tasks]
-    with Progress("reading", dataset.manifest.rows, "examples") as progress:
-        try:
-            while waiting:
-                [done], waiting = ray.wait(waiting)
-                progress.advance(dataset.shard_rows[_get(done)])
-        except BaseException:
-            for done in waiting:
-                ray.cancel(done)
-            raise
-    return [table for table, _ in tasks]
+    return Holding([table for table, _ in tasks], [done for _, done in tasks], dataset)
 
 
-def _get(reference: ray.ObjectRef) -> Any:
-    """What a task made, or the error of ours that it raised."""
+def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
+    """What tasks made, or the error of ours that one raised."""
     try:
-        return ray.get(reference)
+        return ray.get(references)
     except ray.exceptions.RayTaskError as error:
         raise (error.cause or error) from None
 
 
 class Held:
-    """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied."""
+    """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied.
+
+    It is waited for where it is still on its way; raises CorruptShard, StorageError.
+    """
 
     def __init__(self, references: list[ray.ObjectRef], dataset: Dataset) -> None:
         self._dataset = dataset
-        self._batches = [_decode(table, dataset.manifest) for table in ray.get(references)]
+        self._batches = [_decode(table, dataset.manifest) for table in _get(references)]
 
     def take(self, rows: np.ndarray) -> Batch:
         """As ``Dataset.take``."""

@@ -8,12 +8,13 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import ray
 import ray.train
 from ray.actor import ActorHandle
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import errors
@@ -22,14 +23,11 @@ from synthray.data import ray_read
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
-from synthray.quiet import quiet_import
 from synthray.train.config import TrainConfig
 from synthray.train.display import Display
 from synthray.train.ray_mailbox import Mail, Mailbox
+from synthray.train.ray_tensorflow import TensorflowBackend
 from synthray.train.ray_worker import Task, work
-
-with quiet_import():
-    from ray.train.tensorflow import TensorflowTrainer
 
 # Two workers even on a laptop: the way of working is then the same everywhere.
 _DEFAULT_WORKERS = 2
@@ -122,10 +120,11 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None] | N
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     mailbox = Mailbox.options(scheduling_strategy=here).remote(workers.max_failures, STARTED_S)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
-        held = ray_read.hold(Dataset.open(config.data))
-        trainer = TensorflowTrainer(
+        holding = ray_read.hold(Dataset.open(config.data))
+        trainer = DataParallelTrainer(
             work,
-            train_loop_config={"task": Task(config, mailbox, held, workers.stuck_s)},
+            backend_config=TensorflowBackend(),
+            train_loop_config={"task": Task(config, mailbox, holding.references if holding else None, workers.stuck_s)},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(
@@ -135,7 +134,7 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None] | N
             ),
         )
         with _terminated_as_interrupted():
-            return resolve_model(_follow(trainer, mailbox, tell))
+            return resolve_model(_follow(trainer, mailbox, holding, tell))
 
 
 @contextmanager
@@ -155,7 +154,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _follow(trainer: TensorflowTrainer, mailbox: ActorHandle, tell: Callable[[str], None] | None) -> str:
+def _follow(
+    trainer: DataParallelTrainer,
+    mailbox: ActorHandle,
+    holding: ray_read.Holding | None,
+    tell: Callable[[str], None] | None,
+) -> str:
     """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
     outcome: list[BaseException] = []
     ended = threading.Event()  # an interrupt while joining a thread would make Python take it for ended
@@ -168,6 +172,9 @@ def _follow(trainer: TensorflowTrainer, mailbox: ActorHandle, tell: Callable[[st
         ended.set()
 
     threading.Thread(target=fit, daemon=True).start()
+    if holding:
+        with suppress(errors.SynthrayError):  # the workers wait for it, too, and tell
+            holding.wait()
     display = Display()
     tell = tell or display.line
     running, waits_until_s = True, time.monotonic() + _PATIENCE_S

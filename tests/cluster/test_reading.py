@@ -51,8 +51,8 @@ def test_the_order_is_carried_out(
     dataset = Dataset.open(data_sets[kind])
     order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
     assert order.windows > 1
-    references = hold(dataset)
-    assert (references is None) == (kind == "fresh")
+    holding = hold(dataset)
+    assert (holding is None) == (kind == "fresh")
     for rank in range(workers):
         wanted = list(order.shares(start, EPOCHS, rank, workers))
         shares = list(streamed(dataset, order, start, EPOCHS, rank, workers))
@@ -61,8 +61,8 @@ def test_the_order_is_carried_out(
             batch = shares[place][0]
             assert batch.features.dtype == dataset.manifest.feature_dtype
             np.testing.assert_array_equal(batch.features, expected(dataset, wanted[place], epoch))
-        if references:
-            held = Held(references, dataset).take(wanted[0])
+        if holding:
+            held = Held(holding.wait(), dataset).take(wanted[0])
             np.testing.assert_array_equal(held.features, shares[0][0].features)
             np.testing.assert_array_equal(held.labels, shares[0][0].labels)
 
@@ -79,7 +79,7 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
     with pytest.raises(CorruptShard, match=r"00003-.*has changed since it was published"):
-        hold(dataset)
+        hold(dataset).wait()
     order = Order(dataset.shard_rows, 32, window_rows=64)
     first, last = dataset.shard_starts[3:5]
     used: list[int] = []
@@ -88,4 +88,4 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     assert not [row for row in used if first <= row < last]
     path.unlink()
     with pytest.raises(CorruptShard, match=r"00003-.*is missing"):
-        hold(dataset)
+        hold(dataset).wait()
