@@ -1,126 +1,247 @@
-"""Training: examples per second beside the notebook's own loader and fit, and beside the bare step.
+"""Training: examples per second beside the notebook's own loader and fit, beside the bare step, beside the machine.
 
     python benchmarks/train.py
-    python benchmarks/train.py --batches 256 --epochs 4
+    python benchmarks/train.py --batches 512 --epochs 3 --with-s3
+    python benchmarks/train.py --settings             # what each flag of jobs/train.py does to pace and loss
+    python benchmarks/train.py --quality              # how long until the notebook's validation loss is reached
+    python benchmarks/train.py --quality --batches 3500 --notebook-epochs 20
 
 All on the same generated sounds, in turn, on this machine:
 
+- the machine: a product of two float32 matrices of 2048, and how many examples a second it would allow;
 - the notebook: its DataLoader over its files, its 38 heads, its ``fit``, batches of 32;
 - the bare step: synthray's compiled step on tensors that lie in memory already, one process;
-- synthray end to end: Ray Train, order, checkpoints and all, on one worker and on two, the last epoch's pace.
+- synthray end to end: Ray Train, order, checkpoints and all, the last epoch's pace; from shared memory and streamed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import re
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from infra.s3_server import running_s3_server
 from synthray.quiet import quiet_import
 
 with quiet_import():
-    import keras
     import tensorflow as tf
 
+import notebook_training
 import numpy as np
+import ray
 
-from synthray.data import ray_data
+from synthray.data import ray_data, ray_read
 from synthray.data.build import BuildConfig
 from synthray.data.dataset import Dataset
 from synthray.data.generate import GenerateConfig
-from synthray.data.notebook import NotebookSource
-from synthray.model.artifact import read_card
-from synthray.model.heads import output_name
-from synthray.model.networks import build_named
-from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.parameters import Choice
 from synthray.train import ray_train
 from synthray.train.config import TrainConfig
 from synthray.train.steps import Steps
 
-SHAPE = (20, 551)
+# Of the notebook's network, an example, forward and backward: the convolution twice (its input needs no gradient), the
+# dense layer and the heads three times; a multiplication and an addition count as two.
+_DENSE, _HEADS = 18 * 256 * 256, 256 * 58
+FLOP_PER_EXAMPLE = 2 * (2 * 18 * 3 * 551 * 256 + 3 * (_DENSE + _HEADS))
+
+SETTINGS: dict[str, dict] = {
+    "sgd": {},
+    "--precision mixed_bfloat16": {"precision": "mixed_bfloat16"},
+    "--jit": {"jit": True},
+    "--clip-norm 1": {"clip_norm": 1.0},
+    "--schedule cosine": {"schedule": "cosine"},
+    "--warmup-steps 50": {"warmup_steps": 50},
+    "--ema 0.99": {"ema": 0.99},
+    "--optimizer adamw": {"optimizer": "adamw"},
+    "--optimizer adamw --weight-decay 0.01": {"optimizer": "adamw", "weight_decay": 0.01},
+    "--model log --optimizer adamw": {"model": "log", "optimizer": "adamw"},
+    "--model log --optimizer adamw --schedule cosine": {"model": "log", "optimizer": "adamw", "schedule": "cosine"},
+}
+RECIPE = {"model": "log", "optimizer": "adamw", "schedule": "cosine", "batch_size": 128}
 
 
-class NotebookLoader(keras.utils.PyDataset):
-    """The notebook's DataLoader: one pair of files a step."""
+@dataclass(frozen=True)
+class Outcome:
+    """Of a training: the last epoch's pace, the seconds to the first step and in all, each epoch's validation loss."""
 
-    def __init__(self, folder: Path, batches: int) -> None:
-        super().__init__()
-        self.source, self.folder, self.batches = NotebookSource.open(str(folder)), folder, batches
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __getitem__(self, index: int) -> tuple[dict, dict]:
-        import pickle
-
-        features = np.load(self.folder / f"fft/fft_batch_{index}.npy")
-        columns = pickle.loads((self.folder / f"parameters/parameter_batches_{index}.pkl").read_bytes())
-        names = [output_name(parameter.name) for parameter in INSTRUMENT.parameters]
-        return {"in_fft": features}, {n: c for n, c in zip(names, columns, strict=True) if not isinstance(c, str)}
+    examples_per_s: float
+    first_step_s: float
+    seconds: float
+    val_losses: list[float]
 
 
-def notebook_pace(folder: Path, batches: int) -> float:
-    """Examples per second of the notebook's way, after an epoch to warm up."""
-    model, loader = build_named("notebook", SHAPE, INSTRUMENT), NotebookLoader(folder, batches)
-    metrics = {output_name(p.name): "categorical_accuracy" for p in INSTRUMENT.learned if isinstance(p, Choice)}
-    losses = {
-        output_name(p.name): "categorical_crossentropy" if isinstance(p, Choice) else "mean_absolute_error"
-        for p in INSTRUMENT.learned
-    }
-    model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)
-    model.fit(loader, verbose=0)
-    began_s = time.perf_counter()
-    model.fit(loader, verbose=0)
-    return batches * 32 / (time.perf_counter() - began_s)
+def matrix_product_flop_per_s(size: int = 2048, seconds: float = 3.0) -> float:
+    """What this machine does in float32 at best."""
+    matrix = tf.random.normal((size, size))
+    product = tf.function(lambda: tf.matmul(matrix, matrix))
+    return statistics.median(2 * size**3 / spent_s for spent_s in _times(product, seconds))
 
 
 def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     """Examples per second of the step alone, on one batch in memory."""
-    config = TrainConfig("data", "out", batch_size=batch_size)
+    config = TrainConfig(dataset.uri, "out", batch_size=batch_size)
     steps = Steps(config, dataset.manifest, tf.distribute.get_strategy())
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]
-    count = tf.constant(float(batch_size))
+    count, vote = tf.constant(float(batch_size)), tf.constant(0.0)
+    return statistics.median(
+        batch_size / s for s in _times(lambda: steps.train(*tensors, count, vote).numpy(), seconds)
+    )
+
+
+def _times(call: object, seconds: float) -> Iterator[float]:
+    """Seconds of one call after the other."""
     for _ in range(3):
-        steps.train(*tensors, count)
-    paces, ends_s = [], time.perf_counter() + seconds
+        call()
+    ends_s = time.perf_counter() + seconds
     while time.perf_counter() < ends_s:
         began_s = time.perf_counter()
-        for _ in range(4):
-            steps.train(*tensors, count)
-        paces.append(4 * batch_size / (time.perf_counter() - began_s))
-    return statistics.median(paces)
+        call()
+        yield time.perf_counter() - began_s
 
 
-def end_to_end_pace(data: str, out: Path, batch_size: int, workers: int, epochs: int) -> float:
-    """Examples per second of the last epoch of a whole training."""
-    config = TrainConfig(data, str(out), epochs=epochs, batch_size=batch_size)
-    return read_card(ray_train.train(config, ray_train.Workers(workers), lambda _: None)).metrics["examples_per_s"]
+def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
+    """A whole training."""
+    lines: list[str] = []
+    began_s = time.time()
+    with contextlib.ExitStack() as stack:
+        if stream:
+            hold, ray_read.hold = ray_read.hold, lambda _: None
+            stack.callback(setattr, ray_read, "hold", hold)
+        ray_train.train(TrainConfig(data, str(out), **settings), ray_train.Workers(workers), lines.append)
+    text = "\n".join(lines)
+    parts = re.search(r"first step after .* \((.*)\)", text)[1]
+    before = sum(float(number) for number in re.findall(r"([\d.]+) s", parts.partition(", ")[2]))
+    return Outcome(
+        examples_per_s=float(re.findall(r"([\d,]+) examples/s", text)[-1].replace(",", "")),
+        first_step_s=before,
+        seconds=time.time() - began_s,
+        val_losses=[float(number) for number in re.findall(r"val_loss ([\d.]+)", text)],
+    )
+
+
+def paces(arguments: argparse.Namespace, folder: Path) -> None:
+    """The table of examples per second."""
+    data = make_data(folder, arguments.batches)
+    dataset = Dataset.open(data)
+    flop_per_s = matrix_product_flop_per_s()
+    table = {
+        f"the matrix product's limit, {flop_per_s / 1e9:.0f} GFLOP/s": flop_per_s / FLOP_PER_EXAMPLE,
+        "the notebook, batch 32": notebook_training.pace(folder / "batches", min(arguments.batches, 256)),
+    }
+    for size in (32, 512):
+        table[f"bare step, batch {size}"] = bare_pace(dataset, size)
+    runs = [(32, 1, False), (512, 1, False), (512, 1, True), (1024, 1, False), (1024, 2, False), (1024, 2, True)]
+    begins = []
+
+    def run(uri: str, batch_size: int, workers: int, stream: bool, where: str) -> None:
+        out = folder / f"out-{len(table)}"
+        outcome = end_to_end(
+            uri, out, workers, stream=stream, batch_size=batch_size, epochs=arguments.epochs, learning_rate=0.01
+        )
+        way = f"streamed{where}" if stream else "shared memory"
+        table[f"batch {batch_size}, {workers} worker{'s' if workers > 1 else ''}, {way}"] = outcome.examples_per_s
+        begins.append(outcome.first_step_s)
+
+    for size, workers, stream in runs:
+        run(data, size, workers, stream, "")
+    if arguments.with_s3:
+        with running_s3_server(folder / "s3") as server, variables(server.environment):
+            on_s3 = f"s3://{server.bucket}/data"
+            ray_data.convert(str(folder / "batches"), BuildConfig(on_s3))
+            run(on_s3, 512, 1, True, " from S3")
+            run(on_s3, 1024, 2, True, " from S3")
+    print(f"\n{'':42}{'examples/s':>12}{'x notebook':>12}{'of bare step':>14}{'of one worker':>15}")
+    for name, pace in table.items():
+        bare = table["bare step, batch 32" if "batch 32" in name else "bare step, batch 512"]
+        one = f"{pace / table['batch 1024, 1 worker, shared memory']:.0%}" if "batch 1024, 2" in name else ""
+        notebook = pace / table["the notebook, batch 32"]
+        print(f"{name:42}{pace:>12,.0f}{notebook:>12.1f}{pace / bare:>14.0%}{one:>15}")
+    print(
+        f"\nfirst step {statistics.median(begins):.1f} s after the data set was asked for, on a Ray that runs already"
+    )
+
+
+def settings(arguments: argparse.Namespace, folder: Path) -> None:
+    """What each flag does, in as many epochs over the same data."""
+    data = make_data(folder, arguments.batches)
+    print(f"\n{f'batch 128, {arguments.epochs} epochs':50}{'examples/s':>12}{'validation loss':>17}")
+    for number, (name, changes) in enumerate(SETTINGS.items()):
+        outcome = end_to_end(data, folder / f"out-{number}", 1, batch_size=128, epochs=arguments.epochs, **changes)
+        print(f"{name:50}{outcome.examples_per_s:>12,.0f}{outcome.val_losses[-1]:>17.3f}", flush=True)
+
+
+def quality(arguments: argparse.Namespace, folder: Path) -> None:
+    """The notebook's script to its end; then the job, from its start until it is as good."""
+    batches, data = str(folder / "batches"), str(folder / "data")
+    job("generate.py", "--batches", str(arguments.batches), "--out", batches)
+    job("convert.py", "--source", batches, "--out", data)
+    held_out = min(arguments.batches // 9, 128)
+    spent_s, losses = notebook_training.train(
+        folder / "batches", arguments.batches, held_out, arguments.notebook_epochs
+    )
+    target = losses[-1]
+    print(f"the notebook: {spent_s:,.0f} s for {len(losses)} epochs, validation loss {target:.4f}", flush=True)
+    flags = [part for name, value in RECIPE.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    flags += ["--epochs", str(arguments.epochs), "--validation-examples", str(held_out * notebook_training.EXAMPLES)]
+    reached_s = None
+    for at_s, line in job("train.py", "--data", data, "--out", str(folder / "out"), *flags):
+        loss = re.match(r"epoch .* val_loss ([\d.]+)", line)
+        if loss and reached_s is None and float(loss[1]) <= target:
+            reached_s = at_s
+    if reached_s is None:
+        print("synthray does not reach that")
+    else:
+        print(f"synthray: as good after {reached_s:,.0f} s, start and all: {spent_s / reached_s:.1f} times sooner")
+
+
+def job(name: str, *arguments: str) -> list[tuple[float, str]]:
+    """Run a job as a user does; its lines, and how many seconds after its start each of them came."""
+    began_s = time.time()
+    command = [sys.executable, str(ROOT / "jobs" / name), *arguments]
+    print("$", name, *arguments, flush=True)
+    lines = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            lines.append((time.time() - began_s, line))
+            print(f"{lines[-1][0]:8.1f} s  {line}", end="", flush=True)
+    if process.returncode:
+        raise SystemExit(f"{name} ended with {process.returncode}")
+    return lines
+
+
+def make_data(folder: Path, batches: int) -> str:
+    ray_data.connect()
+    ray_data.generate(GenerateConfig(str(folder / "batches"), batches))
+    ray_data.convert(str(folder / "batches"), BuildConfig(str(folder / "data")))
+    return str(folder / "data")
+
+
+@contextlib.contextmanager
+def variables(environment: dict[str, str]) -> Iterator[None]:
+    """Environment variables of this process and, on a Ray of their own, of its workers."""
+    ray.shutdown()
+    os.environ.update(environment)
+    ray_data.connect()
+    yield
 
 
 def main() -> None:
     arguments = parser().parse_args()
-    with tempfile.TemporaryDirectory(prefix="synthray-bench-") as scratch:
-        folder = Path(scratch)
-        ray_data.connect()
-        ray_data.generate(GenerateConfig(str(folder / "batches"), arguments.batches))
-        ray_data.convert(str(folder / "batches"), BuildConfig(str(folder / "data")))
-        dataset = Dataset.open(str(folder / "data"))
-        paces = {"the notebook, batch 32": notebook_pace(folder / "batches", arguments.batches)}
-        for size in (32, 512):
-            paces[f"bare step, batch {size}"] = bare_pace(dataset, size)
-        for size, workers in ((32, 1), (512, 1), (1024, 1), (1024, 2)):
-            name = f"end to end, batch {size}, {workers} worker{'s' if workers > 1 else ''}"
-            out = folder / f"out-{size}-{workers}"
-            paces[name] = end_to_end_pace(str(folder / "data"), out, size, workers, arguments.epochs)
-    reference = paces["the notebook, batch 32"]
-    print(f"\n{'':36}{'examples/s':>12}{'x notebook':>12}{'of bare step':>14}")
-    for name, pace in paces.items():
-        bare = paces["bare step, batch 32" if "batch 32" in name else "bare step, batch 512"]
-        print(f"{name:36}{pace:>12,.0f}{pace / reference:>12.1f}{pace / bare:>13.0%}")
+    way = quality if arguments.quality else settings if arguments.settings else paces
+    with tempfile.TemporaryDirectory(prefix="synthray-bench-", dir=arguments.dir) as scratch:
+        way(arguments, Path(scratch))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -129,7 +250,12 @@ def parser() -> argparse.ArgumentParser:
         "train.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--batches", type=int, default=256, help="of 32 sounds (default: 256)")
-    parser.add_argument("--epochs", type=int, default=4, help="of each training (default: 4)")
+    parser.add_argument("--epochs", type=int, default=3, help="of each training (default: 3)")
+    parser.add_argument("--with-s3", action="store_true", help="stream from a real S3 server, too")
+    parser.add_argument("--settings", action="store_true", help="what each flag of jobs/train.py does, instead")
+    parser.add_argument("--quality", action="store_true", help="time to the notebook's validation loss, instead")
+    parser.add_argument("--notebook-epochs", type=int, default=20, help="of the notebook's script (default: 20)")
+    parser.add_argument("--dir", help="where to put the files, about 3 MB a batch (default: the system's place)")
     return parser
 
 

@@ -27,6 +27,7 @@ from synthray.train.config import (
     check_place,
     read_settings,
 )
+from synthray.train.mlflow_log import Tracking
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -38,6 +39,8 @@ def main(arguments: argparse.Namespace) -> None:
 
     # before anything is started, for an answer at once
     check_place(config, Dataset.open(config.data).manifest)
+
+    tracking = Tracking.find() if arguments.track else None
 
     from synthray.data import ray_data
     from synthray.train import ray_train
@@ -51,7 +54,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
     ray_data.connect(verbose=arguments.verbose)
     print(f"training {config.model} on {config.data}", flush=True)
-    print(f"saved {ray_train.train(config, workers)}")
+    print(f"saved {ray_train.train(config, workers, tracking=tracking)}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -94,6 +97,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--stuck-s", type=float, default=300.0, metavar="SECONDS", help=stuck)
     resize = "how often FEWEST:MOST workers look for room (default: %(default)g)"
     parser.add_argument("--resize-s", type=float, default=60.0, metavar="SECONDS", help=resize)
+    track = "log to the server that MLFLOW_TRACKING_URI names, too"
+    parser.add_argument("--track", choices=("mlflow",), help=track)
     return parser
 
 

@@ -25,6 +25,7 @@ from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
 from synthray.train.config import TrainConfig
 from synthray.train.display import Display
+from synthray.train.mlflow_log import Tracking
 from synthray.train.ray_mailbox import Mail, Mailbox
 from synthray.train.ray_tensorflow import TensorflowBackend
 from synthray.train.ray_worker import Task, work
@@ -100,13 +101,19 @@ class Workers:
         )
 
 
-def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None] | None = None) -> str:
+def train(
+    config: TrainConfig,
+    workers: Workers,
+    tell: Callable[[str], None] | None = None,
+    tracking: Tracking | None = None,
+) -> str:
     """Train on the cluster and save the model.
 
     An interrupt (Ctrl-C, SIGTERM) ends it with a checkpoint; a second one ends it at once.
 
     Args:
         tell: is given the lines for people, instead of the terminal.
+        tracking: where to log it besides TensorBoard.
 
     Returns:
         the URI of the saved ``.keras`` file.
@@ -121,10 +128,11 @@ def train(config: TrainConfig, workers: Workers, tell: Callable[[str], None] | N
     mailbox = Mailbox.options(scheduling_strategy=here).remote(workers.max_failures, STARTED_S)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         holding = ray_read.hold(Dataset.open(config.data))
+        held = holding.references if holding else None
         trainer = DataParallelTrainer(
             work,
             backend_config=TensorflowBackend(),
-            train_loop_config={"task": Task(config, mailbox, holding.references if holding else None, workers.stuck_s)},
+            train_loop_config={"task": Task(config, mailbox, held, workers.stuck_s, tracking)},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(

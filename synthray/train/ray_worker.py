@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,8 @@ from synthray import errors
 from synthray.data import ray_read
 from synthray.data.dataset import Dataset
 from synthray.train.config import TrainConfig
+from synthray.train.mlflow_log import MlflowLog, Tracking
+from synthray.train.ray_metrics import TrainMetrics
 from synthray.train.reports import EpochReport, StepReport
 from synthray.train.watchdog import Watchdog
 
@@ -29,13 +31,14 @@ _PULSE_S = 0.5
 class Task:
     """What the workers are given: what to train, whom to tell, and how long one may make no step.
 
-    held: the data set's shards in shared memory, where they are there.
+    held: the data set's shards in shared memory, where they are there. tracking: where else to log.
     """
 
     config: TrainConfig
     mailbox: ActorHandle
     held: list[ray.ObjectRef] | None
     stuck_s: float
+    tracking: Tracking | None
 
 
 def work(arguments: dict[str, Any]) -> None:
@@ -110,39 +113,51 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
         return ((memory.take(rows), rows) for rows in shares)
 
     with contextlib.ExitStack() as stack:
-        pulse = stack.enter_context(_Pulse(mailbox)) if place.leads else None
-        logs = [stack.enter_context(EpochLog(config, dataset.manifest))] if place.leads else []
+        pulse: _Pulse | None = None
+        logs: list[Callable[[EpochReport], None]] = []
+        tracked: MlflowLog | None = None
+        if place.leads:
+            metrics = TrainMetrics(config, dataset.manifest, restarts=start)
+            pulse = stack.enter_context(_Pulse(mailbox, metrics))
+            logs = [stack.enter_context(EpochLog(config, dataset.manifest)), metrics.epoch]
+            if task.tracking:
+                tell = mailbox.tell.remote
+                tracked = stack.enter_context(MlflowLog(task.tracking, config, dataset.manifest, tell))
+                logs.append(tracked)
+            place = replace(place, stop=lambda: pulse.stop)
 
         def beat(step: StepReport | None) -> None:
             watchdog.beat()
             if pulse and step:
                 if pulse.now is None:
                     mailbox.first_step.remote([*marks, ("compiling and the first step", time.time())])
-                pulse.now = step
+                pulse.beat(step)
 
         def report(epoch: EpochReport) -> None:
             ray.get(mailbox.tell.remote(epoch.line()))
             for log in logs:
                 log(epoch)
 
-        if pulse:
-            place = replace(place, stop=lambda: pulse.stop)
         steps, history = loop.run(config, dataset, strategy, place, batches, report, beat)
-    if place.leads:
-        if not pulse.now:
-            mailbox.tell.remote(f"nothing left to train: all {config.epochs} epochs are done")
-        ray.get(mailbox.saved.remote(publish(config, dataset, steps, history)))
+        if pulse:
+            if not pulse.now:
+                mailbox.tell.remote(f"nothing left to train: all {config.epochs} epochs are done")
+            saved = publish(config, dataset, steps, history)
+            ray.get(mailbox.saved.remote(saved))
+            if tracked:
+                tracked.saved(saved, history)
     # TensorFlow's collectives break when a worker leaves while another is still at work.
     collective.barrier()
 
 
 class _Pulse:
-    """Tells the job twice a second where the training is, and learns whether it is to stop."""
+    """Tells the job, and the metrics, twice a second where the training is, and learns whether it is to stop."""
 
-    def __init__(self, mailbox: ActorHandle) -> None:
+    def __init__(self, mailbox: ActorHandle, metrics: TrainMetrics) -> None:
         self.now: StepReport | None = None
         self.stop = False
-        self._mailbox = mailbox
+        self._mailbox, self._metrics = mailbox, metrics
+        self._examples, self._spent_s, self._waited_s = 0, 0.0, 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="pulse")
 
@@ -154,10 +169,24 @@ class _Pulse:
         self._done.set()
         self._thread.join()
 
+    def beat(self, step: StepReport) -> None:
+        """A step is done."""
+        self.now = step
+        self._examples += step.examples
+        self._spent_s += step.step_s
+        self._waited_s += step.wait_s
+
     def _run(self) -> None:
+        examples, spent_s, waited_s = 0, 0.0, 0.0
         while not self._done.wait(_PULSE_S):
             with contextlib.suppress(ray.exceptions.RayError):  # the job is gone, and Ray will end this worker
                 self.stop = ray.get(self._mailbox.pulse.remote(self.now))
+            # of this pulse alone; a step that ends meanwhile is counted in this one or in the next
+            sums = self._examples, self._spent_s, self._waited_s
+            if self.now and sums[1] > spent_s:
+                pace = (sums[0] - examples) / (sums[1] - spent_s)
+                self._metrics.progress(self.now, pace, (sums[2] - waited_s) / (sums[1] - spent_s))
+                examples, spent_s, waited_s = sums
 
 
 def _limit_threads(tf: Any, workers_here: int) -> None:

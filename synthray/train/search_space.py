@@ -74,7 +74,7 @@ def parse_axis(name: str, text: str) -> Axis:
 
 def _parse_range(name: str, text: str) -> Axis:
     if SEARCHED[name] is not float:
-        raise ConfigError(f"{name} is {text!r}; only numbers with a fraction have a range: list the values, as in a,b,c")
+        raise ConfigError(f"{name} is {text!r}; only numbers with a fraction have a range: give a,b,c")
     parts = [_parse_value(name, part.strip()) for part in text.split(":")]
     if len(parts) != 2 or None in parts or not 0 < parts[0] < parts[1]:
         raise ConfigError(f"{name} is {text!r}; a range is FROM:TO, both above 0, TO the higher one")

@@ -1,0 +1,63 @@
+"""The notebook's training as it stands: its DataLoader, its 38 heads, its ``fit``. What ours is compared with."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from pathlib import Path
+
+from synthray.quiet import quiet_import
+
+with quiet_import():
+    import keras
+
+import numpy as np
+
+from synthray.model.heads import output_name
+from synthray.model.networks import build_named
+from synthray.synth.instrument import INSTRUMENT
+
+SHAPE = (20, 551)
+EXAMPLES = 32
+"""Of a batch."""
+
+
+class DataLoader(keras.utils.PyDataset):
+    """One pair of files a step."""
+
+    def __init__(self, folder: Path, numbers: range) -> None:
+        super().__init__()
+        self._folder, self._numbers = folder, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> tuple[dict, dict]:
+        number = self._numbers[index]
+        features = np.load(self._folder / f"fft/fft_batch_{number}.npy")
+        columns = pickle.loads((self._folder / f"parameters/parameter_batches_{number}.pkl").read_bytes())
+        names = [output_name(parameter.name) for parameter in INSTRUMENT.parameters]
+        return {"in_fft": features}, {n: c for n, c in zip(names, columns, strict=True) if not isinstance(c, str)}
+
+
+def pace(folder: Path, batches: int) -> float:
+    """Examples per second, after an epoch to warm up."""
+    model, loader = build_named("notebook", SHAPE, INSTRUMENT), DataLoader(folder, range(batches))
+    model.fit(loader, verbose=0)
+    began_s = time.perf_counter()
+    model.fit(loader, verbose=0)
+    return batches * EXAMPLES / (time.perf_counter() - began_s)
+
+
+def train(folder: Path, batches: int, held_out: int, epochs: int) -> tuple[float, list[float]]:
+    """All of it, the last ``held_out`` batches kept for validation; gives the seconds and each epoch's loss on them."""
+    began_s = time.perf_counter()
+    model = build_named("notebook", SHAPE, INSTRUMENT)
+    kept = batches - held_out
+    history = model.fit(
+        DataLoader(folder, range(kept)),
+        epochs=epochs,
+        validation_data=DataLoader(folder, range(kept, batches)),
+        verbose=2,
+    )
+    return time.perf_counter() - began_s, history.history["val_loss"]

@@ -1,0 +1,73 @@
+"""The metrics of a training, as a node exports them."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+
+import pytest
+import ray
+
+from infra.ray_head import RayHead
+from synthray.data.manifest import Manifest
+from synthray.train.config import TrainConfig
+from synthray.train.reports import EpochReport, StepReport
+from tests import foreign
+from tests.conftest import convert_here
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+
+PATIENCE_S = 60.0
+
+
+@ray.remote(num_cpus=0)
+class Leader:
+    """What the leading worker of a training does with its metrics."""
+
+    def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
+        from synthray.train.ray_metrics import TrainMetrics
+
+        self._metrics = TrainMetrics(config, manifest, restarts=2)
+
+    def train(self) -> None:
+        for step in (5, 15):
+            self._metrics.progress(StepReport(3, 10, step, 20, 32, 12.5, 0.03, 0.01), 1066.0, 0.25)
+        self._metrics.progress(StepReport(3, 10, 16, 20, 32, float("nan"), 0.03, 0.01), 1066.0, 0.25)
+        self._metrics.epoch(EpochReport(3, 10, 12.25, 13.75, 0.5, 0.125, 1066.0, 0.25))
+
+
+def exported() -> dict[str, tuple[str, float]]:
+    """Name to labels and value of what the suite's node exports of trainings."""
+    [node] = [node for node in ray.nodes() if node["Alive"]]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    with urllib.request.urlopen(address, timeout=5) as response:
+        text = response.read().decode()
+    lines = re.findall(r"^(ray_synthray_train_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE)
+    return {name: (labels, float(value)) for name, labels, value in lines}
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    folder = tmp_path_factory.mktemp("metrics")
+    return convert_here(foreign.write(folder / "training_data"), folder / "data")
+
+
+def test_a_node_exports_where_a_training_is(ray_cluster: RayHead, manifest: Manifest) -> None:
+    config = TrainConfig("/sounds/first", "out", model="log", width=64)
+    leader = Leader.remote(config, manifest)
+    ray.get(leader.train.remote())
+    wanted = {
+        "epoch": 3, "loss": 12.5, "examples_per_second": 1066, "input_wait_ratio": 0.25, "validation_loss": 13.75,
+        "validation_accuracy": 0.5, "validation_error": 0.125, "restarts": 2, "steps_total": 11,
+        "step_seconds_count": 3,
+    }  # fmt: skip
+    deadline_s, found = time.monotonic() + PATIENCE_S, {}
+    while not {f"ray_synthray_train_{name}" for name in wanted} <= found.keys() and time.monotonic() < deadline_s:
+        time.sleep(0.5)
+        found = exported()
+    for name, value in wanted.items():
+        labels, number = found[f"ray_synthray_train_{name}"]
+        assert number == pytest.approx(value), name
+        for label in (f'run="{config.run_digest(manifest)[:16]}"', 'data="first"', 'model="log-64"'):
+            assert label in labels
