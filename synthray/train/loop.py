@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from synthray.data.batch import Batch
-from synthray.data.dataset import Dataset
+from synthray.data.dataset import ALIGNMENT, Dataset
 from synthray.data.order import PADDING, Order
 from synthray.errors import ConfigError, Stopped, TrainingError
 from synthray.train.checkpoint import CheckpointFolder, Progress
@@ -207,7 +207,14 @@ def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place)
 
 def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
     weights = (rows != PADDING).astype(np.float32)
-    return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+    return _tensor(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+
+
+def _tensor(array: np.ndarray) -> tf.Tensor:
+    """The array's own memory as a tensor, where it begins at a fit place: nothing else writes to it. Else a copy."""
+    if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous or not array.flags.writeable:
+        return tf.constant(array)
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 
 
 def _means(sums: np.ndarray | tf.Tensor) -> list[float]:

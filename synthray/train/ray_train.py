@@ -34,7 +34,7 @@ from synthray.train.ray_worker import Task, work
 _DEFAULT_WORKERS = 2
 # Of an elastic training without GPUs: of two processors, the tasks that read for it have half of one.
 _ELASTIC_CPUS = 1.5
-_POLL_S = 0.2
+_POLL_S = 0.5
 _PATIENCE_S = 120.0
 # Ray counts restarts, and not whether they get further: the mailbox does that, and this is only the end of it all.
 _MOST_RESTARTS = 1000

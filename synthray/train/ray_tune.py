@@ -198,27 +198,27 @@ def _follow(
 ) -> None:
     """Run Tune beside the main thread, which writes and tells what came of each trial and can be interrupted."""
     outcome: list[BaseException] = []
+    ended = threading.Event()  # an interrupt while joining a thread would make Python take it for ended
 
     def fit() -> None:
         try:
             tuner.fit()
         except BaseException as error:
             outcome.append(error)
+        ended.set()
 
-    thread = threading.Thread(target=fit, daemon=True)
-    thread.start()
+    threading.Thread(target=fit, daemon=True).start()
     log = _Log(trials, folder, tell, time.monotonic() + config.minutes * 60 if config.minutes else math.inf)
     running = True
     try:
         while running:
-            thread.join(_POLL_S)
-            running = thread.is_alive()
+            running = not ended.wait(_POLL_S)
             while watch.events:
                 log.take(watch.events.popleft())
             log.still_there()
     except KeyboardInterrupt:
         watch.interrupted = True
-        thread.join(_END_S)
+        ended.wait(_END_S)
         raise KeyboardInterrupt(f"{log.ended} trials have ended; the same command goes on with the others") from None
     if outcome:
         raise TrainingError(f"the search broke off: {str(outcome[0]).strip().splitlines()[-1]}") from outcome[0]
