@@ -93,8 +93,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", action="store_true", help=gpu)
     failures = "how often lost workers are started again without getting further (default: %(default)s)"
     parser.add_argument("--max-failures", type=int, default=3, help=failures)
-    stuck = "after how long without a step a worker counts as lost (default: %(default)g)"
-    parser.add_argument("--stuck-s", type=float, default=300.0, metavar="SECONDS", help=stuck)
+    stuck = "after how long without a step a worker counts as lost (default: 300, or twice the patience with the store)"
+    parser.add_argument("--stuck-s", type=float, metavar="SECONDS", help=stuck)
     resize = "how often FEWEST:MOST workers look for room (default: %(default)g)"
     parser.add_argument("--resize-s", type=float, default=60.0, metavar="SECONDS", help=resize)
     track = "log to the server that MLFLOW_TRACKING_URI names, too"

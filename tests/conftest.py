@@ -79,4 +79,4 @@ def train_here(config: TrainConfig) -> list[dict[str, Any]]:
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
         return ((dataset.take(rows), rows) for rows in order.shares(start, config.epochs, 0, 1))
 
-    return loop.run(config, dataset, tf.distribute.get_strategy(), loop.Place(), batches, lambda _: None)[1]
+    return loop.run(config, dataset, tf.distribute.get_strategy(), loop.Place(), batches, lambda _: None).history

@@ -7,7 +7,7 @@ second on its start, a task 2 ms and 30 ms.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,14 @@ from synthray.data.manifest import Manifest
 from synthray.data.order import PADDING, Order
 from synthray.progress import Progress
 
+READER_CPUS = 0.4
+"""What a task that reads takes of the cluster: on a machine of one processor, workers have the other half."""
+_BEAT_S = 5.0
 # Of a node's shared memory, what a data set may take: the rest is for what moves through it.
 _SHARE_OF_MEMORY = 0.6
 
 
-# Half a processor: on a machine of one, the workers have the other half.
-@ray.remote(num_cpus=0.5, num_returns=2)
+@ray.remote(num_cpus=READER_CPUS, num_returns=2)
 def _read(dataset: Dataset, number: int, epoch: int) -> tuple[pa.Table, int]:
     """A shard, and its number: who waits for it need not fetch the shard itself to learn how it went."""
     return _encode(dataset.read_shard(number, epoch)), number
@@ -53,7 +55,7 @@ class Holding:
                 while waiting:
                     [done], waiting = ray.wait(waiting)
                     progress.advance(self._dataset.shard_rows[_get(done)])
-            except BaseException:
+            except KeyboardInterrupt:  # after an error, who else waits is to see that, and not that they were cancelled
                 for done in waiting:
                     ray.cancel(done)
                 raise
@@ -84,11 +86,15 @@ def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
 class Held:
     """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied.
 
-    It is waited for where it is still on its way; raises CorruptShard, StorageError.
+    It is waited for where it is still on its way, ``beat`` called now and then; raises CorruptShard, StorageError.
     """
 
-    def __init__(self, references: list[ray.ObjectRef], dataset: Dataset) -> None:
+    def __init__(
+        self, references: list[ray.ObjectRef], dataset: Dataset, beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._dataset = dataset
+        while ray.wait(references, num_returns=len(references), timeout=_BEAT_S)[1]:
+            beat()
         self._batches = [_decode(table, dataset.manifest) for table in _get(references)]
 
     def take(self, rows: np.ndarray) -> Batch:

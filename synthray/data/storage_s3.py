@@ -65,7 +65,8 @@ def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: A
         raise ConfigError(f"AWS_ENDPOINT_URL is {endpoint!r}, AWS_REGION {region!r}: {error}") from None
 
 
-def _patience_s() -> float:
+def patience_s() -> float:
+    """How long trouble with the store that may pass is ridden out, seconds; raises ConfigError."""
     text = os.environ.get(PATIENCE, "")
     try:
         patience_s = float(text or _PATIENCE_S)
@@ -136,7 +137,7 @@ class S3Store(Store):
         from botocore.parsers import ResponseParserError
 
         where = f"{self.uri}/{path}" if path else self.uri
-        patience_s, began_s = _patience_s(), time.monotonic()
+        limit_s, began_s = patience_s(), time.monotonic()
         trouble_s, tries, told = None, 0, False
         while True:
             try:
@@ -148,11 +149,11 @@ class S3Store(Store):
                 # counted from the first failure: what was slow, but went on until then, was no trouble
                 trouble_s = now_s if trouble_s is None else trouble_s
                 pause_s = min(_FIRST_PAUSE_S * 2 ** min(tries - 1, 9), _LONGEST_PAUSE_S) * random.uniform(0.5, 1)
-                if now_s + pause_s > trouble_s + patience_s:
+                if now_s + pause_s > trouble_s + limit_s:
                     raise _gave_up(where, error, now_s - began_s, tries) from error
                 if now_s - trouble_s > _TELL_AFTER_S and not told:
                     told = True
-                    left_s = trouble_s + patience_s - now_s
+                    left_s = trouble_s + limit_s - now_s
                     _log.warning("%s: %s; trying again for %.0f s", where, _reason(error), left_s)
             time.sleep(pause_s)
 

@@ -29,7 +29,8 @@ class ModelCard:
     """What a model is.
 
     table, feature_shape: what it was trained on. dataset: ``uri``, ``digest`` and ``holdout`` (``first``, ``count``:
-    the rows kept from training). config: that of the training. metrics: of its last epoch. sha256: of the file.
+    the rows kept from training). config: that of the training. metrics: of the epoch whose weights these are. sha256:
+    of the file.
     """
 
     name: str

@@ -19,7 +19,7 @@ Trunk = Callable[[keras.KerasTensor, int], keras.KerasTensor]
 
 
 def notebook(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """The notebook's network: a convolution over time of 256 filters, and 256 units on all of it."""
+    """The notebook's network: a convolution over time of 256 filters, and 256 units on all of it; or of ``width``."""
     x = keras.layers.Conv1D(width, 3, activation="relu", name="conv1d")(features)
     x = keras.layers.Flatten(name="flatten")(x)
     return keras.layers.Dense(width, activation="relu", name="dense")(x)
@@ -27,7 +27,7 @@ def notebook(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
 
 def log(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
     """The same layers on the logarithms of the magnitudes, as ears hear: from some -1 for silence to some 1."""
-    return notebook(keras.ops.log(features + 1e-3) / 5 + 0.4, width)
+    return notebook(keras.ops.log(keras.ops.maximum(features, 0) + 1e-3) / 5 + 0.4, width)
 
 
 NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log}

@@ -25,7 +25,7 @@ def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Little-endian float32 numbers, one sound after the other, to features ``(sounds, frames, bins)``.
 
     Raises:
-        RequestError: 400, the length is no multiple of one sound, or a number is not finite or negative.
+        RequestError: 400, the length is no multiple of one sound, or a number is not finite.
     """
     frames, bins = shape
     size = frames * bins * 4
@@ -34,7 +34,7 @@ def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
             400, f"the body has {len(body)} bytes, expected a multiple of {size}: float32 x {frames} x {bins} a sound"
         )
     features = np.frombuffer(body, "<f4").reshape(-1, frames, bins).astype(np.float32, copy=False)
-    _check_magnitudes(features)
+    _check_finite(features)
     return features
 
 
@@ -89,7 +89,7 @@ def _to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarra
     if not instances:
         raise RequestError(400, f"{name!r} is empty, expected at least one sound")
     features = np.stack([_to_instance(instance, i, shape) for i, instance in enumerate(instances)])
-    _check_magnitudes(features)
+    _check_finite(features)
     return features
 
 
@@ -137,12 +137,10 @@ def _shape_of(value: Any) -> str:
     return f"shape ({', '.join(map(str, lengths))}{',' if len(lengths) == 1 else ''})"
 
 
-def _check_magnitudes(features: np.ndarray) -> None:
-    """Raise RequestError for the first number that is no magnitude: not finite, or below 0."""
-    wrong = ~(np.isfinite(features) & (features >= 0))
-    if not wrong.any():
+def _check_finite(features: np.ndarray) -> None:
+    finite = np.isfinite(features)
+    if finite.all():
         return
-    instance, row, column = (int(i) for i in np.argwhere(wrong)[0])
+    instance, row, column = (int(i) for i in np.argwhere(~finite)[0])
     value = features[instance, row, column]
-    reason = "is negative, and magnitudes are not" if np.isfinite(value) else "is not a finite float32 number"
-    raise RequestError(400, f"instance {instance}, row {row}, column {column}: {value} {reason}")
+    raise RequestError(400, f"instance {instance}, row {row}, column {column}: {value} is not a finite float32 number")

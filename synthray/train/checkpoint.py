@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import logging
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -45,21 +46,25 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state between two steps: weights and optimizer as arrays, in the order of their variables."""
+    """The state between two steps: weights and optimizer as arrays, in the order of their variables.
+
+    Averages of weights are among the optimizer's. config: that of the training, which its random numbers depend on.
+    """
 
     progress: Progress
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
+    config: dict[str, Any] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         """One line with format and SHA-256, then the archive."""
-        header = json.dumps(asdict(self.progress) | {"sums": self.progress.sums.tolist()})
+        header = json.dumps(asdict(self.progress) | {"sums": self.progress.sums.tolist(), "config": self.config})
         arrays = {f"weights_{i:04d}": w for i, w in enumerate(self.weights)}
         arrays |= {f"optimizer_{i:04d}": v for i, v in enumerate(self.optimizer)}
         body = io.BytesIO()
         np.savez(body, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-        digest = hashlib.sha256(body.getvalue()).hexdigest().encode()
-        return _FORMAT + digest + b"\n" + body.getvalue()
+        digest = hashlib.sha256(body.getbuffer()).hexdigest().encode()
+        return b"".join([_FORMAT, digest, b"\n", body.getbuffer()])
 
     @classmethod
     def decode(cls, raw: bytes) -> Checkpoint:
@@ -69,9 +74,10 @@ class Checkpoint:
             raise ValueError("its digest does not match: it is damaged, or of another format")
         with np.load(io.BytesIO(body), allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes())
+            config = header.pop("config")
             weights = [archive[name] for name in archive.files if name.startswith("weights_")]
             optimizer = [archive[name] for name in archive.files if name.startswith("optimizer_")]
-        return cls(Progress(**header | {"sums": np.array(header["sums"])}), weights, optimizer)
+        return cls(Progress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
 
 
 class CheckpointFolder:
@@ -80,9 +86,9 @@ class CheckpointFolder:
     They are written in a thread, one after the other, while the training goes on. ``with`` waits for the last of them.
     """
 
-    def __init__(self, out: str, run_digest: str, keep: int) -> None:
+    def __init__(self, out: str, run_digest: str, keep: int, tell: Callable[[str], None] = logger.warning) -> None:
         self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest[:16]}")
-        self._keep = keep
+        self._keep, self._tell = keep, tell
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
 
@@ -112,8 +118,10 @@ class CheckpointFolder:
 
     def _save(self, checkpoint: Checkpoint) -> None:
         progress = checkpoint.progress
-        self._store.write(_path(progress.epoch, progress.step), checkpoint.encode())
-        kept = [*self.paths()[-self._keep :], _path(progress.best or 0, 0)]
+        written = _path(progress.epoch, progress.step)
+        self._store.write(written, checkpoint.encode())
+        # the one just written, too: damaged ones that were passed over may stand after it
+        kept = [*self.paths()[-self._keep :], written, _path(progress.best or 0, 0)]
         for path in self.paths():
             if path not in kept:
                 self._store.delete(path)
@@ -124,17 +132,18 @@ class CheckpointFolder:
 
     def newest_whole(self) -> str | None:
         """The newest that can be read; a damaged one is told of and passed over. None where there is none."""
-        return next((path for path in reversed(self.paths()) if self._whole(path)), None)
+        instead = "going back to the one before it"
+        return next((path for path in reversed(self.paths()) if self._whole(path, instead)), None)
 
     def best_whole(self, progress: Progress) -> Checkpoint | None:
-        """The one of the best epoch so far; None, and a warning, where it cannot be read."""
-        return self._whole(_path(progress.best or 0, 0))
+        """The one of the best epoch so far; None, which is told, where it cannot be read."""
+        return self._whole(_path(progress.best or 0, 0), "the last epoch's weights are saved instead of the best's")
 
-    def _whole(self, path: str) -> Checkpoint | None:
+    def _whole(self, path: str, instead: str) -> Checkpoint | None:
         try:
             return self.load(path)
         except (ValueError, KeyError, NotFound) as error:
-            logger.warning("%s/%s cannot be used (%s); going back to the one before it", self._store.uri, path, error)
+            self._tell(f"{self._store.uri}/{path} cannot be used ({error}); {instead}")
             return None
 
     def load(self, path: str) -> Checkpoint:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 
@@ -54,7 +55,7 @@ class Display:
     def _text(self, now: StepReport, here_s: float) -> str:
         done = _BAR_COLUMNS * now.step // now.steps
         text = f"epoch {now.epoch}/{now.epochs} [{'#' * done}{'.' * (_BAR_COLUMNS - done)}] step {now.step}/{now.steps}"
-        text += f"  loss {now.loss:.4f}"
+        text += f"  loss {now.loss:.4f}" if math.isfinite(now.loss) else ""  # the first step's is not known yet
         steps, spent_s = now.step - self._epoch.step, here_s - self._epoch_s
         if steps and spent_s:
             pace = steps / spent_s

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,8 @@ from synthray.train.prefetch import prefetch
 from synthray.train.reports import EpochReport, StepReport
 from synthray.train.steps import Steps
 
+logger = logging.getLogger(__name__)
+
 Value = TypeVar("Value")
 Share = tuple[Batch, np.ndarray]
 Tensors = tuple[tf.Tensor, ...]
@@ -30,18 +33,29 @@ Tensors = tuple[tf.Tensor, ...]
 class Place:
     """Which worker this is, and of how many.
 
-    agree: gives all of them the value of rank 0. stop: whether this one was asked to end the training.
+    agree: gives all of them the value of rank 0. stop: whether this one was asked to end the training. tell: takes what
+    people should know.
     """
 
     rank: int = 0
     workers: int = 1
     agree: Callable[[Value], Value] = lambda value: value
     stop: Callable[[], bool] = lambda: False
+    tell: Callable[[str], None] = logger.warning
 
     @property
     def leads(self) -> bool:
         """Whether this worker writes and reports for all."""
         return self.rank == 0
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training: its state, the reports of all epochs, and that of the epoch whose weights these are."""
+
+    steps: Steps
+    history: list[dict[str, Any]]
+    report: dict[str, Any]
 
 
 def run(
@@ -52,7 +66,7 @@ def run(
     batches: Callable[[tuple[int, int]], Iterator[Share]],
     report: Callable[[EpochReport], None],
     beat: Callable[[StepReport | None], None] = lambda _: None,
-) -> tuple[Steps, list[dict[str, Any]]]:
+) -> Trained:
     """Train from the newest checkpoint, or from the beginning, to the last epoch.
 
     Args:
@@ -62,7 +76,7 @@ def run(
         beat: called by each worker after each step, and with None for other signs of life.
 
     Returns:
-        the trained state, with the weights of the best epoch, and the reports of all epochs.
+        the trained state, with the weights of the best epoch.
 
     Raises:
         TrainingError: the loss is not a number any more.
@@ -70,7 +84,8 @@ def run(
     """
     order = config.order(dataset.manifest)
     steps = Steps(config, dataset.manifest, strategy)
-    with CheckpointFolder(config.out, config.run_digest(dataset.manifest), config.keep_checkpoints) as folder:
+    digest = config.run_digest(dataset.manifest)
+    with CheckpointFolder(config.out, digest, config.keep_checkpoints, place.tell) as folder:
         state = _resume(config, steps, folder, place)
         held_out = _held_out(config, dataset, steps, place)
         shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
@@ -83,7 +98,11 @@ def run(
         for epoch in range(state.epoch, config.epochs):
             began_s, first_step = time.perf_counter(), state.step
             trained = _Epoch(config, steps, order, state)
-            wait_s = trained.run(shares, place, keep, beat)
+            try:
+                wait_s, stop = trained.run(shares, place, keep, beat)
+            except Stopped:
+                folder.wait()  # only then is it true
+                raise
             spent_s = time.perf_counter() - began_s
             val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out, beat)))
             if not math.isfinite(val_loss):
@@ -102,11 +121,15 @@ def run(
             keep(state)
             if place.leads:
                 report(result)
+            if stop and epoch + 1 < config.epochs:
+                folder.wait()
+                raise Stopped(f"stopped after epoch {epoch + 1} of {config.epochs}")
         folder.wait()
-        best = folder.best_whole(state) if place.leads and state.best != state.epoch else None
-    if best:
-        steps.restore(best)
-    return steps, state.history
+        published = state.history[-1]
+        if place.leads and state.best != state.epoch and (best := folder.best_whole(state)):
+            steps.restore(best)
+            published = best.progress.history[-1]
+    return Trained(steps, state.history, published)
 
 
 def _resume(config: TrainConfig, steps: Steps, folder: CheckpointFolder, place: Place) -> Progress:
@@ -141,8 +164,8 @@ class _Epoch:
         place: Place,
         keep: Callable[[Progress], None],
         beat: Callable[[StepReport | None], None],
-    ) -> float:
-        """Train to the end of the epoch; gives the seconds of waiting for input."""
+    ) -> tuple[float, bool]:
+        """Train to the end of the epoch; gives the seconds of waiting for input, and whether one is to stop."""
         order, epoch, waited_s = self._order, self._state.epoch, 0.0
         began_s = time.perf_counter()
         for step in range(self._state.step, order.steps):
@@ -165,8 +188,7 @@ class _Epoch:
             now_s = time.perf_counter()
             beat(StepReport(epoch + 1, self._config.epochs, done, order.steps, examples, loss, now_s - began_s, wait_s))
             began_s, waited_s = now_s, waited_s + wait_s
-        self._look()
-        return waited_s
+        return waited_s, self._look()[1]
 
     def _look(self, leave: int = 0) -> tuple[float, bool]:
         """Take in what the steps came to, but for the last ``leave``: the newest mean loss, and whether one is to stop.
@@ -212,7 +234,8 @@ def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
     """The array's own memory as a tensor, where it begins at a fit place: nothing else writes to it. Else a copy."""
-    if array.ctypes.data % ALIGNMENT or not array.flags.c_contiguous or not array.flags.writeable:
+    fit = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
+    if not fit or tf.config.list_logical_devices("GPU"):  # to which a copy goes from here, while the step before runs
         return tf.constant(array)
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from synthray.data.dataset import Dataset
 from synthray.model.artifact import ModelCard, model_name, save_model
 from synthray.model.networks import unfuse
 from synthray.train.config import TrainConfig
-from synthray.train.steps import Steps
+from synthray.train.loop import Trained
 
 
-def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[dict[str, Any]]) -> str:
-    """Save the model of the best epoch with its named heads and its card; returns the URI of the ``.keras`` file."""
+def publish(config: TrainConfig, dataset: Dataset, trained: Trained) -> str:
+    """Save the trained model with its named heads and its card; returns the URI of the ``.keras`` file."""
     manifest = dataset.manifest
     first, count = config.holdout(manifest.rows)
     card = ModelCard(
@@ -22,10 +20,10 @@ def publish(config: TrainConfig, dataset: Dataset, steps: Steps, history: list[d
         epochs=config.epochs,
         dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
         config=config.to_json(),
-        metrics=min(history, key=lambda report: report["val_loss"]),
+        metrics=trained.report,
         sha256="",
     )
-    with steps.averaged():
-        weights = steps.model.get_weights()
+    with trained.steps.averaged():
+        weights = trained.steps.model.get_weights()
     model = unfuse(weights, config.model, manifest.feature_shape, manifest.table, config.width)
     return save_model(model, config.out, card)

@@ -49,19 +49,22 @@ class Mailbox:
 
     def begin(self, workers: int) -> int | None:
         """A group of so many workers is about to work; which start this is, from 0, or None: it shall not."""
-        if self._failure or self._stop:
-            self._stopped = self._stopped or "stopped before the first step"
+        trouble = self._trouble or _SILENT_DEATH
+        if self._failure:
+            return None
+        if self._stop:
+            self._stopped = self._stopped or f"stopped without a checkpoint of that moment ({trouble})"
             return None
         if self._starts and workers == self._workers:
             self._failures += 1
-            trouble = self._trouble or _SILENT_DEATH
             if self._failures > self._max_failures:
                 again = f" {self._max_failures} times in a row" if self._max_failures else ""
                 self.fail("TrainingError", f"the workers were lost{again} without getting further: {trouble}")
                 return None
             self.tell(f"{trouble}; going on from the last checkpoint ({self._failures} of {self._max_failures})")
         elif self._starts:
-            self.tell(f"going on from the last checkpoint with {workers} workers, {self._workers} before")
+            why = f"{self._trouble}; " if self._trouble else ""
+            self.tell(f"{why}going on from the last checkpoint with {workers} workers, {self._workers} before")
         self._starts, self._workers, self._trouble = self._starts + 1, workers, ""
         return self._starts - 1
 

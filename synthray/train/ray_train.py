@@ -21,6 +21,7 @@ from synthray import errors
 from synthray.command import STARTED_S
 from synthray.data import ray_read
 from synthray.data.dataset import Dataset
+from synthray.data.storage_s3 import patience_s
 from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
 from synthray.train.config import TrainConfig
@@ -32,8 +33,9 @@ from synthray.train.ray_worker import Task, work
 
 # Two workers even on a laptop: the way of working is then the same everywhere.
 _DEFAULT_WORKERS = 2
-# Of an elastic training without GPUs: of two processors, the tasks that read for it have half of one.
+# Of an elastic training without GPUs, at least.
 _ELASTIC_CPUS = 1.5
+_STUCK_S = 300.0
 _POLL_S = 0.5
 _PATIENCE_S = 120.0
 # Ray counts restarts, and not whether they get further: the mailbox does that, and this is only the end of it all.
@@ -48,14 +50,14 @@ class Workers:
     cluster has room for, looked at every ``resize_s`` seconds. gpu: ask for a GPU each even where none is up yet, so
     that the cluster's autoscaler brings them. max_failures: how often the workers are started again, from their last
     checkpoint, without getting further, before the job gives up. stuck_s: how long one may make no step before it
-    counts as lost.
+    counts as lost; 300, and more where a store is waited for as long, when None.
     """
 
     count: int = 0
     most: int = 0
     gpu: bool = False
     max_failures: int = 3
-    stuck_s: float = 300.0
+    stuck_s: float | None = None
     resize_s: float = 60.0
 
     def __post_init__(self) -> None:
@@ -63,6 +65,8 @@ class Workers:
             raise ConfigError(f"workers is {self.count}; it must be at least 1, or 0 for one a GPU")
         if self.most and not 0 < self.count <= self.most:
             raise ConfigError(f"workers is {self.count}:{self.most}; it must be FEWEST:MOST, from 1 on")
+        if self.stuck_s is None:
+            object.__setattr__(self, "stuck_s", max(_STUCK_S, 2 * patience_s()))
         for name in ("stuck_s", "resize_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
@@ -90,9 +94,11 @@ class Workers:
             raise ConfigError(f"a batch of {batch_size} cannot be shared by {max(count, self.most)} workers")
         gpu = self.gpu or gpus >= count
         # A part of the processors at most is set aside for training: the tasks that read for it need some too.
-        share = min(1.0, cpus / (2 * count))
+        share = min(1.0, cpus / (2 * max(count, self.most)))
         if self.most and not gpu:
-            share = min(_ELASTIC_CPUS, max(node["Resources"].get("CPU", 0) for node in ray.nodes()))
+            # as many as the largest node has room for beside a task that reads
+            room = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]) - ray_read.READER_CPUS
+            share = room / max(1, int(room / _ELASTIC_CPUS))
         return ray.train.ScalingConfig(
             num_workers=(count, self.most) if self.most else count,
             use_gpu=gpu,
@@ -181,16 +187,16 @@ def _follow(
 
     threading.Thread(target=fit, daemon=True).start()
     if holding:
-        with suppress(errors.SynthrayError):  # the workers wait for it, too, and tell
-            holding.wait()
+        threading.Thread(target=_wait, args=(holding,), daemon=True).start()
     display = Display()
     tell = tell or display.line
-    running, waits_until_s = True, time.monotonic() + _PATIENCE_S
-    mail, stopping = Mail(), False
+    running, stopping, mail, heard_s = True, False, Mail(), time.monotonic()
     while running:
         try:
             running = not ended.wait(_POLL_S)
-            mail = ray.get(mailbox.read.remote())
+            before, mail = mail, ray.get(mailbox.read.remote())
+            if mail.lines or mail.now != before.now:
+                heard_s = time.monotonic()
             for line in mail.lines:
                 tell(line)
             display.show(mail.now)
@@ -200,10 +206,10 @@ def _follow(
             stopping = True
             display.clear()
             tell("stopping with a checkpoint; once more stops at once")
-        if not mail.begun and time.monotonic() > waits_until_s:
-            scaling = trainer.scaling_config
-            tell(f"still waiting for {scaling.num_workers} workers with {scaling.resources_per_worker} each to begin")
-            waits_until_s += _PATIENCE_S
+        if time.monotonic() > heard_s + _PATIENCE_S:
+            asked = trainer.scaling_config
+            tell(f"still waiting for {asked.num_workers} workers with {asked.resources_per_worker} each")
+            heard_s = time.monotonic()
     display.clear()
     if mail.saved:
         return mail.saved
@@ -213,3 +219,9 @@ def _follow(
         raise KeyboardInterrupt(f"{mail.stopped}; the same command goes on from there")
     cause = str(outcome[0]).strip().splitlines()[-1] if outcome else "no worker saved a model"
     raise TrainingError(f"training ended without a model: {cause}") from (outcome[0] if outcome else None)
+
+
+def _wait(holding: ray_read.Holding) -> None:
+    """Show how far the reading is."""
+    with suppress(errors.SynthrayError, ray.exceptions.RayError):  # the workers wait for it, too, and tell
+        holding.wait()

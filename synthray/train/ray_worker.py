@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import ray
 import ray.train
 from ray.actor import ActorHandle
@@ -54,9 +56,7 @@ def work(arguments: dict[str, Any]) -> None:
         return
     where = f"worker {context.get_world_rank()} on {ray.util.get_node_ip_address()}"
     try:
-        with Watchdog(
-            task.stuck_s, lambda why: ray.get(mailbox.trouble.remote(f"{where} was stuck: {why}"))
-        ) as watchdog:
+        with Watchdog(task.stuck_s, lambda why: ray.get(mailbox.trouble.remote(f"{where}: {why}"))) as watchdog:
             _train(task, start, watchdog)
     except errors.Stopped as stopped:
         if leads:
@@ -74,11 +74,10 @@ def work(arguments: dict[str, Any]) -> None:
 
 def _may_pass(error: Exception) -> bool:
     """Whether it may go another way next time: a store may come back, and so may a worker that the others miss."""
-    import tensorflow as tf
-
     if isinstance(error, errors.SynthrayError):
         return isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
-    return isinstance(error, (tf.errors.OpError, ray.exceptions.RayError, OSError))
+    tf = sys.modules.get("tensorflow")  # it may be the very import of it that failed
+    return isinstance(error, (ray.exceptions.RayError, OSError, *((tf.errors.OpError,) if tf else ())))
 
 
 def _first_line(error: Exception) -> str:
@@ -96,7 +95,7 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
     config, mailbox, context = task.config, task.mailbox, ray.train.get_context()
     _limit_threads(tf, context.get_local_world_size())
     # first of all: TensorFlow sets up its collectives before anything else runs, or not at all
-    strategy = _strategy(tf, context.get_world_size())
+    strategy = _strategy(tf, context.get_world_size(), mailbox.tell.remote if context.get_world_rank() == 0 else None)
     marks.append(("TensorFlow", time.time()))
     dataset = Dataset.open(config.data)
     order = config.order(dataset.manifest)
@@ -107,10 +106,15 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
             mailbox.resumed.remote(position)
         if task.held is None:
             return ray_read.streamed(dataset, order, position, config.epochs, place.rank, place.workers)
-        memory = ray_read.Held(task.held, dataset)
-        marks.append(("data", time.time()))
-        shares = order.shares(position, config.epochs, place.rank, place.workers)
-        return ((memory.take(rows), rows) for rows in shares)
+        return from_memory(task.held, order.shares(position, config.epochs, place.rank, place.workers))
+
+    def from_memory(held: list[ray.ObjectRef], shares: Iterator[np.ndarray]) -> Iterator[loop.Share]:
+        memory = None
+        for rows in shares:
+            if memory is None:
+                memory = ray_read.Held(held, dataset, watchdog.beat)
+                marks.append(("data", time.time()))
+            yield memory.take(rows), rows
 
     with contextlib.ExitStack() as stack:
         pulse: _Pulse | None = None
@@ -124,12 +128,12 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
                 tell = mailbox.tell.remote
                 tracked = stack.enter_context(MlflowLog(task.tracking, config, dataset.manifest, tell))
                 logs.append(tracked)
-            place = replace(place, stop=lambda: pulse.stop)
+            place = replace(place, stop=lambda: pulse.stop, tell=mailbox.tell.remote)
 
         def beat(step: StepReport | None) -> None:
             watchdog.beat()
             if pulse and step:
-                if pulse.now is None:
+                if pulse.now is None and start == 0:
                     mailbox.first_step.remote([*marks, ("compiling and the first step", time.time())])
                 pulse.beat(step)
 
@@ -138,14 +142,14 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
             for log in logs:
                 log(epoch)
 
-        steps, history = loop.run(config, dataset, strategy, place, batches, report, beat)
+        trained = loop.run(config, dataset, strategy, place, batches, report, beat)
         if pulse:
             if not pulse.now:
                 mailbox.tell.remote(f"nothing left to train: all {config.epochs} epochs are done")
-            saved = publish(config, dataset, steps, history)
+            saved = publish(config, dataset, trained)
             ray.get(mailbox.saved.remote(saved))
             if tracked:
-                tracked.saved(saved, history)
+                tracked.saved(saved, trained.history)
     # TensorFlow's collectives break when a worker leaves while another is still at work.
     collective.barrier()
 
@@ -200,11 +204,13 @@ def _limit_threads(tf: Any, workers_here: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _strategy(tf: Any, workers: int) -> Any:
+def _strategy(tf: Any, workers: int, tell: Callable[[str], None] | None) -> Any:
     """MultiWorkerMirroredStrategy, over NCCL where workers have GPUs; TensorFlow's default one for a single worker."""
     if workers == 1:
         return tf.distribute.get_strategy()
-    gpus = tf.config.list_physical_devices("GPU")
     library = tf.distribute.experimental.CommunicationImplementation
-    options = tf.distribute.experimental.CommunicationOptions(implementation=library.NCCL if gpus else library.RING)
+    way = library.NCCL if tf.config.list_physical_devices("GPU") else library.RING
+    if tell:
+        tell(f"{workers} workers, which add up their gradients by {way.value}")
+    options = tf.distribute.experimental.CommunicationOptions(implementation=way)
     return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)

@@ -118,6 +118,7 @@ def draw(axes: Sequence[Axis], trials: int, seed: int) -> list[dict[str, Any]]:
     points = qmc.Halton(len(open_axes) + len(rate) or 1, rng=seed)
     found: list[dict[str, Any]] = []
     while len(found) < wanted:
+        before = len(found)
         for point in points.random(_POINTS_AT_ONCE).tolist():
             settings = fixed | {axis.name: axis.at(place) for axis, place in zip(open_axes, point, strict=False)}
             if rate:
@@ -125,6 +126,8 @@ def draw(axes: Sequence[Axis], trials: int, seed: int) -> list[dict[str, Any]]:
                 settings["learning_rate"] = _rounded(own * rate[0].at(point[-1]))
             if settings not in found:
                 found.append({name: settings[name] for name in SEARCHED})
+        if len(found) == before:  # a narrow range has few values of so many digits
+            break
     return found[:wanted]
 
 

@@ -29,7 +29,7 @@ class Steps:
 
     def __init__(self, config: TrainConfig, manifest: Manifest, strategy: tf.distribute.Strategy) -> None:
         check_network(config.model, manifest.feature_shape)
-        self._strategy = strategy
+        self._config, self._strategy = config, strategy
         self._layout = HeadLayout(manifest.table)
         with strategy.scope():
             self.model = build_fused(
@@ -124,7 +124,8 @@ class Steps:
         """The state as arrays, ``progress`` into the training."""
         # copies: on a CPU ``numpy()`` may show a variable's own memory, which the next step changes
         optimizer = [np.array(variable.numpy()) for variable in self.optimizer.variables]
-        return Checkpoint(progress, [np.array(weight) for weight in self.model.get_weights()], optimizer)
+        weights = [np.array(weight) for weight in self.model.get_weights()]
+        return Checkpoint(progress, weights, optimizer, self._config.to_json())
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Take on the state of a checkpoint of the same configuration."""

@@ -55,7 +55,8 @@ class Watchdog:
     def _end(self) -> None:
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
         # in a thread: who is told may be out of reach, and must not keep the process alive
-        teller = threading.Thread(target=self._tell, args=(f"no step in {self._limit_s:g} s",), daemon=True)
+        why = f"no step in {self._limit_s:g} s; its log shows where it stood"
+        teller = threading.Thread(target=self._tell, args=(why,), daemon=True)
         teller.start()
         teller.join(1.0)
         os._exit(_EXIT_CODE)

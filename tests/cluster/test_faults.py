@@ -178,7 +178,7 @@ def test_a_worker_that_is_alive_but_stuck_is_replaced(
         job.wait_for("^epoch +5/")
         began_s = time.monotonic()
         trap.touch()
-        job.wait_for(r"^worker \d on [\d.]+ was stuck: no step in 8 s; going on from the last checkpoint \(1 of 3\)")
+        job.wait_for(r"^worker \d on [\d.]+: no step in 8 s; .* stood; going on from the last checkpoint \(1 of 3\)")
         assert time.monotonic() - began_s < 45
         assert not trap.exists()
         assert_same(job.saved(), undisturbed)
@@ -312,4 +312,4 @@ def test_an_elastic_training_takes_what_the_cluster_has(data: Path, tmp_path: Pa
     alone = min(train_here(config), key=lambda report: report["val_loss"])
     assert metrics["epoch"] == alone["epoch"]
     for name in ("loss", "val_loss", "val_error"):
-        assert metrics[name] == pytest.approx(alone[name], rel=1e-3)
+        assert metrics[name] == pytest.approx(alone[name], rel=1e-4)

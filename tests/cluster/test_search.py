@@ -110,9 +110,11 @@ def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_kil
 
     thread = threading.Thread(target=kill_after_another_checkpoint)
     thread.start()
-    [row], _ = search(config)
-    over.set()
-    thread.join()
+    try:
+        [row], _ = search(config)
+    finally:
+        over.set()
+        thread.join()
     assert BEGUN < killed[-1] < f"{EPOCHS:06d}-00000000.ckpt"
     assert (row["epochs"], row["ended"]) == (str(EPOCHS), "finished")
     [note] = (tmp_path / "trials").iterdir()

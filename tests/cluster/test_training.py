@@ -7,7 +7,6 @@ import re
 import shutil
 import signal
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,17 +75,22 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
 ) -> None:
     lines: list[str] = []
     killed_after: list[int] = []
+    over = threading.Event()
 
     def kill_one_worker_after_the_first_checkpoint() -> None:
         while not list(tmp_path.rglob("*.ckpt")):
-            time.sleep(0.02)
+            if over.wait(0.02):
+                return
         os.kill(one_training_worker(ray_head), signal.SIGKILL)
         killed_after.append(len(lines))
 
-    thread = threading.Thread(target=kill_one_worker_after_the_first_checkpoint)
+    thread = threading.Thread(target=kill_one_worker_after_the_first_checkpoint, daemon=True)
     thread.start()
-    saved, _ = train(dataset, tmp_path, 2, lines, max_failures=2)
-    thread.join()
+    try:
+        saved, _ = train(dataset, tmp_path, 2, lines, max_failures=2)
+    finally:
+        over.set()
+        thread.join()
     assert killed_after
     assert killed_after[0] < EPOCHS
     assert_same_weights(saved, by_two[0])

@@ -32,9 +32,7 @@ def test_whole_numbers_beyond_64_bits_are_numbers():
 
 
 @given(
-    st.lists(
-        st.lists(st.floats(0, width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6), min_size=1
-    )
+    st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6), min_size=1)
 )
 def test_raw_and_json_bodies_agree_to_the_last_bit(sounds):
     features = np.array(sounds, np.float32).reshape(-1, *SHAPE)
@@ -80,7 +78,6 @@ def changed(row, column, value):
         ({"instances": [GOOD, changed(1, 0, float("nan"))]}, "instance 1, row 1, column 0: nan is not a finite"),
         ({"instances": [changed(0, 2, float("-inf"))]}, "instance 0, row 0, column 2: -inf is not a finite"),
         ({"instances": [changed(0, 2, 1e39)]}, "instance 0, row 0, column 2: inf is not a finite float32"),
-        ({"instances": [GOOD, changed(1, 0, -0.5)]}, "instance 1, row 1, column 0: -0.5 is negative, and magnitudes"),
         ({"instances": [changed(0, 2, 10**400)]}, "instance 0: holds a number that is too large for float32"),
     ],
 )
@@ -97,7 +94,6 @@ def test_each_wrong_body_is_told_exactly(body, message):
         (b"", "the body has 0 bytes, expected a multiple of 24"),
         (b"\0" * 25, r"the body has 25 bytes, expected a multiple of 24: float32 x 2 x 3 a sound"),
         (np.array([0] * 6 + [0, 0, 0, 0, np.nan, 0], "<f4").tobytes(), "instance 1, row 1, column 1: nan is not"),
-        (np.array([0] * 5 + [-2], "<f4").tobytes(), "instance 0, row 1, column 2: -2.0 is negative"),
     ],
 )
 def test_each_wrong_raw_body_is_told_exactly(body, message):

@@ -13,6 +13,8 @@ import tensorflow as tf
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, Stopped, StorageError, TrainingError
 from synthray.model.artifact import load_model
+from synthray.model.heads import HeadLayout
+from synthray.model.losses import score
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
 from synthray.train.config import MODELS, TrainConfig, check_place
@@ -56,8 +58,8 @@ def run(
         if result.epoch == stop_after:
             raise KeyboardInterrupt
 
-    steps, history = loop.run(config, dataset, tf.distribute.get_strategy(), Place(stop=stop), batches, report)
-    return steps.model.get_weights(), history
+    trained = loop.run(config, dataset, tf.distribute.get_strategy(), Place(stop=stop), batches, report)
+    return trained.steps.model.get_weights(), trained.history
 
 
 def test_it_learns_what_can_be_learned(dataset: Dataset, tmp_path: Path) -> None:
@@ -105,6 +107,53 @@ def test_asked_to_stop_it_writes_a_checkpoint_and_goes_on_from_it(dataset: Datas
     resumed, resumed_history = run(config(dataset, tmp_path / "out", **settings), dataset)
     assert all((a == b).all() for a, b in zip(weights, resumed, strict=True))
     assert [row["loss"] for row in resumed_history] == [row["loss"] for row in history]
+
+
+@pytest.mark.parametrize("batch_size", [200, 100])
+def test_an_epoch_of_one_or_two_steps_can_be_stopped_after(batch_size: int, dataset: Dataset, tmp_path: Path) -> None:
+    settings = config(dataset, tmp_path, batch_size=batch_size)
+    assert settings.order(dataset.manifest).steps == 200 // batch_size
+    with pytest.raises(Stopped, match="stopped after epoch 1 of 3"):
+        run(settings, dataset, stop=lambda: True)
+    assert [path.name for path in tmp_path.rglob("*.ckpt")] == ["000001-00000000.ckpt"]
+
+
+def test_what_is_said_to_be_written_is_written(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints").write_text("a file where a folder should be")
+    with pytest.raises(StorageError, match=r"checkpoints.* cannot be written"):
+        run(config(dataset, tmp_path, batch_size=32), dataset, stop=lambda: True)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_the_best_epochs_weights_are_saved_with_its_numbers(
+    damaged: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    # it learns the examples by heart, and the held-out ones worse and worse
+    settings = config(dataset, tmp_path, batch_size=8, epochs=8, learning_rate=0.1)
+    order = settings.order(dataset.manifest)
+
+    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
+        return ((dataset.take(rows), rows) for rows in order.shares(start, settings.epochs, 0, 1))
+
+    def report(epoch: EpochReport) -> None:
+        if damaged and epoch.epoch == 8:
+            for path in tmp_path.rglob("*.ckpt"):
+                path.write_bytes(path.read_bytes()[:-1])
+
+    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, report)
+    best = min(trained.history, key=lambda row: row["val_loss"])
+    assert best["epoch"] < 8
+    assert trained.report == (trained.history[-1] if damaged else best)
+    assert ("the last epoch's weights are saved instead" in caplog.text) == damaged
+    first, count = settings.holdout(dataset.manifest.rows)
+    held_out = dataset.take(np.arange(first, first + count))
+    with trained.steps.averaged():
+        outputs = trained.steps.model(held_out.features)
+    layout = HeadLayout(dataset.manifest.table)
+    loss = float(np.mean(score(outputs, tf.constant(held_out.labels, tf.float32), layout).loss))
+    assert loss == pytest.approx(trained.report["val_loss"], rel=1e-5)
 
 
 RECIPES = {
@@ -207,6 +256,17 @@ def test_what_a_checkpoint_could_not_be_written_for_is_raised(tmp_path: Path) ->
         folder.save(Checkpoint(Progress(1), [np.zeros(2)], []))
 
 
+def test_a_damaged_newest_checkpoint_does_not_crowd_out_the_ones_after(tmp_path: Path) -> None:
+    with CheckpointFolder(str(tmp_path), "d" * 64, keep=1) as folder:
+        folder.save(Checkpoint(Progress(5), [np.zeros(2)], []))
+        folder.wait()
+        [path] = tmp_path.rglob("*.ckpt")
+        path.write_bytes(b"damaged")
+        folder.save(Checkpoint(Progress(3), [np.zeros(2)], []))
+        folder.wait()
+        assert folder.newest_whole() == "000003-00000000.ckpt"
+
+
 def test_a_checkpoint_is_of_the_moment_it_was_asked_for(dataset: Dataset, tmp_path: Path) -> None:
     """It is written while training goes on, which must not reach into it."""
     batch = dataset.take(np.arange(4))
@@ -233,18 +293,18 @@ def test_the_model_and_its_card(dataset: Dataset, tmp_path: Path) -> None:
     def batches(_: tuple[int, int]) -> Iterator[loop.Share]:
         return ((dataset.take(rows), rows) for rows in order.window(0, 0))
 
-    steps, history = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None)
-    uri = publish(settings, dataset, steps, history)
+    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None)
+    uri = publish(settings, dataset, trained)
     assert uri == str(tmp_path / "model_7_1.keras")
     model, card = load_model(uri)
     rows = dataset.manifest.rows
     assert card.dataset["digest"] == dataset.manifest.digest
     assert card.dataset["holdout"] == {"first": rows - rows // 9, "count": rows // 9}
-    assert card.metrics == history[-1]
+    assert card.metrics == trained.history[-1]
     assert card.config["batch_size"] == 48
     features = dataset.take(np.arange(5)).features
     named = np.concatenate([np.asarray(out) for out in model(features)], axis=1)
-    fused = np.asarray(steps.model(features))
+    fused = np.asarray(trained.steps.model(features))
     np.testing.assert_allclose(named[:, 5:7], fused[:, 5:7], rtol=1e-5)
 
 
@@ -298,12 +358,12 @@ def test_something_must_be_left_to_train_on() -> None:
 def test_another_trainings_model_is_not_replaced(dataset: Dataset, tmp_path: Path) -> None:
     settings = config(dataset, tmp_path, epochs=1)
     check_place(settings, dataset.manifest)
-    steps, history = loop.run(
+    trained = loop.run(
         settings, dataset, tf.distribute.get_strategy(), Place(),
         lambda start: ((dataset.take(rows), rows) for rows in settings.order(dataset.manifest).shares(start, 1, 0, 1)),
         lambda _: None,
     )  # fmt: skip
-    publish(settings, dataset, steps, history)
+    publish(settings, dataset, trained)
     check_place(settings, dataset.manifest)
     check_place(replace(settings, epochs=2), dataset.manifest)
     with pytest.raises(ConfigError, match=r"model_7_1\.keras was trained with other settings.*another --out"):

@@ -11,7 +11,7 @@ import pytest
 from synthray.train.watchdog import Watchdog
 
 STUCK = {
-    "a thread that waits": ("time.sleep(60)", "told: no step in 0.5 s"),
+    "a thread that waits": ("time.sleep(60)", "told: no step in 0.5 s; its log"),
     "a thread that holds the lock of the interpreter": ("ctypes.PyDLL(None).sleep(60)", "Timeout"),
 }
 
