@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ def test_the_notebook_runs_on_generated_batches(
         write_batch(config, number)
     (tmp_path / "keras_models").mkdir()
     monkeypatch.chdir(tmp_path)
+    keras.backend.clear_session()  # layers are numbered as in a process of the notebook's own
     cells = runpy.run_path(str(CELLS))
 
     assert cells["X_batch_example"].shape == (32, 20, 551)
