@@ -26,8 +26,8 @@ from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
 from synthray.train.config import TrainConfig
 from synthray.train.display import Display
+from synthray.train.mailbox import Mail, Mailbox
 from synthray.train.mlflow_log import Tracking
-from synthray.train.ray_mailbox import Mail, Mailbox
 from synthray.train.ray_tensorflow import TensorflowBackend
 from synthray.train.ray_worker import Task, work
 
@@ -131,7 +131,8 @@ def train(
     scaling = workers.scaling(config.batch_size)
     # With the driver: what the run depends on should not lie on a machine that may come and go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    mailbox = Mailbox.options(scheduling_strategy=here).remote(workers.max_failures, STARTED_S)
+    kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
+    mailbox = kept_here.remote(workers.max_failures, STARTED_S)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
         holding = ray_read.hold(Dataset.open(config.data))
         held = holding.references if holding else None

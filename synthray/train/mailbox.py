@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import ray
-
 if TYPE_CHECKING:
     from synthray.train.reports import StepReport
 
@@ -29,9 +27,8 @@ class Mail:
     failure: tuple[str, str] | None = None
 
 
-@ray.remote(num_cpus=0)
 class Mailbox:
-    """Kept with the job. It also decides whether the workers are to be started once more.
+    """An actor, kept with the job. It also decides whether the workers are to be started once more.
 
     max_failures: how often they are started again without getting further than before. started_s: Unix seconds.
     """

@@ -1,0 +1,78 @@
+"""When lost workers are started again, and what is told of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthray.train.mailbox import Mailbox
+
+
+def begun(max_failures: int = 2) -> Mailbox:
+    box = Mailbox(max_failures, started_s=0.0)
+    assert box.begin(2) == 0
+    box.resumed((0, 0))
+    assert box.read().lines == []
+    return box
+
+
+def test_workers_are_started_again_so_often_without_getting_further() -> None:
+    box = begun()
+    box.trouble("worker 1: it broke")
+    box.trouble("worker 0: UnavailableError")
+    assert box.begin(2) == 1
+    assert box.begin(2) == 2
+    assert box.read().lines == [
+        "worker 1: it broke; going on from the last checkpoint (1 of 2)",
+        "a worker died without a word: killed, out of memory, or its machine is gone; "
+        "going on from the last checkpoint (2 of 2)",
+    ]
+    box.trouble("worker 0: it broke, too")
+    assert box.begin(2) is None
+    kind, text = box.read().failure
+    assert kind == "TrainingError"
+    assert text == "the workers were lost 2 times in a row without getting further: worker 0: it broke, too"
+
+
+def test_those_who_get_further_are_started_again_as_often_as_it_takes() -> None:
+    box = begun(max_failures=1)
+    for epoch in range(1, 9):
+        assert box.begin(2) is not None
+        box.resumed((epoch, 0))
+    assert box.begin(2) is not None
+    box.resumed((8, 0))  # where it was before
+    assert box.begin(2) is None
+
+
+def test_another_number_of_workers_is_no_failure() -> None:
+    box = begun(max_failures=0)
+    assert box.begin(3) == 1
+    assert box.read().lines == ["going on from the last checkpoint with 3 workers, 2 before"]
+    box.trouble("worker 2: lost")
+    assert box.begin(2) == 2
+    assert box.read().lines == ["worker 2: lost; going on from the last checkpoint with 2 workers, 3 before"]
+
+
+@pytest.mark.parametrize("asked", ["a failure", "a stop"])
+def test_nobody_begins_after_the_end(asked: str) -> None:
+    box = begun()
+    if asked == "a failure":
+        box.fail("DataError", "bad")
+        box.fail("TrainingError", "what came of it")
+        assert box.read().failure == ("DataError", "bad")
+    else:
+        assert box.stop()
+        assert box.pulse(None) is True
+        box.trouble("worker 0: StorageError: away")
+    assert box.begin(2) is None
+    assert ("(worker 0: StorageError: away)" in box.read().stopped) == (asked == "a stop")
+
+
+def test_a_stop_before_anyone_began_needs_no_waiting() -> None:
+    assert not Mailbox(3, 0.0).stop()
+
+
+def test_lines_are_told_once_and_the_way_to_the_first_step_in_parts() -> None:
+    box = Mailbox(3, started_s=100.0)
+    box.first_step([("workers", 107.5), ("TensorFlow", 110.0)])
+    assert box.read().lines == ["first step after 10.0 s (workers 7.5 s, TensorFlow 2.5 s)"]
+    assert box.read().lines == []
