@@ -16,6 +16,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,11 @@ import pytest
 
 from infra.ray_head import REPOSITORY
 from infra.s3_server import S3Server
+from synthray.data.dataset import Dataset
 from synthray.data.storage import Store
 from synthray.data.storage_s3 import PATIENCE
-from synthray.model.artifact import load_model, read_card
+from synthray.model.artifact import load_model
+from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from tests import foreign
 from tests.conftest import convert_here, train_here
@@ -301,17 +304,24 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
 
 def test_an_elastic_training_takes_what_the_cluster_has(data: Path, tmp_path: Path) -> None:
     elastic = ("--workers", "1:2", "--resize-s", "2")
-    slow = ("--batch-size", "2", "--epochs", "60", "--learning-rate", "0.001")
-    with running_cluster() as cluster, training(cluster, data, tmp_path, *elastic, *slow) as job:
-        job.wait_for("^epoch +5/")
+    slow = ("--batch-size", "2", "--learning-rate", "0.001", "--epochs", "1000")
+    with running_cluster() as cluster, training(cluster, data, tmp_path / "out", *elastic, *slow) as job:
+        job.wait_for("^first step")
         second = cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
-        job.wait_for("^going on from the last checkpoint with 2 workers, 1 before")
-        job.wait_for("(?s)2 workers.*^epoch.*^epoch")
+        job.wait_for("(?s)^going on from the last checkpoint with 2 workers, 1 before.*^epoch")
         cluster.remove_node(second, allow_graceful=False)
-        job.wait_for("^going on from the last checkpoint with 1 workers, 2 before")
-        metrics = read_card(job.saved()).metrics
-    config = TrainConfig(str(data), str(tmp_path / "alone"), batch_size=2, epochs=60, learning_rate=0.001)
-    alone = min(train_here(config), key=lambda report: report["val_loss"])
-    assert metrics["epoch"] == alone["epoch"]
-    for name in ("loss", "val_loss", "val_error"):
-        assert metrics[name] == pytest.approx(alone[name], rel=1e-4)
+        job.wait_for("(?s)going on from the last checkpoint with 1 workers, 2 before.*^epoch")
+        job.process.send_signal(signal.SIGTERM)
+        assert job.end() == 130
+    config = TrainConfig(str(data), str(tmp_path / "out"), batch_size=2, epochs=1000, learning_rate=0.001)
+    history = newest_history(config)
+    alone = train_here(replace(config, out=str(tmp_path / "alone"), epochs=len(history)))
+    for elastic_epoch, epoch in zip(history, alone, strict=True):
+        for name in ("loss", "val_loss", "val_error"):
+            assert elastic_epoch[name] == pytest.approx(epoch[name], rel=1e-4)
+
+
+def newest_history(config: TrainConfig) -> list[dict[str, Any]]:
+    """The reports in the newest checkpoint of a training."""
+    with CheckpointFolder(config.out, config.run_digest(Dataset.open(config.data).manifest), keep=1) as folder:
+        return folder.load(folder.newest_whole()).progress.history
