@@ -18,7 +18,7 @@ from synthray.train.config import TrainConfig, read_settings
 from synthray.train.search import FAILED, SearchConfig
 from synthray.train.search_space import space
 from tests import foreign
-from tests.conftest import convert_here
+from tests.conftest import convert_here, train_here
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -77,25 +77,16 @@ def trial_processes(head: RayHead) -> set[int]:
     return {actor.pid for actor in actors if actor.class_name.endswith("ImplicitFunc")}
 
 
-def begin(config: TrainConfig, dataset: Dataset) -> list[float]:
+def begin(config: TrainConfig) -> list[float]:
     """Train two epochs in this process, as a search that was broken off has; gives their validation losses."""
-    import tensorflow as tf
-
-    from synthray.train import loop
-
-    order = config.order(dataset.manifest)
-    _, history = loop.run(
-        replace(config, epochs=2), dataset, tf.distribute.get_strategy(), loop.Place(),
-        lambda start: ((dataset.take(rows), rows) for rows in order.shares(start, 2, 0, 1)), lambda _: None,
-    )  # fmt: skip
-    return [report["val_loss"] for report in history]
+    return [report["val_loss"] for report in train_here(replace(config, epochs=2))]
 
 
 def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_killed(
     ray_cluster: RayHead, ray_head: RayHead, dataset: Dataset, tmp_path: Path
 ) -> None:
     config = SearchConfig(dataset.uri, str(tmp_path), space(TRIED | {"learning_rate": "0.01"}), trials=4, epochs=EPOCHS)
-    first = begin(config.configs(dataset.manifest)[0], dataset)
+    first = begin(config.configs(dataset.manifest)[0])
     killed: list[str] = []
     of_others = trial_processes(ray_head)
     over = threading.Event()
