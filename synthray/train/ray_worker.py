@@ -27,6 +27,7 @@ from synthray.train.reports import EpochReport, StepReport
 from synthray.train.watchdog import Watchdog
 
 _PULSE_S = 0.5
+_WHEREABOUTS = ("Graph execution error", "Detected at node", "<stack traces", "File ")
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,11 @@ def work(arguments: dict[str, Any]) -> None:
     except Exception as error:
         # Raised in any case: the other workers may be waiting for this one, and only Ray can end their wait.
         if _may_pass(error):
-            ray.get(mailbox.trouble.remote(f"{where}: {type(error).__name__}: {_first_line(error)}"))
+            ray.get(mailbox.trouble.remote(f"{where}: {type(error).__name__}: {_gist(error)}"))
         elif isinstance(error, errors.SynthrayError):
             ray.get(mailbox.fail.remote(type(error).__name__, str(error)))
         else:
-            ray.get(mailbox.fail.remote("TrainingError", f"{where}: {type(error).__name__}: {_first_line(error)}"))
+            ray.get(mailbox.fail.remote("TrainingError", f"{where}: {type(error).__name__}: {_gist(error)}"))
         raise
 
 
@@ -80,8 +81,10 @@ def _may_pass(error: Exception) -> bool:
     return isinstance(error, (ray.exceptions.RayError, OSError, *((tf.errors.OpError,) if tf else ())))
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+def _gist(error: Exception) -> str:
+    """The first line that says something; TensorFlow's errors begin with where in a graph they were raised."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for line in lines if not line.startswith(_WHEREABOUTS)), lines[0] if lines else "")
 
 
 def _train(task: Task, start: int, watchdog: Watchdog) -> None:

@@ -91,6 +91,9 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     finally:
         over.set()
         thread.join()
+    [told] = [line for line in lines if line.endswith("going on from the last checkpoint (1 of 2)")]
+    assert re.match(r"worker \d on [\d.]+: \w+: \w", told) or told.startswith("a worker died")
+    assert "Graph execution" not in told
     assert killed_after
     assert killed_after[0] < EPOCHS
     assert_same_weights(saved, by_two[0])
