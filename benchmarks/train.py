@@ -194,7 +194,15 @@ def quality(arguments: argparse.Namespace, folder: Path) -> None:
     target = losses[-1]
     print(f"the notebook: {spent_s:,.0f} s for {len(losses)} epochs, validation loss {target:.4f}", flush=True)
     flags = [part for name, value in RECIPE.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    flags += ["--epochs", str(arguments.epochs), "--validation-examples", str(held_out * notebook_training.EXAMPLES)]
+    # one worker: on one machine without GPUs, two would only share its processors
+    flags += [
+        "--workers",
+        "1",
+        "--epochs",
+        str(arguments.epochs),
+        "--validation-examples",
+        str(held_out * notebook_training.EXAMPLES),
+    ]
     reached_s = None
     for at_s, line in job("train.py", "--data", data, "--out", str(folder / "out"), *flags):
         loss = re.match(r"epoch .* val_loss ([\d.]+)", line)

@@ -89,14 +89,17 @@ def _gist(error: Exception) -> str:
 
 def _train(task: Task, start: int, watchdog: Watchdog) -> None:
     marks = [("workers", time.time())]
+    config, mailbox, context = task.config, task.mailbox, ray.train.get_context()
+    threads = _threads(context.get_local_world_size())
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray says as many as the worker has asked for, and that may be less
     import tensorflow as tf
 
     from synthray.train import loop
     from synthray.train.publish import publish
     from synthray.train.tensorboard import EpochLog
 
-    config, mailbox, context = task.config, task.mailbox, ray.train.get_context()
-    _limit_threads(tf, context.get_local_world_size())
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
     # first of all: TensorFlow sets up its collectives before anything else runs, or not at all
     strategy = _strategy(tf, context.get_world_size(), mailbox.tell.remote if context.get_world_rank() == 0 else None)
     marks.append(("TensorFlow", time.time()))
@@ -196,15 +199,13 @@ class _Pulse:
                 examples, spent_s, waited_s = sums
 
 
-def _limit_threads(tf: Any, workers_here: int) -> None:
+def _threads(workers_here: int) -> int:
     """Workers of one machine share its processors evenly, instead of each starting a thread for all of them."""
     here = ray.get_runtime_context().get_node_id()
     # what Ray counts on this node, too: within a container it is often less than the machine shows
     counted = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here]
     cores = min(len(os.sched_getaffinity(0)), *(int(count) for count in counted if count >= 1), 1 << 16)
-    threads = max(1, cores // workers_here)
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    return max(1, cores // workers_here)
 
 
 def _strategy(tf: Any, workers: int, tell: Callable[[str], None] | None) -> Any:
