@@ -130,47 +130,48 @@ def test_trouble_leaves_the_model_in_place_is_told_once_and_passes(
     assert told[1].startswith("still serving model_1, because the new model failed: the store is away, after ")
 
 
-def test_while_one_is_loaded_the_other_answers(place: Path) -> None:
-    loading, go_on = threading.Event(), threading.Event()
+class SlowLoad:
+    """Loads model_2 once it is told to."""
 
-    def slow_load(uri: str) -> SimpleNamespace:
+    def __init__(self) -> None:
+        self.loading, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, uri: str) -> SimpleNamespace:
         if uri.endswith("model_2.keras"):
-            loading.set()
-            assert go_on.wait(SOON_S)
+            self.loading.set()
+            assert self.go_on.wait(SOON_S)
         return load(uri)
+
+
+def test_while_one_is_loaded_the_other_answers(place: Path) -> None:
+    slow = SlowLoad()
 
     promote(f"{place}/a/model_1.keras", str(place))
 
     async def body(model: CurrentModel) -> None:
         await model.take({"model": str(place)})
         promote(f"{place}/a/model_2.keras", str(place))
-        assert await asyncio.to_thread(loading.wait, SOON_S)
+        assert await asyncio.to_thread(slow.loading.wait, SOON_S)
         assert (model.predictor.card.name, model.failed) == ("model_1", None)
-        go_on.set()
+        slow.go_on.set()
         await becomes(model, "model_2")
 
-    following(body, slow_load)
+    following(body, slow)
 
 
 def test_what_is_configured_counts_more_than_what_is_being_loaded(place: Path) -> None:
-    loading, go_on = threading.Event(), threading.Event()
-
-    def slow_load(uri: str) -> SimpleNamespace:
-        if uri.endswith("model_2.keras"):
-            loading.set()
-            assert go_on.wait(SOON_S)
-        return load(uri)
+    slow = SlowLoad()
 
     async def body(model: CurrentModel) -> None:
         await model.take({"model": str(place)})
         promote(f"{place}/a/model_2.keras", str(place))
-        assert await asyncio.to_thread(loading.wait, SOON_S)
+        assert await asyncio.to_thread(slow.loading.wait, SOON_S)
         await model.take({"model": f"{place}/a/model_1.keras"})
-        go_on.set()
+        slow.go_on.set()
         await asyncio.sleep(0.1)
         assert model.predictor.card.name == "model_1"
 
-    following(body, slow_load)
+    following(body, slow)
 
 
 def test_a_first_model_that_cannot_be_is_raised_and_a_later_one_told(place: Path) -> None:
