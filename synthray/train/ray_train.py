@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import ray
@@ -24,6 +24,7 @@ from synthray.data.dataset import Dataset
 from synthray.data.storage_s3 import patience_s
 from synthray.errors import ConfigError, TrainingError
 from synthray.model.artifact import resolve_model
+from synthray.train.background import Background
 from synthray.train.config import TrainConfig
 from synthray.train.display import Display
 from synthray.train.mailbox import Mail, Mailbox
@@ -176,25 +177,15 @@ def _follow(
     tell: Callable[[str], None] | None,
 ) -> str:
     """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
-    outcome: list[BaseException] = []
-    ended = threading.Event()  # an interrupt while joining a thread would make Python take it for ended
-
-    def fit() -> None:
-        try:
-            trainer.fit()
-        except BaseException as error:
-            outcome.append(error)
-        ended.set()
-
-    threading.Thread(target=fit, daemon=True).start()
+    fit = Background(trainer.fit)
     if holding:
-        threading.Thread(target=_wait, args=(holding,), daemon=True).start()
+        Background(holding.wait)  # the workers wait for it, too, and tell what went wrong
     display = Display()
     tell = tell or display.line
     running, stopping, mail, heard_s = True, False, Mail(), time.monotonic()
     while running:
         try:
-            running = not ended.wait(_POLL_S)
+            running = not fit.wait(_POLL_S)
             before, mail = mail, ray.get(mailbox.read.remote())
             if mail.lines or mail.now != before.now:
                 heard_s = time.monotonic()
@@ -218,11 +209,5 @@ def _follow(
         raise getattr(errors, mail.failure[0])(mail.failure[1])
     if mail.stopped:
         raise KeyboardInterrupt(f"{mail.stopped}; the same command goes on from there")
-    cause = str(outcome[0]).strip().splitlines()[-1] if outcome else "no worker saved a model"
-    raise TrainingError(f"training ended without a model: {cause}") from (outcome[0] if outcome else None)
-
-
-def _wait(holding: ray_read.Holding) -> None:
-    """Show how far the reading is."""
-    with suppress(errors.SynthrayError, ray.exceptions.RayError):  # the workers wait for it, too, and tell
-        holding.wait()
+    cause = fit.reason or "no worker saved a model"
+    raise TrainingError(f"training ended without a model: {cause}") from fit.error

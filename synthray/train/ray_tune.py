@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import tempfile
-import threading
 import time
 import uuid
 from collections import deque
@@ -22,6 +21,7 @@ from ray.tune.schedulers import ASHAScheduler
 from synthray.data import ray_read
 from synthray.data.dataset import Dataset
 from synthray.errors import TrainingError
+from synthray.train.background import Background
 from synthray.train.config import TrainConfig
 from synthray.train.ray_trial import attempt
 from synthray.train.search import FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
@@ -197,31 +197,21 @@ def _follow(
     tell: Callable[[str], None],
 ) -> None:
     """Run Tune beside the main thread, which writes and tells what came of each trial and can be interrupted."""
-    outcome: list[BaseException] = []
-    ended = threading.Event()  # an interrupt while joining a thread would make Python take it for ended
-
-    def fit() -> None:
-        try:
-            tuner.fit()
-        except BaseException as error:
-            outcome.append(error)
-        ended.set()
-
-    threading.Thread(target=fit, daemon=True).start()
+    fit = Background(tuner.fit)
     log = _Log(trials, folder, tell, time.monotonic() + config.minutes * 60 if config.minutes else math.inf)
     running = True
     try:
         while running:
-            running = not ended.wait(_POLL_S)
+            running = not fit.wait(_POLL_S)
             while watch.events:
                 log.take(watch.events.popleft())
             log.still_there()
     except KeyboardInterrupt:
         watch.interrupted = True
-        ended.wait(_END_S)
+        fit.wait(_END_S)
         raise KeyboardInterrupt(f"{log.ended} trials have ended; the same command goes on with the others") from None
-    if outcome:
-        raise TrainingError(f"the search broke off: {str(outcome[0]).strip().splitlines()[-1]}") from outcome[0]
+    if fit.error:
+        raise TrainingError(f"the search broke off: {fit.reason}") from fit.error
 
 
 class _Log:
