@@ -14,7 +14,7 @@ help:
 	@echo "make check             lint and format"
 	@echo "make format            format the code, mend what can be mended"
 	@echo "make bench             the numbers that the README states"
-	@echo "make model             3500 batches and 10 epochs on them, under SYNTHRAY_HOME"
+	@echo "make model             3500 batches and 3 epochs on them, under SYNTHRAY_HOME"
 	@echo "make clean             remove what these made"
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
@@ -46,7 +46,7 @@ bench: $(INSTALLED)
 
 model: $(INSTALLED)
 	$(BIN)/python jobs/generate.py --batches 3500 --format parquet
-	$(BIN)/python jobs/train.py --epochs 10 --batch-size 128 --model log --optimizer adamw --schedule cosine
+	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --model log --optimizer adamw --schedule cosine
 	$(BIN)/python jobs/evaluate.py
 
 clean:
