@@ -25,7 +25,7 @@ READER_CPUS = 0.4
 """What a task that reads takes of the cluster: on a machine of one processor, workers have the other half."""
 _BEAT_S = 5.0
 # Of a node's shared memory, what a data set may take: the rest is for what moves through it.
-_SHARE_OF_MEMORY = 0.6
+_SHARE_OF_MEMORY = 0.8
 
 
 @ray.remote(num_cpus=READER_CPUS, num_returns=2)

@@ -43,6 +43,8 @@ class Steps:
         weights = tf.TensorSpec((self.share,), tf.float32)
         number = tf.TensorSpec((), tf.float32)
         self._gradients = tf.function(self._gradients_of, jit_compile=config.jit)
+        # always: AdamW is some fifteen operations on all of the weights, and one when XLA has fused them
+        self._update = tf.function(self._update_by, jit_compile=True)
         self.train = tf.function(self._train, input_signature=[features, labels, weights, number, number])
         self.validate = tf.function(self._validate, input_signature=[features, labels, weights])
         self.add_up = tf.function(self._add_up, input_signature=[tf.TensorSpec((4,), tf.float32)])
@@ -62,7 +64,7 @@ class Steps:
             return self._reduce([tf.stack([loss, tf.reduce_sum(weights), vote]), *gradients])
 
         sums, *gradients = self._strategy.run(replica, args=(features, labels, weights, examples))
-        self.optimizer.apply(gradients, self.model.trainable_variables)
+        self._update(*gradients)
         return self._local(sums)
 
     def _gradients_of(
@@ -76,6 +78,9 @@ class Steps:
             # they are added up over the workers, so each one divides by the examples of all
             mean = loss / examples
         return loss, tape.gradient(mean, variables)
+
+    def _update_by(self, *gradients: tf.Tensor) -> None:
+        self.optimizer.apply(gradients, self.model.trainable_variables)
 
     def _reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
         """Sums over all workers: packed into one vector, because each all-reduce is a round of waiting."""
