@@ -6,11 +6,12 @@
     python benchmarks/train.py --quality              # how long until the notebook's validation loss is reached
     python benchmarks/train.py --quality --batches 3500 --notebook-epochs 20
 
-All on the same generated sounds, in turn, on this machine:
+All on the same generated sounds, in turn, on this machine, and each of ours on a Ray of its own, as a job is:
 
 - the machine: a product of two float32 matrices of 2048, and how many examples a second it would allow;
 - the notebook: its DataLoader over its files, its 38 heads, its ``fit``, batches of 32;
-- the bare step: synthray's compiled step on tensors that lie in memory already, one process;
+- the bare step: synthray's compiled step on tensors that lie in memory already, one process; and the same in a worker
+  of Ray Train, which shares the processors with Ray's own processes;
 - synthray end to end: Ray Train, order, checkpoints and all, the last epoch's pace; from shared memory and streamed.
 """
 
@@ -67,8 +68,9 @@ SETTINGS: dict[str, dict] = {
     "--optimizer adamw --weight-decay 0.01": {"optimizer": "adamw", "weight_decay": 0.01},
     "--model log --optimizer adamw": {"model": "log", "optimizer": "adamw"},
     "--model log --optimizer adamw --schedule cosine": {"model": "log", "optimizer": "adamw", "schedule": "cosine"},
+    "the same --warmup-steps 50": {"model": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 50},
 }
-RECIPE = {"model": "log", "optimizer": "adamw", "schedule": "cosine", "batch_size": 128}
+RECIPE = {"model": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 200, "batch_size": 128}
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,7 @@ def quality(arguments: argparse.Namespace, folder: Path) -> None:
     """The notebook's script to its end; then the job, from its start until it is as good."""
     batches, data = str(folder / "batches"), str(folder / "data")
     job("generate.py", "--batches", str(arguments.batches), "--out", batches)
-    job("convert.py", "--source", batches, "--out", data)
+    job("convert.py", "--source", batches, "--out", data, "--dtype", "float16")
     held_out = min(arguments.batches // 9, 128)
     spent_s, losses = notebook_training.train(
         folder / "batches", arguments.batches, held_out, arguments.notebook_epochs
@@ -195,14 +197,8 @@ def quality(arguments: argparse.Namespace, folder: Path) -> None:
     print(f"the notebook: {spent_s:,.0f} s for {len(losses)} epochs, validation loss {target:.4f}", flush=True)
     flags = [part for name, value in RECIPE.items() for part in (f"--{name.replace('_', '-')}", str(value))]
     # one worker: on one machine without GPUs, two would only share its processors
-    flags += [
-        "--workers",
-        "1",
-        "--epochs",
-        str(arguments.epochs),
-        "--validation-examples",
-        str(held_out * notebook_training.EXAMPLES),
-    ]
+    flags += ["--workers", "1", "--epochs", str(arguments.epochs)]
+    flags += ["--validation-examples", str(held_out * notebook_training.EXAMPLES)]
     reached_s = None
     for at_s, line in job("train.py", "--data", data, "--out", str(folder / "out"), *flags):
         loss = re.match(r"epoch .* val_loss ([\d.]+)", line)

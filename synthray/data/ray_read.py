@@ -7,6 +7,7 @@ second on its start, a task 2 ms and 30 ms.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -29,50 +30,81 @@ _SHARE_OF_MEMORY = 0.8
 
 
 @ray.remote(num_cpus=READER_CPUS, num_returns=2)
-def _read(dataset: Dataset, number: int, epoch: int) -> tuple[pa.Table, int]:
-    """A shard, and its number: who waits for it need not fetch the shard itself to learn how it went."""
+def _read(dataset: Dataset, number: int, epoch: int, _after: int | None = None) -> tuple[pa.Table, int]:
+    """A shard, and its number: who waits for it need not fetch the shard itself to learn how it went.
+
+    _after: the number of another one, which is to be read before.
+    """
     return _encode(dataset.read_shard(number, epoch)), number
 
 
 @dataclass(frozen=True)
 class Holding:
-    """A data set on its way into the cluster's shared memory. references: to its shards, for ``Held``."""
+    """A data set on its way into the cluster's shared memory. references: by shard, for ``Held``."""
 
-    references: list[ray.ObjectRef]
-    _done: list[ray.ObjectRef]
-    _dataset: Dataset
+    references: dict[int, ray.ObjectRef]
+    total: int
+    """Rows that are on their way, or there."""
+    _rows: dict[ray.ObjectRef, int]
 
-    def wait(self) -> list[ray.ObjectRef]:
+    def rows(self) -> int:
+        """How many are there."""
+        done, _ = ray.wait(list(self._rows), num_returns=len(self._rows), timeout=0)
+        return sum(self._rows[reference] for reference in done)
+
+    def wait(self) -> dict[int, ray.ObjectRef]:
         """Until all of it is there, and show how far it is; gives the references.
 
         Raises:
             CorruptShard: a shard is not what its manifest says.
             StorageError: the store cannot be reached.
         """
-        waiting = self._done
-        with Progress("reading", self._dataset.manifest.rows, "examples") as progress:
-            try:
-                while waiting:
-                    [done], waiting = ray.wait(waiting)
-                    progress.advance(self._dataset.shard_rows[_get(done)])
-            except KeyboardInterrupt:  # after an error, who else waits is to see that, and not that they were cancelled
-                for done in waiting:
-                    ray.cancel(done)
-                raise
+        waiting = list(self._rows)
+        with Progress("reading", self.total, "examples") as progress:
+            while waiting:
+                [done], waiting = ray.wait(waiting)
+                _get(done)
+                progress.advance(self._rows[done])
         return self.references
 
 
-def hold(dataset: Dataset) -> Holding | None:
+def hold(dataset: Dataset, order: Order | None = None) -> Holding | None:
     """Begin to read, or render, a data set into the cluster's shared memory, once for all workers and epochs.
 
     None where it does not fit well into the memory of the smallest node, or has other sounds in each epoch.
+
+    Args:
+        order: what is to be read in it, and no more, so that its first epoch can begin before all is there.
     """
-    memory = min(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["Alive"])
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    memory = min(node.get("object_store_memory", 0) for node in nodes)
     if dataset.fresh or dataset.manifest.feature_bytes > _SHARE_OF_MEMORY * memory:
         return None
     shared = ray.put(dataset)
-    tasks = [_read.remote(shared, number, 0) for number in range(len(dataset.manifest.shards))]
-    return Holding([table for table, _ in tasks], [done for _, done in tasks], dataset)
+    # Each task follows another, in so many queues as half of the processors have room for: Ray would start the workers
+    # only when it has no task left that is ready.
+    queues = max(1, int(sum(node.get("CPU", 0) for node in nodes) / 2 / READER_CPUS))
+    tables: dict[int, ray.ObjectRef] = {}
+    rows: dict[ray.ObjectRef, int] = {}
+    ends: deque[ray.ObjectRef | None] = deque([None] * queues)
+    for number in _by_first_use(dataset, order) if order else range(len(dataset.manifest.shards)):
+        tables[number], done = _read.remote(shared, number, 0, ends.popleft())
+        rows[done] = dataset.shard_rows[number]
+        ends.append(done)
+    return Holding(tables, sum(rows.values()), rows)
+
+
+def _by_first_use(dataset: Dataset, order: Order) -> list[int]:
+    """The shards that an order reads, the first one of its first epoch first."""
+    shards = [_shards(dataset, order.window(0, window).ravel()) for window in range(order.windows)]
+    return list(dict.fromkeys(np.concatenate(shards).tolist()))
+
+
+def _shards(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """The shards that rows are in, each once, in the order in which they come up."""
+    numbers = np.searchsorted(dataset.shard_starts, rows[rows != PADDING], side="right") - 1
+    different, firsts = np.unique(numbers, return_index=True)
+    return different[np.argsort(firsts)]
 
 
 def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
@@ -86,19 +118,24 @@ def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
 class Held:
     """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied.
 
-    It is waited for where it is still on its way, ``beat`` called now and then; raises CorruptShard, StorageError.
+    What is still on its way is waited for, ``beat`` called now and then.
     """
 
     def __init__(
-        self, references: list[ray.ObjectRef], dataset: Dataset, beat: Callable[[], None] = lambda: None
+        self, references: dict[int, ray.ObjectRef], dataset: Dataset, beat: Callable[[], None] = lambda: None
     ) -> None:
-        self._dataset = dataset
-        while ray.wait(references, num_returns=len(references), timeout=_BEAT_S)[1]:
-            beat()
-        self._batches = [_decode(table, dataset.manifest) for table in _get(references)]
+        self._references, self._dataset, self._beat = references, dataset, beat
+        self._batches: dict[int, Batch] = {}
 
     def take(self, rows: np.ndarray) -> Batch:
-        """As ``Dataset.take``."""
+        """As ``Dataset.take``; raises CorruptShard, StorageError."""
+        missing = [shard for shard in _shards(self._dataset, rows).tolist() if shard not in self._batches]
+        references = [self._references[shard] for shard in missing]
+        # all at once: on a node that they were not read on, they come over the network
+        while missing and ray.wait(references, num_returns=len(missing), timeout=_BEAT_S)[1]:
+            self._beat()
+        for shard, table in zip(missing, _get(references), strict=True):
+            self._batches[shard] = _decode(table, self._dataset.manifest)
         return gather(rows, self._dataset, self._batches.__getitem__)
 
 
@@ -124,8 +161,7 @@ def streamed(
     def ask(epoch: int, window: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
         """Have the shards of a window read; gives its rows, and which shards they are in."""
         rows = order.window(epoch, window, places)
-        numbers = np.unique(np.searchsorted(dataset.shard_starts, rows[rows != PADDING], side="right") - 1)
-        shards = {(epoch, int(number)) for number in numbers}
+        shards = {(epoch, number) for number in _shards(dataset, rows.ravel()).tolist()}
         for shard in sorted(shards - asked.keys()):
             asked[shard], _ = _read.remote(shared, shard[1], epoch)
         return rows, shards

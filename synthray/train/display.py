@@ -19,26 +19,23 @@ class Display:
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
-        self._shown: StepReport | None = None
+        self._shown = ""
+        self._step: StepReport | None = None
         self._epoch: StepReport | None = None
         self._epoch_s = self._told_s = time.monotonic()
 
-    def show(self, now: StepReport | None) -> None:
+    def reading(self, rows: int, total: int) -> None:
+        """How much of the data set is in memory, before there is a step to show."""
+        self._show(f"reading {rows:,} of {total:,} examples")
+
+    def show(self, now: StepReport) -> None:
         """Where it is; may be called as often as one likes."""
-        if now is None or now == self._shown:
-            return
         here_s = time.monotonic()
         if self._epoch is None or now.epoch != self._epoch.epoch or now.step < self._epoch.step:
             self._epoch, self._epoch_s = now, here_s
-        self._shown = now
-        if self._terminal:
-            sys.stderr.write(f"\r{self._text(now, here_s)}\x1b[K")
-        elif here_s - self._told_s > _SECONDS_BETWEEN_LINES:
-            sys.stderr.write(f"{self._text(now, here_s)}\n")
-        else:
-            return
-        self._told_s = here_s
-        sys.stderr.flush()
+        if now != self._step:
+            self._step = now
+            self._show(self._text(now, here_s))
 
     def line(self, text: str) -> None:
         """A line that stays, on standard output."""
@@ -51,6 +48,15 @@ class Display:
         if self._terminal and self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
+            self._shown = ""
+
+    def _show(self, text: str) -> None:
+        now_s = time.monotonic()
+        if text == self._shown or (not self._terminal and now_s - self._told_s <= _SECONDS_BETWEEN_LINES):
+            return
+        sys.stderr.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
+        sys.stderr.flush()
+        self._shown, self._told_s = text, now_s
 
     def _text(self, now: StepReport, here_s: float) -> str:
         done = _BAR_COLUMNS * now.step // now.steps

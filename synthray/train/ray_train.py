@@ -135,7 +135,8 @@ def train(
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
     mailbox = kept_here.remote(workers.max_failures, STARTED_S)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
-        holding = ray_read.hold(Dataset.open(config.data))
+        dataset = Dataset.open(config.data)
+        holding = ray_read.hold(dataset, config.order(dataset.manifest))
         held = holding.references if holding else None
         trainer = DataParallelTrainer(
             work,
@@ -178,8 +179,6 @@ def _follow(
 ) -> str:
     """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
     fit = Background(trainer.fit)
-    if holding:
-        Background(holding.wait)  # the workers wait for it, too, and tell what went wrong
     display = Display()
     tell = tell or display.line
     running, stopping, mail, heard_s = True, False, Mail(), time.monotonic()
@@ -191,7 +190,10 @@ def _follow(
                 heard_s = time.monotonic()
             for line in mail.lines:
                 tell(line)
-            display.show(mail.now)
+            if mail.now:
+                display.show(mail.now)
+            elif holding:
+                display.reading(holding.rows(), holding.total)
         except KeyboardInterrupt:
             if stopping or not ray.get(mailbox.stop.remote()):
                 raise KeyboardInterrupt("interrupted") from None

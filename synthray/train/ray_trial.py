@@ -20,7 +20,7 @@ from synthray.train.reports import EpochReport
 from synthray.train.search import FAILED, UNFINISHED
 
 
-def attempt(settings: dict[str, int], configs: list[TrainConfig], held: list[ray.ObjectRef] | None) -> None:
+def attempt(settings: dict[str, int], configs: list[TrainConfig], held: dict[int, ray.ObjectRef] | None) -> None:
     """One trial, in a process of its own. Tune raises SystemExit from ``tune.report`` when it has seen enough."""
     config = configs[settings["number"]]
     dataset = Dataset.open(config.data)
@@ -45,7 +45,7 @@ def _history(config: TrainConfig, digest: str) -> list[dict[str, Any]]:
         return folder.load(newest).progress.history if newest else []
 
 
-def _train(config: TrainConfig, dataset: Dataset, held: list[ray.ObjectRef] | None) -> None:
+def _train(config: TrainConfig, dataset: Dataset, held: dict[int, ray.ObjectRef] | None) -> None:
     import keras
     import tensorflow as tf
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import ray
 import ray.train
 from ray.actor import ActorHandle
@@ -34,12 +33,12 @@ _WHEREABOUTS = ("Graph execution error", "Detected at node", "<stack traces", "F
 class Task:
     """What the workers are given: what to train, whom to tell, and how long one may make no step.
 
-    held: the data set's shards in shared memory, where they are there. tracking: where else to log.
+    held: the data set's shards in shared memory, or on their way there, where they fit. tracking: where else to log.
     """
 
     config: TrainConfig
     mailbox: ActorHandle
-    held: list[ray.ObjectRef] | None
+    held: dict[int, ray.ObjectRef] | None
     stuck_s: float
     tracking: Tracking | None
 
@@ -111,16 +110,17 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
         if place.leads:
             mailbox.resumed.remote(position)
         if task.held is None:
-            return ray_read.streamed(dataset, order, position, config.epochs, place.rank, place.workers)
-        return from_memory(task.held, order.shares(position, config.epochs, place.rank, place.workers))
+            return timed(ray_read.streamed(dataset, order, position, config.epochs, place.rank, place.workers))
+        memory = ray_read.Held(task.held, dataset, watchdog.beat)
+        shares = order.shares(position, config.epochs, place.rank, place.workers)
+        return timed((memory.take(rows), rows) for rows in shares)
 
-    def from_memory(held: list[ray.ObjectRef], shares: Iterator[np.ndarray]) -> Iterator[loop.Share]:
-        memory = None
-        for rows in shares:
-            if memory is None:
-                memory = ray_read.Held(held, dataset, watchdog.beat)
-                marks.append(("data", time.time()))
-            yield memory.take(rows), rows
+    def timed(shares: Iterator[loop.Share]) -> Iterator[loop.Share]:
+        first = next(shares, None)
+        marks.append(("data", time.time()))
+        if first:
+            yield first
+        yield from shares
 
     with contextlib.ExitStack() as stack:
         pulse: _Pulse | None = None

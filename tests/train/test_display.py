@@ -33,15 +33,16 @@ def test_on_a_terminal_the_line_moves_and_gives_way(
 ) -> None:
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     shown = Display()
-    shown.show(None)
+    shown.reading(1000, 16384)
+    assert terminal.getvalue() == "\rreading 1,000 of 16,384 examples\x1b[K"
     shown.show(at(1, loss=float("nan")))
-    assert terminal.getvalue() == "\repoch 2/20 [........................] step 1/200\x1b[K"
+    assert terminal.getvalue().endswith("\repoch 2/20 [........................] step 1/200\x1b[K")
     clock[0] += 10
     shown.show(at(101))
     line = terminal.getvalue().split("\r")[-1]
     assert line == "epoch 2/20 [############............] step 101/200  loss 17.2500  640 examples/s  9.9 s left\x1b[K"
     shown.show(at(101))
-    assert terminal.getvalue().count("\r") == 2
+    assert terminal.getvalue().count("\r") == 3
     shown.line("epoch  2/20  loss 17")
     assert terminal.getvalue().endswith("\r\x1b[K")
     assert capsys.readouterr().out == "epoch  2/20  loss 17\n"
