@@ -45,8 +45,9 @@ bench: $(INSTALLED)
 	@for script in benchmarks/*.py; do echo "── $$script"; $(BIN)/python $$script || exit 1; done
 
 model: $(INSTALLED)
-	$(BIN)/python jobs/generate.py --batches 3500 --format parquet
-	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --model log --optimizer adamw --schedule cosine
+	$(BIN)/python jobs/generate.py --batches 3500 --format parquet --dtype float16
+	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --model log --optimizer adamw --schedule cosine \
+		--warmup-steps 200
 	$(BIN)/python jobs/evaluate.py
 
 clean:

@@ -42,6 +42,8 @@ with quiet_import():
 import notebook_training
 import numpy as np
 import ray
+import ray.train
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from synthray.data import ray_data, ray_read
 from synthray.data.build import BuildConfig
@@ -102,6 +104,18 @@ def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     )
 
 
+def bare_pace_of_a_worker(dataset: Dataset, batch_size: int, folder: Path) -> float:
+    """The same in a worker of Ray Train, on a Ray of its own."""
+    ray.shutdown()
+    ray_data.connect()
+    trainer = DataParallelTrainer(
+        lambda: ray.train.report({"pace": bare_pace(dataset, batch_size)}),
+        scaling_config=ray_train.Workers(1).scaling(batch_size),
+        run_config=ray.train.RunConfig(storage_path=str(folder)),
+    )
+    return trainer.fit().metrics["pace"]
+
+
 def _times(call: object, seconds: float) -> Iterator[float]:
     """Seconds of one call after the other."""
     for _ in range(3):
@@ -114,12 +128,14 @@ def _times(call: object, seconds: float) -> Iterator[float]:
 
 
 def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
-    """A whole training."""
+    """A whole training, on a Ray of its own: what made the data set leaves processes behind."""
+    ray.shutdown()
+    ray_data.connect()
     lines: list[str] = []
     began_s = time.time()
     with contextlib.ExitStack() as stack:
         if stream:
-            hold, ray_read.hold = ray_read.hold, lambda _: None
+            hold, ray_read.hold = ray_read.hold, lambda *_: None
             stack.callback(setattr, ray_read, "hold", hold)
         ray_train.train(TrainConfig(data, str(out), **settings), ray_train.Workers(workers), lines.append)
     text = "\n".join(lines)
@@ -144,6 +160,7 @@ def paces(arguments: argparse.Namespace, folder: Path) -> None:
     }
     for size in (32, 512):
         table[f"bare step, batch {size}"] = bare_pace(dataset, size)
+        table[f"bare step, batch {size}, in a worker"] = bare_pace_of_a_worker(dataset, size, folder / "ray")
     runs = [(32, 1, False), (512, 1, False), (512, 1, True), (1024, 1, False), (1024, 2, False), (1024, 2, True)]
     begins = []
 

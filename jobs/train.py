@@ -2,7 +2,7 @@
 
     python jobs/train.py
     python jobs/train.py --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
-    python jobs/train.py --model log --optimizer adamw --schedule cosine --batch-size 256 --workers 1:8
+    python jobs/train.py --model log --optimizer adamw --schedule cosine --warmup-steps 200 --batch-size 128
     ray job submit --working-dir . -- python jobs/train.py
 
 With no flags it takes the newest data set under SYNTHRAY_HOME. Run it again after a failure: it goes on from its last

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from synthray.data.batch import Batch
 from synthray.data.manifest import PRESETS, SOUNDS
 from synthray.errors import CorruptShard, DataError
-from synthray.synth.parameters import Choice, ParameterTable
+from synthray.synth.parameters import Choice, ParameterTable, Range
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
 # Pages, statistics and schema of a column; most of it is the names of a choice's classes.
@@ -47,12 +47,15 @@ def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, st
 
 def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> memoryview:
     """The Parquet file of one or more batches, in their order. The same input gives the same bytes."""
+    presets = NOISE_SEED in shard_schema.names and FEATURES not in shard_schema.names
     labels = np.concatenate([batch.labels for batch in batches])
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
             codes = pa.array(labels[:, number].astype(np.int32))
             columns.append(pa.DictionaryArray.from_arrays(codes, pa.array(parameter.values, pa.string())))
+        elif presets:
+            columns.append(pa.array(_short_values(parameter, labels[:, number])))
         else:
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
     columns.append(_sounds(batches, shard_schema.field(len(columns))))
@@ -64,14 +67,31 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
         sink,
         shard_schema,
         # magnitudes are noise to a compressor; the reader gets them without a copy
-        compression="none" if FEATURES in shard_schema.names else "zstd",
+        compression="zstd" if presets else "none",
+        use_byte_stream_split=[p.name for p in table.ranges] if presets else False,
         use_dictionary=[p.name for p in table.choices],
-        write_statistics=[p.name for p in table.learned],
+        # of a few hundred presets statistics and Arrow's own schema would be a fifth
+        write_statistics=False if presets else [p.name for p in table.learned],
         write_page_checksum=True,
-        store_schema=True,
+        store_schema=not presets,
     ) as writer:
         writer.write_table(shard, row_group_size=len(labels))
     return memoryview(room)[: sink.tell()]
+
+
+def _short_values(parameter: Range, labels: np.ndarray) -> np.ndarray:
+    """Values of a range, each with as few bits as bring its float32 label back: the zeros behind them take no room.
+
+    All 53 bits of float64 are needed seldom, and the 24 of float32 are not always enough.
+    """
+    exact = parameter.from_unit_interval(labels)
+    values, wanted = exact.copy(), labels.astype(np.float32)
+    mantissa, exponent = np.frexp(exact)
+    for bits in (36, 32, 28, 26, 24, 22):
+        rounded = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
+        enough = parameter.to_unit_interval(rounded).astype(np.float32) == wanted
+        values[enough] = rounded[enough]
+    return values
 
 
 def _sounds(batches: Sequence[Batch], field: pa.Field) -> pa.ChunkedArray:
@@ -95,7 +115,8 @@ def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Ba
         CorruptShard: the file is not what this table's shards look like.
     """
     try:
-        read = pq.ParquetFile(pa.BufferReader(raw)).read(use_threads=False)
+        file = pq.ParquetFile(pa.BufferReader(raw), read_dictionary=[p.name for p in table.choices])
+        read = file.read(use_threads=False)
         labels = _labels(read, table)
         if NOISE_SEED in read.schema.names and FEATURES not in read.schema.names:
             return Batch(np.empty((len(read), 0, 0), np.float32), labels, read[NOISE_SEED].to_numpy())

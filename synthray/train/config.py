@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from synthray.data.dataset import absolute
 from synthray.data.manifest import Manifest
@@ -130,7 +131,7 @@ def read_settings(uri: str) -> dict[str, Any]:
     """The settings in the JSON file at ``uri``, for ``TrainConfig``.
 
     Raises:
-        NotFound: there is no such file. ConfigError: it is no JSON object of settings.
+        NotFound: there is no such file. ConfigError: it is no JSON object of settings, each of its type.
     """
     store, name = Store.at(uri).parent()
     try:
@@ -141,6 +142,12 @@ def read_settings(uri: str) -> dict[str, Any]:
         raise ConfigError(f"{uri} holds no JSON object")
     if unknown := sorted(settings.keys() - SETTINGS):
         raise ConfigError(f"{uri} sets {', '.join(unknown)}; it can set {', '.join(sorted(SETTINGS))}")
+    hints = get_type_hints(TrainConfig)
+    for name, value in settings.items():
+        kinds = get_args(hints[name]) or (hints[name],)
+        if type(value) not in kinds and not (type(value) is int and float in kinds):
+            wanted = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
+            raise ConfigError(f"{uri}: {name} is {json.dumps(value)}; it must be {wanted}")
     return settings
 
 

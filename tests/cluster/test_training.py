@@ -18,8 +18,9 @@ from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, CorruptShard, TrainingError
 from synthray.model.artifact import load_model
 from synthray.train.config import TrainConfig
+from synthray.train.reports import EpochReport
 from tests import foreign
-from tests.conftest import convert_here
+from tests.conftest import convert_here, train_here
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -64,7 +65,19 @@ def test_the_way_to_the_first_step_is_told(by_two: tuple[str, list[str]]) -> Non
 
 def test_one_worker_and_two_learn_the_same(by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path) -> None:
     _, by_one = train(dataset, tmp_path, workers=1, epochs=4)
-    for one, two in zip(epoch_lines(by_one), epoch_lines(by_two[1])[:4], strict=True):
+    assert_same_losses(epoch_lines(by_one), epoch_lines(by_two[1])[:4])
+
+
+def test_another_number_of_workers_goes_on_where_two_stopped(
+    by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path
+) -> None:
+    train(dataset, tmp_path, workers=2, epochs=2)
+    alone = train_here(TrainConfig(dataset.uri, str(tmp_path), epochs=5, batch_size=48))
+    assert_same_losses([EpochReport(**epoch).line() for epoch in alone], epoch_lines(by_two[1])[:5])
+
+
+def assert_same_losses(ours: list[str], theirs: list[str]) -> None:
+    for one, two in zip(ours, theirs, strict=True):
         for name in ("loss", "val_loss", "val_error"):
             values = [float(re.search(rf" {name} ([\d.]+)", line)[1]) for line in (one, two)]
             assert values[0] == pytest.approx(values[1], rel=1e-4, abs=1e-4)
@@ -109,7 +122,7 @@ def test_streaming_from_shards_trains_to_the_same_weights(
 ) -> None:
     from synthray.data import ray_read
 
-    monkeypatch.setattr(ray_read, "hold", lambda _: None)
+    monkeypatch.setattr(ray_read, "hold", lambda *_: None)
     saved, _ = train(dataset, tmp_path, 2)
     assert_same_weights(saved, by_two[0])
 
@@ -125,7 +138,7 @@ def test_a_harmed_shard_is_named(
     shard.write_bytes(shard.read_bytes()[:-1])
     harmed = Dataset.open(str(tmp_path / "data"))
     if way == "streamed":
-        monkeypatch.setattr(ray_read, "hold", lambda _: None)
+        monkeypatch.setattr(ray_read, "hold", lambda *_: None)
     with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):
         train(harmed, tmp_path / "out", 2, epochs=2)
 

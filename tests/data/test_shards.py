@@ -87,6 +87,23 @@ def test_presets_come_back_with_their_noise_seeds() -> None:
     np.testing.assert_array_equal(read.labels.astype(np.float32), labels.astype(np.float32))
 
 
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 2**24), min_size=1, max_size=50))
+def test_any_label_that_is_drawn_comes_back_from_the_short_value_of_a_preset(counts: list[int]) -> None:
+    labels = np.zeros((len(counts), len(INSTRUMENT.learned)))
+    labels[:, [isinstance(p, Range) for p in INSTRUMENT.learned]] = np.array(counts)[:, None] / 2**24
+    presets = Batch(np.empty((len(counts), 0, 0)), labels, np.zeros(len(counts), np.uint64))
+    raw = encode_shard([presets], INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", "presets"))
+    np.testing.assert_array_equal(decode_shard(raw, INSTRUMENT, "x").labels.astype(np.float32), labels)
+
+
+def test_a_preset_takes_some_150_bytes() -> None:
+    [batch] = batches([8192], INSTRUMENT)
+    presets = replace(batch, noise_seeds=np.random.default_rng(1).integers(2**63, size=8192, dtype=np.uint64))
+    raw = encode_shard([presets], INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", "presets"))
+    assert len(raw) / 8192 < 160
+
+
 def test_a_flipped_byte_of_a_sound_is_noticed_by_other_readers() -> None:
     raw = bytearray(encode_shard(batches([8], INSTRUMENT), INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")))
     sound = batches([8], INSTRUMENT)[0].features[3].astype("float32").tobytes()

@@ -25,6 +25,9 @@ def test_what_a_training_writes_into_its_card_can_be_read_back(tmp_path: Path) -
         ("{", "best.json is not JSON"),
         ("[1]", "best.json holds no JSON object"),
         ('{"widht": 3, "data": "x"}', "best.json sets data, widht; it can set batch_size, "),
+        ('{"epochs": "3"}', r'best.json: epochs is "3"; it must be int'),
+        ('{"jit": 1}', r"best.json: jit is 1; it must be bool"),
+        ('{"ema": [0.9]}', r"best.json: ema is \[0.9\]; it must be float or null"),
     ],
 )
 def test_what_is_no_file_of_settings_is_told(tmp_path: Path, text: str, message: str) -> None:
