@@ -52,12 +52,13 @@ class Mailbox:
         if self._stop:
             self._stopped = self._stopped or f"stopped without a checkpoint of that moment ({trouble})"
             return None
-        if self._starts and workers == self._workers:
+        if self._starts and workers <= self._workers:  # more of them are no loss
             self._failures += 1
             if self._failures > self._max_failures:
                 again = f" {self._max_failures} times in a row" if self._max_failures else ""
                 self.fail("TrainingError", f"the workers were lost{again} without getting further: {trouble}")
                 return None
+        if self._starts and workers == self._workers:
             self.tell(f"{trouble}; going on from the last checkpoint ({self._failures} of {self._max_failures})")
         elif self._starts:
             why = f"{self._trouble}; " if self._trouble else ""

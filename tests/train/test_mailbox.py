@@ -43,13 +43,15 @@ def test_those_who_get_further_are_started_again_as_often_as_it_takes() -> None:
     assert box.begin(2) is None
 
 
-def test_another_number_of_workers_is_no_failure() -> None:
-    box = begun(max_failures=0)
+def test_more_workers_are_no_failure_and_fewer_are() -> None:
+    box = begun(max_failures=1)
     assert box.begin(3) == 1
     assert box.read().lines == ["going on from the last checkpoint with 3 workers, 2 before"]
     box.trouble("worker 2: lost")
     assert box.begin(2) == 2
     assert box.read().lines == ["worker 2: lost; going on from the last checkpoint with 2 workers, 3 before"]
+    assert box.begin(3) == 3
+    assert box.begin(2) is None  # a machine that comes and goes, and no step in between
 
 
 @pytest.mark.parametrize("asked", ["a failure", "a stop"])
