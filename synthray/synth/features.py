@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from scipy import fft
 
 from synthray.errors import SoundError
@@ -98,4 +99,19 @@ def _analyse_block(audio: np.ndarray, features: np.ndarray, first: int) -> None:
     if count < BLOCK_SOUNDS:
         block = np.concatenate([block, np.zeros((BLOCK_SOUNDS - count, block.shape[1]), np.float32)])
     spectrum = fft.rfft(block.reshape(BLOCK_SOUNDS, N_CHUNKS, CHUNK_SAMPLES), axis=-1)
-    features[first : first + count] = np.abs(spectrum[:count, :, :N_BINS])
+    features[first : first + count] = _magnitudes(spectrum[:count])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _magnitudes(spectrum):
+    """Of complex64 (sounds, chunks, bins and one more): float32 (sounds, chunks, bins).
+
+    ``np.abs`` takes twice the time, to be safe from an overflow that no sound in [-1, 1] can come to.
+    """
+    magnitudes = np.empty((*spectrum.shape[:2], N_BINS), np.float32)
+    for sound in range(spectrum.shape[0]):
+        for chunk in range(spectrum.shape[1]):
+            for k in range(N_BINS):
+                value = spectrum[sound, chunk, k]
+                magnitudes[sound, chunk, k] = np.sqrt(value.real * value.real + value.imag * value.imag)
+    return magnitudes
