@@ -228,8 +228,10 @@ def test_interrupted_it_ends_with_a_checkpoint(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
     done = 1
+    # so that it is not at its end before it hears of the signal
+    slow = {"SYNTHRAY_TEST_SABOTAGE": str(tmp_path / "none"), "SYNTHRAY_TEST_STEP_S": "0.05"}
     for name in ("SIGTERM", "SIGINT"):
-        with training(cluster, data, tmp_path) as job:
+        with training(cluster, data, tmp_path, environment=slow) as job:
             job.wait_for(f"^epoch +{done + 3}/")
             job.process.send_signal(getattr(signal, name))
             assert job.end() == 130
