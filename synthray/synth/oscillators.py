@@ -1,9 +1,9 @@
 """Two oscillators, the modulation of the first by the second, and noise; at twice the sample rate.
 
-Waveforms are branch-free. From the position in the cycle comes a triangle; a sine is a polynomial of it, and a pulse is
-high where it exceeds a threshold. A saw and a pulse jump; both are a straight line plus one smoothed ``jump``, which
-for the saw looks at the cycle's position and for the pulse at the triangle, so that it serves both of its edges. What
-makes the difference are coefficients in the lane's rows.
+Waveforms are branch-free. What makes the difference are coefficients in the lane's rows. The position in the cycle,
+and how far it is from the cycle's start, make a number u in [-1, 1]: for a sine and a triangle the triangle itself, for
+a saw and a pulse the distance to the next edge in steps, clipped. A polynomial bends u to a sine, to a straight line or
+to a smoothed jump, and a saw's slope or the constant part of a pulse is added.
 
 A jump is spread over one step to each side of it, on a pair of parabolas (polyBLEP; Välimäki, Pekonen and Nam 2012,
 "Perceptually informed synthesis of bandlimited classical waveforms using integrated polynomial interpolation"). At
@@ -44,12 +44,12 @@ FASTEST = 0.45 * CYCLE  # a step, short of the doubled Nyquist frequency
 HIGHEST_PEAK = 1.8  # of any waveform: a pulse of 10 %
 FM_INDEX = 2.0  # radians of phase deviation for a sine that modulates at 100 %
 
-# Rows of a waveform, from its base row. With the position x in counts and the triangle t, it is
-# (a + b t² + c t⁴) t + slope · x + offset + jump · J(edge_position · x + edge_triangle · t + edge).
-CUBE, FIFTH, SLOPE, OFFSET, JUMP, EDGE_POSITION, EDGE_TRIANGLE, EDGE = (row * LANES for row in range(1, 9))
-WAVE_ROWS = 9
+# Rows of a waveform, from its base row. With the position x in counts and scale = 1 / (per_step |step| + floor) it is
+# (bend_1 + bend_2 |u| + bend_3 |u|² + bend_4 |u|³) u + slope x + offset, u = clip((near |x| + along x + edge) scale).
+BEND_1, BEND_2, BEND_3, BEND_4, SLOPE, OFFSET, NEAR, ALONG, EDGE, PER_STEP, FLOOR = (row * LANES for row in range(11))
+WAVE_ROWS = 11
 
-(WAVE_1, WAVE_2, STEP_1, STEP_2, INVERSE_2, FM_STEP, SPEED_1, SPEED_2, LEVEL_1, LEVEL_2, FM_RATIO, RING_LEVEL,
+(WAVE_1, WAVE_2, STEP_1, STEP_2, SCALE_2, FM_STEP, SPEED_1, SPEED_2, LEVEL_1, LEVEL_2, FM_RATIO, RING_LEVEL,
  NOISE_GAIN, NOISE_POLE, NOISE_NOW, OSCILLATORS_END) = consecutive_rows(
     0, WAVE_ROWS, WAVE_ROWS, *(GLIDE_ROWS,) * 4, *(1,) * 9
 )  # fmt: skip
@@ -60,19 +60,23 @@ PHASE_1, PHASE_2, NOISE, COUNTERS_END = consecutive_rows(0, 1, 1, 1)
 def set_waveform(work, base, lane, waveform, width):
     """Coefficients of waveform number ``waveform``; ``width`` is the part of a cycle in which a square is high.
 
-    The sine's are of sin(pi/2 x) on [-1, 1], to 7e-5 (-83 dB).
+    The sine's are of sin(pi/2 u) on [-1, 1], to 1.3e-4: its strongest overtone is at -83 dB.
     """
     sine, saw, square = f32(waveform == SINE), f32(waveform == SAW), f32(waveform == SQUARE)
-    work[base + lane] = f32(1.57032) * sine + f32(waveform == TRIANGLE)
-    work[base + CUBE + lane] = f32(-0.6421131) * sine
-    work[base + FIFTH + lane] = f32(0.07186079) * sine
+    jumps = saw + square
+    smooth = f32(1.0) - jumps
+    work[base + BEND_1 + lane] = f32(1.56673486) * sine + f32(waveform == TRIANGLE) + f32(2.0) * jumps
+    work[base + BEND_2 + lane] = f32(0.04124253) * sine - jumps
+    work[base + BEND_3 + lane] = f32(-0.77752139) * sine
+    work[base + BEND_4 + lane] = f32(0.1694206) * sine
     work[base + SLOPE + lane] = saw * f32(2 / CYCLE)
     work[base + OFFSET + lane] = square * (1.0 - 2.0 * width)  # takes the constant part out of a pulse
-    work[base + JUMP + lane] = square - saw
-    # Distance to the next edge: the triangle rises by 4 a cycle and is above 1 - 2 width for ``width`` of it.
-    work[base + EDGE_POSITION + lane] = saw
-    work[base + EDGE_TRIANGLE + lane] = square * f32(CYCLE / 4)
-    work[base + EDGE + lane] = square * (2.0 * width - 1.0) * (CYCLE / 4)
+    # The triangle is -1 at position 0 and 1 half a cycle away; a pulse is high at its top, for ``width`` of the cycle.
+    work[base + NEAR + lane] = smooth * f32(4 / CYCLE) + square
+    work[base + ALONG + lane] = -saw
+    work[base + EDGE + lane] = square * (width - 1.0) * (CYCLE / 2) - smooth
+    work[base + PER_STEP + lane] = jumps
+    work[base + FLOOR + lane] = smooth + jumps * f32(1e-6 * CYCLE)  # a step of 0 must not divide by it
 
 
 @inlined
@@ -106,64 +110,67 @@ def set_routing(work, lane, routing, depth_percent, most_octaves):
 
 
 @inlined
+def scale(work, base, lane, step):
+    """What turns distances to an edge from counts to steps; 1 for waveforms without edges."""
+    return f32(1.0) / multiply_add(work[base + PER_STEP + lane], abs(step), work[base + FLOOR + lane])
+
+
+@inlined
 def steer_pitch(work, lane, ratio):
     """Glide to ``ratio`` times the oscillators' own pitches."""
     step_2 = work[SPEED_2 + lane] * ratio
     glide_to(work, STEP_1, lane, work[SPEED_1 + lane] * ratio)
     glide_to(work, STEP_2, lane, step_2)
-    glide_to(work, INVERSE_2, lane, f32(1.0) / step_2)
+    glide_to(work, SCALE_2, lane, scale(work, WAVE_2, lane, step_2))
     glide_to(work, FM_STEP, lane, work[FM_RATIO + lane] * step_2)
 
 
 @inlined
-def jump(steps):
-    """Smoothed sign of a distance to an edge, in steps of the phase: -1 before, 1 after, parabolas between."""
-    near = clip(steps, f32(-1.0), f32(1.0))
-    return near * (f32(2.0) - abs(near))
-
-
-@inlined
-def triangle(position):
-    """-1 at ``position`` 0, in counts, rising to 1 half a cycle away to both sides."""
-    return multiply_add(abs(position), f32(4 / CYCLE), f32(-1.0))
-
-
-@inlined
-def rounded(work, base, lane, t):
-    """The waveform's sine or triangle, from triangle ``t``; 0 for the others."""
-    q = t * t
-    y = multiply_add(work[base + FIFTH + lane], q, work[base + CUBE + lane])
-    return multiply_add(y, q, work[base + lane]) * t
-
-
-@inlined
-def wave(work, base, lane, phase, steps_per_count):
-    """Value of an oscillator at ``phase``, in counts, of which a step takes ``1 / steps_per_count``."""
+def wave(work, base, lane, phase, scale):
+    """Value of an oscillator at ``phase``, in counts, with the ``scale`` of its step."""
     position = f32(phase)
-    t = triangle(position)
-    edge = multiply_add(work[base + EDGE_TRIANGLE + lane], t, work[base + EDGE + lane])
-    edge = multiply_add(work[base + EDGE_POSITION + lane], position, edge)
-    y = multiply_add(work[base + SLOPE + lane], position, work[base + OFFSET + lane])
-    y = multiply_add(work[base + JUMP + lane], jump(edge * steps_per_count), y)
-    return y + rounded(work, base, lane, t)
+    u = multiply_add(work[base + NEAR + lane], abs(position), work[base + EDGE + lane])
+    u = multiply_add(work[base + ALONG + lane], position, u)
+    u = clip(u * scale, f32(-1.0), f32(1.0))
+    size = abs(u)
+    y = multiply_add(work[base + BEND_4 + lane], size, work[base + BEND_3 + lane])
+    y = multiply_add(y, size, work[base + BEND_2 + lane])
+    y = multiply_add(y, size, work[base + BEND_1 + lane])
+    return multiply_add(y, u, multiply_add(work[base + SLOPE + lane], position, work[base + OFFSET + lane]))
+
+
+@inlined
+def mixed(work, lane, first, second):
+    gain_1 = multiply_add(work[RING_LEVEL + lane], second, work[LEVEL_1 + lane])
+    return multiply_add(first, gain_1, second * work[LEVEL_2 + lane])
 
 
 @inlined
 def play_oscillators(work, counters, mix):
-    """Both oscillators over one control period, into ``mix`` (doubled samples, lanes), flat."""
+    """Both oscillators over one control period, into ``mix`` (doubled samples, lanes), flat.
+
+    Two doubled samples at a time, side by side: neither waits for the other, and both share what glides.
+    """
     use_widest_registers()
-    for sample in range(OVERSAMPLING * CONTROL_PERIOD):
-        at = f32(sample) * f32(1 / (OVERSAMPLING * CONTROL_PERIOD))
+    for sample in range(CONTROL_PERIOD):
+        position = f32(sample) * f32(1 / CONTROL_PERIOD)
         for lane in range(LANES):
-            phase_1, phase_2 = counters[PHASE_1 + lane], counters[PHASE_2 + lane]
-            second = wave(work, WAVE_2, lane, phase_2, glided(work, INVERSE_2, lane, at))
-            # The step may be negative: phase runs backwards then, and a smoothed jump looks the same from both sides.
-            step_1 = multiply_add(glided(work, FM_STEP, lane, at), second, glided(work, STEP_1, lane, at))
-            first = wave(work, WAVE_1, lane, phase_1, f32(1.0) / (abs(step_1) + f32(1e-6 * CYCLE)))
-            gain_1 = multiply_add(work[RING_LEVEL + lane], second, work[LEVEL_1 + lane])
-            mix[sample * LANES + lane] = multiply_add(first, gain_1, second * work[LEVEL_2 + lane])
-            counters[PHASE_1 + lane] = np.int32(phase_1 + np.int32(step_1))
-            counters[PHASE_2 + lane] = np.int32(phase_2 + np.int32(glided(work, STEP_2, lane, at)))
+            step_2, scale_2 = np.int32(glided(work, STEP_2, lane, position)), glided(work, SCALE_2, lane, position)
+            early_phase_2 = counters[PHASE_2 + lane]
+            late_phase_2 = np.int32(early_phase_2 + step_2)
+            early_2 = wave(work, WAVE_2, lane, early_phase_2, scale_2)
+            late_2 = wave(work, WAVE_2, lane, late_phase_2, scale_2)
+            # A step may be negative: phase runs backwards then, and a smoothed jump looks the same from both sides.
+            step_1, fm_step = glided(work, STEP_1, lane, position), glided(work, FM_STEP, lane, position)
+            early_step, late_step = multiply_add(fm_step, early_2, step_1), multiply_add(fm_step, late_2, step_1)
+            early_phase_1 = counters[PHASE_1 + lane]
+            late_phase_1 = np.int32(early_phase_1 + np.int32(early_step))
+            early_1 = wave(work, WAVE_1, lane, early_phase_1, scale(work, WAVE_1, lane, early_step))
+            late_1 = wave(work, WAVE_1, lane, late_phase_1, scale(work, WAVE_1, lane, late_step))
+            mix[2 * sample * LANES + lane] = mixed(work, lane, early_1, early_2)
+            mix[(2 * sample + 1) * LANES + lane] = mixed(work, lane, late_1, late_2)
+            counters[PHASE_1 + lane] = np.int32(late_phase_1 + np.int32(late_step))
+            counters[PHASE_2 + lane] = np.int32(late_phase_2 + step_2)
 
 
 @inlined
@@ -180,13 +187,16 @@ def set_noise(work, counters, lane, level_db, corner_hz, seed):
     """Noise with an RMS of -4.8 dB (that of white noise in [-1, 1]) plus ``level_db``, whatever its colour."""
     pole = 1.0 - math.exp(-2.0 * math.pi * corner_hz / DOUBLED_RATE_HZ)
     work[NOISE_POLE + lane] = pole
-    work[NOISE_GAIN + lane] = decibels_to_gain(level_db) * math.sqrt((2.0 - pole) / pole) / 2.0**15
+    work[NOISE_GAIN + lane] = decibels_to_gain(level_db) * math.sqrt((2.0 - pole) / pole) / 2.0**31
     counters[NOISE + lane] = seed_noise(seed)
 
 
 @inlined
 def add_noise(work, counters, mix):
-    """Coloured noise onto ``mix``: one 32-bit number (xorshift; Marsaglia 2003) makes two samples of 16 bits."""
+    """Coloured noise onto ``mix``: one 32-bit number (xorshift; Marsaglia 2003) makes two samples.
+
+    One is the whole number, the other its lower half, which the first one has at -96 dB.
+    """
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):
         for lane in range(LANES):
@@ -197,8 +207,8 @@ def add_noise(work, counters, mix):
             bits = np.int32(x)
             counters[NOISE + lane] = bits
             gain, pole, now = work[NOISE_GAIN + lane], work[NOISE_POLE + lane], work[NOISE_NOW + lane]
-            now = multiply_add(pole, multiply_add(f32(np.int32(bits >> np.int32(16))), gain, -now), now)
+            now = multiply_add(pole, multiply_add(f32(bits), gain, -now), now)
             mix[2 * sample * LANES + lane] += now
-            now = multiply_add(pole, multiply_add(f32(np.int16(bits)), gain, -now), now)
+            now = multiply_add(pole, multiply_add(f32(np.int32(bits << np.int32(16))), gain, -now), now)
             mix[(2 * sample + 1) * LANES + lane] += now
             work[NOISE_NOW + lane] = now

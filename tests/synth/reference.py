@@ -1,8 +1,8 @@
 """The voice again, slowly and literally: one sound, one sample, float64 and plain Python.
 
 Written from what the parameter table says, as an oracle for the compiled kernel. What the two agree on by design:
-control values every 35 samples with straight lines between, twice the rate up to the drive, polyBLEP, the all-pass
-coefficients of the half-band filter, and the noise generator.
+control values every 35 samples with straight lines between, twice the rate up to the drive (pitch moves every second
+sample of it), polyBLEP, the all-pass coefficients of the half-band filter, and the noise generator.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ def fm_index(p: dict[str, float]) -> float:
 
 def doubled_sources(p: dict[str, float], noise_seed: int, n_samples: int) -> list[float]:
     """Oscillators and noise before the drive's clipping."""
-    ratios = glide([pitch_ratio(p, tick) for tick in range(n_samples // (2 * PERIOD) + 1)], 2 * PERIOD)
+    ratios = glide([pitch_ratio(p, tick) for tick in range(n_samples // (2 * PERIOD) + 1)], PERIOD)
+    ratios = [ratio for ratio in ratios for _ in range(2)]
     noise = coloured_noise(p, noise_seed, n_samples)
     ring = p["oscillator_2_modulation"] / 100 if p["oscillator_2_routing"] == 2 else 0.0
     gain = decibels(p["filter_drive"] - 6)
@@ -167,14 +168,14 @@ def coloured_noise(p: dict[str, float], noise_seed: int, n_samples: int) -> list
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
     x = (z >> 32) | 1
     pole = 1 - math.exp(-2 * math.pi * p["noise_color"] / (2 * RATE_HZ))
-    gain = decibels(p["noise_level"]) * math.sqrt((2 - pole) / pole) / 32768
+    gain = decibels(p["noise_level"]) * math.sqrt((2 - pole) / pole) / 2**31
     noise, now = [], 0.0
     while len(noise) < n_samples:
         x ^= (x << 13) & 0xFFFFFFFF
         x ^= x >> 17
         x ^= (x << 5) & 0xFFFFFFFF
-        for half in (x >> 16, x & 0xFFFF):
-            now += pole * (gain * (half - 65536 if half >= 32768 else half) - now)
+        for bits in (x, (x & 0xFFFF) << 16):
+            now += pole * (gain * (bits - 2**32 if bits >= 2**31 else bits) - now)
             noise.append(now)
     return noise
 
