@@ -3,7 +3,8 @@
     python benchmarks/convert.py
     python benchmarks/convert.py --batches 3500 --dtype float64
 
-In one run, on a Ray that is up and after the page cache was filled:
+In one run, on a Ray that is up and after the page cache was filled, in turn, each after what the other one wrote was
+removed, so that both write to memory that is as fresh:
 
 - the plain loop: ``np.load`` and ``pickle.load`` of every file, and one sequential write of the features' bytes;
 - synthray's conversion, which also checks every value and digests all that is read and written, and what its processes
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import shutil
+import statistics
 import tempfile
 import threading
 import time
@@ -40,17 +42,23 @@ def main() -> None:
             if arguments.dtype != "float32":
                 for path in (source / "fft").iterdir():
                     np.save(path, np.load(path).astype(arguments.dtype))
-        plain_s = min(_plain(folder / "batches", folder / "plain", arguments.batches) for _ in range(2))
-        (folder / "plain").unlink()
         ray_data.convert(str(folder / "quarter"), BuildConfig(str(folder / "warm")))
         _, least_bytes = _convert(folder / "quarter", folder / "out")
-        rounds = [_convert(folder / "batches", folder / "out") for _ in range(2)]
-        converted_s, most_bytes = min(rounds)[0], max(peak for _, peak in rounds)
+        plain, converted = [], []
+        for _ in range(arguments.rounds):
+            shutil.rmtree(folder / "out")
+            plain.append(_plain(folder / "batches", folder / "plain", arguments.batches))
+            (folder / "plain").unlink()
+            converted.append(_convert(folder / "batches", folder / "out"))
+        plain_s = statistics.median(plain)
+        converted_s, most_bytes = statistics.median(s for s, _ in converted), max(peak for _, peak in converted)
     size = arguments.batches * 32 * 20 * 551 * np.dtype(arguments.dtype).itemsize
     print(f"\n{arguments.batches:,} batches, {size / 1e6:,.0f} MB of {arguments.dtype}")
     print(f"plain loop and one sequential write  {plain_s:7.2f} s  {size / plain_s / 1e6:7,.0f} MB/s")
     print(f"synthray                             {converted_s:7.2f} s  {size / converted_s / 1e6:7,.0f} MB/s")
-    print(f"ratio                                {converted_s / plain_s:7.2f}")
+    ratios = [converted / plain for plain, (converted, _) in zip(plain, converted, strict=True)]
+    told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    print(f"ratio of the medians                 {converted_s / plain_s:7.2f}  (by rounds: {told})")
     print(f"memory at the peak, of all processes: {least_bytes / 1e6:,.0f} MB for {quarter:,} batches, ", end="")
     print(f"{most_bytes / 1e6:,.0f} MB for {arguments.batches:,}")
 
@@ -68,7 +76,6 @@ def _plain(source: Path, out: Path, batches: int) -> float:
 
 def _convert(source: Path, out: Path) -> tuple[float, int]:
     """Seconds, and bytes of memory at the peak, of this process and all that it started."""
-    shutil.rmtree(out, ignore_errors=True)
     peak, done = [0], threading.Event()
 
     def watch() -> None:
@@ -107,6 +114,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batches", type=int, default=1024, help="of 32 sounds (default: 1024)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the notebook's files")
+    parser.add_argument("--rounds", type=int, default=3, help="of both, in turn (default: 3)")
     parser.add_argument("--dir", help="where to put them (default: the system's)")
     return parser.parse_args()
 

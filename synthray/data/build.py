@@ -9,16 +9,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
 from synthray.data import statistics
 from synthray.data.batch import Batch
 from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Shard, Skipped
-from synthray.data.shards import DTYPES, encode_shard, schema
+from synthray.data.shards import DTYPES, schema, write_shard
 from synthray.data.storage import Store
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound
 from synthray.synth.parameters import ParameterTable
@@ -27,8 +30,8 @@ from synthray.synth.parameters import ParameterTable
 # together, so that a batch draws from many. 256 sounds of 20 x 551 in float32 are 11 MB.
 _SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
-RECEIPTS = "unfinished"
-"""The folder of receipts; it goes when the data set is published."""
+SHARDS, RECEIPTS = "shards", "unfinished"
+"""The folders of shards and of receipts, which goes when the data set is published."""
 
 
 class Source(Protocol):
@@ -147,6 +150,10 @@ class Plan:
         body = [self.source.table.to_json(), self.source.provenance, self.feature_shape]
         return json.dumps([*body, self.config.dtype, self.config.store])
 
+    def worth_keeping(self, skipped: Sequence[Skipped]) -> bool:
+        """Whether a shard without these batches will be published."""
+        return self.config.skip_bad or not skipped
+
     def fingerprint(self, number: int) -> str:
         """Tells whether a receipt is of this very shard: same table, source, shape, dtype, store and files."""
         stamps = [(batch, self.source.stamp(batch)) for batch in self.shards[number]]
@@ -178,10 +185,8 @@ def build_shard(plan: Plan, number: int) -> Receipt:
             receipt = Receipt.decode(out.read(path))
             if receipt.shard and not receipt.skipped and out.exists(receipt.shard.path):
                 return receipt
-    receipt, raw = _make_shard(plan, number, fingerprint)
-    worth_keeping = plan.config.skip_bad or not receipt.skipped
-    if receipt.shard and worth_keeping and not plan.published:
-        out.write(receipt.shard.path, raw)
+    receipt = _make_shard(plan, number, fingerprint)
+    if receipt.shard and not plan.published and plan.worth_keeping(receipt.skipped):
         out.write(path, receipt.encode())
     return receipt
 
@@ -190,7 +195,8 @@ def _receipt_path(fingerprint: str) -> str:
     return f"{RECEIPTS}/{fingerprint[:32]}.json"
 
 
-def _make_shard(plan: Plan, number: int, fingerprint: str) -> tuple[Receipt, bytes | memoryview]:
+def _make_shard(plan: Plan, number: int, fingerprint: str) -> Receipt:
+    """Read and write one shard; only its digest is taken where nothing is to be written."""
     table = plan.source.table
     batches, skipped = [], []
     for batch_number in plan.shards[number]:
@@ -201,15 +207,26 @@ def _make_shard(plan: Plan, number: int, fingerprint: str) -> tuple[Receipt, byt
         except BadBatch as error:
             skipped.append(Skipped(error.source, error.reason))
     if not batches:
-        return Receipt(number, fingerprint, None, {}, tuple(skipped)), b""
-    raw = encode_shard(batches, table, schema(table, plan.feature_shape, plan.config.dtype, plan.config.store))
-    sha256 = hashlib.sha256(raw).hexdigest()
-    # The digest in the name keeps two jobs that write to the same place from each other's shards.
-    path = f"shards/{number:05d}-{sha256[:12]}.parquet"
-    shard = Shard(path, sum(len(batch) for batch in batches), len(raw), sha256)
+        return Receipt(number, fingerprint, None, {}, tuple(skipped))
+    columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.store)
+    size, sha256 = 0, ""
+
+    def write(file: BinaryIO) -> str:
+        nonlocal size, sha256
+        size, sha256 = write_shard(file, batches, table, columns)
+        # The digest in the name keeps two jobs that write to the same place from each other's shards.
+        return f"{sha256[:12]}.parquet"
+
+    beginning = f"{SHARDS}/{number:05d}-"
+    if plan.published or not plan.worth_keeping(skipped):
+        with Path(os.devnull).open("wb") as nowhere:
+            path = beginning + write(nowhere)
+    else:
+        path = Store.at(plan.config.out).write_as(beginning, write)
+    shard = Shard(path, sum(len(batch) for batch in batches), size, sha256)
     sums = statistics.summarise(batches, table)
     replaced = sum(batch.replaced for batch in batches)
-    return Receipt(number, fingerprint, shard, sums, tuple(skipped), replaced), raw
+    return Receipt(number, fingerprint, shard, sums, tuple(skipped), replaced)
 
 
 def _check_features(batch: Batch, plan: Plan, number: int) -> None:

@@ -8,7 +8,10 @@ readers; ours compare the SHA-256 of the whole file with the manifest's.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Sequence
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -20,9 +23,6 @@ from synthray.errors import CorruptShard, DataError
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
-# Pages, statistics and schema of a column; most of it is the names of a choice's classes.
-_OVERHEAD_BYTES = 1 << 17
-
 DTYPES = ("float32", "float16")
 
 
@@ -45,8 +45,33 @@ def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, st
     return pa.schema([*fields, last])
 
 
-def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> memoryview:
-    """The Parquet file of one or more batches, in their order. The same input gives the same bytes."""
+class _Digested(io.RawIOBase):
+    """What is written passes on to ``file`` and is counted and digested, while it still is in the processor's cache."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self._file.write(data)
+        self.sha256.update(data)
+        self.bytes += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.bytes
+
+
+def write_shard(
+    file: BinaryIO, batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema
+) -> tuple[int, str]:
+    """Write the Parquet file of one or more batches, in their order. The same input gives the same bytes.
+
+    Returns:
+        How many bytes it has, and their SHA-256.
+    """
     presets = NOISE_SEED in shard_schema.names and FEATURES not in shard_schema.names
     labels = np.concatenate([batch.labels for batch in batches])
     columns: list[pa.Array] = []
@@ -60,11 +85,9 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
     columns.append(_sounds(batches, shard_schema.field(len(columns))))
     shard = pa.table(columns, schema=shard_schema)
-    # as much room as it can take: a buffer that grows as it is written to is copied each time
-    room = pa.allocate_buffer(shard.nbytes + _OVERHEAD_BYTES * (1 + len(columns)))
-    sink = pa.FixedSizeBufferWriter(room)
+    sink = _Digested(file)
     with pq.ParquetWriter(
-        sink,
+        pa.PythonFile(sink, "w"),
         shard_schema,
         # magnitudes are noise to a compressor; the reader gets them without a copy
         compression="zstd" if presets else "none",
@@ -76,7 +99,7 @@ def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: 
         store_schema=not presets,
     ) as writer:
         writer.write_table(shard, row_group_size=len(labels))
-    return memoryview(room)[: sink.tell()]
+    return sink.bytes, sink.sha256.hexdigest()
 
 
 def _short_values(parameter: Range, labels: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -48,21 +48,16 @@ class LocalStore(Store):
 
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
         target = self.root / path
-        try:
-            with _unfinished_file(target.parent) as (file, unfinished):
-                file.write(data)
-                file.close()  # where the last of it is refused, it is here
-                unfinished.chmod(0o644)
-                if replace:
-                    unfinished.replace(target)
-                else:
-                    # A hard link, unlike a rename, fails where the name is taken.
-                    target.hardlink_to(unfinished)
-        except FileExistsError:
-            raise Conflict(f"{target} exists already") from None
-        except OSError as error:
-            advice = "; make room there, then run the same command again" if error.errno in _FULL else ""
-            raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
+        with _told(target), _unfinished_file(target.parent) as (file, unfinished):
+            file.write(data)
+            _give_name(file, unfinished, target, replace=replace)
+
+    def write_as(self, beginning: str, fill: Callable[[BinaryIO], str]) -> str:
+        target = self.root / beginning
+        with _told(target), _unfinished_file(target.parent) as (file, unfinished):
+            path = beginning + fill(file)
+            _give_name(file, unfinished, self.root / path)
+        return path
 
     def exists(self, path: str) -> bool:
         return (self.root / path).is_file()
@@ -103,6 +98,28 @@ class LocalStore(Store):
             raise StorageError(f"{target} cannot be removed: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the folder goes with its last object, as in S3
             target.parent.rmdir()
+
+
+@contextlib.contextmanager
+def _told(target: Path) -> Iterator[None]:
+    """What the kernel refuses while ``target`` is written, as an error of ours."""
+    try:
+        yield
+    except FileExistsError:
+        raise Conflict(f"{target} exists already") from None
+    except OSError as error:
+        advice = "; make room there, then run the same command again" if error.errno in _FULL else ""
+        raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
+
+
+def _give_name(file: BinaryIO, unfinished: Path, target: Path, *, replace: bool = True) -> None:
+    file.close()  # where the last of it is refused, it is here
+    unfinished.chmod(0o644)
+    if replace:
+        unfinished.replace(target)
+    else:
+        # A hard link, unlike a rename, fails where the name is taken.
+        target.hardlink_to(unfinished)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthray.data.batch import Batch
-from synthray.data.shards import decode_shard, encode_shard, schema
+from synthray.data.shards import decode_shard, schema, write_shard
 from synthray.errors import CorruptShard, DataError
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
@@ -33,6 +35,13 @@ def batches(sizes: list[int], table: ParameterTable, seed: int = 0) -> list[Batc
         )
         made.append(Batch(random.random((size, *SHAPE)), labels.astype(np.float32).astype(np.float64)))
     return made
+
+
+def encode_shard(made: list[Batch], table: ParameterTable, columns: pa.Schema) -> bytes:
+    file = io.BytesIO()
+    told = write_shard(file, made, table, columns)
+    assert told == (len(file.getvalue()), hashlib.sha256(file.getvalue()).hexdigest())
+    return file.getvalue()
 
 
 @settings(deadline=None)
