@@ -26,7 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def matrix_product_flop_per_s(size: int = 2048, seconds: float = 3.0) -> float:
     """What this machine does in float32 at best."""
     matrix = tf.random.normal((size, size))
     product = tf.function(lambda: tf.matmul(matrix, matrix))
-    return statistics.median(2 * size**3 / spent_s for spent_s in _times(product, seconds))
+    return 2 * size**3 / _mean_s(product, seconds)
 
 
 def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
@@ -99,9 +99,7 @@ def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]
     count, vote = tf.constant(float(batch_size)), tf.constant(0.0)
-    return statistics.median(
-        batch_size / s for s in _times(lambda: steps.train(*tensors, count, vote).numpy(), seconds)
-    )
+    return batch_size / _mean_s(lambda: steps.train(*tensors, count, vote).numpy(), seconds)
 
 
 def bare_pace_of_a_worker(dataset: Dataset, batch_size: int, folder: Path) -> float:
@@ -117,15 +115,15 @@ def bare_pace_of_a_worker(dataset: Dataset, batch_size: int, folder: Path) -> fl
     return float(told.read_text())
 
 
-def _times(call: object, seconds: float) -> Iterator[float]:
-    """Seconds of one call after the other."""
+def _mean_s(call: Callable[[], object], seconds: float) -> float:
+    """Seconds of a call: the mean, as an epoch's pace is one, too."""
     for _ in range(3):
         call()
-    ends_s = time.perf_counter() + seconds
-    while time.perf_counter() < ends_s:
-        began_s = time.perf_counter()
+    calls, began_s = 0, time.perf_counter()
+    while time.perf_counter() < began_s + seconds:
         call()
-        yield time.perf_counter() - began_s
+        calls += 1
+    return (time.perf_counter() - began_s) / calls
 
 
 def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
