@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from synthray.data.batch import Batch
 from synthray.data.manifest import MANIFEST, SOUNDS, Manifest
+from synthray.data.memory import Memory
 from synthray.data.order import PADDING
 from synthray.data.shards import decode_shard
 from synthray.data.storage import Store, home, newest
@@ -21,8 +21,6 @@ from synthray.errors import CorruptShard, NotFound
 
 SYNTH = "synth://"
 """How the URI of sounds begins that are rendered when they are needed, and never stored."""
-ALIGNMENT = 64
-"""Bytes, between which features of a batch begin: what TensorFlow asks of memory that it is to use as it is."""
 
 
 @dataclass(frozen=True)
@@ -108,21 +106,22 @@ class Dataset:
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        return gather(rows, self, self.read_shard)
+        return gather(rows, self, self.read_shard, Memory())
 
 
-def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch]) -> Batch:
+def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch], memory: Memory) -> Batch:
     """Examples from several shards, in the order of ``rows``; zeros at ``PADDING``.
 
     Args:
         rows: of the whole data set.
         dataset: what the examples look like, and where shards begin.
         read: gives the examples of a shard.
+        memory: where the features are put.
     """
     manifest, starts = dataset.manifest, dataset.shard_starts
     if len(rows) and not PADDING <= rows.min() <= rows.max() < starts[-1]:
         raise IndexError(f"rows {rows.min()} to {rows.max()} of a data set that has {starts[-1]}")
-    features = _empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
+    features = memory.empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING
     features[padding], labels[padding] = 0, 0
@@ -137,14 +136,6 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch]) -> 
             np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
             labels[first:last] = batches[shard].labels[local]
     return Batch(features, labels)
-
-
-def _empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An array that begins where TensorFlow can use it as a tensor without a copy."""
-    size = math.prod(shape) * np.dtype(dtype).itemsize
-    raw = np.empty(size + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
-    return raw[start : start + size].view(dtype).reshape(shape)
 
 
 def absolute(uri: str) -> str:

@@ -19,6 +19,7 @@ import ray
 from synthray.data.batch import Batch
 from synthray.data.dataset import Dataset, gather
 from synthray.data.manifest import Manifest
+from synthray.data.memory import Memory
 from synthray.data.order import PADDING, Order
 from synthray.progress import Progress
 
@@ -126,6 +127,7 @@ class Held:
     ) -> None:
         self._references, self._dataset, self._beat = references, dataset, beat
         self._batches: dict[int, Batch] = {}
+        self._memory = Memory()
 
     def take(self, rows: np.ndarray) -> Batch:
         """As ``Dataset.take``; raises CorruptShard, StorageError."""
@@ -136,7 +138,7 @@ class Held:
             self._beat()
         for shard, table in zip(missing, _get(references), strict=True):
             self._batches[shard] = _decode(table, self._dataset.manifest)
-        return gather(rows, self._dataset, self._batches.__getitem__)
+        return gather(rows, self._dataset, self._batches.__getitem__, self._memory)
 
 
 def streamed(
@@ -168,6 +170,7 @@ def streamed(
 
     ahead = ask(*plan[0][:2]) if plan else None
     batches: dict[tuple[int, int], Batch] = {}
+    memory = Memory()
     for place, (epoch, _, skip) in enumerate(plan):
         rows, shards = ahead
         # first of all, so that only two windows are ever in memory
@@ -180,7 +183,7 @@ def streamed(
             for shard in shards
         }
         for step_rows in rows[skip:]:
-            yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023 - used at once
+            yield gather(step_rows, dataset, lambda number: batches[epoch, number], memory), step_rows  # noqa: B023
 
 
 def _encode(batch: Batch) -> pa.Table:

@@ -12,7 +12,7 @@ SAMPLE_RATE_HZ = 11025
 DURATION_S = 2.0
 N_SAMPLES = int(SAMPLE_RATE_HZ * DURATION_S)
 
-INSTRUMENT_VERSION = 1
+INSTRUMENT_VERSION = 2
 """Counted up when a preset of before would sound otherwise: a data set of presets is what plays them."""
 
 WAVEFORMS = ("sine", "triangle", "saw", "square")

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from synthray.data.batch import Batch
-from synthray.data.dataset import ALIGNMENT, Dataset
+from synthray.data.dataset import Dataset
+from synthray.data.memory import ALIGNMENT
 from synthray.data.order import PADDING, Order
 from synthray.errors import ConfigError, Stopped, TrainingError
 from synthray.train.checkpoint import CheckpointFolder, Progress
@@ -233,7 +234,7 @@ def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
 
 
 def _tensor(array: np.ndarray) -> tf.Tensor:
-    """The array's own memory as a tensor, where it begins at a fit place: nothing else writes to it. Else a copy."""
+    """The array's own memory as a tensor, where it begins at a fit place: nothing writes to it as long. Else a copy."""
     fit = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
     if not fit or tf.config.list_logical_devices("GPU"):  # to which a copy goes from here, while the step before runs
         return tf.constant(array)

@@ -23,7 +23,7 @@ from synthray.data.sounds import Sounds
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError
 from synthray.synth.features import analyse, loudness_dbfs
-from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.presets import noise_seeds, random_labels
 from synthray.synth.voice import render
 from tests.conftest import convert_here
@@ -167,10 +167,11 @@ def test_presets_of_another_version_of_the_instrument_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path / "presets", store="presets")
-    monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 2)
-    with pytest.raises(DataError, match="presets of version 1 of the instrument, this synthray plays version 2"):
+    monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 99)
+    told = f"presets of version {INSTRUMENT_VERSION} of the instrument, this synthray plays version 99"
+    with pytest.raises(DataError, match=told):
         Dataset.open(str(tmp_path / "presets")).read_shard(0)
-    with pytest.raises(DataError, match="presets of version 1"):
+    with pytest.raises(DataError, match=f"presets of version {INSTRUMENT_VERSION}"):
         build(tmp_path / "more", store="presets", append=str(tmp_path / "presets"))
     assert not (tmp_path / "more").exists()
 

@@ -15,7 +15,15 @@ import pytest
 
 import synthray.synth
 from synthray.errors import SoundError
-from synthray.synth.instrument import FILTER_TYPES, INSTRUMENT, N_SAMPLES, ROUTINGS, SAMPLE_RATE_HZ, WAVEFORMS
+from synthray.synth.instrument import (
+    FILTER_TYPES,
+    INSTRUMENT,
+    INSTRUMENT_VERSION,
+    N_SAMPLES,
+    ROUTINGS,
+    SAMPLE_RATE_HZ,
+    WAVEFORMS,
+)
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.voice import CONSTANT_LIMITS, check_settings, compiled_kernel, in_threads, render
@@ -115,6 +123,21 @@ def test_a_whole_sound_and_changed_constants_sound_as_the_reference_does() -> No
         amplitude_envelope_release=600.0,
     )
     assert_like_the_reference(settings[None], n_samples=N_SAMPLES)
+
+
+def test_presets_sound_as_they_did_in_this_version_of_the_instrument() -> None:
+    """Where this fails on purpose, count INSTRUMENT_VERSION up: data sets of presets are played by the voice."""
+    assert INSTRUMENT_VERSION == 2
+    sounds = render(random_settings(6, seed=2), noise_seeds(2, 0, 6))[:, 200:1000:160]
+    known = [
+        [0.0536, -0.0322, -0.0070, -0.0365, 0.1888],
+        [-0.0007, -0.0006, 0.0052, 0.0006, -0.0037],
+        [-0.0292, 0.0042, -0.0720, 0.0379, 0.0004],
+        [-0.0023, -0.0031, -0.0037, 0.0056, 0.0042],
+        [-0.0178, 0.0369, 0.1356, 0.0228, -0.0694],
+        [0.0037, -0.0776, -0.0858, -0.0787, -0.0563],
+    ]
+    np.testing.assert_allclose(sounds, known, atol=2e-4)
 
 
 def test_a_sound_is_the_same_bit_for_bit_in_any_company() -> None:
