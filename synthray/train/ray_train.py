@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 import threading
@@ -39,6 +40,7 @@ _ELASTIC_CPUS = 1.5
 _STUCK_S = 300.0
 _POLL_S = 0.5
 _PATIENCE_S = 120.0
+_STALE_S = 10.0
 # Ray counts restarts, and not whether they get further: the mailbox does that, and this is only the end of it all.
 _MOST_RESTARTS = 1000
 
@@ -130,6 +132,9 @@ def train(
         KeyboardInterrupt: it was interrupted; the message says where it stopped.
     """
     scaling = workers.scaling(config.batch_size)
+    if workers.most:
+        # Ray counts a node that was just lost among those that are there, and would wait a minute for its processors.
+        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_STALE_S))
     # With the driver: what the run depends on should not lie on a machine that may come and go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
