@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from synthray.data import statistics
-from synthray.data.build import RECEIPTS, Plan, Receipt
+from synthray.data.build import RECEIPTS, SHARDS, Plan, Receipt
 from synthray.data.card import write_card
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
@@ -92,9 +92,9 @@ def _shards_from(base: str, manifest: Manifest, out: str) -> tuple[Shard, ...]:
 
 def _check_presence(out: Store, manifest: Manifest) -> None:
     """On several machines a local path is another place on each."""
-    sizes = {entry.path: entry.size for entry in out.list("shards")}
+    sizes = {entry.path: entry.size for entry in out.list(SHARDS)}
     for shard in manifest.shards:
-        missing = shard.path.startswith("shards/") and sizes.get(shard.path) != shard.bytes
+        missing = shard.path.startswith(f"{SHARDS}/") and sizes.get(shard.path) != shard.bytes
         if missing and not out.exists(MANIFEST):  # a job that published meanwhile has cleared ours away
             raise DataError(
                 f"{out.uri}/{shard.path} is not there: the tasks wrote it on another machine, or it was removed; "
@@ -105,6 +105,6 @@ def _check_presence(out: Store, manifest: Manifest) -> None:
 def _sweep(out: Store, manifest: Manifest) -> None:
     """Remove what the published data set does not hold: receipts, and shards of other runs."""
     kept = {shard.path for shard in manifest.shards}
-    for entry in (*out.list("shards"), *out.list(RECEIPTS)):
+    for entry in (*out.list(SHARDS), *out.list(RECEIPTS)):
         if entry.path not in kept:
             out.delete(entry.path)
