@@ -133,7 +133,8 @@ def train(
     """
     scaling = workers.scaling(config.batch_size)
     if workers.most:
-        # Ray counts a node that was just lost among those that are there, and would wait a minute for its processors.
+        # For half a minute Ray counts a lost node among those that are there: its processors are waited for, by default
+        # a whole minute. To look again sooner costs nothing.
         os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_STALE_S))
     # With the driver: what the run depends on should not lie on a machine that may come and go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
