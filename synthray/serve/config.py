@@ -28,19 +28,23 @@ class ReplicaConfig:
     model: URI of a ``.keras`` file, or of a directory: the one promoted there, or its newest; empty for the models of
     ``SYNTHRAY_HOME``. follow: the directory whose promotions replicas follow; ``model`` itself where that is one.
     follow_s: seconds between a replica's looks at it; 0 for none. num_cpus: cores that Ray sets aside for each replica.
+    owner: names the job that deployed it, so that it notices when another one takes its place.
     """
 
     model: str = ""
     follow: str = ""
+    owner: str = ""
     follow_s: float = 5.0
     replicas: int = 1
     num_cpus: float = 1.0
     max_body_bytes: int = AppConfig.max_body_bytes
 
     def __post_init__(self) -> None:
-        for name in ("model", "follow"):
+        for name in ("model", "follow", "owner"):
             if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected a URI")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}, expected {'text' if name == 'owner' else 'a URI'}"
+                )
         if not isinstance(self.follow_s, int | float) or not 0 <= self.follow_s < math.inf:
             raise ConfigError(f"follow_s is {self.follow_s!r}, expected a number of seconds, 0 or more")
         if not isinstance(self.replicas, int) or self.replicas < 1:

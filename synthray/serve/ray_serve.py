@@ -45,6 +45,7 @@ class ModelServer:
     ) -> None:
         self._config = AppConfig(max_body_bytes)
         self._current = CurrentModel(follow_s)
+        self._owner = ""
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """What Serve asks for once the replica's constructor is done."""
@@ -66,7 +67,13 @@ class ModelServer:
         The first model must load. A later one that does not leaves the one that answers in its place, because a
         replica that fails here would be stopped, and so would all others: the model's status tells of it instead.
         """
-        await self._current.take(user_config)
+        asked = dict(user_config)
+        self._owner = asked.pop("owner", "")
+        await self._current.take(asked)
+
+    async def owner(self) -> str:
+        """Who deployed it, as ``ReplicaConfig`` says."""
+        return self._owner
 
     async def check_health(self) -> None:
         """Raise unless the model still answers a silent sound with finite numbers; Serve then replaces the replica."""
@@ -98,7 +105,7 @@ def build(args: dict[str, Any]) -> Application:
     deployment = ModelServer.options(
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": config.num_cpus},
-        user_config={"model": config.model, "follow": config.follow},
+        user_config={"model": config.model, "follow": config.follow, "owner": config.owner},
         max_constructor_retry_count=2,
     )
     return deployment.bind(config.max_body_bytes, config.follow_s)

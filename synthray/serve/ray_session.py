@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -22,11 +23,13 @@ from synthray.data.storage import Store
 from synthray.errors import SynthrayError
 from synthray.model.artifact import SUFFIX
 from synthray.model.registry import default_place, served_model
+from synthray.serve.app import MODEL_NAME
 from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.ray_serve import APPLICATION, build
 
 POLL_S = 5.0
 ANSWER_WITHIN_S = 30.0
+_NO_ANSWER = (URLError, OSError, ValueError, KeyError)
 
 
 def serve_until_stopped(
@@ -37,21 +40,29 @@ def serve_until_stopped(
     announce: Callable[[str], None] | None = None,
     verbose: bool = False,
 ) -> None:
-    """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started here.
+    """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started for it.
 
     Where it is a directory, or none, what is promoted there while it serves takes its place.
+
+    Args:
+        take_over: serve in the place of an application of this name that the cluster runs already. Its job then ends.
+        announce: is given the lines for people, instead of the terminal: where it serves, and which model, whenever
+            that changes.
 
     Connects to the cluster that ``RAY_ADDRESS`` or the job's environment names, else starts a local Ray.
 
     Raises:
         NotFound: there is no such model, or the promoted one is gone.
         ModelError: it cannot be used.
-        SynthrayError: the address is taken, or another application of this name runs and ``take_over`` is False.
+        SynthrayError: the address is taken, or another application of this name runs and ``take_over`` is False; or,
+            later, the application was removed or another job took its place.
     """
+    announce = announce or _print
     # A file, and beside it the directory to follow: while nothing is promoted there, a replica that starts later must
     # serve the same model as the others.
     place = config.follow or ("" if config.model.endswith(SUFFIX) else config.model or default_place())
-    config = replace(config, model=served_model(config.model), follow=Store.at(place).uri if place else "")
+    follow = Store.at(place).uri if place else ""
+    config = replace(config, model=served_model(config.model), follow=follow, owner=uuid.uuid4().hex)
     connect(verbose=verbose, quiet="ray.serve")
     with _stopped_by_signals():
         was_running = _applications()
@@ -64,16 +75,31 @@ def serve_until_stopped(
             )
         try:
             _deploy(config, address)
-            (announce or _print)(_invitation(address, _model_at(address)))
-            _wait()
+            name = _first_answer(address)
+            announce(_invitation(address, name))
+            _wait(config.owner, address, name, announce)
         finally:
-            _remove(started_serve=was_running is None)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it twice; Ctrl-C still breaks this off
+            with suppress(RayServeException, RayError):  # a cluster that is gone needs no clearing
+                # What another job has put up in the place of this one is that job's to take down.
+                if not _has_given_way(config.owner):
+                    _remove(with_serve=was_running is None or APPLICATION in was_running)
+            ray.shutdown()
 
 
 def _applications() -> list[str] | None:
     """Names of the applications that Serve runs on this cluster; None when Serve does not run."""
     status = serve.status()
     return list(status.applications) if status.proxies or status.applications else None
+
+
+def _has_given_way(owner: str) -> bool:
+    """Whether another job has deployed the application in the place of this one's."""
+    try:
+        found = serve.get_app_handle(APPLICATION).owner.remote().result(timeout_s=POLL_S)
+    except (RayServeException, RayError, TimeoutError):  # it is not there, or has no replica at the moment
+        return False
+    return found not in ("", owner)  # "" where someone gave the deployment a configuration of his own
 
 
 def _deploy(config: ReplicaConfig, address: Address) -> None:
@@ -97,20 +123,26 @@ def _cause(error: RuntimeError) -> str:
     return errors[-1].partition(": ")[2] if errors else lines[-1]
 
 
-def _model_at(address: Address) -> str:
+def _first_answer(address: Address) -> str:
     """The name of the model that answers there, as a client sees it."""
     deadline = time.monotonic() + ANSWER_WITHIN_S
     while True:
         try:
-            with urlopen(f"{address.url}/healthz", timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310
-                return json.load(answer)["model"]
-        except (URLError, OSError, ValueError, KeyError) as error:
+            return _answering(address)[0]
+        except _NO_ANSWER as error:
             if time.monotonic() > deadline:
                 raise SynthrayError(
                     f"the application runs, but {address.url} does not answer ({error}); was Serve started on this "
                     "cluster before, with another host or port?"
                 ) from None
             time.sleep(0.2)
+
+
+def _answering(address: Address) -> tuple[str, str]:
+    """The model that answers, and why the one that was to take its place does not, or ''."""
+    with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310
+        answering, *failed = json.load(answer)["model_version_status"]
+    return answering["name"], failed[0]["status"]["error_message"] if failed else ""
 
 
 def _invitation(address: Address, model: str) -> str:
@@ -125,24 +157,35 @@ def _print(text: str) -> None:
     print(text, flush=True)
 
 
-def _wait() -> None:
-    """Block until a signal comes; raise SynthrayError when someone else removes the application."""
+def _wait(owner: str, address: Address, name: str, announce: Callable[[str], None]) -> None:
+    """Block until a signal comes, and tell when the model ``name`` gives way to another, or one cannot take its place.
+
+    Raises:
+        SynthrayError: someone else removed the application, or took its place.
+    """
+    told = name, False
     with suppress(KeyboardInterrupt):
         while True:
+            with suppress(*_NO_ANSWER):  # Serve sees to it that there is one again
+                name, failed = _answering(address)
+                if told != (told := (name, bool(failed))):
+                    announce(f"still serving {name}: {failed}" if failed else f"now serving {name}")
             time.sleep(POLL_S)
             if APPLICATION not in (_applications() or ()):
                 raise SynthrayError(f"the application {APPLICATION!r} was removed by someone else")
+            if _has_given_way(owner):
+                raise SynthrayError(f"another job serves at {address.url} in the place of this one")
 
 
-def _remove(*, started_serve: bool) -> None:
-    """Take down what was put up. Serve does it by itself once told, should this process be killed meanwhile."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it twice; Ctrl-C still breaks this off
-    with suppress(RayServeException):
-        if started_serve:
-            serve.shutdown()
-        else:
-            serve.delete(APPLICATION)
-    ray.shutdown()
+def _remove(*, with_serve: bool) -> None:
+    """Take down what was put up, here or by the job whose place was taken: with Serve, unless others use it.
+
+    Serve does it by itself once told, should this process be killed meanwhile.
+    """
+    if with_serve and not set(_applications() or ()) - {APPLICATION}:
+        serve.shutdown()
+    else:
+        serve.delete(APPLICATION)
 
 
 @contextmanager

@@ -177,11 +177,11 @@ def test_a_worker_that_is_alive_but_stuck_is_replaced(
 ) -> None:
     trap = tmp_path / "trap"
     environment = {"SYNTHRAY_TEST_SABOTAGE": str(trap)}
-    with training(cluster, data, tmp_path / "out", "--stuck-s", "8", environment=environment) as job:
+    with training(cluster, data, tmp_path / "out", "--stuck-s", "12", environment=environment) as job:
         job.wait_for("^epoch +5/")
         began_s = time.monotonic()
         trap.touch()
-        job.wait_for(r"^worker \d on [\d.]+: no step in 8 s; .* stood; going on from the last checkpoint \(1 of 3\)")
+        job.wait_for(r"^worker \d on [\d.]+: no step in 12 s; .* stood; going on from the last checkpoint \(1 of 3\)")
         assert time.monotonic() - began_s < 45
         assert not trap.exists()
         assert_same(job.saved(), undisturbed)

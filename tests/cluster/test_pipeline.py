@@ -8,7 +8,6 @@ import re
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +20,11 @@ from infra.s3_server import S3Server
 from synthray.data.dataset import Dataset
 from synthray.data.notebook import NotebookSource
 from synthray.data.storage import Store
-from synthray.model.artifact import load_model
+from synthray.model.artifact import load_model, save_model
+from synthray.model.registry import promote
+from synthray.serve.config import Address
 from tests import foreign
+from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -101,27 +103,30 @@ def test_sounds_that_are_never_stored_train_a_model(ray_head: RayHead, suite_hom
 
 
 @contextlib.contextmanager
-def served(head: RayHead, *options: str) -> Iterator[str]:
+def served(head: RayHead, *options: str, port: int = 0, name: str = "") -> Iterator[str]:
     """The serving job, until the block ends; gives its address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    name = f"serve-{port}"
+        port = port or probe.getsockname()[1]
+    name = name or f"serve-{port}"
     submission = ("--no-wait", "--submission-id", name)
     command = head.command("python", "jobs/serve.py", "--port", str(port), *options, options=submission)
     subprocess.run(command, cwd=REPOSITORY, env=head.environment, check=True, capture_output=True)
     try:
-        deadline = time.monotonic() + 120
-        while True:
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
-                break
-            logs = subprocess.run(["ray", "job", "logs", name], env=head.environment, capture_output=True, text=True)
-            assert time.monotonic() < deadline, logs.stdout
-            time.sleep(0.5)
+        wait_for_log(head, name, rf"^serving \S+ at http://127\.0\.0\.1:{port} ")
         yield f"http://127.0.0.1:{port}"
     finally:
         subprocess.run(["ray", "job", "stop", name], env=head.environment, check=True, capture_output=True)
+
+
+def wait_for_log(head: RayHead, name: str, line: str) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        logs = subprocess.run(["ray", "job", "logs", name], env=head.environment, capture_output=True, text=True)
+        if re.search(line, logs.stdout, re.MULTILINE):
+            return
+        assert time.monotonic() < deadline, logs.stdout
+        time.sleep(0.5)
 
 
 def post(url: str, body: bytes, content_type: str = "application/json") -> dict:
@@ -143,6 +148,25 @@ def test_a_foreign_data_set_goes_all_the_way(ray_head: RayHead, tmp_path: Path) 
     assert len(predictions) == 2
     assert predictions[0].keys() == {"out_1_osc_wave", "out_1_osc_pitch", "out_lp_2_cut", "out_env_0"}
     assert sum(predictions[0]["out_1_osc_wave"]) == pytest.approx(1, abs=1e-5)
+
+
+def test_serving_tells_of_another_model_and_gives_way_to_another_job(ray_head: RayHead, tmp_path: Path) -> None:
+    place = tmp_path / "models"
+    for seed, name in ((0, "model_3_1"), (5, "model_4_1")):
+        save_model(build_model(FOREIGN, FOREIGN_SHAPE, seed=seed), str(place), build_card(FOREIGN, FOREIGN_SHAPE, name))
+    promote(str(place / "model_3_1.keras"), str(place))
+    with served(ray_head, "--model", str(place), name="first") as url:
+        promote(str(place / "model_4_1.keras"), str(place))
+        wait_for_log(ray_head, "first", "^now serving model_4_1$")
+        port = int(url.rpartition(":")[2])
+        refused = submit(ray_head, "jobs/serve.py", "--model", str(place), "--port", str(port))
+        assert (refused.returncode, "stop its job, or take its place with --replace" in refused.stdout) == (1, True)
+        one = str(place / "model_3_1.keras")
+        with served(ray_head, "--model", one, "--replace", port=port, name="second"):
+            wait_for_log(ray_head, "first", rf"^serve\.py: another job serves at {url} in the place of this one$")
+            with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:
+                assert json.load(answer)["model"] == "model_3_1"
+    Address(port=port).check_free()  # Serve, which the first one started, has ended with the second
 
 
 @pytest.mark.s3
