@@ -9,6 +9,9 @@ import numpy as np
 from synthray.errors import BadBatch
 from synthray.synth.parameters import Choice, ParameterTable
 
+# Labels are trained on in float32; statistics add up their squares, too.
+_LARGEST_LABEL = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -71,10 +74,10 @@ def _label(column: object, parameter: object, examples: int, source: str, name: 
         values = values[:, 0]
     if values.shape != wanted:
         raise BadBatch(source, f"{name} has the shape {values.shape}, not {wanted}")
-    finite = np.isfinite(values)
-    if not finite.all():
-        example = int(np.argwhere(~finite)[0][0])
-        raise BadBatch(source, f"{name}, example {example}: the value is {values[example]}")
+    usable = np.abs(values) <= _LARGEST_LABEL  # and no NaN, of which nothing is true
+    if not usable.all():
+        example = int(np.argwhere(~usable)[0][0])
+        raise BadBatch(source, f"{name}, example {example}: the value is {values[example]}, not a number of float32")
     if not isinstance(parameter, Choice):
         return values
     one_hot = ((values == 0) | (values == 1)).all(axis=1) & (values.sum(axis=1) == 1)

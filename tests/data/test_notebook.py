@@ -150,6 +150,10 @@ SPOILT = {
         lambda f: spoil_parameters(f, 3, with_column(2, put((7,), np.nan)(np.zeros(32)))),
         r"parameter 2 \(1_osc_pitch\), example 7: the value is nan",
     ),
+    "a range beyond float32": (
+        lambda f: spoil_parameters(f, 3, with_column(2, put((7,), -1e39)(np.zeros(32)))),
+        r"parameter 2 \(1_osc_pitch\), example 7: the value is -1e\+39, not a number of float32",
+    ),
     "not one-hot": (
         lambda f: spoil_parameters(f, 3, with_column(1, put((9, 1), 1)(np.eye(5)[np.zeros(32, int)]))),
         r"parameter 1 \(1_osc_wave\), example 9: .* is not one-hot",
