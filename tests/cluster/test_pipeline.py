@@ -7,9 +7,11 @@ import json
 import re
 import socket
 import subprocess
+import sys
 import time
+import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -103,30 +105,31 @@ def test_sounds_that_are_never_stored_train_a_model(ray_head: RayHead, suite_hom
 
 
 @contextlib.contextmanager
-def served(head: RayHead, *options: str, port: int = 0, name: str = "") -> Iterator[str]:
+def served(head: RayHead, *options: str) -> Iterator[str]:
     """The serving job, until the block ends; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = port or probe.getsockname()[1]
-    name = name or f"serve-{port}"
+    port = free_port()
+    name = f"serve-{port}"
     submission = ("--no-wait", "--submission-id", name)
     command = head.command("python", "jobs/serve.py", "--port", str(port), *options, options=submission)
     subprocess.run(command, cwd=REPOSITORY, env=head.environment, check=True, capture_output=True)
     try:
-        wait_for_log(head, name, rf"^serving \S+ at http://127\.0\.0\.1:{port} ")
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(urllib.error.URLError, OSError):
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2).close()
+                break
+            logs = subprocess.run(["ray", "job", "logs", name], env=head.environment, capture_output=True, text=True)
+            assert time.monotonic() < deadline, logs.stdout
+            time.sleep(0.5)
         yield f"http://127.0.0.1:{port}"
     finally:
         subprocess.run(["ray", "job", "stop", name], env=head.environment, check=True, capture_output=True)
 
 
-def wait_for_log(head: RayHead, name: str, line: str) -> None:
-    deadline = time.monotonic() + 120
-    while True:
-        logs = subprocess.run(["ray", "job", "logs", name], env=head.environment, capture_output=True, text=True)
-        if re.search(line, logs.stdout, re.MULTILINE):
-            return
-        assert time.monotonic() < deadline, logs.stdout
-        time.sleep(0.5)
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def post(url: str, body: bytes, content_type: str = "application/json") -> dict:
@@ -151,22 +154,48 @@ def test_a_foreign_data_set_goes_all_the_way(ray_head: RayHead, tmp_path: Path) 
 
 
 def test_serving_tells_of_another_model_and_gives_way_to_another_job(ray_head: RayHead, tmp_path: Path) -> None:
-    place = tmp_path / "models"
-    for seed, name in ((0, "model_3_1"), (5, "model_4_1")):
-        save_model(build_model(FOREIGN, FOREIGN_SHAPE, seed=seed), str(place), build_card(FOREIGN, FOREIGN_SHAPE, name))
-    promote(str(place / "model_3_1.keras"), str(place))
-    with served(ray_head, "--model", str(place), name="first") as url:
-        promote(str(place / "model_4_1.keras"), str(place))
-        wait_for_log(ray_head, "first", "^now serving model_4_1$")
-        port = int(url.rpartition(":")[2])
-        refused = submit(ray_head, "jobs/serve.py", "--model", str(place), "--port", str(port))
-        assert (refused.returncode, "stop its job, or take its place with --replace" in refused.stdout) == (1, True)
-        one = str(place / "model_3_1.keras")
-        with served(ray_head, "--model", one, "--replace", port=port, name="second"):
-            wait_for_log(ray_head, "first", rf"^serve\.py: another job serves at {url} in the place of this one$")
-            with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:
+    place, port = str(tmp_path / "models"), free_port()
+    first, second = (
+        save_model(build_model(FOREIGN, FOREIGN_SHAPE, seed=seed), place, build_card(FOREIGN, FOREIGN_SHAPE, name))
+        for seed, name in ((0, "model_3_1"), (5, "model_4_1"))
+    )
+
+    @contextlib.contextmanager
+    def serving(name: str, *flags: str) -> Iterator[tuple[subprocess.Popen, Callable[[str], None]]]:
+        """The job without a submission, which is half of the time; and what waits for one of its lines."""
+        log = tmp_path / name
+        command = [sys.executable, "jobs/serve.py", "--port", str(port), *flags]
+        environment = ray_head.environment | {"RAY_ADDRESS": ray_head.address}
+        with log.open("w") as output:
+            job = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+        def wait_for(line: str) -> None:
+            deadline = time.monotonic() + 120
+            while not re.search(line, log.read_text(), re.MULTILINE):
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+
+        try:
+            yield job, wait_for
+        finally:
+            job.terminate()
+            job.wait(60)
+
+    promote(first, place)
+    with serving("log", "--model", place) as (job, wait_for):
+        wait_for(f"^serving model_3_1 at http://127.0.0.1:{port} ")
+        promote(second, place)
+        wait_for("^now serving model_4_1$")
+        with serving("refused", "--model", place) as (refused, _):
+            assert refused.wait(60) == 1
+        assert "stop its job, or take its place with --replace" in (tmp_path / "refused").read_text()
+        with serving("other", "--model", first, "--replace") as (_, wait_for_other):
+            wait_for_other("^serving model_3_1 at ")
+            wait_for(rf"^serve\.py: another job serves at http://127.0.0.1:{port} in the place of this one$")
+            assert job.wait(60) == 1
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 assert json.load(answer)["model"] == "model_3_1"
-    Address(port=port).check_free()  # Serve, which the first one started, has ended with the second
+    Address(port=port).check_free()  # Serve, which the first one started, has ended with the other
 
 
 @pytest.mark.s3
