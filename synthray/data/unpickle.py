@@ -14,7 +14,7 @@ import io
 import math
 import pickle
 import pickletools
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,10 @@ from synthray.errors import UnsafePickle
 
 _MAX_DEPTH = 32
 _MAX_ITEMS = 1_000_000
+_LONGEST_DTYPE = 6
+_MAX_AXES, _LARGEST_SIDE = 8, 1 << 40
+# Up to here the hash of an int is the int itself: many of one hash would make a dictionary slow.
+_LARGEST_KEY = (1 << 61) - 2
 _PLAIN_KINDS = "biufSU"
 
 # Opcodes of plain data, of naming one of the stand-ins below, and of filling it. EXT*, PERSID, INST, OBJ, NEWOBJ_EX,
@@ -32,6 +36,7 @@ _FORBIDDEN_OPCODES = {
 }
 _STOP, _FRAME = ord("."), 0x95
 _MEMO_CODES = frozenset(b"pqr")  # PUT, BINPUT, LONG_BINPUT
+_DICT_CODES = frozenset(b"sud")  # SETITEM, SETITEMS, DICT
 _TWO_LINES = frozenset(b"c")  # GLOBAL; INST, the other one of the kind, is forbidden
 _LENGTH_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -59,17 +64,19 @@ class _Dtype:
     def __init__(self, code: Any = None, *_: Any) -> None:
         if not isinstance(code, str):
             raise UnsafePickle(f"a dtype is named by {type(code).__name__}, not by a string")
+        if len(code) > _LONGEST_DTYPE:
+            raise UnsafePickle(f"a dtype is named by {len(code)} letters")
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or state[2] is not None or state[3] is not None:
             raise UnsafePickle(f"dtype {self.code!r} is not a plain one")
         if state[1] not in ("<", ">", "|", "="):
-            raise UnsafePickle(f"dtype {self.code!r} has the byte order {state[1]!r}")
+            raise UnsafePickle(f"dtype {self.code!r} has an unknown byte order")
         self.order = state[1]
 
     def build(self) -> np.dtype:
-        if len(self.code) > 6 or self.code[:1] not in _PLAIN_KINDS or not self.code[1:].isdigit():
+        if self.code[:1] not in _PLAIN_KINDS or not self.code[1:].isdigit():
             raise UnsafePickle(f"dtype {self.code!r} is not one of plain numbers or text")
         try:
             return np.dtype(self.code).newbyteorder(self.order)
@@ -94,11 +101,16 @@ class _Array:
     def build(self) -> np.ndarray:
         if not isinstance(self.dtype, _Dtype) or not isinstance(self.raw, (bytes, bytearray)):
             raise UnsafePickle("an array holds objects instead of numbers")
-        if not isinstance(self.shape, tuple) or not all(type(n) is int and n >= 0 for n in self.shape):
-            raise UnsafePickle(f"an array has the shape {self.shape!r}")
+        # nothing that a file says is spelt out before it is known to be short
+        if (
+            not isinstance(self.shape, tuple)
+            or len(self.shape) > _MAX_AXES
+            or not all(type(n) is int and 0 <= n <= _LARGEST_SIDE for n in self.shape)
+        ):
+            raise UnsafePickle("an array's shape is not a few whole numbers")
         dtype = self.dtype.build()
         # Python's integers do not overflow, and nothing is allocated until the sizes agree.
-        if len(self.shape) > 8 or math.prod(self.shape) * dtype.itemsize != len(self.raw):
+        if math.prod(self.shape) * dtype.itemsize != len(self.raw):
             raise UnsafePickle(f"an array of shape {self.shape} and dtype {dtype} comes with {len(self.raw)} bytes")
         return np.frombuffer(self.raw, dtype).reshape(self.shape, order=self.order)
 
@@ -115,16 +127,6 @@ def _frombuffer(raw: Any = None, dtype: Any = None, shape: Any = None, order: An
 
 def _scalar(dtype: Any = None, raw: Any = None, *_: Any) -> _Array:
     return _frombuffer(raw, dtype, ())
-
-
-def _encode(text: Any = "", encoding: Any = "latin1", *_: Any) -> bytes:
-    """How protocols 0 to 2 spell bytes."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise UnsafePickle("text is to be encoded in another way than NumPy's")
-    try:
-        return text.encode("latin1")
-    except UnicodeEncodeError:
-        raise UnsafePickle("bytes are spelt with letters outside of latin1") from None
 
 
 def _empty_bytes(*arguments: Any) -> bytes:
@@ -151,7 +153,6 @@ class _Call:
 _STAND_INS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy", "ndarray"): None,  # only ever an argument of _reconstruct
-    ("_codecs", "encode"): _Call(_encode),
     ("builtins", "bytes"): _Call(_empty_bytes),
     ("__builtin__", "bytes"): _Call(_empty_bytes),
 }
@@ -161,22 +162,78 @@ for _package in ("numpy.core", "numpy._core"):
     _STAND_INS[f"{_package}.numeric", "_frombuffer"] = _Call(_frombuffer)
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class _Names:
+    """What both unpicklers find under the names in a file."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="latin1")
+        self._letters = len(data)
+
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("_codecs", "encode"):
+            return _Call(self._encode)
         try:
             return _STAND_INS[module, name]
         except KeyError:
             raise UnsafePickle(f"it wants to call {module}.{name}") from None
 
+    def _encode(self, text: Any = "", encoding: Any = "latin1", *_: Any) -> bytes:
+        """How protocols 0 to 2 spell bytes; of one text again and again, they would be more than the file holds."""
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise UnsafePickle("text is to be encoded in another way than NumPy's")
+        self._letters -= len(text)
+        if self._letters < 0:
+            raise UnsafePickle("it spells more bytes than it holds")
+        try:
+            return text.encode("latin1")
+        except UnicodeEncodeError:
+            raise UnsafePickle("bytes are spelt with letters outside of latin1") from None
 
-def _check_opcodes(data: bytes) -> None:
+
+class _PlainUnpickler(_Names, pickle.Unpickler):
+    """Python's fast one, for what holds no dictionary: it hashes whatever is to be a key."""
+
+
+class _DictUnpickler(_Names, pickle._Unpickler):
+    """Python's slow one, which looks at keys before: tuples in each other crash a hash, or keep it for years."""
+
+    dispatch: ClassVar[dict[int, Any]] = dict(pickle._Unpickler.dispatch)
+
+    def load_setitem(self) -> None:
+        _check_keys(self.stack[-2:-1])
+        super().load_setitem()
+
+    def load_setitems(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_setitems()
+
+    def load_dict(self) -> None:
+        _check_keys(self.stack[::2])
+        super().load_dict()
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+    dispatch[pickle.DICT[0]] = load_dict
+
+
+def _check_keys(keys: list[Any]) -> None:
+    for key in keys:
+        small = type(key) is int and abs(key) <= _LARGEST_KEY
+        if not small and type(key) not in (str, bytes, bool, type(None)):
+            raise UnsafePickle("a key of a dictionary is neither a text nor a small whole number")
+
+
+def _check_opcodes(data: bytes) -> bool:
     """Refuse what would cost memory or reach beyond plain data, before anything is built.
+
+    Returns:
+        whether it fills dictionaries.
 
     It walks as ``pickletools.genops`` does, by the same table, without spelling out every argument, which would be half
     of the time that reading a batch's parameters takes; whether an argument is well formed, the C unpickler judges. A
     frame has to end between two opcodes: where it ends within one, the C unpickler goes on elsewhere than this walk.
     """
-    place, count, frame_end = 0, 0, None
+    place, count, frame_end, fills = 0, 0, None, False
     while True:
         if frame_end is not None and place >= frame_end:
             if place > frame_end:
@@ -210,7 +267,8 @@ def _check_opcodes(data: bytes) -> None:
         if code == _STOP:
             if frame_end is not None and frame_end != end:
                 raise UnsafePickle("a frame ends behind the end")
-            return
+            return fills
+        fills = fills or code in _DICT_CODES
         place, count = end, count + 1
 
 
@@ -244,8 +302,8 @@ def load_plain(data: bytes) -> Any:
         UnsafePickle: the pickle asks for anything else, is truncated, or is no pickle.
     """
     try:
-        _check_opcodes(data)
-        return _plain(_PlainUnpickler(io.BytesIO(data), encoding="latin1").load(), 0, [_MAX_ITEMS])
+        unpickler = _DictUnpickler if _check_opcodes(data) else _PlainUnpickler
+        return _plain(unpickler(data).load(), 0, [_MAX_ITEMS])
     except UnsafePickle:
         raise
     # A damaged pickle can raise nearly anything; whatever it is, the file is not plain data.

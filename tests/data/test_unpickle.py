@@ -8,8 +8,10 @@ import functools
 import io
 import os
 import pickle
+import re
 import struct
 import subprocess
+import sys
 from collections import OrderedDict
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from infra.ray_head import REPOSITORY
 from synthray.data.unpickle import load_plain
 from synthray.errors import UnsafePickle
 
@@ -51,10 +54,12 @@ def test_arrays_come_through(array: np.ndarray, protocol: int, fortran: bool) ->
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_scalars_and_both_spellings_of_numpy(protocol: int) -> None:
     raw = pickle.dumps([np.float32(0.5), np.arange(3)], protocol)
-    for spelling in (raw, raw.replace(b"numpy._core.", b"numpy.core.")):
-        # the binary protocols state the length of a name before it
-        if spelling is not raw and protocol >= 4:
-            continue
+    old = raw.replace(b"numpy._core.", b"numpy.core.")
+    if protocol >= 4:  # which state the length of a name before it, and of the frame before both
+        old = re.sub(rb"\x8c.(numpy\.core\.\w+)", lambda found: b"\x8c%c%b" % (len(found[1]), found[1]), old)
+        old = b"\x80%c\x95%b%b" % (protocol, struct.pack("<Q", len(old) - 11), old[11:])
+    assert old != raw
+    for spelling in (raw, old):
         scalar, array = load_plain(spelling)
         assert scalar == np.float32(0.5)
         assert array.tolist() == [0, 1, 2]
@@ -124,6 +129,48 @@ BOMBS = {
 }  # fmt: skip
 
 
+TEXT = b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000
+KEYS = b"".join(b"\x8a\x0b" + (k * ((1 << 61) - 1)).to_bytes(11, "little") + b"N" for k in range(1, 30_001))
+COSTLY = {
+    "a key of a million tuples in each other": b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.",
+    "the same in one go": b"\x80\x02}()" + b"\x85" * 1_000_000 + b"Nu.",
+    "the same in a dictionary of protocol 0": b"\x80\x02()" + b"\x85" * 1_000_000 + b"Nd.",
+    "a key of tuples that double": b"\x80\x02})" + b"2\x86" * 40 + b"Ns.",
+    "keys of one hash": b"\x80\x02}(" + KEYS + b"u.",
+    "one text spelt as bytes again and again": b"\x80\x02c_codecs\nencode\nq\x000" + TEXT + b"q\x010]("
+    + b"h\x00h\x01\x85R" * 1500 + b"e.",
+    "a shape of tuples that double": b"\x80\x02cnumpy.core.numeric\n_frombuffer\n(C\x00"
+    + b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R)" + b"2\x86" * 40 + b"tR.",
+    "a byte order of tuples that double": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(K\x03)" + b"2\x86" * 40
+    + b"NNNtb.",
+    "sides of a million digits": b"\x80\x02cnumpy.core.numeric\n_frombuffer\nq\x000\x8b"
+    + struct.pack("<I", 1_000_000) + b"\x7f" * 1_000_000
+    + b"q\x010](" + b"h\x00(C\x00cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(" + b"h\x01" * 8 + b"ttRe.",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_what_would_cost_more_than_it_weighs_is_refused(what: str, tmp_path: Path) -> None:
+    """Each in a process of its own, which it could end."""
+    file = tmp_path / "costly.pkl"
+    file.write_bytes(COSTLY[what])
+    script = """
+import pathlib, resource, sys
+from infra.ray_head import REPOSITORY
+from synthray.data.unpickle import load_plain
+from synthray.errors import UnsafePickle
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    load_plain(pathlib.Path(sys.argv[1]).read_bytes())
+except UnsafePickle as error:
+    print("refused", error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024 < 300)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(file)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 0, ended
+    assert re.match(r"refused .* True$", ended.stdout), ended
+
+
 @pytest.mark.parametrize("what", BOMBS)
 @pytest.mark.timeout(20)
 def test_bombs_are_refused_in_bounded_memory(what: str) -> None:
@@ -149,7 +196,20 @@ def test_a_damaged_pickle_gives_plain_data_or_a_refusal(place: int, value: int) 
     raw = bytearray(pickle.dumps(["constant", np.eye(3), {"a": [1, 2.5]}], 4))
     raw[place % len(raw)] = value
     with contextlib.suppress(UnsafePickle):
-        load_plain(bytes(raw))
+        assert_plain(load_plain(bytes(raw)))
+
+
+def assert_plain(value: object) -> None:
+    if isinstance(value, (list, tuple)):
+        [assert_plain(item) for item in value]
+    elif isinstance(value, dict):
+        [assert_plain(item) for pair in value.items() for item in pair]
+    elif isinstance(value, np.ndarray):
+        assert value.dtype.kind in "biufSU"
+    else:
+        assert (
+            value is None or type(value) in (bool, int, float, str, bytes, bytearray) or isinstance(value, np.generic)
+        )
 
 
 def frame(size: int) -> bytes:
