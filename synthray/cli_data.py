@@ -108,6 +108,7 @@ def show_statistics(arguments: Namespace) -> None:
 
 def verify_data(arguments: Namespace) -> None:
     """Read every shard of a data set and compare it with the manifest; every bad one is told."""
+    from synthray.data.build import SHARDS
     from synthray.data.dataset import Dataset
 
     dataset = Dataset.open(Store.at(arguments.uri).uri)
@@ -132,6 +133,12 @@ def verify_data(arguments: Namespace) -> None:
             f"{len(bad)} of {len(shards)} shards are not as published: {', '.join(names[:_MOST_NAMED])}{more}"
         )
     print(f"all {len(shards)} shards are as published")
+    published = {shard.path for shard in shards}
+    if strays := [entry.path for entry in dataset.store.list(SHARDS) if entry.path not in published]:
+        print(
+            f"beside them lie {len(strays)} that are not of this data set, which a query of *.parquet reads, too: "
+            f"{', '.join(strays[:_MOST_NAMED])}; another job may be about to remove them, or remove them yourself"
+        )
 
 
 def _what_is_wrong(dataset: Any, number: int) -> str:

@@ -135,6 +135,9 @@ def test_verify_goes_on_and_names_every_bad_shard(source: Path, tmp_path: Path, 
     told = capsys.readouterr()
     assert told.out == f"all {len(manifest.shards)} shards are as published\n"
     assert f"verifying: {len(manifest.shards)} of {len(manifest.shards)} shards" in told.err
+    (tmp_path / "data" / "shards" / "00009-another.parquet").write_bytes(b"x")
+    assert main(["data", "verify", str(tmp_path / "data")]) == 0
+    assert "beside them lie 1 that are not of this data set" in capsys.readouterr().out
     cut, missing = (tmp_path / "data" / manifest.shards[number].path for number in (1, 4))
     cut.write_bytes(cut.read_bytes()[:-1])
     missing.unlink()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -124,14 +125,14 @@ class Plan:
         Raises:
             DataError: no batch of it can be read, or it does not go with the data set that it is appended to.
         """
-        features = _first_features(source)
-        most = max(1, _SHARD_BYTES // (features.size * np.dtype(config.dtype).itemsize))
+        shape = _features_shape(source)
+        most = max(1, _SHARD_BYTES // (math.prod(shape) * np.dtype(config.dtype).itemsize))
         per_shard = min(-(-len(source.batches) // _SHARDS_OF_A_SMALL_DATA_SET), most)
         cuts = range(0, len(source.batches), per_shard)
         shards = tuple(source.batches[i : i + per_shard] for i in cuts)
         published = Store.at(config.out).exists(MANIFEST)
         base = Manifest.load(Store.at(config.append)) if config.append else None
-        plan = cls(source, config, (features.shape[1], features.shape[2]), shards, published, base)
+        plan = cls(source, config, shape[1:], shards, published, base)
         plan._check_base()
         return plan
 
@@ -160,15 +161,26 @@ class Plan:
         return hashlib.sha256(json.dumps([self._common, number, stamps]).encode()).hexdigest()
 
 
-def _first_features(source: Source) -> np.ndarray:
-    """Those of the first batch that can be read: every other is compared with their shape."""
+def _features_shape(source: Source) -> tuple[int, int, int]:
+    """Examples, frames and bins that every batch is expected to have, but for the number of examples.
+
+    Those of the first batch that can be read, unless one in the middle and the last one agree on others.
+    """
+    shapes: list[tuple[int, ...]] = []
     first_error: BadBatch | None = None
     for number in source.batches:
         try:
-            return source.read(number).features
+            shapes.append(source.read(number).features.shape)
+            break
         except BadBatch as error:
             first_error = first_error or error
-    raise DataError(f"none of the {len(source.batches)} batches can be read; the first: {first_error}")
+    else:
+        raise DataError(f"none of the {len(source.batches)} batches can be read; the first: {first_error}")
+    for number in (source.batches[len(source.batches) // 2], source.batches[-1]):
+        with contextlib.suppress(BadBatch):
+            shapes.append(source.read(number).features.shape)
+    first, *others = shapes
+    return others[0] if len(others) == 2 and first[1:] != others[0][1:] == others[1][1:] else first
 
 
 def build_shard(plan: Plan, number: int) -> Receipt:
@@ -180,13 +192,15 @@ def build_shard(plan: Plan, number: int) -> Receipt:
     out = Store.at(plan.config.out)
     fingerprint = plan.fingerprint(number)
     path = _receipt_path(fingerprint)
-    if not plan.published:
+    # Another job may have published meanwhile: what were written now would lie beside its shards.
+    published = plan.published or out.exists(MANIFEST)
+    if not published:
         with contextlib.suppress(NotFound, ValueError, KeyError, TypeError):  # none, or damaged: make the shard
             receipt = Receipt.decode(out.read(path))
             if receipt.shard and not receipt.skipped and out.exists(receipt.shard.path):
                 return receipt
-    receipt = _make_shard(plan, number, fingerprint)
-    if receipt.shard and not plan.published and plan.worth_keeping(receipt.skipped):
+    receipt = _make_shard(plan, number, fingerprint, write=not published)
+    if receipt.shard and not published and plan.worth_keeping(receipt.skipped):
         out.write(path, receipt.encode())
     return receipt
 
@@ -195,7 +209,7 @@ def _receipt_path(fingerprint: str) -> str:
     return f"{RECEIPTS}/{fingerprint[:32]}.json"
 
 
-def _make_shard(plan: Plan, number: int, fingerprint: str) -> Receipt:
+def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Receipt:
     """Read and write one shard; only its digest is taken where nothing is to be written."""
     table = plan.source.table
     batches, skipped = [], []
@@ -211,18 +225,18 @@ def _make_shard(plan: Plan, number: int, fingerprint: str) -> Receipt:
     columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.store)
     size, sha256 = 0, ""
 
-    def write(file: BinaryIO) -> str:
+    def fill(file: BinaryIO) -> str:
         nonlocal size, sha256
         size, sha256 = write_shard(file, batches, table, columns)
         # The digest in the name keeps two jobs that write to the same place from each other's shards.
         return f"{sha256[:12]}.parquet"
 
     beginning = f"{SHARDS}/{number:05d}-"
-    if plan.published or not plan.worth_keeping(skipped):
-        with Path(os.devnull).open("wb") as nowhere:
-            path = beginning + write(nowhere)
+    if write and plan.worth_keeping(skipped):
+        path = Store.at(plan.config.out).write_as(beginning, fill)
     else:
-        path = Store.at(plan.config.out).write_as(beginning, write)
+        with Path(os.devnull).open("wb") as nowhere:
+            path = beginning + fill(nowhere)
     shard = Shard(path, sum(len(batch) for batch in batches), size, sha256)
     sums = statistics.summarise(batches, table)
     replaced = sum(batch.replaced for batch in batches)
@@ -232,8 +246,8 @@ def _make_shard(plan: Plan, number: int, fingerprint: str) -> Receipt:
 def _check_features(batch: Batch, plan: Plan, number: int) -> None:
     name = f"fft/fft_batch_{number}.npy"
     if batch.features.shape[1:] != plan.feature_shape:
-        wanted = ("examples", *plan.feature_shape)
-        raise BadBatch(name, f"it has the shape {batch.features.shape}, the others {wanted}")
+        frames, bins = plan.feature_shape
+        raise BadBatch(name, f"it has the shape {batch.features.shape}, others (examples, {frames}, {bins})")
     if np.can_cast(batch.features.dtype, plan.config.dtype):
         return
     largest = float(np.abs(batch.features).max())

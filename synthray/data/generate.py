@@ -122,8 +122,8 @@ def check_free(config: GenerateConfig) -> None:
         Conflict: the place holds batches of another seed or instrument, or more of them than are asked for.
     """
     store = Store.at(config.out)
-    present = [entry.path for entry in store.list("parameters")]
-    wanted = {parameters_path(number) for number in range(config.batches)}
+    present = [entry.path for folder in ("parameters", "fft") for entry in store.list(folder)]
+    wanted = {path(number) for number in range(config.batches) for path in (parameters_path, features_path)}
     too_many = [path for path in present if path not in wanted]
     if too_many:
         raise Conflict(

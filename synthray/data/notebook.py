@@ -32,6 +32,7 @@ _PATTERNS = {
     "fft": re.compile(r"fft/fft_batch_(0|[1-9]\d*)\.npy"),
     "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
 }
+_NEARLY = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
 
 
 def features_path(number: int) -> str:
@@ -70,7 +71,13 @@ class NotebookSource:
         stamps: dict[int, str] = {}
         for folder, pattern in _PATTERNS.items():
             for entry in store.list(folder):
-                if match := pattern.fullmatch(entry.path):
+                match = pattern.fullmatch(entry.path)
+                if not match and _NEARLY.fullmatch(entry.path):
+                    raise DataError(
+                        f"{store.uri}/{entry.path} is not named as the notebook names batches, {features_path(3)} and "
+                        f"{parameters_path(3)}: it would be left out; rename or remove it"
+                    )
+                if match:
                     number = int(match[1])
                     stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
         if not stamps:
@@ -178,7 +185,7 @@ def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
             known = {k: part[k] for k in ("value", "unit") if k in part}
             return Constant(name, **known, **described)
         if kind == "choice":
-            values = [str(value) for value in np.asarray(part["random_values"], object).reshape(-1)]
+            values = [str(value) for value in part["random_values"]]
             return Choice(name, _distinct(values), **described)
         if kind == "range":
             known = {k: part[k] for k in ("minimum", "maximum", "curve", "unit") if k in part}

@@ -32,9 +32,10 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
         )
     manifest = _manifest(plan, [receipt for receipt in receipts if receipt.shard], skipped)
     out = Store.at(plan.config.out)
-    if not out.exists(MANIFEST):
-        _check_presence(out, manifest)
     try:
+        if out.exists(MANIFEST):  # not left to the store, which may know no put that replaces nothing
+            raise Conflict
+        _check_presence(out, manifest)
         out.write(MANIFEST, manifest.encode(), replace=False)
     except Conflict:
         published = Manifest.load(out)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from synthray.errors import ConfigError
 
@@ -49,7 +49,7 @@ class Store(ABC):
         if scheme in ("", "file"):
             from synthray.data.storage_local import LocalStore
 
-            return LocalStore(Path(unquote(urlsplit(text).path) if scheme else rest).expanduser().absolute())
+            return LocalStore(_file_path(text) if text.startswith("file:") else _expanded(rest).absolute())
         if scheme == "s3":
             from synthray.data.storage_s3 import S3Store
 
@@ -129,9 +129,23 @@ class Store(ABC):
         return f"Store({self.uri!r})"
 
 
+def _file_path(uri: str) -> Path:
+    host, slash, path = uri.removeprefix("file://").partition("/")
+    if not uri.startswith("file://") or host not in ("", "localhost") or not slash:
+        raise ConfigError(f"{uri!r} is not file:// and a whole path, as in file:///data/first")
+    return Path(unquote(f"/{path}"))
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path!r}: whose folder ~ is meant is not known here; write it out") from None
+
+
 def home() -> str:
-    """The URI under which jobs find each other's outputs: ``SYNTHRAY_HOME``, or ``~/.synthray``."""
-    return os.environ.get("SYNTHRAY_HOME", "").rstrip("/") or str(Path("~/.synthray").expanduser())
+    """The URI under which jobs find each other's outputs: ``SYNTHRAY_HOME``, or ``~/.synthray``; raises ConfigError."""
+    return os.environ.get("SYNTHRAY_HOME", "").rstrip("/") or str(_expanded("~/.synthray"))
 
 
 def newest(uri: str, marker: str) -> str | None:

@@ -11,7 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -60,11 +60,15 @@ class LocalStore(Store):
         return path
 
     def exists(self, path: str) -> bool:
-        return (self.root / path).is_file()
+        target = self.root / path
+        try:
+            return target.is_file()
+        except OSError as error:
+            raise StorageError(f"{target} cannot be looked at: {error.strerror}") from error
 
     def list(self, prefix: str = "") -> list[Entry]:
         entries = []
-        for folder, _, names in os.walk(self.root / prefix):
+        for folder, _, names in os.walk(self.root / prefix, onerror=_cannot_be_listed):
             for name in names:
                 file = Path(folder, name)
                 if name.startswith(_UNFINISHED):
@@ -82,13 +86,15 @@ class LocalStore(Store):
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StorageError(f"{self.root} cannot be listed: {error.strerror}") from error
+            _cannot_be_listed(error)
 
     def modified_s(self, path: str) -> float:
         try:
             return (self.root / path).stat().st_mtime
         except FileNotFoundError:
             raise NotFound(f"{self.root / path} does not exist") from None
+        except OSError as error:
+            raise StorageError(f"{self.root / path} cannot be looked at: {error.strerror}") from error
 
     def delete(self, path: str) -> None:
         target = self.root / path
@@ -98,6 +104,12 @@ class LocalStore(Store):
             raise StorageError(f"{target} cannot be removed: {error.strerror}") from error
         with contextlib.suppress(OSError):  # the folder goes with its last object, as in S3
             target.parent.rmdir()
+
+
+def _cannot_be_listed(error: OSError) -> None:
+    """A folder that is not there, or not any more, is empty; one that may not be read is not."""
+    if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        raise StorageError(f"{error.filename} cannot be listed: {error.strerror}") from error
 
 
 @contextlib.contextmanager
@@ -114,7 +126,6 @@ def _told(target: Path) -> Iterator[None]:
 
 def _give_name(file: BinaryIO, unfinished: Path, target: Path, *, replace: bool = True) -> None:
     file.close()  # where the last of it is refused, it is here
-    unfinished.chmod(0o644)
     if replace:
         unfinished.replace(target)
     else:
@@ -129,20 +140,22 @@ def _unfinished_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
     locked = os.dup(handle)  # so that the lock outlives the closing of the file
     try:
         with os.fdopen(handle, "wb") as file:
-            yield file, Path(name)
+            yield file, name
     finally:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         os.close(locked)
 
 
-def _make_unfinished_file(folder: Path) -> tuple[int, str]:
+def _make_unfinished_file(folder: Path) -> tuple[int, Path]:
     attempts = 0
     while True:
         with contextlib.suppress(FileExistsError):  # a file in the folder's place: told when it is written to
             folder.mkdir(parents=True, exist_ok=True)
         try:
             _clear_away(folder, os.getpid())
-            handle, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+            name = folder / f"{_UNFINISHED}{secrets.token_hex(8)}"
+            # not tempfile's: its files are for their owner alone, whatever the umask says
+            handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         except FileNotFoundError:  # another writer has removed the folder, empty for a moment, in between
             attempts += 1
             if attempts < _ATTEMPTS:

@@ -97,7 +97,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     made: list[int] = []
     original = build_module._make_shard
     monkeypatch.setattr(
-        build_module, "_make_shard", lambda plan, number, *rest: made.append(number) or original(plan, number, *rest)
+        build_module,
+        "_make_shard",
+        lambda plan, number, *rest, **how: made.append(number) or original(plan, number, *rest, **how),
     )
     convert_here(source, tmp_path / "out")
     assert made == [1, 3, 4, 6]
@@ -146,6 +148,22 @@ def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_pa
     assert set(everything(tmp_path / "out")) == files_of(won)
 
 
+def test_a_job_that_is_late_writes_nothing_beside_the_published_shards(source: Path, tmp_path: Path) -> None:
+    late = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out"), "float16"))
+    won = convert_here(source, tmp_path / "out")
+    build_shard(late, 0)
+    assert set(everything(tmp_path / "out")) == files_of(won)
+
+
+@pytest.mark.parametrize("odd", [0, 3, 6])
+def test_one_batch_of_another_shape_is_the_bad_one_wherever_it_is(odd: int, source: Path, tmp_path: Path) -> None:
+    path = source / "fft" / f"fft_batch_{odd}.npy"
+    np.save(path, np.load(path)[:, :, :-1])
+    manifest = convert_here(source, tmp_path / "out", skip_bad=True)
+    assert [skip.source for skip in manifest.skipped] == [f"fft/fft_batch_{odd}.npy"]
+    assert manifest.feature_shape == (12, 33)
+
+
 def spoil(source: Path) -> None:
     (source / "fft" / "fft_batch_2.npy").write_bytes(b"torn")
     path = source / "fft" / "fft_batch_4.npy"
@@ -159,7 +177,7 @@ def test_bad_batches_fail_the_job_and_all_of_them_are_listed(source: Path, tmp_p
     message = str(caught.value)
     assert "2 of 7 batches cannot be used; nothing was published" in message
     assert "fft/fft_batch_2.npy: it is not a whole .npy file" in message
-    assert "fft/fft_batch_4.npy: it has the shape (32, 12, 32), the others ('examples', 12, 33)" in message
+    assert "fft/fft_batch_4.npy: it has the shape (32, 12, 32), others (examples, 12, 33)" in message
     assert "--skip-bad" in message
     with pytest.raises(NotFound):
         Dataset.open(str(tmp_path / "out"))

@@ -228,6 +228,19 @@ def test_general_files_that_cannot_be_used_are_told(what: str, source: Path) -> 
         NotebookSource.open(str(source))
 
 
+@pytest.mark.parametrize("name", ["fft/fft_batch_03.npy", "parameters/parameter_batches_3 (copy).pkl"])
+def test_a_batch_of_another_spelling_is_not_left_out_without_a_word(name: str, source: Path) -> None:
+    (source / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=r"is not named as the notebook names batches.*rename or remove it"):
+        NotebookSource.open(str(source))
+
+
+def test_a_choice_between_lists_has_as_many_classes_as_lists() -> None:
+    parts = [{"random_type": "choice", "random_values": [[0, 1], [2, 3]]}, {"random_type": "range"}]
+    table = table_from_parts([["pair"], ["level"]], parts)
+    assert table.choices[0].values == ("[0, 1]", "[2, 3]")
+
+
 def test_gaps_and_other_files_do_not_matter(source: Path) -> None:
     for folder, name in (("fft", "fft_batch_1.npy"), ("parameters", "parameter_batches_1.pkl")):
         (source / folder / name).unlink()

@@ -139,17 +139,45 @@ def test_a_write_that_breaks_off_is_told_and_leaves_nothing(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("uri", "message"),
-    [("", "empty"), ("s3://", "names no bucket"), ("gs://bucket/x", "gs:// is not known"), ("http://x", "not known")],
+    [
+        ("", "empty"),
+        ("s3://", "names no bucket"),
+        ("gs://bucket/x", "gs:// is not known"),
+        ("http://x", "not known"),
+        ("file:/data", "whole path"),
+        ("file://data", "whole path"),
+        ("file://host/data", "whole path"),
+        ("~nobody-at-all/x", "whose folder ~ is meant"),
+    ],
 )
 def test_a_uri_that_cannot_be_is_refused(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Store.at(uri)
 
 
+def test_a_place_that_cannot_be_looked_at_is_not_taken_for_empty(tmp_path: Path) -> None:
+    store = Store.at(tmp_path)
+    for look in (store.exists, store.modified_s, store.list):
+        with pytest.raises(StorageError, match=r"cannot be (looked at|listed): File name too long"):
+            look("x" * 300)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_files_are_for_whom_the_umask_says(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        Store.at(tmp_path).write("a", b"a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode
+
+
 def test_local_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Store.at("some/place").uri == str(tmp_path / "some" / "place")
     assert Store.at(f"file://{tmp_path}/with%20space").uri == f"{tmp_path}/with space"
+    assert Store.at("file:///a#b/c?d").uri == "/a#b/c?d"
+    assert Store.at("file://localhost/a").uri == "/a"
     assert Store.at("~/x").uri == os.path.expanduser("~/x")  # noqa: PTH111
     monkeypatch.setenv("SYNTHRAY_HOME", "s3://bucket/home/")
     assert home() == "s3://bucket/home"
