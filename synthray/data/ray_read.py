@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from synthray.data.dataset import Dataset, gather
 from synthray.data.manifest import Manifest
 from synthray.data.memory import Memory
 from synthray.data.order import PADDING, Order
+from synthray.errors import StorageError
 from synthray.progress import Progress
 
 READER_CPUS = 0.4
@@ -119,7 +120,7 @@ def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
 class Held:
     """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied.
 
-    What is still on its way is waited for, ``beat`` called now and then.
+    What is still on its way is waited for; ``beat`` is called now and then, as long as more of it arrives.
     """
 
     def __init__(
@@ -134,11 +135,26 @@ class Held:
         missing = [shard for shard in _shards(self._dataset, rows).tolist() if shard not in self._batches]
         references = [self._references[shard] for shard in missing]
         # all at once: on a node that they were not read on, they come over the network
+        arrived = -1
         while missing and ray.wait(references, num_returns=len(missing), timeout=_BEAT_S)[1]:
-            self._beat()
-        for shard, table in zip(missing, _get(references), strict=True):
-            self._batches[shard] = _decode(table, self._dataset.manifest)
+            before, arrived = arrived, self._arrived()
+            if arrived > before:
+                self._beat()
+        for shard in missing:
+            self._batches[shard] = self._batch(shard)
         return gather(rows, self._dataset, self._batches.__getitem__, self._memory)
+
+    def _arrived(self) -> int:
+        """How many shards are there."""
+        references = list(self._references.values())
+        return len(ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
+
+    def _batch(self, shard: int) -> Batch:
+        try:
+            return _decode(_get(self._references[shard]), self._dataset.manifest)
+        except StorageError:  # which a task has given up for good: the store may be back since
+            batch = self._dataset.read_shard(shard)
+            return replace(batch, labels=batch.labels.astype(np.float32))
 
 
 def streamed(

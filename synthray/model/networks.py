@@ -53,7 +53,7 @@ def build_fused(
 
     width: units of its layers. precision: a Keras dtype policy for all but the heads, whose outputs are float32.
     """
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(seed % 2**32)  # more bits it does not take
     features = keras.Input(feature_shape, name=INPUT_NAME)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)

@@ -117,6 +117,7 @@ def run(
                 val_error=error,
                 examples_per_s=sum(map(order.examples, range(first_step, order.steps))) / spent_s,
                 input_wait=wait_s / spent_s,
+                step_s=spent_s / (order.steps - first_step),
             )
             state = Progress(epoch + 1, history=[*state.history, asdict(result)])
             keep(state)
@@ -183,6 +184,7 @@ class _Epoch:
             done = step + 1
             if (stop or done % self._config.checkpoint_steps == 0) and done < order.steps:
                 self._look()
+                self._check_weights(tensors, done)
                 keep(replace(self._state, step=done, sums=self.sums.copy()))
                 if stop:
                     raise Stopped(f"stopped in epoch {epoch + 1} after step {done} of {order.steps}")
@@ -190,6 +192,17 @@ class _Epoch:
             beat(StepReport(epoch + 1, self._config.epochs, done, order.steps, examples, loss, now_s - began_s, wait_s))
             began_s, waited_s = now_s, waited_s + wait_s
         return waited_s, self._look()[1]
+
+    def _check_weights(self, tensors: Tensors, done: int) -> None:
+        """A step's loss is that of the weights before it: see that those after it, which are to be kept, are good, too.
+
+        Raises:
+            TrainingError: they make something that is no number of the step's own examples.
+        """
+        loss = _means(self._steps.add_up(self._steps.validate(*tensors)))[0]
+        if not math.isfinite(loss):
+            where = f"epoch {self._state.epoch + 1}, step {done} of {self._order.steps}"
+            raise TrainingError(f"{where}: the loss after it is {loss}; lower --learning-rate or give --clip-norm")
 
     def _look(self, leave: int = 0) -> tuple[float, bool]:
         """Take in what the steps came to, but for the last ``leave``: the newest mean loss, and whether one is to stop.

@@ -99,8 +99,10 @@ class Workers:
         # A part of the processors at most is set aside for training: the tasks that read for it need some too.
         share = min(1.0, cpus / (2 * max(count, self.most)))
         if self.most and not gpu:
-            # as many as the largest node has room for beside a task that reads
-            room = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]) - ray_read.READER_CPUS
+            # as many as the largest node has room for beside a task that reads; of a head alone, on which nothing runs,
+            # nothing follows
+            largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+            room = largest - ray_read.READER_CPUS if largest >= 1 else _ELASTIC_CPUS
             share = room / max(1, int(room / _ELASTIC_CPUS))
         return ray.train.ScalingConfig(
             num_workers=(count, self.most) if self.most else count,
@@ -208,7 +210,8 @@ def _follow(
             tell("stopping with a checkpoint; once more stops at once")
         if time.monotonic() > heard_s + _PATIENCE_S:
             asked = trainer.scaling_config
-            tell(f"still waiting for {asked.num_workers} workers with {asked.resources_per_worker} each")
+            each = f"{asked.num_workers} workers with {asked.resources_per_worker} each"
+            tell(f"nothing new for two minutes; {each} are asked for: synthray waits until the cluster has them")
             heard_s = time.monotonic()
     display.clear()
     if mail.saved:

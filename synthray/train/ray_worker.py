@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -24,6 +25,8 @@ from synthray.train.mlflow_log import MlflowLog, Tracking
 from synthray.train.ray_metrics import TrainMetrics
 from synthray.train.reports import EpochReport, StepReport
 from synthray.train.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
 
 _PULSE_S = 0.5
 _WHEREABOUTS = ("Graph execution error", "Detected at node", "<stack traces", "File ")
@@ -129,7 +132,7 @@ def _train(task: Task, start: int, watchdog: Watchdog) -> None:
         if place.leads:
             metrics = TrainMetrics(config, dataset.manifest, restarts=start)
             pulse = stack.enter_context(_Pulse(mailbox, metrics))
-            logs = [stack.enter_context(EpochLog(config, dataset.manifest)), metrics.epoch]
+            logs = [stack.enter_context(EpochLog(config, dataset.manifest, restarts=start)), metrics.epoch]
             if task.tracking:
                 tell = mailbox.tell.remote
                 tracked = stack.enter_context(MlflowLog(task.tracking, config, dataset.manifest, tell))
@@ -195,7 +198,10 @@ class _Pulse:
             sums = self._examples, self._spent_s, self._waited_s
             if self.now and sums[1] > spent_s:
                 pace = (sums[0] - examples) / (sums[1] - spent_s)
-                self._metrics.progress(self.now, pace, (sums[2] - waited_s) / (sums[1] - spent_s))
+                try:
+                    self._metrics.progress(self.now, pace, (sums[2] - waited_s) / (sums[1] - spent_s))
+                except Exception:  # whatever is wrong with metrics, the training goes on, and hears when it is to stop
+                    logger.warning("the metrics of the training were not taken", exc_info=True)
                 examples, spent_s, waited_s = sums
 
 

@@ -24,7 +24,10 @@ class StepReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch came to. Losses are sums over the heads; accuracy and error are means over the parameters."""
+    """What an epoch came to. Losses are sums over the heads; accuracy and error are means over the parameters.
+
+    input_wait: the share of the time that was spent waiting for input. step_s: mean seconds of a step.
+    """
 
     epoch: int
     epochs: int
@@ -34,6 +37,7 @@ class EpochReport:
     val_error: float
     examples_per_s: float
     input_wait: float
+    step_s: float = 0.0
 
     def line(self) -> str:
         """For people."""

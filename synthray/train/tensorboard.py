@@ -21,7 +21,8 @@ class EpochLog:
     each epoch. A run that is resumed adds a file of its own; TensorBoard reads them as one.
     """
 
-    def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
+    def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
+        self._restarts = restarts
         self._store = Store.at(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)[:16]}")
 
     def __enter__(self) -> EpochLog:
@@ -31,7 +32,7 @@ class EpochLog:
 
     def __call__(self, report: EpochReport) -> None:
         with self._writer.as_default(step=report.epoch):
-            for name, value in asdict(report).items():
+            for name, value in (asdict(report) | {"restarts": self._restarts}).items():
                 if name not in ("epoch", "epochs"):
                     tf.summary.scalar(name, value)
         self._writer.flush()

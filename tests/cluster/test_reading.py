@@ -15,7 +15,7 @@ from synthray.data.generate import SynthSource
 from synthray.data.order import Order
 from synthray.data.publish import publish
 from synthray.data.sounds import Sounds
-from synthray.errors import CorruptShard
+from synthray.errors import CorruptShard, StorageError
 from tests import foreign
 from tests.conftest import convert_here
 
@@ -69,6 +69,38 @@ def test_the_order_is_carried_out(
             held = Held(holding.wait(), dataset).take(wanted[0])
             np.testing.assert_array_equal(held.features, shares[0][0].features)
             np.testing.assert_array_equal(held.labels, shares[0][0].labels)
+
+
+def test_what_a_task_could_not_read_for_a_while_is_read_here(ray_cluster: RayHead, data_sets: dict[str, str]) -> None:
+    import ray
+
+    from synthray.data.ray_read import Held, hold
+
+    @ray.remote(num_cpus=0)
+    def away() -> None:
+        raise StorageError("the store was away for longer than a task waits")
+
+    dataset = Dataset.open(data_sets["stored"])
+    references = hold(dataset).wait() | {1: away.remote()}
+    rows = np.arange(len(dataset.shard_rows) * 8)
+    held = Held(references, dataset).take(rows)
+    np.testing.assert_array_equal(held.features, dataset.take(rows).features)
+    np.testing.assert_array_equal(held.labels, dataset.take(rows).labels)
+
+
+@pytest.mark.parametrize(("cpus", "most", "share"), [([0], 4, 1.5), ([0, 8], 4, 1.52), ([1], 2, 0.6), ([2], 4, 1.6)])
+def test_elastic_workers_ask_for_what_a_node_has(
+    cpus: list[int], most: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    from synthray.train.ray_train import Workers
+
+    nodes = [{"Alive": True, "Resources": {"CPU": float(count)} if count else {}} for count in cpus]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(sum(cpus))} if sum(cpus) else {})
+    asked = Workers(1, most).scaling(32).resources_per_worker
+    assert asked == {"CPU": pytest.approx(share)}
 
 
 def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(

@@ -283,9 +283,34 @@ def test_a_checkpoint_is_of_the_moment_it_was_asked_for(dataset: Dataset, tmp_pa
 
 
 def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"epoch \d, step \d+ of 4: the loss is (nan|inf).*--learning-rate"):
-        run(config(dataset, tmp_path, learning_rate=1e30), dataset)
+    settings = config(dataset, tmp_path, epochs=3)
+    order = settings.order(dataset.manifest)
+
+    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
+        for number, rows in enumerate(order.shares(start, settings.epochs, 0, 1)):
+            batch = dataset.take(rows)
+            if start == (0, 0) and number == 2 * order.steps + 1:
+                batch.labels[:, 1] = np.nan  # of a range
+            yield batch, rows
+
+    def train() -> list[dict]:
+        return loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None).history
+
+    with pytest.raises(TrainingError, match=r"epoch 3, step 2 of 4: the loss is nan.*--learning-rate"):
+        train()
+    assert sorted(path.name for path in tmp_path.rglob("*.ckpt"))[-1] == "000002-00000000.ckpt"
+    assert [row["epoch"] for row in train()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("rate", [1e30, 1e38])
+def test_weights_that_are_ruined_are_not_kept(rate: float, dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1 of 4: the loss after it is (nan|inf).*--learning-rate"):
+        run(config(dataset, tmp_path, learning_rate=rate, checkpoint_steps=1), dataset)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_a_seed_of_many_bits_trains(dataset: Dataset, tmp_path: Path) -> None:
+    run(config(dataset, tmp_path, epochs=1, seed=2**63 - 1), dataset)
 
 
 def test_the_model_and_its_card(dataset: Dataset, tmp_path: Path) -> None:
@@ -320,7 +345,7 @@ def test_tensorboard_can_read_the_log(dataset: Dataset, tmp_path: Path) -> None:
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
     assert set(events.Tags()["tensors"]) == {
-        "loss", "val_loss", "val_accuracy", "val_error", "examples_per_s", "input_wait",
+        "loss", "val_loss", "val_accuracy", "val_error", "examples_per_s", "input_wait", "step_s", "restarts",
     }  # fmt: skip
     values = [float(tf.make_ndarray(event.tensor_proto)) for event in events.Tensors("loss")]
     assert values == [3.0, 1.5]
@@ -332,6 +357,8 @@ def test_tensorboard_can_read_the_log(dataset: Dataset, tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs is 0"),
         ({"batch_size": -1}, "batch_size is -1"),
         ({"learning_rate": 0.0}, r"learning_rate is 0\.0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
         ({"validation_examples": 0}, "validation_examples is 0"),
         ({"seed": -1}, "seed is -1"),
     ],
