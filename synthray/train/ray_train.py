@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import ray
@@ -22,8 +22,9 @@ from synthray import errors
 from synthray.command import STARTED_S
 from synthray.data import ray_read
 from synthray.data.dataset import Dataset
+from synthray.data.storage import Store
 from synthray.data.storage_s3 import patience_s
-from synthray.errors import ConfigError, TrainingError
+from synthray.errors import ConfigError, StorageError, TrainingError
 from synthray.model.artifact import resolve_model
 from synthray.train.background import Background
 from synthray.train.config import TrainConfig
@@ -142,14 +143,14 @@ def train(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
     mailbox = kept_here.remote(workers.max_failures, STARTED_S)
-    with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch, _marked(config.out) as mark:
         dataset = Dataset.open(config.data)
         holding = ray_read.hold(dataset, config.order(dataset.manifest))
         held = holding.references if holding else None
         trainer = DataParallelTrainer(
             work,
             backend_config=TensorflowBackend(),
-            train_loop_config={"task": Task(config, mailbox, held, workers.stuck_s, tracking)},
+            train_loop_config={"task": Task(config, mailbox, held, workers.stuck_s, tracking, mark)},
             scaling_config=scaling,
             # Our checkpoints go where --out says; Ray Train itself only needs a place for its own notes.
             run_config=ray.train.RunConfig(
@@ -160,6 +161,25 @@ def train(
         )
         with _terminated_as_interrupted():
             return resolve_model(_follow(trainer, mailbox, holding, tell))
+
+
+@contextmanager
+def _marked(out: str) -> Iterator[str]:
+    """A file in a local folder while it trains, for ``Task.mark``; '' for a place that is the same for all machines.
+
+    Raises:
+        StorageError: nothing can be written there.
+    """
+    if out.startswith("s3://"):
+        yield ""
+        return
+    store, mark = Store.at(out), f".training-{uuid.uuid4().hex}"
+    store.write(mark, b"")
+    try:
+        yield mark
+    finally:
+        with suppress(StorageError):
+            store.delete(mark)
 
 
 @contextmanager

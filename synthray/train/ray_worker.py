@@ -20,6 +20,7 @@ from ray.train import collective
 from synthray import errors
 from synthray.data import ray_read
 from synthray.data.dataset import Dataset
+from synthray.data.storage import Store
 from synthray.train.config import TrainConfig
 from synthray.train.mlflow_log import MlflowLog, Tracking
 from synthray.train.ray_metrics import TrainMetrics
@@ -37,6 +38,7 @@ class Task:
     """What the workers are given: what to train, whom to tell, and how long one may make no step.
 
     held: the data set's shards in shared memory, or on their way there, where they fit. tracking: where else to log.
+    mark: a file in the configuration's ``out`` that who shares this place with the job can see; '' where all do.
     """
 
     config: TrainConfig
@@ -44,6 +46,7 @@ class Task:
     held: dict[int, ray.ObjectRef] | None
     stuck_s: float
     tracking: Tracking | None
+    mark: str = ""
 
 
 def work(arguments: dict[str, Any]) -> None:
@@ -92,6 +95,11 @@ def _gist(error: Exception) -> str:
 def _train(task: Task, start: int, watchdog: Watchdog) -> None:
     marks = [("workers", time.time())]
     config, mailbox, context = task.config, task.mailbox, ray.train.get_context()
+    if task.mark and not Store.at(config.out).exists(task.mark):
+        raise errors.ConfigError(
+            f"{config.out} is another folder on {ray.util.get_node_ip_address()} than where the job runs: give an "
+            "--out that all machines share, s3://… or a shared folder"
+        )
     threads = _threads(context.get_local_world_size())
     os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray says as many as the worker has asked for, and that may be less
     import tensorflow as tf

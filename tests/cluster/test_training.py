@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -186,6 +187,16 @@ def test_three_workers_share_what_is_not_divisible_by_three(
     ]
     for one, three in zip(*(load_model(uri)[0].get_weights() for uri in saved), strict=True):
         np.testing.assert_allclose(one, three, rtol=1e-3, atol=1e-5)
+
+
+def test_a_place_that_the_workers_do_not_share_is_told(
+    ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthray.train import ray_train
+
+    monkeypatch.setattr(ray_train, "_marked", lambda _: contextlib.nullcontext("what was written on another machine"))
+    with pytest.raises(ConfigError, match=r"is another folder on .* than where the job runs: give an --out that all"):
+        train(dataset, tmp_path / "out", 2, epochs=1)
 
 
 def test_more_workers_than_examples_in_a_batch_are_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
