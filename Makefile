@@ -13,7 +13,7 @@ help:
 	@echo "make quick             the tests that need neither Ray nor an S3 server"
 	@echo "make check             lint and format"
 	@echo "make format            format the code, mend what can be mended"
-	@echo "make bench             the numbers that the README states"
+	@echo "make bench             each script of benchmarks/ as it is; README says which flags its numbers need"
 	@echo "make model             3500 batches and 3 epochs on them, under SYNTHRAY_HOME"
 	@echo "make clean             remove what these made"
 

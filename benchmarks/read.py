@@ -4,9 +4,10 @@
     python benchmarks/read.py --batches 2048 --without-s3
     python benchmarks/read.py --peers mosaicml,grain      # where these are installed; then without TensorFlow's rows
 
-All on the same sounds, in turn, in one run, in batches of 512 after the page cache was filled:
+All on the same sounds, in turn, in one run, three epochs each, in batches of 512 after the page cache was filled:
 
-- bare PyArrow: every shard of the data set, one after the other, page checksums verified, no order, no batches;
+- bare PyArrow: every shard of the data set, one after the other, page checksums verified, no order, no batches; and as
+  many at once as there are cores;
 - the notebook's DataLoader over the notebook's files, in its batches of 32;
 - tf.data over the shards, read by PyArrow in parallel, unbatched and batched; Ray Data's own ``read_parquet``;
 - synthray: in its order, each shard's SHA-256 compared, as it streams and from shared memory; float16; from S3; a
@@ -16,12 +17,14 @@ All on the same sounds, in turn, in one run, in batches of 512 after the page ca
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import pickle
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -62,6 +65,8 @@ def main() -> None:
         files = Path(folder) / "batches"
         table = Table()
         table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
+        cores = len(os.sched_getaffinity(0))
+        table.add(f"PyArrow, {cores} shards at once", lambda: _pyarrow(stored, cores))
         table.add("the notebook's DataLoader", lambda: _notebook(files), "notebook")
         if not arguments.peers:  # TensorFlow and torch do not load into one process
             table.add("the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(files), "fit")
@@ -70,15 +75,17 @@ def main() -> None:
         for peer in filter(None, arguments.peers.split(",")):
             table.add(peer, PEERS[peer](stored, Path(folder)))
         for name in ("stored", "float16", "presets", "endless", "endless, fresh each epoch"):
-            table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)))
+            table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)), epochs=1)
         for name in ("stored", "float16"):
             dataset = Dataset.open(uris[name])
             held = ray_read.Held(ray_read.hold(dataset).wait(), dataset)
-            table.add(f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset))
+            table.add(
+                f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset), epochs=1
+            )
         if "S3" in uris:
             on_s3 = Dataset.open(uris["S3"])
             table.add("bare PyArrow, from S3", lambda: _pyarrow(on_s3), "pyarrow")
-            table.add("synthray, stored in S3, streaming", lambda: _streamed(on_s3))
+            table.add("synthray, stored in S3, streaming", lambda: _streamed(on_s3), epochs=1)
     _print_shuffling(stored.shard_rows)
 
 
@@ -88,12 +95,15 @@ class Table:
     def __init__(self) -> None:
         self.paces: dict[str, float] = {}
 
-    def add(self, name: str, loader: Callable[[], Iterator[int]], as_baseline: str = "") -> None:
-        """Measure a loader that yields the number of examples of each batch; the best of some rounds counts."""
+    def add(self, name: str, loader: Callable[[], Iterator[int]], as_baseline: str = "", epochs: int = EPOCHS) -> None:
+        """Measure a loader that yields the number of examples of each batch; the best of some rounds counts.
+
+        epochs: how often it is begun in a round; 1 for ours, which go on from epoch to epoch by themselves.
+        """
         pace, first_s = 0.0, np.inf
         for _ in range(2):
             began_s = time.perf_counter()
-            examples, batches = 0, loader()
+            examples, batches = 0, itertools.chain.from_iterable(loader() for _ in range(epochs))
             for count in batches:
                 if not examples:
                     first_s = min(first_s, time.perf_counter() - began_s)
@@ -123,17 +133,21 @@ def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]
     return uris
 
 
-def _pyarrow(dataset: Dataset) -> Iterator[int]:
+def _pyarrow(dataset: Dataset, threads: int = 1) -> Iterator[int]:
     size = int(np.prod(dataset.manifest.feature_shape))
     files, root = None, dataset.uri
     if root.startswith("s3://"):
         endpoint = os.environ["AWS_ENDPOINT_URL"].removeprefix("http://")
         files, root = fs.S3FileSystem(endpoint_override=endpoint, scheme="http"), root.removeprefix("s3://")
-    for shard in dataset.manifest.shards:
-        table = pq.read_table(f"{root}/{shard.path}", filesystem=files, page_checksum_verification=True)
+
+    def read(path: str) -> int:
+        table = pq.read_table(f"{root}/{path}", filesystem=files, page_checksum_verification=True)
         for chunk in table[FEATURES].chunks:
             np.frombuffer(chunk.buffers()[1], np.float32).reshape(-1, size)
-        yield len(table)
+        return len(table)
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(read, [shard.path for shard in dataset.manifest.shards])
 
 
 def _notebook(folder: Path) -> Iterator[int]:
