@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import PADDING
 from synthray.data.publish import publish
+from synthray.data.storage_local import LocalStore
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
@@ -104,6 +106,41 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     convert_here(source, tmp_path / "out")
     assert made == [1, 3, 4, 6]
     assert everything(tmp_path / "out") == everything(tmp_path / "undisturbed")
+
+
+class Killed(BaseException):
+    """Nothing of ours catches it."""
+
+
+def test_killed_before_any_change_to_the_store_it_goes_on_and_ends_the_same(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    convert_here(source, tmp_path / "undisturbed")
+    undisturbed = everything(tmp_path / "undisturbed")
+    changes, fatal = 0, None
+
+    def mortal(change: Callable[..., object]) -> Callable[..., object]:
+        def act(*arguments: object, **options: object) -> object:
+            nonlocal changes
+            if changes == fatal:
+                raise Killed
+            changes += 1
+            return change(*arguments, **options)
+
+        return act
+
+    for name in ("write", "write_as", "delete"):
+        monkeypatch.setattr(LocalStore, name, mortal(getattr(LocalStore, name)))
+    convert_here(source, tmp_path / "whole")
+    most = changes
+    assert most > 3 * len(undisturbed) / 2  # shards and receipts, the manifest, the card; and the receipts' removal
+    for number in range(most):
+        out, changes, fatal = tmp_path / str(number), 0, number
+        with pytest.raises(Killed):
+            convert_here(source, out)
+        fatal = None
+        convert_here(source, out)
+        assert everything(out) == undisturbed, f"killed before change {number} of {most}"
 
 
 def test_a_shard_that_got_lost_is_made_again(source: Path, tmp_path: Path) -> None:
