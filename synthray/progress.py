@@ -47,7 +47,7 @@ class Progress:
         text = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
         if last:
             text += f" in {duration(spent_s)}"
-        elif self.done >= self.total * _SHARE_THAT_TELLS:  # what comes first also pays for starting up
+        elif self.done and self.done >= self.total * _SHARE_THAT_TELLS:  # what comes first also pays for starting up
             text += f", {rate:,.1f}/s, {duration((self.total - self.done) / rate)} left"
         ending = "\n" if last or not self._terminal else ""
         sys.stderr.write(f"\r{text}\x1b[K{ending}" if self._terminal else f"{text}\n")
