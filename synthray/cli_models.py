@@ -97,7 +97,7 @@ def show_model(arguments: Namespace) -> None:
 
 def _promoted(model: Listed, place: str) -> str:
     if not model.promoted_at:
-        return f"not at {place}"
+        return f"no, not at {place}"
     return f"{_here(model.promoted_at)} at {place}{f', but {model.problem}' if model.problem else ''}"
 
 

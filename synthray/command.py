@@ -5,6 +5,8 @@ Exit codes: 0 what was asked for exists; 1 a failure, told in one line; 2 wrong 
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 import time
 import traceback
@@ -31,16 +33,33 @@ def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequenc
     arguments = parser.parse_args(argv)
     try:
         main(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if not _has_no_reader():
+            return _failed(parser, arguments, error)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return FAILED
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             print(f"{parser.prog}: {interrupt}", file=sys.stderr)
         return INTERRUPTED
     except Exception as error:
-        if arguments.verbose:
-            traceback.print_exc()
-        print(f"{parser.prog}: {_one_line(error)}", file=sys.stderr)
-        return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
+        return _failed(parser, arguments, error)
     return 0
+
+
+def _failed(parser: ArgumentParser, arguments: Namespace, error: Exception) -> int:
+    if arguments.verbose:
+        traceback.print_exc()
+    print(f"{parser.prog}: {_one_line(error)}", file=sys.stderr)
+    return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
+
+
+def _has_no_reader() -> bool:
+    """Whether who reads our output has left, as ``| head`` does when it has enough."""
+    output = select.poll()
+    output.register(sys.stdout.fileno(), 0)  # of a pipe without a reader it tells unasked
+    return bool(output.poll(0))
 
 
 def job_parser(file: str, doc: str | None) -> ArgumentParser:

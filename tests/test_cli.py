@@ -9,6 +9,7 @@ from argparse import ArgumentParser
 import numpy as np
 import pytest
 
+from infra.ray_head import REPOSITORY
 from synthray.cli import main
 from synthray.command import run
 from synthray.errors import ConfigError, NotFound
@@ -33,6 +34,22 @@ def files(tmp_path_factory):
     save_model(build_model(FOREIGN, FOREIGN_SHAPE), f"{folder}/foreign", build_card(FOREIGN, FOREIGN_SHAPE))
     save_model(build_model(INSTRUMENT, (20, 551), seed=1), f"{folder}/models", build_card(INSTRUMENT, (20, 551)))
     return folder
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_has_enough_is_not_worth_a_word(lines):
+    script = f"""
+import argparse, sys
+from synthray.command import run
+sys.stdin.read()
+sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many"), []))
+"""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()  # only now does it print
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
 
 
 def test_match_writes_a_preset_and_its_sound(files, tmp_path):

@@ -64,7 +64,7 @@ def test_show_tells_what_the_promoted_model_is(place: Path, capsys: pytest.Captu
     assert shown["file"].startswith("1.5 MB, saved 20")
     assert len(shown["sha256"]) == 64
     assert main(["models", "show", f"{place}/mine/model_9_4.keras"]) == 0
-    assert f"promoted    not at {place}\n" in capsys.readouterr().out
+    assert f"promoted    no, not at {place}\n" in capsys.readouterr().out
 
 
 def test_show_as_json_has_the_whole_card(place: Path, capsys: pytest.CaptureFixture) -> None:

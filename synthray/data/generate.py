@@ -12,7 +12,7 @@ from typing import Any
 from synthray.data.batch import Batch
 from synthray.data.build import BuildConfig
 from synthray.data.dataset import Dataset
-from synthray.data.manifest import PRESETS, SOUNDS
+from synthray.data.manifest import MANIFEST, PRESETS, SOUNDS
 from synthray.data.notebook import (
     KEYS,
     PARTS,
@@ -119,9 +119,12 @@ def check_free(config: GenerateConfig) -> None:
     """See that nothing else stands where the batches go.
 
     Raises:
-        Conflict: the place holds batches of another seed or instrument, or more of them than are asked for.
+        Conflict: the place holds batches of another seed or instrument, or more of them than are asked for, or a
+            published data set.
     """
     store = Store.at(config.out)
+    if store.exists(MANIFEST):
+        raise Conflict(f"{store.uri} holds a published data set: give another --out")
     present = [entry.path for folder in ("parameters", "fft") for entry in store.list(folder)]
     wanted = {path(number) for number in range(config.batches) for path in (parameters_path, features_path)}
     too_many = [path for path in present if path not in wanted]

@@ -103,11 +103,14 @@ def _entry(parameter: Range | Choice | Constant, value: float) -> dict[str, Any]
 def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> np.ndarray:
     """Settings, float32 (parameters,), from what ``preset_to_json`` wrote and a person may have changed.
 
-    A plain number or name stands as well as ``{"value": …}``; the unit is for reading and not converted.
+    A plain number or name stands as well as ``{"value": …}``; the unit is for reading and not converted. The service's
+    answer to ``:match``, which holds a preset beside other things, is read as the preset in it.
 
     Raises:
         SoundError: a parameter is missing, unknown or not what the table allows; the message names it.
     """
+    if isinstance(preset, Mapping):
+        preset = preset.get("preset", preset)
     parameters = preset.get("parameters") if isinstance(preset, Mapping) else None
     if not isinstance(parameters, Mapping):
         raise SoundError('a preset is an object with the entry "parameters", which holds each parameter by its name')

@@ -93,6 +93,9 @@ def test_other_sounds_are_never_written_over(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match=r"parameter_batches_1\.pkl already, beyond the 1 batches asked for"):
         generate(tmp_path, batches=1)
     assert generate(tmp_path, batches=3) == [False, False, True]
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(Conflict, match="holds a published data set: give another --out"):
+        generate(tmp_path, batches=3)
 
 
 @pytest.mark.parametrize(

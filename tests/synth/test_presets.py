@@ -96,6 +96,13 @@ def test_a_preset_reads_as_a_person_expects() -> None:
     assert list(parameters) == [p.name for p in INSTRUMENT.parameters]
 
 
+def test_the_answer_of_the_service_is_read_as_the_preset_in_it() -> None:
+    settings = INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 3, 0, 1))[0]
+    preset = preset_to_json(INSTRUMENT, settings)
+    answer = {"preset": preset, "sound": {"seconds": 2.0}}
+    np.testing.assert_array_equal(preset_from_json(INSTRUMENT, answer), preset_from_json(INSTRUMENT, preset))
+
+
 def test_plain_values_are_read_too() -> None:
     preset = preset_to_json(INSTRUMENT, plain_settings())
     preset["parameters"] = {name: entry["value"] for name, entry in preset["parameters"].items()}
