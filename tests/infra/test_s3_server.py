@@ -56,7 +56,10 @@ def wait_for(condition, timeout_s: float = 30.0) -> None:
 
 def listening(pid: int) -> set[str]:
     """The addresses, host and port, at which the process listens for TCP."""
-    links = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
+    links = []
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.append(str(each.readlink()))
     inodes = {match[1] for link in links if (match := re.match(r"socket:\[(\d+)", link))}
     found = set()
     for name, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
