@@ -80,10 +80,10 @@ class TrainConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("warmup_steps", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0, and finite")
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0, and finite")
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"ema is {self.ema}; it must be between 0 and 1")
         if not 0 <= self.seed < 2**63:

@@ -156,7 +156,6 @@ def test_what_would_cost_more_than_it_weighs_is_refused(what: str, tmp_path: Pat
     file.write_bytes(COSTLY[what])
     script = """
 import pathlib, resource, sys
-from infra.ray_head import REPOSITORY
 from synthray.data.unpickle import load_plain
 from synthray.errors import UnsafePickle
 resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
