@@ -24,7 +24,7 @@ from synthray.data.batch import Batch
 from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Shard, Skipped
 from synthray.data.shards import DTYPES, schema, write_shard
 from synthray.data.storage import Store
-from synthray.errors import BadBatch, ConfigError, DataError, NotFound
+from synthray.errors import BadBatch, ConfigError, Conflict, DataError, NotFound
 from synthray.synth.parameters import ParameterTable
 
 # A shard is what is read at once: large enough to be worth a request, small enough that many of them are in memory
@@ -33,6 +33,7 @@ _SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
 SHARDS, RECEIPTS = "shards", "unfinished"
 """The folders of shards and of receipts, which goes when the data set is published."""
+NEVER_CHANGES = "a published one never changes: give another --out"
 
 
 class Source(Protocol):
@@ -124,27 +125,32 @@ class Plan:
 
         Raises:
             DataError: no batch of it can be read, or it does not go with the data set that it is appended to.
+            Conflict: a data set of another kind stands at ``out``.
         """
         shape = _features_shape(source)
         most = max(1, _SHARD_BYTES // (math.prod(shape) * np.dtype(config.dtype).itemsize))
         per_shard = min(-(-len(source.batches) // _SHARDS_OF_A_SMALL_DATA_SET), most)
         cuts = range(0, len(source.batches), per_shard)
         shards = tuple(source.batches[i : i + per_shard] for i in cuts)
-        published = Store.at(config.out).exists(MANIFEST)
+        out = Store.at(config.out)
+        published = out.exists(MANIFEST)
         base = Manifest.load(Store.at(config.append)) if config.append else None
         plan = cls(source, config, shape[1:], shards, published, base)
-        plan._check_base()
+        if base and (difference := plan._difference(base)):
+            raise DataError(f"the batches do not go with {config.append}: it has {difference}")
+        # what is the same in this may still be another data set: whoever publishes it compares the whole
+        if published and (difference := plan._difference(Manifest.load(out))):
+            raise Conflict(f"{out.uri} holds a data set with {difference}; {NEVER_CHANGES}")
         return plan
 
-    def _check_base(self) -> None:
-        if self.base is None:
-            return
+    def _difference(self, other: Manifest) -> str:
+        """What of a data set keeps these batches from being in it, or ''."""
         ours = (self.source.table, self.feature_shape, self.config.dtype, self.config.store)
-        theirs = (self.base.table, self.base.feature_shape, self.base.feature_dtype, self.base.store)
+        theirs = (other.table, other.feature_shape, other.feature_dtype, other.store)
         for what, our, their in zip(("parameters", "feature shape", "dtype", "store"), ours, theirs, strict=True):
             if our != their:
-                told = "" if what == "parameters" else f": {our} here, {their} there"
-                raise DataError(f"the batches do not go with {self.config.append}: it has another {what}{told}")
+                return f"another {what}" + ("" if what == "parameters" else f": {our} here, {their} there")
+        return ""
 
     @cached_property
     def _common(self) -> str:

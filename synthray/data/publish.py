@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from synthray.data import statistics
-from synthray.data.build import RECEIPTS, SHARDS, Plan, Receipt
+from synthray.data.build import NEVER_CHANGES, RECEIPTS, SHARDS, Plan, Receipt
 from synthray.data.card import write_card
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
@@ -18,7 +18,8 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
     """Write the manifest, once every shard has its receipt, clear the receipts away, and write the card.
 
     Raises:
-        DataError: batches were bad and ``skip_bad`` is off; every one is listed with its reason.
+        DataError: batches were bad and ``skip_bad`` is off; every one is listed with its reason. Or the data set that
+            is appended to holds these batches already.
         Conflict: another data set stands here.
         CorruptShard, StorageError: it is published, but its card cannot be made; the same command again mends that.
     """
@@ -41,9 +42,7 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
         published = Manifest.load(out)
         if published.digest != manifest.digest:
             _sweep(out, published)
-            raise Conflict(
-                f"{out.uri} holds another data set; a published one never changes: give another --out"
-            ) from None
+            raise Conflict(f"{out.uri} holds another data set; {NEVER_CHANGES}") from None
     _sweep(out, manifest)
     write_card(Dataset(out.uri, manifest))
     return manifest
@@ -61,6 +60,8 @@ def _manifest(plan: Plan, made: list[Receipt], skipped: tuple[Skipped, ...]) -> 
         sums, skipped = [before, *sums], plan.base.skipped + skipped
         shards = _shards_from(plan.config.append, plan.base, plan.config.out) + shards
         parts = [*plan.base.source.get("parts", [plan.base.source]), source]
+        if source["digest"] in [part["digest"] for part in parts[:-1]]:
+            raise DataError(f"{plan.config.append} holds these very batches already; nothing was published")
         source = {"kind": "appended", "batches": sum(part["batches"] for part in parts), "parts": parts}
         source["digest"] = _digest([part["digest"] for part in parts])
     return Manifest(

@@ -165,9 +165,34 @@ def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> 
 def test_another_data_set_in_the_same_place_is_refused_and_harms_nothing(source: Path, tmp_path: Path) -> None:
     convert_here(source, tmp_path / "out")
     before = everything(tmp_path / "out")
-    with pytest.raises(Conflict, match="holds another data set"):
-        convert_here(source, tmp_path / "out", dtype="float16")
+    np.save(source / "fft" / "fft_batch_0.npy", np.load(source / "fft" / "fft_batch_0.npy") + 1)
+    with pytest.raises(Conflict, match=r"out holds another data set; .* give another --out"):
+        convert_here(source, tmp_path / "out")
     assert everything(tmp_path / "out") == before
+
+
+def test_a_data_set_of_another_kind_in_the_same_place_is_refused_before_anything_is_made(
+    source: Path, tmp_path: Path
+) -> None:
+    convert_here(source, tmp_path / "out")
+    opened = NotebookSource.open(str(source))
+    with pytest.raises(
+        Conflict, match=r"out holds a data set with another dtype: float16 here, float32 there; .* --out"
+    ):
+        Plan.make(opened, BuildConfig(str(tmp_path / "out"), "float16"))
+
+
+def test_the_same_batches_are_not_appended_twice(source: Path, tmp_path: Path) -> None:
+    convert_here(source, tmp_path / "first")
+    with pytest.raises(DataError, match=r"first holds these very batches already"):
+        convert_here(source, tmp_path / "second", append=str(tmp_path / "first"))
+    other = foreign.write(tmp_path / "other")
+    np.save(other / "fft" / "fft_batch_0.npy", np.load(other / "fft" / "fft_batch_0.npy") + 1)
+    both = convert_here(other, tmp_path / "second", append=str(tmp_path / "first"))
+    assert both.rows == 2 * EXAMPLES
+    assert convert_here(other, tmp_path / "second", append=str(tmp_path / "first")) == both
+    with pytest.raises(DataError, match=r"second holds these very batches already"):
+        convert_here(source, tmp_path / "third", append=str(tmp_path / "second"))
 
 
 def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_path: Path) -> None:
