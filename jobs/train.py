@@ -24,8 +24,8 @@ from synthray.train.config import (
     SCHEDULES,
     SETTINGS,
     TrainConfig,
-    check_place,
     read_settings,
+    saved_before,
 )
 from synthray.train.mlflow_log import Tracking
 
@@ -38,9 +38,11 @@ def main(arguments: argparse.Namespace) -> None:
     config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
 
     # before anything is started, for an answer at once
-    check_place(config, Dataset.open(config.data).manifest)
-
+    saved = saved_before(config, Dataset.open(config.data).manifest)
     tracking = Tracking.find() if arguments.track else None
+    if saved and not tracking:
+        print(f"saved {saved} before; give more --epochs, or another --out, to train again")
+        return
 
     from synthray.data import ray_data
     from synthray.train import ray_train

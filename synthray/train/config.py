@@ -14,7 +14,7 @@ from synthray.data.manifest import Manifest
 from synthray.data.order import Order
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, ModelError, NotFound
-from synthray.model.artifact import SUFFIX, model_name, read_card
+from synthray.model.artifact import SUFFIX, model_name, read_card, read_verified
 
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
 _HOLDOUT_SHARE = 9
@@ -152,8 +152,8 @@ def read_settings(uri: str) -> dict[str, Any]:
     return settings
 
 
-def check_place(config: TrainConfig, manifest: Manifest) -> None:
-    """See that the training can be, and that it would not take the place of another one's model.
+def saved_before(config: TrainConfig, manifest: Manifest) -> str:
+    """The URI of the model where this very training has been to its end already, or ''.
 
     Raises:
         ConfigError: nothing would be left to train on, or ``out`` holds a model of the same name with other settings.
@@ -163,9 +163,11 @@ def check_place(config: TrainConfig, manifest: Manifest) -> None:
     uri = f"{Store.at(config.out).uri}/{name}{SUFFIX}"
     try:
         card = read_card(uri)
-    except (NotFound, ModelError):
-        return
-    known = SETTINGS | {"data", "out"}
-    before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
-    if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
-        raise ConfigError(f"{uri} was trained with other settings or on other data: give another --out to keep it")
+        known = SETTINGS | {"data", "out"}
+        before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
+        if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
+            raise ConfigError(f"{uri} was trained with other settings or on other data: give another --out to keep it")
+        read_verified(uri)
+    except (NotFound, ModelError):  # or damaged, or killed between the file and its card: it is saved once more
+        return ""
+    return uri

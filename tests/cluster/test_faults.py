@@ -57,7 +57,9 @@ def cluster() -> Iterator[Cluster]:
 def running_cluster() -> Iterator[Cluster]:
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY}
+    # a node that is gone is missed after some 3 seconds instead of half a minute
+    config = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 6}
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY, "_system_config": config}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         cluster.add_node(num_cpus=2, object_store_memory=MEMORY)

@@ -18,7 +18,7 @@ from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
-from synthray.train.config import MODELS, TrainConfig, check_place
+from synthray.train.config import MODELS, TrainConfig, saved_before
 from synthray.train.loop import Place
 from synthray.train.publish import publish
 from synthray.train.reports import EpochReport
@@ -386,17 +386,19 @@ def test_something_must_be_left_to_train_on() -> None:
 
 def test_another_trainings_model_is_not_replaced(dataset: Dataset, tmp_path: Path) -> None:
     settings = config(dataset, tmp_path, epochs=1)
-    check_place(settings, dataset.manifest)
+    assert saved_before(settings, dataset.manifest) == ""
     trained = loop.run(
         settings, dataset, tf.distribute.get_strategy(), Place(),
         lambda start: ((dataset.take(rows), rows) for rows in settings.order(dataset.manifest).shares(start, 1, 0, 1)),
         lambda _: None,
     )  # fmt: skip
-    publish(settings, dataset, trained)
-    check_place(settings, dataset.manifest)
-    check_place(replace(settings, epochs=2), dataset.manifest)
+    uri = publish(settings, dataset, trained)
+    assert saved_before(settings, dataset.manifest) == uri
+    assert saved_before(replace(settings, epochs=2), dataset.manifest) == ""
     with pytest.raises(ConfigError, match=r"model_7_1\.keras was trained with other settings.*another --out"):
-        check_place(replace(settings, learning_rate=0.5), dataset.manifest)
+        saved_before(replace(settings, learning_rate=0.5), dataset.manifest)
+    Path(uri).write_bytes(b"damaged")
+    assert saved_before(settings, dataset.manifest) == ""
 
 
 def test_the_run_digest_covers_what_the_weights_depend_on(dataset: Dataset) -> None:
