@@ -159,8 +159,8 @@ def train(
                 failure_config=ray.train.FailureConfig(max_failures=_MOST_RESTARTS),
             ),
         )
-        with _terminated_as_interrupted():
-            return resolve_model(_follow(trainer, mailbox, holding, tell))
+        with _interrupts() as interrupted:
+            return resolve_model(_follow(trainer, mailbox, holding, tell, interrupted))
 
 
 @contextmanager
@@ -183,20 +183,28 @@ def _marked(out: str) -> Iterator[str]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, with which clusters end a job, is heard as Ctrl-C; in the main thread only, where signals are heard."""
+def _interrupts() -> Iterator[threading.Event]:
+    """Is set by Ctrl-C, and by SIGTERM, with which clusters end a job; the second time either raises KeyboardInterrupt.
+
+    An event, because what is raised wherever the main thread happens to be may be lost there. In another thread, where
+    no signals are heard, it is never set.
+    """
+    interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield interrupted
         return
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        if interrupted.is_set():
+            raise KeyboardInterrupt("interrupted")
+        interrupted.set()
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield interrupted
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _follow(
@@ -204,27 +212,27 @@ def _follow(
     mailbox: ActorHandle,
     holding: ray_read.Holding | None,
     tell: Callable[[str], None] | None,
+    interrupted: threading.Event,
 ) -> str:
-    """Run the trainer beside the main thread, which tells what the workers report and can be interrupted."""
+    """Run the trainer beside the main thread, which tells what the workers report and asks them to stop."""
     fit = Background(trainer.fit)
     display = Display()
     tell = tell or display.line
     running, stopping, mail, heard_s = True, False, Mail(), time.monotonic()
     while running:
-        try:
-            running = not fit.wait(_POLL_S)
-            before, mail = mail, ray.get(mailbox.read.remote())
-            if mail.lines or mail.now != before.now:
-                heard_s = time.monotonic()
-            for line in mail.lines:
-                tell(line)
-            if mail.now:
-                display.show(mail.now)
-            elif holding:
-                display.reading(holding.rows(), holding.total)
-        except KeyboardInterrupt:
-            if stopping or not ray.get(mailbox.stop.remote()):
-                raise KeyboardInterrupt("interrupted") from None
+        running = not fit.wait(_POLL_S)
+        before, mail = mail, ray.get(mailbox.read.remote())
+        if mail.lines or mail.now != before.now:
+            heard_s = time.monotonic()
+        for line in mail.lines:
+            tell(line)
+        if mail.now:
+            display.show(mail.now)
+        elif holding:
+            display.reading(holding.rows(), holding.total)
+        if interrupted.is_set() and not stopping:
+            if not ray.get(mailbox.stop.remote()):
+                raise KeyboardInterrupt("interrupted")
             stopping = True
             display.clear()
             tell("stopping with a checkpoint; once more stops at once")
