@@ -61,6 +61,12 @@ def labels_from_columns(columns: list[object], table: ParameterTable, examples: 
         if constant:
             raise BadBatch(source, f"{name} is 'constant', but randomizer_parts.pkl says {parameter.kind}")
         labels[:, table.label_index[parameter.name]] = _label(column, parameter, examples, source, name)
+    usable = np.abs(labels) <= _LARGEST_LABEL  # and no NaN, of which nothing is true
+    if not usable.all():
+        label, example = (int(place) for place in np.argwhere(~usable.T)[0])
+        parameter = table.learned[label]
+        name, value = f"parameter {table.parameters.index(parameter)} ({parameter.name})", labels[example, label]
+        raise BadBatch(source, f"{name}, example {example}: the value is {value}, not a number of float32")
     return labels
 
 
@@ -74,17 +80,14 @@ def _label(column: object, parameter: object, examples: int, source: str, name: 
         values = values[:, 0]
     if values.shape != wanted:
         raise BadBatch(source, f"{name} has the shape {values.shape}, not {wanted}")
-    usable = np.abs(values) <= _LARGEST_LABEL  # and no NaN, of which nothing is true
-    if not usable.all():
-        example = int(np.argwhere(~usable)[0][0])
-        raise BadBatch(source, f"{name}, example {example}: the value is {values[example]}, not a number of float32")
     if not isinstance(parameter, Choice):
         return values
-    one_hot = ((values == 0) | (values == 1)).all(axis=1) & (values.sum(axis=1) == 1)
-    if not one_hot.all():
-        example = int(np.argmin(one_hot))
+    classes = values.argmax(axis=1)
+    ones = values[np.arange(examples), classes] == 1
+    if not ones.all() or np.count_nonzero(values) != examples:
+        example = int(np.argmin(ones & (np.count_nonzero(values, axis=1) == 1)))
         raise BadBatch(source, f"{name}, example {example}: {values[example]} is not one-hot")
-    return values.argmax(axis=1).astype(np.float64)
+    return classes
 
 
 def columns_from_labels(labels: np.ndarray, table: ParameterTable) -> list[object]:

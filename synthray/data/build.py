@@ -10,19 +10,17 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from synthray.data import statistics
 from synthray.data.batch import Batch
 from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Shard, Skipped
-from synthray.data.shards import DTYPES, schema, write_shard
+from synthray.data.shards import DTYPES, encode_shard, schema
 from synthray.data.storage import Store
 from synthray.errors import BadBatch, ConfigError, Conflict, DataError, NotFound
 from synthray.synth.parameters import ParameterTable
@@ -229,21 +227,12 @@ def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Re
     if not batches:
         return Receipt(number, fingerprint, None, {}, tuple(skipped))
     columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.store)
-    size, sha256 = 0, ""
-
-    def fill(file: BinaryIO) -> str:
-        nonlocal size, sha256
-        size, sha256 = write_shard(file, batches, table, columns)
-        # The digest in the name keeps two jobs that write to the same place from each other's shards.
-        return f"{sha256[:12]}.parquet"
-
-    beginning = f"{SHARDS}/{number:05d}-"
+    raw, sha256 = encode_shard(batches, table, columns)
+    # The digest in the name keeps two jobs that write to the same place from each other's shards.
+    path = f"{SHARDS}/{number:05d}-{sha256[:12]}.parquet"
     if write and plan.worth_keeping(skipped):
-        path = Store.at(plan.config.out).write_as(beginning, fill)
-    else:
-        with Path(os.devnull).open("wb") as nowhere:
-            path = beginning + fill(nowhere)
-    shard = Shard(path, sum(len(batch) for batch in batches), size, sha256)
+        Store.at(plan.config.out).write(path, raw)
+    shard = Shard(path, sum(len(batch) for batch in batches), len(raw), sha256)
     sums = statistics.summarise(batches, table)
     replaced = sum(batch.replaced for batch in batches)
     return Receipt(number, fingerprint, shard, sums, tuple(skipped), replaced)

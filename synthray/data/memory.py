@@ -31,7 +31,10 @@ class Memory:
         """An array of any content, aligned to ``ALIGNMENT``: it begins with a page of memory."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         free = self._free[size]
-        pages = free.pop() if free else mmap.mmap(-1, max(1, size))
+        try:
+            pages = free.pop()
+        except IndexError:  # none, or another thread was quicker
+            pages = mmap.mmap(-1, max(1, size))
         # Every view of an array on foreign memory refers to the first one of them, and so does a tensor on one.
         first = np.frombuffer(pages, np.uint8)
         weakref.finalize(first, free.append, pages).atexit = False

@@ -144,10 +144,9 @@ def decode_features(raw: bytes, source: str) -> np.ndarray:
     if expected != found:
         raise BadBatch(source, f"it is truncated or too long: {found} bytes of data instead of {expected}")
     features = np.frombuffer(raw, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
-    with np.errstate(over="ignore", invalid="ignore"):
-        # a single value that is not finite makes the sum so, as one of large values may be: then they are looked at
-        suspect = not np.isfinite(features.sum(dtype=features.dtype if features.dtype.kind == "f" else np.float64))
-    finite = np.isfinite(features) if suspect else np.True_
+    flat = features.ravel(order="K")
+    # a single value that is not finite makes the sum of squares so, as large ones may: then they are looked at
+    finite = np.isfinite(features) if dtype.kind == "f" and not np.isfinite(np.vdot(flat, flat)) else np.True_
     if not finite.all():
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
         raise BadBatch(source, f"the value at {place} (example, frame, bin) is {features[place]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,6 +26,8 @@ Shared = TypeVar("Shared")
 # A Ray task costs some milliseconds: what takes less than that goes several to a task.
 _BATCHES_PER_TASK = 8
 _SHARDS_PER_TASK = 8
+# One shard is made while another is on its way to the disk or the store.
+_THREADS = 2
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
@@ -54,15 +57,16 @@ def map_numbers(
 
     def work(row: dict[str, np.ndarray]) -> dict[str, list[Any]]:
         here = ray.get(reference)
-        results, kinds = [], []
-        for number in row["item"]:
+
+        def call(number: int) -> tuple[bytes, str]:
             try:
-                results.append(function(here, int(number)))
-                kinds.append("")
+                return function(here, number), ""
             except errors.SynthrayError as error:
-                results.append(str(error).encode())
-                kinds.append(type(error).__name__)
-        return {"result": results, "error": kinds}
+                return str(error).encode(), type(error).__name__
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            results, kinds = zip(*threads.map(call, row["item"].tolist()), strict=True)
+        return {"result": list(results), "error": list(kinds)}
 
     numbers = ray.data.from_items(list(range(count)), override_num_blocks=-(-count // per_task))
     for row in numbers.map_batches(work, batch_size=None).iter_rows():

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
-from typing import BinaryIO
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from synthray.data import parquet_file
 from synthray.data.batch import Batch
 from synthray.data.manifest import PRESETS, SOUNDS
+from synthray.data.memory import Memory
 from synthray.errors import CorruptShard, DataError
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
 DTYPES = ("float32", "float16")
+
+_memory = Memory()
 
 
 def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, store: str = SOUNDS) -> pa.Schema:
@@ -45,61 +48,76 @@ def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, st
     return pa.schema([*fields, last])
 
 
-class _Digested(io.RawIOBase):
-    """What is written passes on to ``file`` and is counted and digested, while it still is in the processor's cache."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self.bytes, self.sha256 = file, 0, hashlib.sha256()
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:
-        self._file.write(data)
-        self.sha256.update(data)
-        self.bytes += len(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.bytes
-
-
-def write_shard(
-    file: BinaryIO, batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema
-) -> tuple[int, str]:
-    """Write the Parquet file of one or more batches, in their order. The same input gives the same bytes.
+def encode_shard(batches: Sequence[Batch], table: ParameterTable, shard_schema: pa.Schema) -> tuple[memoryview, str]:
+    """The Parquet file of one or more batches, in their order. The same input gives the same bytes.
 
     Returns:
-        How many bytes it has, and their SHA-256.
+        It, from the beginning of a page of memory on, and its SHA-256.
     """
-    presets = NOISE_SEED in shard_schema.names and FEATURES not in shard_schema.names
     labels = np.concatenate([batch.labels for batch in batches])
+    *fields, last = shard_schema
+    if last.name == NOISE_SEED:
+        seeds = pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
+        columns = [*_columns(labels, table, short=True), seeds]
+        return _digested([_presets_file(pa.table(columns, schema=shard_schema), table)], 0)
+    dtype = last.metadata[b"dtype"].decode()
+    features = [np.ascontiguousarray(batch.features, dtype) for batch in batches]
+    # not compressed: magnitudes are noise to a compressor, and the reader gets them without a copy
+    parts = parquet_file.parts(
+        pa.table(_columns(labels, table, short=False), schema=pa.schema(fields)),
+        last,
+        features,
+        use_dictionary=[p.name for p in table.choices],
+        write_statistics=[p.name for p in table.learned],
+    )
+    return _digested(parts, sum(block.nbytes for block in features))
+
+
+def _columns(labels: np.ndarray, table: ParameterTable, *, short: bool) -> list[pa.Array]:
+    """The column of each learned parameter: a range's values in its unit, a choice's by name."""
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
             codes = pa.array(labels[:, number].astype(np.int32))
             columns.append(pa.DictionaryArray.from_arrays(codes, pa.array(parameter.values, pa.string())))
-        elif presets:
+        elif short:
             columns.append(pa.array(_short_values(parameter, labels[:, number])))
         else:
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
-    columns.append(_sounds(batches, shard_schema.field(len(columns))))
-    shard = pa.table(columns, schema=shard_schema)
-    sink = _Digested(file)
+    return columns
+
+
+def _presets_file(presets: pa.Table, table: ParameterTable) -> memoryview:
+    file = io.BytesIO()
     with pq.ParquetWriter(
-        pa.PythonFile(sink, "w"),
-        shard_schema,
-        # magnitudes are noise to a compressor; the reader gets them without a copy
-        compression="zstd" if presets else "none",
-        use_byte_stream_split=[p.name for p in table.ranges] if presets else False,
+        file,
+        presets.schema,
+        compression="zstd",
+        use_byte_stream_split=[p.name for p in table.ranges],
         use_dictionary=[p.name for p in table.choices],
         # of a few hundred presets statistics and Arrow's own schema would be a fifth
-        write_statistics=False if presets else [p.name for p in table.learned],
+        write_statistics=False,
         write_page_checksum=True,
-        store_schema=not presets,
+        store_schema=False,
     ) as writer:
-        writer.write_table(shard, row_group_size=len(labels))
-    return sink.bytes, sink.sha256.hexdigest()
+        writer.write_table(presets, row_group_size=len(presets))
+    return file.getbuffer()
+
+
+def _digested(parts: Iterable[bytes | memoryview], features_bytes: int) -> tuple[memoryview, str]:
+    """The parts one behind the other, each digested while it is in the processor's cache, and their SHA-256."""
+    # in whole MiB, with one more for all that is not features: as large as the next shard's, which may use it again
+    whole = _memory.empty((((features_bytes >> 20) + 2) << 20,), "uint8")
+    size, sha256 = 0, hashlib.sha256()
+    for part in parts:
+        if size + len(part) > len(whole):
+            larger = _memory.empty((2 * (size + len(part)),), "uint8")
+            larger[:size] = whole[:size]
+            whole = larger
+        sha256.update(part)
+        whole[size : size + len(part)] = np.frombuffer(part, np.uint8)
+        size += len(part)
+    return whole[:size].data, sha256.hexdigest()
 
 
 def _short_values(parameter: Range, labels: np.ndarray) -> np.ndarray:
@@ -115,17 +133,6 @@ def _short_values(parameter: Range, labels: np.ndarray) -> np.ndarray:
         enough = parameter.to_unit_interval(rounded).astype(np.float32) == wanted
         values[enough] = rounded[enough]
     return values
-
-
-def _sounds(batches: Sequence[Batch], field: pa.Field) -> pa.ChunkedArray:
-    """The last column: features, or what they can be rendered from."""
-    if field.name == NOISE_SEED:
-        return pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
-    dtype = field.metadata[b"dtype"].decode()
-    blocks = [pa.py_buffer(np.ascontiguousarray(batch.features, dtype)) for batch in batches]
-    return pa.chunked_array(
-        [pa.Array.from_buffers(field.type, len(b), [None, block]) for b, block in zip(batches, blocks, strict=True)]
-    )
 
 
 def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Batch:

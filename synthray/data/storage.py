@@ -7,13 +7,10 @@ as a whole or not at all, so a writer may be killed at any moment. S3 is reached
 
 from __future__ import annotations
 
-import io
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote
 
 from synthray.errors import ConfigError
@@ -86,24 +83,6 @@ class Store(ABC):
             Conflict: it exists already and ``replace`` is False.
             StorageError: the store refuses or cannot be reached.
         """
-
-    def write_as(self, beginning: str, fill: Callable[[BinaryIO], str]) -> str:
-        """Put an object, in one step, whose name is known when it is whole.
-
-        Args:
-            beginning: of its path, with its folder.
-            fill: writes the object to the file that it is given, and returns the rest of its path.
-
-        Returns:
-            Its path.
-
-        Raises:
-            StorageError: the store refuses or cannot be reached.
-        """
-        file = io.BytesIO()
-        path = beginning + fill(file)
-        self.write(path, file.getbuffer())
-        return path
 
     @abstractmethod
     def exists(self, path: str) -> bool:

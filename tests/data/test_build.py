@@ -129,7 +129,7 @@ def test_killed_before_any_change_to_the_store_it_goes_on_and_ends_the_same(
 
         return act
 
-    for name in ("write", "write_as", "delete"):
+    for name in ("write", "delete"):
         monkeypatch.setattr(LocalStore, name, mortal(getattr(LocalStore, name)))
     convert_here(source, tmp_path / "whole")
     most = changes

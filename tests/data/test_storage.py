@@ -8,7 +8,6 @@ import resource
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -55,25 +54,6 @@ def test_a_name_is_taken_only_once(store: Store) -> None:
     with pytest.raises(Conflict, match=r"once\.bin exists already"):
         store.write("once.bin", b"second", replace=False)
     assert store.read("once.bin") == b"first"
-
-
-def test_what_is_named_when_it_is_whole_is_seen_only_then(store: Store) -> None:
-    def fill(file: BinaryIO) -> str:
-        for part in (b"one, ", b"two"):
-            file.write(part)
-            assert store.list() == []
-        return "named.bin"
-
-    assert store.write_as("shards/7-", fill) == "shards/7-named.bin"
-    assert store.read("shards/7-named.bin") == b"one, two"
-
-    def fail(file: BinaryIO) -> str:
-        file.write(b"half")
-        raise ValueError("made by the test")
-
-    with pytest.raises(ValueError, match="made by the test"):
-        store.write_as("shards/8-", fail)
-    assert [entry.path for entry in store.list()] == ["shards/7-named.bin"]
 
 
 def test_of_many_writers_one_wins(store: Store) -> None:

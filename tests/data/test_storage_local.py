@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
+import os
 import resource
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.memory import Memory
 from synthray.data.notebook import NotebookSource
 from synthray.data.storage import Store
 from synthray.errors import StorageError
@@ -43,6 +49,43 @@ def test_a_full_disk_is_told_and_gone_on_with_when_there_is_room(tmp_path: Path)
     convert_here(source, out)
     assert everything(out) == everything(tmp_path / "undisturbed")
     assert finished.stat().st_mtime_ns == written.st_mtime_ns
+
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 3 * 4096, 300_000])
+@pytest.mark.parametrize("trouble", ["none", "no direct writing", "other blocks", "short writes"])
+def test_what_begins_with_a_page_of_memory_is_written_whole(
+    size: int, trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It goes past the page cache, where the file system can do that, and as far as it can."""
+    body = Memory().empty((size,), "uint8")
+    body[:] = np.random.default_rng(size).integers(256, size=size)
+    control, write, direct = fcntl.fcntl, os.write, []
+
+    def control_or_not(handle: int, command: int, value: int = 0) -> int:
+        if trouble == "no direct writing" and command == fcntl.F_SETFL and value & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return control(handle, command, value)
+
+    def write_or_not(handle: int, data: memoryview) -> int:
+        if control(handle, fcntl.F_GETFL) & os.O_DIRECT:
+            direct.append(len(data))
+            if trouble == "other blocks":
+                raise OSError(errno.EINVAL, "Invalid argument")
+        return write(handle, data[:4096] if trouble == "short writes" else data)
+
+    monkeypatch.setattr(fcntl, "fcntl", control_or_not)
+    monkeypatch.setattr(os, "write", write_or_not)
+    store = Store.at(str(tmp_path))
+    store.write("x", body.data)
+    assert store.read("x") == body.tobytes()
+    assert bool(direct) == (size >= 4096 and trouble != "no direct writing" and has_direct_writing(tmp_path / "x"))
+
+
+def has_direct_writing(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
+        return True
+    return False
 
 
 KILLED_BEFORE_THE_NAME = """
