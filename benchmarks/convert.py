@@ -2,11 +2,14 @@
 
     python benchmarks/convert.py
     python benchmarks/convert.py --batches 3500 --dtype float64
+    python benchmarks/convert.py --s3                             # both from and to a real S3 server on this machine
 
 In one run, on a Ray that is up and after the page cache was filled, in turn, each after what the other one wrote was
-removed, so that both write to memory that is as fresh:
+removed. The loop writes into the page cache, whose memory a virtual machine may have to fetch from its host first, and
+is faster from round to round; shards go past it:
 
-- the plain loop: ``np.load`` and ``pickle.load`` of every file, and one sequential write of the features' bytes;
+- the plain loop: ``np.load`` and ``pickle.load`` of every file, and one sequential write of the features' bytes; in S3
+  a request an object, and one object written in parts of 8 MiB, one after the other;
 - synthray's conversion, which also checks every value and digests all that is read and written, and what its processes
   take of memory at their peak: for all batches and for a quarter of them, to see that it does not grow.
 """
@@ -14,46 +17,61 @@ removed, so that both write to memory that is as fresh:
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import pickle
-import shutil
 import statistics
+import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
+import boto3
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not installed
+from infra.s3_server import running_s3_server
 from synthray.data import ray_data
 from synthray.data.build import BuildConfig
 from synthray.data.generate import GenerateConfig
+from synthray.data.storage import Store
 
 _SAMPLE_S = 0.1
+_PART_BYTES = 8 * 1024 * 1024
 
 
 def main() -> None:
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="synthray-convert-", dir=arguments.dir) as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory(prefix="synthray-convert-", dir=arguments.dir) as root, ExitStack() as stack:
+        if arguments.s3:
+            # before Ray: its workers take over the variables that say where the store is
+            server = stack.enter_context(running_s3_server(f"{root}/s3"))
+            os.environ.update(server.environment)
+            root = f"s3://{server.bucket}"
         ray_data.connect()
         quarter = max(1, arguments.batches // 4)
-        for batches, source in ((quarter, folder / "quarter"), (arguments.batches, folder / "batches")):
-            ray_data.generate(GenerateConfig(str(source), batches))
+        for batches, source in ((quarter, f"{root}/quarter"), (arguments.batches, f"{root}/batches")):
+            ray_data.generate(GenerateConfig(source, batches))
             if arguments.dtype != "float32":
-                for path in (source / "fft").iterdir():
-                    np.save(path, np.load(path).astype(arguments.dtype))
-        ray_data.convert(str(folder / "quarter"), BuildConfig(str(folder / "warm")))
-        _, least_bytes = _convert(folder / "quarter", folder / "out")
+                _as_type(Store.at(source), arguments.dtype)
+        ray_data.convert(f"{root}/quarter", BuildConfig(f"{root}/warm"))
+        _, least_bytes = _convert(f"{root}/quarter", f"{root}/out")
         plain, converted = [], []
         for _ in range(arguments.rounds):
-            shutil.rmtree(folder / "out")
-            plain.append(_plain(folder / "batches", folder / "plain", arguments.batches))
-            (folder / "plain").unlink()
-            converted.append(_convert(folder / "batches", folder / "out"))
+            _remove(f"{root}/out")
+            plain.append(
+                (_plain_on_s3 if arguments.s3 else _plain)(f"{root}/batches", f"{root}/plain", arguments.batches)
+            )
+            _remove(f"{root}/plain")
+            converted.append(_convert(f"{root}/batches", f"{root}/out"))
         plain_s = statistics.median(plain)
         converted_s, most_bytes = statistics.median(s for s, _ in converted), max(peak for _, peak in converted)
     size = arguments.batches * 32 * 20 * 551 * np.dtype(arguments.dtype).itemsize
-    print(f"\n{arguments.batches:,} batches, {size / 1e6:,.0f} MB of {arguments.dtype}")
+    print(
+        f"\n{arguments.batches:,} batches, {size / 1e6:,.0f} MB of {arguments.dtype}{' in S3' if arguments.s3 else ''}"
+    )
     print(f"plain loop and one sequential write  {plain_s:7.2f} s  {size / plain_s / 1e6:7,.0f} MB/s")
     print(f"synthray                             {converted_s:7.2f} s  {size / converted_s / 1e6:7,.0f} MB/s")
     ratios = [converted / plain for plain, (converted, _) in zip(plain, converted, strict=True)]
@@ -63,18 +81,62 @@ def main() -> None:
     print(f"{most_bytes / 1e6:,.0f} MB for {arguments.batches:,}")
 
 
-def _plain(source: Path, out: Path, batches: int) -> float:
+def _as_type(source: Store, dtype: str) -> None:
+    """Write the features once more, as another type."""
+    for entry in source.list("fft"):
+        file = io.BytesIO()
+        np.save(file, np.load(io.BytesIO(source.read(entry.path))).astype(dtype))
+        source.write(entry.path, file.getvalue())
+
+
+def _remove(uri: str) -> None:
+    store = Store.at(uri)
+    for entry in store.list():
+        store.delete(entry.path)
+
+
+def _plain(source: str, out: str, batches: int) -> float:
+    Path(out).mkdir()
     began_s = time.perf_counter()
-    with out.open("wb") as file:
+    with Path(out, "features").open("wb") as file:
         for number in range(batches):
-            features = np.load(source / f"fft/fft_batch_{number}.npy")
-            with (source / f"parameters/parameter_batches_{number}.pkl").open("rb") as parameters:
+            features = np.load(f"{source}/fft/fft_batch_{number}.npy")
+            with Path(source, f"parameters/parameter_batches_{number}.pkl").open("rb") as parameters:
                 pickle.load(parameters)
             file.write(features.astype(np.float32, copy=False))
     return time.perf_counter() - began_s
 
 
-def _convert(source: Path, out: Path) -> tuple[float, int]:
+def _plain_on_s3(source: str, out: str, batches: int) -> float:
+    s3 = boto3.client("s3")
+    bucket, _, folder = source.removeprefix("s3://").partition("/")
+    place = {"Bucket": bucket, "Key": f"{out.removeprefix(f's3://{bucket}/')}/features"}
+
+    def read(path: str) -> io.BytesIO:
+        return io.BytesIO(s3.get_object(Bucket=bucket, Key=f"{folder}/{path}")["Body"].read())
+
+    began_s = time.perf_counter()
+    upload, parts, left = s3.create_multipart_upload(**place)["UploadId"], [], bytearray()
+
+    def write() -> None:
+        part = {"UploadId": upload, "PartNumber": len(parts) + 1}
+        answer = s3.upload_part(**place, **part, Body=bytes(left))
+        parts.append({"ETag": answer["ETag"], "PartNumber": part["PartNumber"]})
+        left.clear()
+
+    for number in range(batches):
+        features = np.load(read(f"fft/fft_batch_{number}.npy"))
+        pickle.load(read(f"parameters/parameter_batches_{number}.pkl"))
+        left += features.astype(np.float32, copy=False).tobytes()
+        if len(left) >= _PART_BYTES:
+            write()
+    if left:
+        write()
+    s3.complete_multipart_upload(**place, UploadId=upload, MultipartUpload={"Parts": parts})
+    return time.perf_counter() - began_s
+
+
+def _convert(source: str, out: str) -> tuple[float, int]:
     """Seconds, and bytes of memory at the peak, of this process and all that it started."""
     peak, done = [0], threading.Event()
 
@@ -85,7 +147,7 @@ def _convert(source: Path, out: Path) -> tuple[float, int]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     began_s = time.perf_counter()
-    ray_data.convert(str(source), BuildConfig(str(out)))
+    ray_data.convert(source, BuildConfig(out))
     spent_s = time.perf_counter() - began_s
     done.set()
     watcher.join()
@@ -115,6 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batches", type=int, default=1024, help="of 32 sounds (default: 1024)")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="of the notebook's files")
     parser.add_argument("--rounds", type=int, default=3, help="of both, in turn (default: 3)")
+    parser.add_argument("--s3", action="store_true", help="in a real S3 server instead of a folder")
     parser.add_argument("--dir", help="where to put them (default: the system's)")
     return parser.parse_args()
 

@@ -55,12 +55,13 @@ def test_what_goes_in_comes_out(sizes: list[int], dtype: str) -> None:
     )
 
 
-def test_labels_may_take_more_room_than_features() -> None:
-    [many] = batches([20_000], INSTRUMENT)
-    tiny = replace(many, features=many.features[:, :1, :1])
-    read = decode_shard(encode([tiny], INSTRUMENT, schema(INSTRUMENT, (1, 1), "float32")), INSTRUMENT, "x")
-    np.testing.assert_array_equal(read.features, tiny.features.astype(np.float32))
-    np.testing.assert_array_equal(read.labels.astype(np.float32), many.labels.astype(np.float32))
+@pytest.mark.parametrize(("rows", "shape"), [(20_000, (1, 1)), (5_000, (4, 13))])
+def test_labels_may_take_more_room_than_features(rows: int, shape: tuple[int, int]) -> None:
+    [made] = batches([rows], INSTRUMENT)
+    made = replace(made, features=np.random.default_rng(1).random((rows, *shape), np.float32))
+    read = decode_shard(encode([made], INSTRUMENT, schema(INSTRUMENT, shape, "float32")), INSTRUMENT, "x")
+    np.testing.assert_array_equal(read.features, made.features)
+    np.testing.assert_array_equal(read.labels.astype(np.float32), made.labels.astype(np.float32))
 
 
 def test_foreign_ranges_are_kept_to_the_last_bit() -> None:
