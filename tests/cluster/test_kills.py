@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -169,7 +170,11 @@ def test_a_killed_worker_is_replaced(
         hold.released.set()
         finish(running, out)
     assert everything(out) == undisturbed
-    assert shards_put(proxy) == [0, 1, 1, 2, 3, 4]
+    put = Counter(shards_put(proxy))
+    assert sorted(put) == list(range(SHARDS))
+    # the shard that was on its way to the store, and at most the one that was made beside it
+    assert put[1] == 2
+    assert put.total() <= SHARDS + 2
 
 
 def test_a_killed_store_is_waited_for(
