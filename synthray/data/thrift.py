@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from typing import Any
 
-TRUE, FALSE, I8, I16, I32, I64, DOUBLE, BINARY, LIST, SET, MAP, STRUCT = range(1, 13)
+TRUE, FALSE, _, I16, I32, I64, DOUBLE, BINARY, LIST, SET, _, STRUCT = range(1, 13)
 
 Fields = dict[int, tuple[int, Any]]
 
@@ -68,6 +68,8 @@ def _list(raw: bytes, at: int) -> tuple[tuple[int, list[Any]], int]:
     at += 1
     if count == 15:
         count, at = _unsigned(raw, at)
+    if kind in (TRUE, FALSE):  # there each takes a byte, which Parquet's end has no use for
+        raise ValueError("Thrift's lists of truth values are not known")
     items = []
     for _ in range(count):
         item, at = _value(raw, at, kind)

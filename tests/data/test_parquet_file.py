@@ -113,3 +113,10 @@ def test_the_end_of_pyarrows_files_is_spelt_as_it_spells_it() -> None:
     for cut in range(len(end)):
         with pytest.raises((IndexError, ValueError)):
             thrift.decode(end[:cut])
+
+
+def test_what_it_would_misread_is_refused() -> None:
+    with pytest.raises(ValueError, match="truth values"):
+        thrift.decode(bytes([1 << 4 | thrift.LIST, 2 << 4 | thrift.TRUE, 1, 2, 0]))
+    with pytest.raises(ValueError, match="type 11 is not known"):
+        thrift.decode(bytes([1 << 4 | 11, 0, 0]))
