@@ -27,6 +27,8 @@ from pathlib import Path
 HOST = "127.0.0.1"
 # Ray listens on every address of a Linux machine, unless it takes it for one on which clusters are not to be.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# As ``synthray.data.ray_data`` starts one, so that tasks that read find the workers that they had before.
+KEEPING_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -89,6 +91,7 @@ def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> di
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # so that a job's `python` is this one
         "RAY_API_SERVER_ADDRESS": dashboard,
         **LOOPBACK_ONLY,
+        **KEEPING_WORKERS,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
         "PYTHONUNBUFFERED": "1",

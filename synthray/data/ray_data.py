@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,11 +24,18 @@ if TYPE_CHECKING:
 
 Shared = TypeVar("Shared")
 
+LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+"""What a Ray on this machine is started with, by the environment.
+
+Ray ends workers after a second without work if there are more of them than free processors. Tasks that read for a
+training rest for longer than that between two windows of its order, and a new worker takes two seconds of a processor.
+"""
+
 # A Ray task costs some milliseconds: what takes less than that goes several to a task.
 _BATCHES_PER_TASK = 8
 _SHARDS_PER_TASK = 8
-# One shard is made while another is on its way to the disk or the store.
-_THREADS = 2
+# One shard is encoded while others are on their way from and to the disk or the store.
+_THREADS = 3
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
@@ -36,6 +44,8 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     verbose: show what workers print and what Ray tells of itself. quiet: the logger that is silenced otherwise.
     """
     if not ray.is_initialized():
+        for name, value in LOCAL_RAY.items():
+            os.environ.setdefault(name, value)
         ray.init(log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from infra.ray_head import RayHead
+from infra.ray_head import KEEPING_WORKERS, RayHead
 from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import SynthSource
@@ -125,3 +127,45 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     path.unlink()
     with pytest.raises(CorruptShard, match=r"00003-.*is missing"):
         hold(dataset).wait()
+
+
+def test_a_ray_of_this_machine_is_told_to_keep_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from synthray.data import ray_data
+
+    told: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: told.update(os.environ))
+    ray_data.connect()
+    assert told == {"RAY_OTHER": "1", **KEEPING_WORKERS}
+
+
+def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead) -> None:
+    """A training may take longer over a window than Ray lets workers rest, and a new one takes seconds to start."""
+    import ray
+
+    from synthray.data.ray_data import LOCAL_RAY
+    from synthray.data.ray_read import READER_CPUS
+
+    @ray.remote(num_cpus=READER_CPUS)
+    def reader() -> int:
+        time.sleep(1)  # so that each has a worker of its own
+        return os.getpid()
+
+    def readers() -> set[int]:
+        return set(ray.get([reader.remote() for _ in range(4)]))
+
+    assert LOCAL_RAY == KEEPING_WORKERS
+    assert len(readers()) == 4
+    time.sleep(3)
+    there = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}
+    assert readers() <= there
+
+
+def _is_a_worker(command_line: Path) -> bool:
+    try:
+        return command_line.read_bytes().startswith(b"ray::")
+    except OSError:  # it has ended meanwhile
+        return False

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.ray_head import KEEPING_WORKERS
+
 HADOLINT = Path(sysconfig.get_path("scripts"), "hadolint")
 
 
@@ -55,6 +57,11 @@ def test_it_does_not_run_as_root(instructions: list[str]) -> None:
     """The id is that of the launcher's user on the host, whose files are mounted into the container."""
     assert "--uid 1000" in instructions[position(instructions, "useradd")]
     assert [line for line in instructions if line.startswith("USER")] == ["USER 1000"]
+
+
+def test_its_ray_keeps_workers_as_that_of_the_tests_does(instructions: list[str]) -> None:
+    environment = instructions[position(instructions, "ENV HOME")]
+    assert all(f"{name}={value}" in environment for name, value in KEEPING_WORKERS.items())
 
 
 def test_it_has_what_ray_calls(instructions: list[str]) -> None:
