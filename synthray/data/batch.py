@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from synthray.errors import BadBatch
+from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.parameters import Choice, ParameterTable
 
 # Labels are trained on in float32; statistics add up their squares, too.
@@ -31,6 +33,12 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def loudness_dbfs(self) -> np.ndarray:
+        """float64 ``(examples,)``, as ``synthray.synth.loudness`` has it; NaN or inf where a value is not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no spectrum may be of any size: it counts as loud
+            return loudness_dbfs(self.features)
 
 
 def labels_from_columns(columns: list[object], table: ParameterTable, examples: int, source: str) -> np.ndarray:

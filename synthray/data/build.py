@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -32,6 +33,10 @@ _SHARDS_OF_A_SMALL_DATA_SET = 8
 SHARDS, RECEIPTS = "shards", "unfinished"
 """The folders of shards and of receipts, which goes when the data set is published."""
 NEVER_CHANGES = "a published one never changes: give another --out"
+
+# Of a process's threads one encodes at a time, while others read and write: two would wait for each other, for Python's
+# lock and for the cache, more than they gain.
+_encoding = threading.Lock()
 
 
 class Source(Protocol):
@@ -227,7 +232,8 @@ def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Re
     if not batches:
         return Receipt(number, fingerprint, None, {}, tuple(skipped))
     columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.store)
-    raw, sha256 = encode_shard(batches, table, columns)
+    with _encoding:
+        raw, sha256 = encode_shard(batches, table, columns)
     # The digest in the name keeps two jobs that write to the same place from each other's shards.
     path = f"{SHARDS}/{number:05d}-{sha256[:12]}.parquet"
     if write and plan.worth_keeping(skipped):

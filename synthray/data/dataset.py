@@ -22,6 +22,8 @@ from synthray.errors import CorruptShard, NotFound
 SYNTH = "synth://"
 """How the URI of sounds begins that are rendered when they are needed, and never stored."""
 
+_memory = Memory()
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -81,12 +83,12 @@ class Dataset:
         features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
         return replace(batch, features=features)
 
-    def read_bytes(self, number: int) -> bytes:
+    def read_bytes(self, number: int) -> memoryview:
         """The file of a shard, compared with the manifest; raises CorruptShard, StorageError."""
         shard = self.manifest.shards[number]
         store, path = self.store.locate(shard.path)
         try:
-            raw = store.read(path)
+            raw = store.read_into(path, _memory)
         except NotFound:
             raise CorruptShard(f"{self._name(number)} is missing; make the data set again") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
@@ -106,7 +108,7 @@ class Dataset:
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        return gather(rows, self, self.read_shard, Memory())
+        return gather(rows, self, self.read_shard, _memory)
 
 
 def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch], memory: Memory) -> Batch:

@@ -14,13 +14,16 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
 from synthray.data.batch import Batch, columns_from_labels, labels_from_columns
+from synthray.data.memory import Memory
 from synthray.data.storage import Store
 from synthray.data.unpickle import load_plain
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
@@ -33,6 +36,8 @@ _PATTERNS = {
     "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
 }
 _NEARLY = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
+
+_memory = Memory()
 
 
 def features_path(number: int) -> str:
@@ -95,24 +100,23 @@ class NotebookSource:
             BadBatch: it cannot be used; the reason says why.
             StorageError: the store cannot be reached (a reason to try again, not a bad batch).
         """
-        raw = []
-        for path, partner in (
-            (features_path(number), parameters_path(number)),
-            (parameters_path(number), features_path(number)),
-        ):
-            try:
-                raw.append(self.store.read(path))
-            except NotFound:
-                raise BadBatch(path, f"it is missing, {partner} is there") from None
-        features = decode_features(raw[0], features_path(number))
+        features_at, parameters_at = features_path(number), parameters_path(number)
         try:
-            columns = load_plain(raw[1])
+            features = decode_features(self.store.read_into(features_at, _memory), features_at)
+        except NotFound:
+            raise BadBatch(features_at, f"it is missing, {parameters_at} is there") from None
+        try:
+            columns = load_plain(self.store.read(parameters_at))
+        except NotFound:
+            raise BadBatch(parameters_at, f"it is missing, {features_at} is there") from None
         except UnsafePickle as error:
-            raise BadBatch(parameters_path(number), str(error)) from None
+            raise BadBatch(parameters_at, str(error)) from None
         if not isinstance(columns, (list, tuple)):
-            raise BadBatch(parameters_path(number), f"it holds a {type(columns).__name__} instead of a list")
-        labels = labels_from_columns(list(columns), self.table, len(features), parameters_path(number))
-        return Batch(features, labels)
+            raise BadBatch(parameters_at, f"it holds a {type(columns).__name__} instead of a list")
+        labels = labels_from_columns(list(columns), self.table, len(features), parameters_at)
+        batch = Batch(features, labels)
+        _check_finite(batch, features_at)
+        return batch
 
 
 def _general_file(store: Store, path: str) -> list[Any]:
@@ -127,30 +131,40 @@ def _general_file(store: Store, path: str) -> list[Any]:
     return list(value)
 
 
-def decode_features(raw: bytes, source: str) -> np.ndarray:
-    """The array of an ``.npy`` file, without a copy, finite, ``(examples, frames, bins)``; raises BadBatch."""
-    file = io.BytesIO(raw)
+def decode_features(raw: bytes | memoryview, source: str) -> np.ndarray:
+    """The array of an ``.npy`` file, without a copy, ``(examples, frames, bins)``; raises BadBatch."""
     try:
-        version = np.lib.format.read_magic(file)
-        read_header = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
-        shape, fortran, dtype = read_header(file)
+        begin = 10 + struct.unpack_from("<H", raw, 8)[0] if raw[6] == 1 else 12 + struct.unpack_from("<I", raw, 8)[0]
+        shape, fortran, dtype = _header(bytes(raw[:begin]))
     # NumPy parses the header as Python: a damaged one can raise nearly anything.
     except Exception as error:
         raise BadBatch(source, f"it is not a whole .npy file ({error})") from None
     if dtype.kind not in "fiu" or len(shape) != 3 or min(shape) < 1:
         raise BadBatch(source, f"it holds {dtype} of shape {shape}, not numbers of (examples, frames, bins)")
     # The sizes are compared before anything is allocated: a header may claim anything.
-    expected, found = int(np.prod(shape, dtype=object)) * dtype.itemsize, len(raw) - file.tell()
+    expected, found = int(np.prod(shape, dtype=object)) * dtype.itemsize, len(raw) - begin
     if expected != found:
         raise BadBatch(source, f"it is truncated or too long: {found} bytes of data instead of {expected}")
-    features = np.frombuffer(raw, dtype, offset=file.tell()).reshape(shape, order="F" if fortran else "C")
-    flat = features.ravel(order="K")
-    # a single value that is not finite makes the sum of squares so, as large ones may: then they are looked at
-    finite = np.isfinite(features) if dtype.kind == "f" and not np.isfinite(np.vdot(flat, flat)) else np.True_
+    return np.frombuffer(raw, dtype, offset=begin).reshape(shape, order="F" if fortran else "C")
+
+
+@lru_cache(maxsize=16)
+def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether in Fortran's order, and dtype; the batches of a data set have one header, as a rule."""
+    file = io.BytesIO(head)
+    version = np.lib.format.read_magic(file)
+    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
+    return read(file)
+
+
+def _check_finite(batch: Batch, source: str) -> None:
+    # one value that is not finite makes its sound's loudness so, as large ones may: then they are looked at
+    if (batch.loudness_dbfs < np.inf).all():
+        return
+    finite = np.isfinite(batch.features)
     if not finite.all():
         place = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise BadBatch(source, f"the value at {place} (example, frame, bin) is {features[place]}")
-    return features
+        raise BadBatch(source, f"the value at {place} (example, frame, bin) is {batch.features[place]}")
 
 
 def encode_features(features: np.ndarray) -> bytes:

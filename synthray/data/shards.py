@@ -26,6 +26,9 @@ from synthray.synth.parameters import Choice, ParameterTable, Range
 FEATURES, NOISE_SEED = "features", "noise_seed"
 DTYPES = ("float32", "float16")
 
+# Room for all that is not features; more is made where it is not enough.
+_REST_BYTES = 1024 * 1024
+
 _memory = Memory()
 
 
@@ -106,8 +109,7 @@ def _presets_file(presets: pa.Table, table: ParameterTable) -> memoryview:
 
 def _digested(parts: Iterable[bytes | memoryview], features_bytes: int) -> tuple[memoryview, str]:
     """The parts one behind the other, each digested while it is in the processor's cache, and their SHA-256."""
-    # in whole MiB, with one more for all that is not features: as large as the next shard's, which may use it again
-    whole = _memory.empty((((features_bytes >> 20) + 2) << 20,), "uint8")
+    whole = _memory.empty((features_bytes + _REST_BYTES,), "uint8")
     size, sha256 = 0, hashlib.sha256()
     for part in parts:
         if size + len(part) > len(whole):

@@ -11,8 +11,9 @@ import numpy as np
 from synthray.data.batch import Batch
 from synthray.data.manifest import Manifest
 from synthray.errors import ConfigError, DataError
-from synthray.synth.features import loudness_dbfs, render_features
+from synthray.synth.features import render_features
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
+from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.presets import noise_seeds, random_labels
 
 # Of random presets about one in a hundred is silent: so many draws in a row never are, unless the limit is too high.

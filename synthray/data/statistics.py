@@ -10,7 +10,6 @@ import numpy as np
 
 from synthray.data.batch import Batch
 from synthray.data.manifest import Manifest
-from synthray.synth.features import loudness_dbfs
 from synthray.synth.parameters import Choice, ParameterTable
 
 # The bins of a range's labels, each from one edge to just below the next; 1 itself still belongs to the last.
@@ -40,15 +39,8 @@ def summarise(batches: Sequence[Batch], table: ParameterTable) -> dict[str, Any]
             extremes = [float(label.min()), float(label.max())]
             moments = [len(label), math.fsum(label), math.fsum(label * label)]
             sums[parameter.name] = [*moments, *extremes, _count(_EDGES, label)]
-    # batch by batch: their features together may not fit into memory once more
-    loudness = np.sum([_count_loudness(batch.features) for batch in batches], axis=0).tolist()
-    return {"labels": sums, "loudness": loudness}
-
-
-def _count_loudness(features: np.ndarray) -> list[int]:
-    """Sounds by loudness: below the first edge, then in each bin."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what is no spectrum may be of any size; it counts as loud
-        return _count(_LOUDNESS_EDGES_DBFS, loudness_dbfs(features))
+    loudness = np.concatenate([batch.loudness_dbfs for batch in batches])
+    return {"labels": sums, "loudness": _count(_LOUDNESS_EDGES_DBFS, loudness)}
 
 
 def _count(edges: np.ndarray, values: np.ndarray) -> list[int]:

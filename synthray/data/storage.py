@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from synthray.data.memory import Memory
 from synthray.errors import ConfigError
 
 
@@ -74,6 +75,10 @@ class Store(ABC):
     @abstractmethod
     def read(self, path: str) -> bytes:
         """The whole object. Raises NotFound, StorageError."""
+
+    def read_into(self, path: str, memory: Memory) -> memoryview:  # noqa: ARG002
+        """As ``read``, for large objects: in memory that is used again, where the store can do that."""
+        return memoryview(self.read(path))
 
     @abstractmethod
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:

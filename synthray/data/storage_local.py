@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from synthray.data.memory import Memory
 from synthray.data.storage import Entry, Store
 from synthray.errors import Conflict, NotFound, StorageError
 
@@ -44,12 +45,17 @@ class LocalStore(Store):
 
     def read(self, path: str) -> bytes:
         target = self.root / path
-        try:
+        with _read_told(target):
             return target.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{target} does not exist") from None
-        except OSError as error:
-            raise StorageError(f"{target} cannot be read: {error.strerror}") from error
+
+    def read_into(self, path: str, memory: Memory) -> memoryview:
+        target = self.root / path
+        with _read_told(target), target.open("rb", buffering=0) as file:
+            whole = memory.empty((os.fstat(file.fileno()).st_size,), "uint8").data
+            size = 0
+            while read := file.readinto(whole[size:]):
+                size += read
+            return whole[:size]
 
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
         target = self.root / path
@@ -108,6 +114,17 @@ def _cannot_be_listed(error: OSError) -> None:
     """A folder that is not there, or not any more, is empty; one that may not be read is not."""
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         raise StorageError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _read_told(target: Path) -> Iterator[None]:
+    """What the kernel refuses while ``target`` is read, as an error of ours."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{target} does not exist") from None
+    except OSError as error:
+        raise StorageError(f"{target} cannot be read: {error.strerror}") from error
 
 
 @contextlib.contextmanager

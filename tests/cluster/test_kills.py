@@ -32,6 +32,8 @@ from tests.s3_fixture import place_in
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
 
 BATCHES, SHARDS = 9, 5
+# By the time that it is written, others are: as many shards as a task has threads are on their way together.
+LAST = "/shards/00004"
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +118,7 @@ def test_a_killed_driver_and_then_a_storm(
 ) -> None:
     """The same command three times: killed, given up, finished. Each makes only what the ones before it did not."""
     hold = Hold(part=100_000)
-    proxy.on(hold, "PUT", "/shards/00002")
+    proxy.on(hold, "PUT", LAST)
     with generating(ray_head, mortal, proxy, out) as running:
         worker = process_with(hold.wait(), ray_head)
         running.kill()
@@ -127,7 +129,7 @@ def test_a_killed_driver_and_then_a_storm(
     assert 0 < len(kept) < SHARDS
 
     proxy.heal()
-    proxy.on(storm, "PUT", "/shards/00002")
+    proxy.on(storm, "PUT", LAST)
     with generating(ray_head, mortal, proxy, out, patience_s=1.5) as running:
         output, errors = running.communicate(timeout=60)
     assert running.returncode == 1
@@ -172,9 +174,9 @@ def test_a_killed_worker_is_replaced(
     assert everything(out) == undisturbed
     put = Counter(shards_put(proxy))
     assert sorted(put) == list(range(SHARDS))
-    # the shard that was on its way to the store, and at most the one that was made beside it
+    # the shard that was on its way to the store, and at most those of the task's two other threads
     assert put[1] == 2
-    assert put.total() <= SHARDS + 2
+    assert put.total() <= SHARDS + 3
 
 
 def test_a_killed_store_is_waited_for(

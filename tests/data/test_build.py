@@ -72,6 +72,19 @@ def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
         assert batch.labels[place, 1] == np.float32(columns[2][rows[place] % 32])
 
 
+def test_what_was_read_stays_as_it_is_while_more_is_read(source: Path, tmp_path: Path) -> None:
+    """The memory of files is used again, but never while anything refers to it."""
+    manifest = convert_here(source, tmp_path / "out")
+    dataset, batches = Dataset.open(str(tmp_path / "out")), NotebookSource.open(str(source))
+    for read, count in ((dataset.read_shard, len(manifest.shards)), (batches.read, foreign.BATCHES)):
+        kept = read(0)
+        features = kept.features.copy()
+        for _ in range(3):
+            for number in range(1, count):
+                read(number)
+        np.testing.assert_array_equal(kept.features, features)
+
+
 @pytest.mark.parametrize("row", [-2, EXAMPLES])
 def test_rows_that_there_are_none_of_are_told(source: Path, tmp_path: Path, row: int) -> None:
     convert_here(source, tmp_path / "out")

@@ -22,8 +22,9 @@ from synthray.data.publish import publish
 from synthray.data.sounds import Sounds
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError
-from synthray.synth.features import analyse, loudness_dbfs
+from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
+from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.presets import noise_seeds, random_labels
 from synthray.synth.voice import render
 from tests.conftest import convert_here

@@ -122,6 +122,10 @@ SPOILT = {
         lambda f: spoil_features(f, put((4, 5, 6), np.nan)),
         r"the value at \(4, 5, 6\) \(example, frame, bin\) is nan",
     ),
+    "an infinite value": (
+        lambda f: spoil_features(f, put((31, 2, 9), -np.inf)),
+        r"the value at \(31, 2, 9\) \(example, frame, bin\) is -inf",
+    ),
     "features of two axes": (lambda f: spoil_features(f, lambda a: a[0]), "not numbers of"),
     "text features": (lambda f: spoil_features(f, lambda a: a.astype("U3")), "not numbers of"),
     "missing features": (
@@ -183,6 +187,25 @@ def test_a_bad_batch_is_named_with_its_reason(what: str, source: Path) -> None:
     with pytest.raises(BadBatch, match=message):
         opened.read(3)
     opened.read(2)
+
+
+@pytest.mark.parametrize("value", [1e20, 3e38, 1e300, -1e300])
+def test_large_values_are_no_bad_ones(value: float, source: Path) -> None:
+    spoil_features(source, put((4, 5, 6), value))
+    batch = NotebookSource.open(str(source)).read(3)
+    assert batch.features[4, 5, 6] == value
+    assert batch.loudness_dbfs[4] == np.inf
+    assert np.isfinite(np.delete(batch.loudness_dbfs, 4)).all()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_features_are_read_in_any_version_and_order(version: tuple[int, int], order: str, source: Path) -> None:
+    path = source / "fft" / "fft_batch_3.npy"
+    features = np.load(path)
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.asarray(features, order=order), version)
+    np.testing.assert_array_equal(NotebookSource.open(str(source)).read(3).features, features)
 
 
 GENERAL = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synthray.data import statistics
 from synthray.data.batch import Batch
 from synthray.data.manifest import Manifest, Shard
-from synthray.synth.features import loudness_dbfs
+from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
 TABLE = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Range("loudness")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import resource
 import signal
@@ -19,7 +20,7 @@ from synthray.data.build import BuildConfig, Plan, build_shard
 from synthray.data.memory import Memory
 from synthray.data.notebook import NotebookSource
 from synthray.data.storage import Store
-from synthray.errors import StorageError
+from synthray.errors import NotFound, StorageError
 from tests import foreign
 from tests.conftest import convert_here
 from tests.faults import everything
@@ -81,6 +82,46 @@ def test_what_begins_with_a_page_of_memory_is_written_whole(
     assert bool(direct) == (size >= 4096 and trouble != "no direct writing" and has_direct_writing(tmp_path / "x"))
     if direct and trouble == "short writes":
         assert len(direct) == size // 4096
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, 3 * 1024 * 1024 + 5])
+def test_a_file_is_read_into_memory_that_is_used_again(size: int, tmp_path: Path) -> None:
+    store, memory = Store.at(str(tmp_path)), Memory()
+    first, second = np.random.default_rng(size).bytes(size), bytes(size)
+    store.write("first", first)
+    store.write("second", second)
+    read = store.read_into("first", memory)
+    place = np.frombuffer(read, np.uint8).ctypes.data if size else None
+    held = store.read_into("second", memory)
+    assert read == first
+    assert held == second
+    del read
+    again = store.read_into("first", memory)
+    assert again == first
+    assert held == second
+    if size:
+        assert np.frombuffer(again, np.uint8).ctypes.data == place
+
+
+def test_a_file_that_comes_in_parts_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel gives one of more than 2 GiB."""
+
+    class InParts(io.FileIO):
+        def readinto(self, target: memoryview) -> int:
+            return super().readinto(target[:1000])
+
+    (tmp_path / "x").write_bytes(BODY)
+    monkeypatch.setattr(Path, "open", lambda path, *_, **__: InParts(path))
+    assert Store.at(str(tmp_path)).read_into("x", Memory()) == BODY
+
+
+def test_a_file_that_cannot_be_read_into_memory_is_told(tmp_path: Path) -> None:
+    store = Store.at(str(tmp_path))
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(NotFound, match="x does not exist"):
+        store.read_into("x", Memory())
+    with pytest.raises(StorageError, match="folder cannot be read: Is a directory"):
+        store.read_into("folder", Memory())
 
 
 def has_direct_writing(path: Path) -> bool:

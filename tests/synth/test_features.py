@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from synthray.errors import SoundError
-from synthray.synth.features import CHUNK_SAMPLES, FEATURE_SHAPE, N_CHUNKS, analyse, loudness_dbfs, render_features
+from synthray.synth.features import CHUNK_SAMPLES, FEATURE_SHAPE, N_CHUNKS, analyse, render_features
 from synthray.synth.instrument import N_SAMPLES
+from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.presets import noise_seeds
 from synthray.synth.voice import render
 from tests.synth.sounds import random_settings
