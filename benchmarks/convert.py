@@ -77,6 +77,8 @@ def main() -> None:
     ratios = [converted / plain for plain, (converted, _) in zip(plain, converted, strict=True)]
     told = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     print(f"ratio of the medians                 {converted_s / plain_s:7.2f}  (by rounds: {told})")
+    best_plain_s, best_s = min(plain), min(s for s, _ in converted)
+    print(f"ratio of the fastest rounds          {best_s / best_plain_s:7.2f}  ({best_s:.2f} to {best_plain_s:.2f} s)")
     print(f"memory at the peak, of all processes: {least_bytes / 1e6:,.0f} MB for {quarter:,} batches, ", end="")
     print(f"{most_bytes / 1e6:,.0f} MB for {arguments.batches:,}")
 
