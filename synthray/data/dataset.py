@@ -108,7 +108,7 @@ class Dataset:
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        return gather(rows, self, self.read_shard, _memory)
+        return gather(rows, self, self.read_shard, Memory())
 
 
 def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch], memory: Memory) -> Batch:

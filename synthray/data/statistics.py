@@ -83,7 +83,7 @@ def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``counts`` of sounds in bins of ``step_db`` from ``from_dbfs`` on, and how many are quieter, ``below``. The
-        loudness is ``synthray.synth.features.loudness_dbfs``; what is above the last bin counts there. ``{}`` where it
+        loudness is ``synthray.synth.loudness.loudness_dbfs``; what is above the last bin counts there. ``{}`` where it
         was not counted in every part.
     """
     if any(part["loudness"] is None for part in parts):

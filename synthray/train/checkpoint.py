@@ -87,7 +87,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, out: str, run_digest: str, keep: int, tell: Callable[[str], None] = logger.warning) -> None:
-        self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest[:16]}")
+        self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest}")
         self._keep, self._tell = keep, tell
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None

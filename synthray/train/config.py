@@ -107,17 +107,17 @@ class TrainConfig:
         return Order(rows, self.batch_size, self.seed, count=first_held_out)
 
     def run_digest(self, manifest: Manifest) -> str:
-        """Tells the checkpoints of this training from those of another: everything that its weights depend on.
+        """Tells this training's checkpoints and logs from another's: 16 letters of a SHA-256 of what weights depend on.
 
-        Not the number of workers, which may change at any time, nor that of epochs, which may be raised later, unless
-        the learning rate follows it.
+        Not of how many the workers are, which may change at any time, nor the epochs, which may be raised later, unless
+        the learning rate follows them.
         """
         depends = asdict(self) | {"data": manifest.digest}
         for name in ("out", "checkpoint_steps", "keep_checkpoints"):
             del depends[name]
         if self.schedule == "constant":
             del depends["epochs"]
-        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
         """The configuration as plain values, for the card."""

@@ -37,7 +37,7 @@ class TrainMetrics:
 
     def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
         tags = {
-            "run": config.run_digest(manifest)[:16],
+            "run": config.run_digest(manifest),
             "data": name_of(config.data),
             "model": f"{config.model}-{config.width}",
         }

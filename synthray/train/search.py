@@ -185,7 +185,7 @@ class SearchFolder:
 
     def clear(self, trials: Iterable[tuple[Trial, str]]) -> None:
         """Remove the checkpoints of trials that need them no more; with the digest of the training of each."""
-        digests = {digest[:16] for trial, digest in trials if trial.done}
+        digests = {digest for trial, digest in trials if trial.done}
         for entry in self._store.list("checkpoints"):
             if entry.path.split("/")[1] in digests:
                 self._store.delete(entry.path)

@@ -23,7 +23,7 @@ class EpochLog:
 
     def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
         self._restarts = restarts
-        self._store = Store.at(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)[:16]}")
+        self._store = Store.at(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)}")
 
     def __enter__(self) -> EpochLog:
         self._folder = tempfile.TemporaryDirectory(prefix="synthray-log-")

@@ -69,5 +69,5 @@ def test_a_node_exports_where_a_training_is(ray_cluster: RayHead, manifest: Mani
     for name, value in wanted.items():
         labels, number = found[f"ray_synthray_train_{name}"]
         assert number == pytest.approx(value), name
-        for label in (f'run="{config.run_digest(manifest)[:16]}"', 'data="first"', 'model="log-64"'):
+        for label in (f'run="{config.run_digest(manifest)}"', 'data="first"', 'model="log-64"'):
             assert label in labels

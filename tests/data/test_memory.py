@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
+import resource
+from pathlib import Path
 
 import numpy as np
 from hypothesis import given
@@ -73,3 +76,36 @@ def test_a_tensor_on_it_holds_it() -> None:
     del tensor
     gc.collect()
     assert memory.empty(SHAPE, "float32").ctypes.data == place
+
+
+def test_a_forked_process_has_its_own() -> None:
+    memory = Memory()
+    memory.empty(SHAPE, "float32")[...] = 1  # free again, and known to both
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.read(reader, 1)
+        memory.empty(SHAPE, "float32")[...] = 2
+        os._exit(0)
+    array = memory.empty(SHAPE, "float32")
+    array[...] = 3
+    os.write(writer, b"!")
+    assert os.waitpid(child, 0)[1] == 0
+    assert (array == 3).all()
+    for end in (reader, writer):
+        os.close(end)
+
+
+def test_of_much_that_is_free_little_is_kept() -> None:
+    memory = Memory()
+    before = resident_bytes()
+    held = [memory.empty((size << 20,), "uint8") for size in range(10, 40)]
+    for array in held:
+        array[...] = 1
+    assert resident_bytes() - before > 700 << 20
+    del held, array
+    gc.collect()
+    assert 30 << 20 < resident_bytes() - before < 140 << 20
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
