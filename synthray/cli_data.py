@@ -57,7 +57,7 @@ def _entry(store: Store, name: str) -> tuple[float, str, tuple[str, ...]] | None
     try:
         if not store.exists(MANIFEST):
             return _unfinished_entry(store, name)
-        modified_s = store.modified_s(MANIFEST)
+        modified_s = store.entry(MANIFEST).modified_s
         manifest = Manifest.load(store)
         published = time.strftime("%Y-%m-%dT%H:%M", time.localtime(modified_s))
         source = str(manifest.source.get("kind", ""))

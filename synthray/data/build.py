@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ import numpy as np
 
 from synthray.data import statistics
 from synthray.data.batch import Batch
+from synthray.data.card import check_free
 from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Shard, Skipped
 from synthray.data.shards import DTYPES, encode_shard, schema
 from synthray.data.storage import Store
@@ -32,6 +34,7 @@ _SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
 SHARDS, RECEIPTS = "shards", "unfinished"
 """The folders of shards and of receipts, which goes when the data set is published."""
+_OURS = re.compile(rf"{SHARDS}/\d{{5,}}-[0-9a-f]{{12}}\.parquet|{RECEIPTS}/[0-9a-f]{{32}}\.json")
 NEVER_CHANGES = "a published one never changes: give another --out"
 
 # Of a process's threads one encodes at a time, while others read and write: two would wait for each other, for Python's
@@ -42,12 +45,14 @@ _encoding = threading.Lock()
 class Source(Protocol):
     """Where batches come from.
 
-    ``provenance`` goes into the manifest; ``stamp`` tells cheaply whether a batch has changed since an earlier run.
+    ``provenance`` goes into the manifest; ``repeatable`` when the same one always gives the same batches. ``stamp``
+    tells cheaply whether a batch has changed since an earlier run.
     """
 
     table: ParameterTable
     batches: tuple[int, ...]
     provenance: dict[str, Any]
+    repeatable: bool
 
     def stamp(self, number: int) -> str: ...
 
@@ -128,7 +133,7 @@ class Plan:
 
         Raises:
             DataError: no batch of it can be read, or it does not go with the data set that it is appended to.
-            Conflict: a data set of another kind stands at ``out``.
+            Conflict: a data set of another kind stands at ``out``, or a README.md that is no card.
         """
         shape = _features_shape(source)
         most = max(1, _SHARD_BYTES // (math.prod(shape) * np.dtype(config.dtype).itemsize))
@@ -144,6 +149,8 @@ class Plan:
         # what is the same in this may still be another data set: whoever publishes it compares the whole
         if published and (difference := plan._difference(Manifest.load(out))):
             raise Conflict(f"{out.uri} holds a data set with {difference}; {NEVER_CHANGES}")
+        if not published:
+            check_free(out)
         return plan
 
     def _difference(self, other: Manifest) -> str:
@@ -206,12 +213,18 @@ def build_shard(plan: Plan, number: int) -> Receipt:
     if not published:
         with contextlib.suppress(NotFound, ValueError, KeyError, TypeError):  # none, or damaged: make the shard
             receipt = Receipt.decode(out.read(path))
-            if receipt.shard and not receipt.skipped and out.exists(receipt.shard.path):
+            whole = receipt.shard and out.entry(receipt.shard.path).size == receipt.shard.bytes
+            if whole and plan.worth_keeping(receipt.skipped):
                 return receipt
     receipt = _make_shard(plan, number, fingerprint, write=not published)
     if receipt.shard and not published and plan.worth_keeping(receipt.skipped):
         out.write(path, receipt.encode())
     return receipt
+
+
+def is_ours(path: str) -> bool:
+    """Whether a path in a data set's folder is of a shard or a receipt, by how these are named."""
+    return bool(_OURS.fullmatch(path))
 
 
 def _receipt_path(fingerprint: str) -> str:

@@ -17,12 +17,13 @@ from synthray.data.describe import PARAMETER_COLUMNS, facts, loudness_lines, par
 from synthray.data.manifest import PRESETS, Manifest
 from synthray.data.shards import FEATURES, NOISE_SEED
 from synthray.data.storage import Store
-from synthray.errors import NotFound
+from synthray.errors import Conflict, NotFound
 from synthray.synth.parameters import Constant
 
 CARD = "README.md"
 PICTURE = "card/examples.png"
 
+_TITLE = "# Data set of "
 _EXAMPLES = 8
 
 
@@ -38,6 +39,13 @@ def write_card(dataset: Dataset) -> None:
     for path, data in ((PICTURE, picture), (CARD, render_card(dataset.manifest).encode())):
         if _present(dataset.store, path) != data:
             dataset.store.write(path, data)
+
+
+def check_free(store: Store) -> None:
+    """See that the card of a data set that is to be made would replace no other text; raises Conflict."""
+    text = _present(store, CARD)
+    if text is not None and not text.startswith(_TITLE.encode()):
+        raise Conflict(f"{store.uri} holds a {CARD} that is not of a data set: give another --out")
 
 
 def _present(store: Store, path: str) -> bytes | None:
@@ -56,7 +64,7 @@ def _example_rows(manifest: Manifest) -> np.ndarray:
 def render_card(manifest: Manifest) -> str:
     """The card in Markdown."""
     sections = [
-        f"# Data set of {manifest.rows:,} sounds",
+        f"{_TITLE}{manifest.rows:,} sounds",
         "Each sound stands beside the synthesizer settings that made it. [manifest.json](manifest.json) says what "
         "belongs to the data set; this page is made from it.",
         "\n".join(f"- {key}: {_code(value)}" for key, value in facts(manifest).items()),

@@ -5,9 +5,11 @@ Which sounds, ``sounds.py`` says; a killed run goes on where it stopped.
 
 from __future__ import annotations
 
+import json
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from synthray.data.batch import Batch
 from synthray.data.build import BuildConfig
@@ -24,11 +26,13 @@ from synthray.data.notebook import (
 )
 from synthray.data.sounds import Sounds, check_instrument
 from synthray.data.storage import Store
-from synthray.errors import ConfigError, Conflict
+from synthray.errors import ConfigError, Conflict, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
 
 BATCH_SIZE = 32
+CLAIM = "generating.json"
+"""Says, beside unfinished batches in the notebook's layout, which sounds are made there."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ class SynthSource:
     sounds: Sounds
     batches: tuple[int, ...]
     table: ParameterTable = field(default=INSTRUMENT)
+    repeatable: ClassVar[bool] = True
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -115,34 +120,51 @@ class SynthSource:
         return self.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)
 
 
-def check_free(config: GenerateConfig) -> None:
-    """See that nothing else stands where the batches go.
+def claim(config: GenerateConfig) -> None:
+    """Take the place where the batches go; what an earlier run has made there of the same sounds is kept.
 
     Raises:
         Conflict: the place holds batches of another seed or instrument, or more of them than are asked for, or a
-            published data set.
+            published data set; or another job is making other sounds there.
     """
-    store = Store.at(config.out)
+    store, ours = Store.at(config.out), json.dumps(config.sounds.provenance).encode()
+    _check_free(config, store)
+    try:
+        store.write(CLAIM, ours, replace=False)
+    except Conflict:
+        with suppress(NotFound):  # that job has just ended: its batches are there
+            if (theirs := store.read(CLAIM)) != ours:
+                raise Conflict(
+                    f"{store.uri} is where other sounds are being made, or were: {theirs.decode(errors='replace')}; "
+                    "give another --out, or remove it"
+                ) from None
+    _check_free(config, store)
+
+
+def _check_free(config: GenerateConfig, store: Store) -> None:
     if store.exists(MANIFEST):
         raise Conflict(f"{store.uri} holds a published data set: give another --out")
-    present = [entry.path for folder in ("parameters", "fft") for entry in store.list(folder)]
+    present = {entry.path for folder in ("parameters", "fft") for entry in store.list(folder)}
     wanted = {path(number) for number in range(config.batches) for path in (parameters_path, features_path)}
-    too_many = [path for path in present if path not in wanted]
-    if too_many:
+    if too_many := sorted(present - wanted):
         raise Conflict(
             f"{store.uri} holds {too_many[0]} already, beyond the {config.batches} batches asked for: "
             "give another --out, or remove it"
         )
     if parameters_path(0) in present and store.read(parameters_path(0)) != _parameters(config, 0)[0]:
         raise Conflict(f"{store.uri} holds other sounds already: give another --out, or remove it")
+    for number in range(config.batches):
+        if parameters_path(number) in present and features_path(number) not in present:
+            store.delete(parameters_path(number))  # the features got lost: make the batch again
 
 
-def write_general_files(config: GenerateConfig) -> None:
+def finish(config: GenerateConfig) -> None:
     """``randomizer_parts.pkl`` and ``keys.pkl``, once all batches are there: only then are they found as finished."""
     store = Store.at(config.out)
     keys, parts = keys_and_parts(INSTRUMENT)
     store.write(PARTS, pickle.dumps(parts, protocol=4))
     store.write(KEYS, pickle.dumps(keys, protocol=4))
+    store.delete(CLAIM)
 
 
 def write_batch(config: GenerateConfig, number: int) -> bool:

@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import reprlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -61,6 +62,7 @@ class NotebookSource:
     batches: tuple[int, ...]
     stamps: dict[int, str]
     provenance: ClassVar[dict[str, Any]] = {"kind": "notebook"}
+    repeatable: ClassVar[bool] = False
 
     @classmethod
     def open(cls, uri: str) -> NotebookSource:
@@ -152,9 +154,10 @@ def decode_features(raw: bytes | memoryview, source: str) -> np.ndarray:
 def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Shape, whether in Fortran's order, and dtype; the batches of a data set have one header, as a rule."""
     file = io.BytesIO(head)
-    version = np.lib.format.read_magic(file)
-    read = {1: np.lib.format.read_array_header_1_0, 2: np.lib.format.read_array_header_2_0}[version[0]]
-    return read(file)
+    version, _ = np.lib.format.read_magic(file)
+    if version > 2:
+        raise ValueError(f"version {version} of the format is not known")
+    return (np.lib.format.read_array_header_1_0 if version == 1 else np.lib.format.read_array_header_2_0)(file)
 
 
 def _check_finite(batch: Batch, source: str) -> None:
@@ -188,24 +191,41 @@ def table_from_parts(keys: Sequence[Any], parts: Sequence[Any]) -> ParameterTabl
 
 def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
     if not isinstance(key_path, (list, tuple, str)):
-        raise DataError(f"{KEYS}, parameter {number}: {key_path!r} is not a list of keys")
+        raise DataError(f"{KEYS}, parameter {number}: {reprlib.repr(key_path)} is not a list of keys")
     # As the notebook joins it, whatever the keys are; a bare string is a list of its letters there.
-    name = "_".join(str(key) for key in key_path)
+    try:
+        name = "_".join(str(key) for key in key_path)
+    except ValueError as error:  # a whole number too long to be spelt
+        raise DataError(f"{KEYS}, parameter {number}: its keys are no name ({error})") from None
     kind = part.get("random_type") if isinstance(part, dict) else None
-    described = {"description": str(part["description"])} if kind and "description" in part else {}
     try:
         if kind == "constant":
-            known = {k: part[k] for k in ("value", "unit") if k in part}
-            return Constant(name, **known, **described)
+            return Constant(name, **_known(part, value=_plain_value, unit=str, description=str))
         if kind == "choice":
-            values = [str(value) for value in part["random_values"]]
-            return Choice(name, _distinct(values), **described)
+            if not isinstance(part["random_values"], (list, tuple, np.ndarray)):
+                raise TypeError("random_values is no list")
+            return Choice(
+                name, _distinct([str(value) for value in part["random_values"]]), **_known(part, description=str)
+            )
         if kind == "range":
-            known = {k: part[k] for k in ("minimum", "maximum", "curve", "unit") if k in part}
-            return Range(name, **known, **described)
-    except (KeyError, TypeError, ValueError, ConfigError) as error:
-        raise DataError(f"{PARTS}, parameter {number} ({name}): {part!r} cannot be used ({error!r})") from None
-    raise DataError(f"{PARTS}, parameter {number} ({name}): random_type is {kind!r}, not range, choice or constant")
+            return Range(name, **_known(part, minimum=float, maximum=float, curve=str, unit=str, description=str))
+    except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
+        shown = f"{reprlib.repr(part)} cannot be used ({error!r})"
+        raise DataError(f"{PARTS}, parameter {number} ({name}): {shown}") from None
+    raise DataError(
+        f"{PARTS}, parameter {number} ({name}): random_type is {reprlib.repr(kind)}, not range, choice or constant"
+    )
+
+
+def _known(part: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
+    """What a part says of these, each as a value that goes into JSON."""
+    return {key: kind(part[key]) for key, kind in kinds.items() if key in part}
+
+
+def _plain_value(value: Any) -> Any:
+    """A constant's value; what is neither a number nor a text, only as it reads: nothing is learned from it."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return value if value is None or isinstance(value, (bool, int, float, str)) else reprlib.repr(value)
 
 
 def _distinct(values: list[str]) -> tuple[str, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from synthray.data import statistics
-from synthray.data.build import NEVER_CHANGES, RECEIPTS, SHARDS, Plan, Receipt
+from synthray.data.build import NEVER_CHANGES, RECEIPTS, SHARDS, Plan, Receipt, is_ours
 from synthray.data.card import write_card
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
@@ -34,7 +35,7 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
     manifest = _manifest(plan, [receipt for receipt in receipts if receipt.shard], skipped)
     out = Store.at(plan.config.out)
     try:
-        if out.exists(MANIFEST):  # not left to the store, which may know no put that replaces nothing
+        if out.exists(MANIFEST):  # not left to the store, which may replace what it was told not to
             raise Conflict
         _check_presence(out, manifest)
         out.write(MANIFEST, manifest.encode(), replace=False)
@@ -48,6 +49,33 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
     return manifest
 
 
+def confirmed(plan: Plan) -> Manifest | None:
+    """The published data set, where the plan's source says that it would be made again; its card is mended.
+
+    None where there is none, or only its shards, made again, can tell.
+
+    Raises:
+        Conflict: another data set stands here.
+        CorruptShard, StorageError: its card cannot be made.
+    """
+    if not (plan.published and plan.source.repeatable):
+        return None
+    out = Store.at(plan.config.out)
+    manifest = Manifest.load(out)
+    *before, source = _parts(manifest)
+    told = {key: value for key, value in source.items() if key not in ("digest", "replaced")}
+    wanted = plan.source.provenance | {"batches": len(plan.source.batches)}
+    if told != wanted or before != (_parts(plan.base) if plan.base else []):
+        raise Conflict(f"{out.uri} holds another data set, of {manifest.source}; {NEVER_CHANGES}")
+    _sweep(out, manifest)
+    write_card(Dataset(out.uri, manifest))
+    return manifest
+
+
+def _parts(manifest: Manifest) -> list[dict[str, Any]]:
+    return manifest.source.get("parts", [manifest.source])
+
+
 def _manifest(plan: Plan, made: list[Receipt], skipped: tuple[Skipped, ...]) -> Manifest:
     source = plan.source.provenance | {"batches": len(plan.source.batches) - len(skipped)}
     if "reject_silent_dbfs" in source:
@@ -59,7 +87,7 @@ def _manifest(plan: Plan, made: list[Receipt], skipped: tuple[Skipped, ...]) -> 
         before = statistics.sums_of(plan.base)
         sums, skipped = [before, *sums], plan.base.skipped + skipped
         shards = _shards_from(plan.config.append, plan.base, plan.config.out) + shards
-        parts = [*plan.base.source.get("parts", [plan.base.source]), source]
+        parts = [*_parts(plan.base), source]
         if source["digest"] in [part["digest"] for part in parts[:-1]]:
             raise DataError(f"{plan.config.append} holds these very batches already; nothing was published")
         source = {"kind": "appended", "batches": sum(part["batches"] for part in parts), "parts": parts}
@@ -108,5 +136,5 @@ def _sweep(out: Store, manifest: Manifest) -> None:
     """Remove what the published data set does not hold: receipts, and shards of other runs."""
     kept = {shard.path for shard in manifest.shards}
     for entry in (*out.list(SHARDS), *out.list(RECEIPTS)):
-        if entry.path not in kept:
+        if entry.path not in kept and is_ours(entry.path):
             out.delete(entry.path)

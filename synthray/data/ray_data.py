@@ -16,7 +16,7 @@ from synthray import errors
 from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
-from synthray.data.publish import publish
+from synthray.data.publish import confirmed, publish
 from synthray.progress import Progress
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def map_numbers(
 def generate(config: GenerateConfig) -> int:
     """Make batches in the notebook's layout; what an earlier run has made is kept. Returns how many are new."""
     # imported here: converting and training do without the instrument and its compiler
-    from synthray.data.generate import check_free, write_batch, write_general_files
+    from synthray.data.generate import claim, finish, write_batch
 
-    check_free(config)
+    claim(config)
 
     def write(config: GenerateConfig, number: int) -> bytes:
         return b"new" if write_batch(config, number) else b"kept"
@@ -100,7 +100,7 @@ def generate(config: GenerateConfig) -> int:
         for result in map_numbers(write, config, config.batches, per_task=_BATCHES_PER_TASK):
             made += result == b"new"
             progress.advance()
-    write_general_files(config)
+    finish(config)
     return made
 
 
@@ -112,6 +112,8 @@ def convert(source: str, config: BuildConfig) -> Manifest:
 def build(source: Source, config: BuildConfig, what: str) -> Manifest:
     """Publish a data set, a few shards to a task."""
     plan = Plan.make(source, config)
+    if manifest := confirmed(plan):
+        return manifest
 
     def make(plan: Plan, number: int) -> bytes:
         return build_shard(plan, number).encode()

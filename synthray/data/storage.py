@@ -102,8 +102,8 @@ class Store(ABC):
         """Names of the folders directly below the root, sorted."""
 
     @abstractmethod
-    def modified_s(self, path: str) -> float:
-        """When the object was written, Unix seconds. Raises NotFound, StorageError."""
+    def entry(self, path: str) -> Entry:
+        """One object's size and time of writing. Raises NotFound, StorageError."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
@@ -136,7 +136,7 @@ def newest(uri: str, marker: str) -> str | None:
     """The folder directly below ``uri`` whose object ``marker`` was written last, or None where there is none."""
     store = Store.at(uri)
     found = [
-        (store.modified_s(f"{folder}/{marker}"), folder)
+        (store.entry(f"{folder}/{marker}").modified_s, folder)
         for folder in store.folders()
         if store.exists(f"{folder}/{marker}")
     ]

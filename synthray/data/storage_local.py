@@ -92,9 +92,10 @@ class LocalStore(Store):
         except OSError as error:
             _cannot_be_listed(error)
 
-    def modified_s(self, path: str) -> float:
+    def entry(self, path: str) -> Entry:
         try:
-            return (self.root / path).stat().st_mtime
+            status = (self.root / path).stat()
+            return Entry(path, status.st_size, status.st_mtime)
         except FileNotFoundError:
             raise NotFound(f"{self.root / path} does not exist") from None
         except OSError as error:

@@ -194,7 +194,7 @@ class S3Store(Store):
 
     def exists(self, path: str) -> bool:
         try:
-            self._call(path, lambda s3: s3.head_object(Bucket=self.bucket, Key=self._key(path)))
+            self.entry(path)
         except NotFound:
             return False
         return True
@@ -227,9 +227,9 @@ class S3Store(Store):
 
         return self._call(path, get)
 
-    def modified_s(self, path: str) -> float:
+    def entry(self, path: str) -> Entry:
         head = self._call(path, lambda s3: s3.head_object(Bucket=self.bucket, Key=self._key(path)))
-        return head["LastModified"].timestamp()
+        return Entry(path, head["ContentLength"], head["LastModified"].timestamp())
 
     def delete(self, path: str) -> None:
         self._call(path, lambda s3: s3.delete_object(Bucket=self.bucket, Key=self._key(path)))

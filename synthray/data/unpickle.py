@@ -13,49 +13,23 @@ from __future__ import annotations
 import io
 import math
 import pickle
-import pickletools
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from synthray.data.opcodes import check_opcodes
 from synthray.errors import UnsafePickle
 
 _MAX_DEPTH = 32
 _MAX_ITEMS = 1_000_000
-_LONGEST_DTYPE = 6
+# Texts and scalars count again wherever they are referred to: whoever uses them may spell them out each time.
+_MAX_TEXT_BYTES = 16 * 1024 * 1024
+_LONGEST_DTYPE, _LONGEST_NAME = 6, 100
 _MAX_AXES, _LARGEST_SIDE = 8, 1 << 40
 # Up to here the hash of an int is the int itself: many of one hash would make a dictionary slow.
 _LARGEST_KEY = (1 << 61) - 2
 _PLAIN_KINDS = "biufSU"
-
-# Opcodes of plain data, of naming one of the stand-ins below, and of filling it. EXT*, PERSID, INST, OBJ, NEWOBJ_EX,
-# sets and out-of-band buffers are not needed by any plain array.
-_FORBIDDEN_OPCODES = {
-    *("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX"),
-    *("NEXT_BUFFER", "READONLY_BUFFER", "EMPTY_SET", "ADDITEMS", "FROZENSET"),
-}
-_STOP, _FRAME = ord("."), 0x95
-_MEMO_CODES = frozenset(b"pqr")  # PUT, BINPUT, LONG_BINPUT
-_DICT_CODES = frozenset(b"sud")  # SETITEM, SETITEMS, DICT
-_TWO_LINES = frozenset(b"c")  # GLOBAL; INST, the other one of the kind, is forbidden
-_LENGTH_BYTES = {
-    pickletools.TAKEN_FROM_ARGUMENT1: 1,
-    pickletools.TAKEN_FROM_ARGUMENT4: 4,
-    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
-    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
-}
-
-
-def _argument_sizes() -> list[int | None]:
-    """For each code: bytes of its argument, or how its length is told; None where it is forbidden or unknown."""
-    sizes: list[int | None] = [None] * 256
-    for opcode in pickletools.opcodes:
-        if opcode.name not in _FORBIDDEN_OPCODES:
-            sizes[ord(opcode.code)] = opcode.arg.n if opcode.arg else 0
-    return sizes
-
-
-_ARGUMENT_SIZES = _argument_sizes()
 
 
 class _Dtype:
@@ -175,7 +149,7 @@ class _Names:
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise UnsafePickle(f"it wants to call {module}.{name}") from None
+            raise UnsafePickle(f"it wants to call {_shown(f'{module}.{name}')}") from None
 
     def _encode(self, text: Any = "", encoding: Any = "latin1", *_: Any) -> bytes:
         """How protocols 0 to 2 spell bytes; of one text again and again, they would be more than the file holds."""
@@ -216,6 +190,11 @@ class _DictUnpickler(_Names, pickle._Unpickler):
     dispatch[pickle.DICT[0]] = load_dict
 
 
+def _shown(name: str) -> str:
+    """A name out of a file, as it may be shown at a terminal."""
+    return name if name.isprintable() and len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]!r}…"
+
+
 def _check_keys(keys: list[Any]) -> None:
     for key in keys:
         small = type(key) is int and abs(key) <= _LARGEST_KEY
@@ -223,70 +202,44 @@ def _check_keys(keys: list[Any]) -> None:
             raise UnsafePickle("a key of a dictionary is neither a text nor a small whole number")
 
 
-def _check_opcodes(data: bytes) -> bool:
-    """Refuse what would cost memory or reach beyond plain data, before anything is built.
+@dataclass
+class _Budget:
+    """What a file may still hold."""
 
-    Returns:
-        whether it fills dictionaries.
+    items: int = _MAX_ITEMS
+    text_bytes: int = _MAX_TEXT_BYTES
 
-    It walks as ``pickletools.genops`` does, by the same table, without spelling out every argument, which would be half
-    of the time that reading a batch's parameters takes; whether an argument is well formed, the C unpickler judges. A
-    frame has to end between two opcodes: where it ends within one, the C unpickler goes on elsewhere than this walk.
-    """
-    place, count, frame_end, fills = 0, 0, None, False
-    while True:
-        if frame_end is not None and place >= frame_end:
-            if place > frame_end:
-                raise UnsafePickle("a frame ends within an opcode")
-            frame_end = None
-        code = data[place]
-        size = _ARGUMENT_SIZES[code]
-        if size is None:
-            opcode = pickletools.code2op.get(chr(code))
-            raise UnsafePickle(f"it uses the opcode {opcode.name if opcode else code}")
-        place += 1
-        if size >= 0:
-            end = place + size
-        elif size == pickletools.UP_TO_NEWLINE:
-            end = data.index(b"\n", place) + 1
-            if code in _TWO_LINES:
-                end = data.index(b"\n", end) + 1
-        else:
-            start = place + _LENGTH_BYTES[size]
-            end = start + int.from_bytes(data[place:start], "little")
-        if code == _FRAME:
-            if frame_end is not None:
-                raise UnsafePickle("a frame begins within another")
-            frame_end = end + int.from_bytes(data[place:end], "little")
-        # The C unpickler's memo is an array as long as its largest index.
-        if code in _MEMO_CODES:
-            index = data[place:end]
-            number = int.from_bytes(index, "little") if size >= 0 else int(index)
-            if not 0 <= number <= count:
-                raise UnsafePickle(f"it numbers a memo {number} after {count} steps")
-        if code == _STOP:
-            if frame_end is not None and frame_end != end:
-                raise UnsafePickle("a frame ends behind the end")
-            return fills
-        fills = fills or code in _DICT_CODES
-        place, count = end, count + 1
+    def take(self, text_bytes: int = 0) -> None:
+        self.items -= 1
+        self.text_bytes -= text_bytes
+        if self.items < 0:
+            raise UnsafePickle(f"it holds more than {_MAX_ITEMS:,} items")
+        if self.text_bytes < 0:
+            raise UnsafePickle(f"its texts and scalars are more than {_MAX_TEXT_BYTES:,} bytes")
 
 
-def _plain(value: Any, depth: int, budget: list[int]) -> Any:
+def _plain(value: Any, depth: int, budget: _Budget) -> Any:
     """Replace the stand-ins by arrays, and see that nothing else came through."""
-    budget[0] -= 1
-    if depth > _MAX_DEPTH or budget[0] < 0:
-        raise UnsafePickle("it nests too deeply" if depth > _MAX_DEPTH else f"it holds more than {_MAX_ITEMS} items")
-    if value is None or type(value) in (bool, int, float, str, bytes, bytearray):
+    if depth > _MAX_DEPTH:
+        raise UnsafePickle("it nests too deeply")
+    kind = type(value)
+    if kind in (str, bytes, bytearray):
+        budget.take(len(value))
         return value
-    if type(value) is _Array:
+    if kind is _Array and value.shape == ():
         array = value.build()
-        return array[()] if array.ndim == 0 else array
-    if type(value) in (list, tuple):
-        return type(value)(_plain(item, depth + 1, budget) for item in value)
-    if type(value) is dict:
+        budget.take(array.nbytes)
+        return array[()]  # a copy
+    budget.take()
+    if value is None or kind in (bool, int, float):
+        return value
+    if kind is _Array:
+        return value.build()
+    if kind in (list, tuple):
+        return kind(_plain(item, depth + 1, budget) for item in value)
+    if kind is dict:
         return {_plain(k, depth + 1, budget): _plain(v, depth + 1, budget) for k, v in value.items()}
-    raise UnsafePickle(f"it holds a {type(value).__name__.lstrip('_')}")
+    raise UnsafePickle(f"it holds a {kind.__name__.lstrip('_')}")
 
 
 def load_plain(data: bytes) -> Any:
@@ -302,8 +255,8 @@ def load_plain(data: bytes) -> Any:
         UnsafePickle: the pickle asks for anything else, is truncated, or is no pickle.
     """
     try:
-        unpickler = _DictUnpickler if _check_opcodes(data) else _PlainUnpickler
-        return _plain(unpickler(data).load(), 0, [_MAX_ITEMS])
+        unpickler = _DictUnpickler if check_opcodes(data) else _PlainUnpickler
+        return _plain(unpickler(data).load(), 0, _Budget())
     except UnsafePickle:
         raise
     # A damaged pickle can raise nearly anything; whatever it is, the file is not plain data.

@@ -106,7 +106,7 @@ def finished_shards(out: str) -> dict[str, float]:
     """What a build that did not end has finished: shards with a receipt, and when each was written, Unix seconds."""
     store = Store.at(out)
     receipts = [json.loads(store.read(entry.path)) for entry in store.list("unfinished")]
-    return {receipt["shard"]["path"]: store.modified_s(receipt["shard"]["path"]) for receipt in receipts}
+    return {receipt["shard"]["path"]: store.entry(receipt["shard"]["path"]).modified_s for receipt in receipts}
 
 
 def shards_put(proxy: FaultyProxy) -> list[int]:
@@ -152,7 +152,7 @@ def test_a_killed_driver_and_then_a_storm(
         finish(running, out)
     assert everything(out) == undisturbed
     assert len(shards_put(proxy)) == len(set(shards_put(proxy))) == SHARDS - len(kept)
-    assert {path: Store.at(out).modified_s(path) for path in kept} == kept
+    assert {path: Store.at(out).entry(path).modified_s for path in kept} == kept
 
 
 def storm(exchange: Exchange) -> bytes:

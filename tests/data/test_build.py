@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import PADDING
 from synthray.data.publish import publish
+from synthray.data.storage import Store
 from synthray.data.storage_local import LocalStore
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
@@ -164,6 +166,15 @@ def test_a_shard_that_got_lost_is_made_again(source: Path, tmp_path: Path) -> No
     Dataset.open(str(tmp_path / "out")).read_shard(1)
 
 
+def test_a_shard_that_was_cut_short_is_made_again(source: Path, tmp_path: Path) -> None:
+    """As a machine that lost its power may leave it, with its receipt."""
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
+    receipt = build_shard(plan, 1)
+    os.truncate(tmp_path / "out" / receipt.shard.path, 100)
+    assert convert_here(source, tmp_path / "out").rows == EXAMPLES
+    Dataset.open(str(tmp_path / "out")).read_shard(1)
+
+
 def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> None:
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
     build_shard(plan, 0)
@@ -269,6 +280,17 @@ def test_bad_batches_can_be_left_out_and_stay_listed(source: Path, tmp_path: Pat
     assert Dataset.open(str(tmp_path / "out")).manifest == manifest
 
 
+def test_a_shard_without_its_bad_batches_is_made_once(source: Path, tmp_path: Path) -> None:
+    for number in range(2, 7):
+        (source / "fft" / f"fft_batch_{number}.npy").write_bytes(b"torn")
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out"), skip_bad=True))
+    made = [build_shard(plan, number) for number in range(len(plan.shards))]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "shards").iterdir()}
+    assert [build_shard(plan, number) for number in range(len(plan.shards))] == made
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "shards").iterdir()} == before
+    assert len(publish(plan, made).skipped) == 5
+
+
 def test_a_mended_batch_is_read_again(source: Path, tmp_path: Path) -> None:
     spoil(source)
     with pytest.raises(DataError):
@@ -287,6 +309,18 @@ def test_what_other_runs_left_is_swept_away(source: Path, tmp_path: Path) -> Non
         build_shard(plan, number)
     manifest = convert_here(source, tmp_path / "out")
     assert set(everything(tmp_path / "out")) == files_of(manifest)
+
+
+def test_files_of_others_are_neither_swept_away_nor_written_over(source: Path, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "out", ("shards/train-000.tar", "shards/first.parquet", "unfinished/novel.txt")
+    for name in theirs:
+        Store.at(ours).write(name, b"precious")
+    convert_here(source, ours)
+    assert all((ours / name).read_bytes() == b"precious" for name in theirs)
+    Store.at(tmp_path / "project").write(CARD, b"# My project")
+    with pytest.raises(Conflict, match=r"project holds a README\.md that is not of a data set: give another --out"):
+        convert_here(source, tmp_path / "project")
+    assert everything(tmp_path / "project") == {CARD: b"# My project"}
 
 
 def test_shards_that_lie_elsewhere_are_not_published(source: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from synthray.data import sounds
 from synthray.data.batch import Batch
 from synthray.data.build import Plan, build_shard
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig, check_free, write_batch, write_general_files
+from synthray.data.generate import GenerateConfig, claim, finish, write_batch
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.publish import publish
@@ -32,9 +32,9 @@ from tests.conftest import convert_here
 
 def generate(out: Path, batches: int = 2, seed: int = 3, **options: Any) -> list[bool]:
     config = GenerateConfig(str(out), batches, seed, **options)
-    check_free(config)
+    claim(config)
     written = [write_batch(config, number) for number in range(batches)]
-    write_general_files(config)
+    finish(config)
     return written
 
 
@@ -91,12 +91,34 @@ def test_other_sounds_are_never_written_over(tmp_path: Path) -> None:
     generate(tmp_path)
     with pytest.raises(Conflict, match="holds other sounds already: give another --out"):
         generate(tmp_path, seed=4)
-    with pytest.raises(Conflict, match=r"parameter_batches_1\.pkl already, beyond the 1 batches asked for"):
+    with pytest.raises(Conflict, match=r"fft_batch_1\.npy already, beyond the 1 batches asked for"):
         generate(tmp_path, batches=1)
     assert generate(tmp_path, batches=3) == [False, False, True]
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(Conflict, match="holds a published data set: give another --out"):
         generate(tmp_path, batches=3)
+
+
+def test_of_two_jobs_with_other_sounds_one_has_the_place(tmp_path: Path) -> None:
+    """A batch whose sounds one of them wrote and whose settings the other did would train wrongly without a word."""
+    first, other = (GenerateConfig(str(tmp_path), 2, seed) for seed in (3, 4))
+    claim(first)
+    with pytest.raises(Conflict, match=r'other sounds are being made, or were: \{.*"seed": 3\}; give another --out'):
+        claim(other)
+    claim(first)  # the same command again
+    assert generate(tmp_path) == [True, True]
+    with pytest.raises(Conflict, match="holds other sounds already"):
+        claim(other)
+    assert not (tmp_path / "generating.json").exists()
+
+
+def test_sounds_that_got_lost_are_made_again(tmp_path: Path) -> None:
+    generate(tmp_path)
+    lost = tmp_path / "fft" / "fft_batch_1.npy"
+    before = lost.read_bytes()
+    lost.unlink()
+    assert generate(tmp_path) == [False, True]
+    assert lost.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -205,6 +227,30 @@ def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, store: str)
         everything(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
     )
     assert other.source["parts"][1]["seed"] == 8
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_a_published_data_set_of_sounds_is_known_without_making_them_again(append: bool, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"reject_silent_dbfs": -20.0}
+    if append:
+        build(tmp_path / "base", **options)
+        options["append"] = str(tmp_path / "base")
+    made = build(tmp_path / "out", **options)
+    files = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    (tmp_path / "out" / "unfinished").mkdir()
+    (tmp_path / "out" / "unfinished" / f"{'0' * 32}.json").write_text("{}")
+
+    def plan(**changed: Any) -> Plan:
+        fields = {"batches": 2, "seed": 3, "layout": "parquet", **options, **changed}
+        config = GenerateConfig(str(tmp_path / "out"), **fields)
+        return Plan.make(config.source(), config.build)
+
+    assert publish_module.confirmed(plan()) == made
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == files
+    for changed in ({"seed": 4}, {"batches": 3}, {"reject_silent_dbfs": -30.0}):
+        if not append or "reject_silent_dbfs" not in changed:  # which is refused before
+            with pytest.raises(Conflict, match=r"holds another data set, of .*give another --out"):
+                publish_module.confirmed(plan(**changed))
 
 
 def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from synthray.data.batch import columns_from_labels
 from synthray.data.notebook import NotebookSource, encode_features, keys_and_parts, table_from_parts
 from synthray.errors import BadBatch, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import ParameterTable
 from tests import foreign
 
 
@@ -220,7 +222,19 @@ GENERAL = {
         DataError,
         r"parameter 0 \(global_volume\): random_type is 'odd'",
     ),
-    "a choice without values": (
+    "a choice between letters": (
+        lambda f: (f / "randomizer_parts.pkl").write_bytes(
+            pickle.dumps([{"random_type": "choice", "random_values": "sine"}] * 5)
+        ),
+        DataError,
+        r"parameter 0 \(global_volume\): .*random_values is no list",
+    ),
+    "a key too long to be spelt": (
+        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps([[9**6000]] * 5)),
+        DataError,
+        r"keys\.pkl, parameter 0: its keys are no name",
+    ),
+    "a choice that says nothing more": (
         lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "choice"}] * 5)),
         DataError,
         "random_values",
@@ -256,6 +270,19 @@ def test_a_batch_of_another_spelling_is_not_left_out_without_a_word(name: str, s
     (source / name).write_bytes(b"x")
     with pytest.raises(DataError, match=r"is not named as the notebook names batches.*rename or remove it"):
         NotebookSource.open(str(source))
+
+
+def test_numbers_of_numpy_are_numbers_and_what_is_constant_may_be_anything() -> None:
+    parts = [
+        {"random_type": "range", "minimum": np.float32(20), "maximum": np.int64(2000), "unit": np.str_("Hz")},
+        {"random_type": "constant", "value": np.float32(0.5)},
+        {"random_type": "constant", "value": np.zeros(2)},
+        {"random_type": "constant", "value": b"raw"},
+    ]
+    table = table_from_parts([["a"], ["b"], ["c"], ["d"]], parts)
+    frequency, level, *others = ParameterTable.from_json(json.loads(json.dumps(table.to_json()))).parameters
+    assert (frequency.minimum, frequency.maximum, frequency.unit, level.value) == (20.0, 2000.0, "Hz", 0.5)
+    assert [constant.value for constant in others] == ["array([0., 0.])", "b'raw'"]
 
 
 def test_a_choice_between_lists_has_as_many_classes_as_lists() -> None:

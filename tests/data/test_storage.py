@@ -26,11 +26,11 @@ def test_what_is_written_is_read(store: Store) -> None:
     assert store.read("a/b.bin") == b"two"
     assert store.exists("a/b.bin")
     assert not store.exists("a")
-    assert store.modified_s("a/b.bin") > 1.6e9
+    assert store.entry("a/b.bin").modified_s > 1.6e9
 
 
 def test_what_is_not_there_is_told(store: Store) -> None:
-    for call in (store.read, store.modified_s):
+    for call in (store.read, store.entry):
         with pytest.raises(NotFound, match=r"c\.bin does not exist"):
             call("a/c.bin")
     assert not store.exists("a/c.bin")
@@ -137,7 +137,7 @@ def test_a_uri_that_cannot_be_is_refused(uri: str, message: str) -> None:
 
 def test_a_place_that_cannot_be_looked_at_is_not_taken_for_empty(tmp_path: Path) -> None:
     store = Store.at(tmp_path)
-    for look in (store.exists, store.modified_s, store.list):
+    for look in (store.exists, store.entry, store.list):
         with pytest.raises(StorageError, match=r"cannot be (looked at|listed): File name too long"):
             look("x" * 300)
 

@@ -123,7 +123,7 @@ def test_a_burst_is_ridden_out(what: str, proxy: FaultyProxy, store: Store) -> N
     in_a_burst("HEAD")
     assert store.exists("a/b.bin")
     in_a_burst("HEAD")
-    assert store.modified_s("a/b.bin") > 1.6e9
+    assert store.entry("a/b.bin").modified_s > 1.6e9
     in_a_burst("DELETE")
     store.delete("a/b.bin")
     assert store.list() == []
@@ -360,13 +360,13 @@ def test_a_store_without_room_is_told_and_gone_on_with_when_there_is_some(
     monkeypatch.setenv(storage_s3.PATIENCE, "30")
     mortal.options = ()
     mortal.restart()
-    before = {path: Store.at(on_mortal).modified_s(path) for path in finished}
+    before = {path: Store.at(on_mortal).entry(path).modified_s for path in finished}
     with faulty_proxy(mortal.endpoint_url) as watched, monkeypatch.context() as through:
         through.setenv("AWS_ENDPOINT_URL", watched.url)
         convert_here(source, on_mortal)
         assert len(watched.asked("PUT", "/shards/")) == len(plan.shards) - len(finished)
     assert everything(on_mortal) == everything(tmp_path / "undisturbed")
-    assert {path: Store.at(on_mortal).modified_s(path) for path in finished} == before
+    assert {path: Store.at(on_mortal).entry(path).modified_s for path in finished} == before
 
 
 def fill(store: Store) -> None:

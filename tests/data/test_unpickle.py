@@ -146,6 +146,11 @@ COSTLY = {
     "sides of a million digits": b"\x80\x02cnumpy.core.numeric\n_frombuffer\nq\x000\x8b"
     + struct.pack("<I", 1_000_000) + b"\x7f" * 1_000_000
     + b"q\x010](" + b"h\x00(C\x00cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(" + b"h\x01" * 8 + b"ttRe.",
+    "one large scalar again and again": b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n"
+    + b"X\x06\x00\x00\x00S99999\x85RB" + struct.pack("<I", 99_999) + b"a" * 99_999
+    + b"\x86Rq\x000](" + b"h\x00" * 20_000 + b"e.",
+    "one text again and again": b"\x80\x02](" + TEXT + b"q\x00" + b"h\x00" * 10_000 + b"e.",
+    "lists that nobody uses": b"\x80\x02" + b"]" * 20_000_000 + b".",
 }  # fmt: skip
 
 
@@ -248,3 +253,16 @@ def test_large_arrays_stand_outside_of_frames(protocol: int) -> None:
     np.testing.assert_array_equal(read[0], value[0])
     np.testing.assert_array_equal(read[2], value[2])
     assert read[1::2] == value[1::2]
+
+
+def test_a_name_out_of_a_file_says_nothing_to_a_terminal() -> None:
+    for module in ("\x1b]0;owned\x07os", "o" * 100_000):
+        with pytest.raises(UnsafePickle) as told:
+            load_plain(f"c{module}\nsystem\n.".encode())
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 150
+
+
+def test_a_million_numbers_are_read() -> None:
+    """In the protocol that takes the most steps for each."""
+    assert load_plain(pickle.dumps([0.5] * 999_000, 0)) == [0.5] * 999_000

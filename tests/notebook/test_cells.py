@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from synthray.data.generate import GenerateConfig, write_batch, write_general_files
+from synthray.data.generate import GenerateConfig, finish, write_batch
 
 CELLS = Path(__file__).with_name("cells.py")
 
@@ -19,7 +19,7 @@ def test_the_notebook_runs_on_generated_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = GenerateConfig(str(tmp_path / "training_data"), batches=9)
-    write_general_files(config)
+    finish(config)
     for number in range(config.batches):
         write_batch(config, number)
     (tmp_path / "keras_models").mkdir()
