@@ -46,7 +46,9 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     if not ray.is_initialized():
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
-        ray.init(log_to_driver=verbose, logging_level=logging.INFO if verbose else logging.ERROR)
+        level = logging.INFO if verbose else logging.ERROR
+        # a local one without its dashboard: nobody is told of it, and it takes two seconds to start
+        ray.init(log_to_driver=verbose, logging_level=level, include_dashboard=False)
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose

@@ -1,7 +1,7 @@
-"""How TensorFlow's workers find each other on Ray Train.
+"""TensorFlow's workers on Ray Train, with little on the way to their first step.
 
-``ray.train.tensorflow`` does the same, and imports TensorFlow in the job and in Ray's controller before a worker is
-started, which is most of the way to the first step; it also switches Keras 3 off.
+``ray.train.tensorflow`` imports TensorFlow in the job and in Ray's controller before a worker is started, which is most
+of that way; it also switches Keras 3 off.
 """
 
 from __future__ import annotations
@@ -14,6 +14,21 @@ from typing import Any
 
 import ray
 from ray.train.backend import Backend, BackendConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+
+# Processes that Ray Train starts beside the workers, each of which takes more than a second of a processor, and 200 MB.
+# One hands out data sets of Ray Data's, of which there are none. One frees what a controller had set aside that died
+# before its job, and this job ends with it.
+UNUSED_CALLBACKS = frozenset({"DatasetsCallback", "PlacementGroupCleanerCallback"})
+# And one restarts the workers when a node is about to go: they are started again when it has gone, as after any loss.
+WITHOUT_WATCHER = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+
+
+class LeanTrainer(DataParallelTrainer):
+    """Ray Train's trainer without the processes that this package has no use for."""
+
+    def _create_default_callbacks(self) -> list[Any]:
+        return [each for each in super()._create_default_callbacks() if type(each).__name__ not in UNUSED_CALLBACKS]
 
 
 @dataclass

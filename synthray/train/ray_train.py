@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import ray
 import ray.train
 from ray.actor import ActorHandle
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import errors
@@ -31,7 +30,7 @@ from synthray.train.config import TrainConfig
 from synthray.train.display import Display
 from synthray.train.mailbox import Mail, Mailbox
 from synthray.train.mlflow_log import Tracking
-from synthray.train.ray_tensorflow import TensorflowBackend
+from synthray.train.ray_tensorflow import WITHOUT_WATCHER, LeanTrainer, TensorflowBackend
 from synthray.train.ray_worker import Task, work
 
 # Two workers even on a laptop: the way of working is then the same everywhere.
@@ -135,10 +134,13 @@ def train(
         KeyboardInterrupt: it was interrupted; the message says where it stopped.
     """
     scaling = workers.scaling(config.batch_size)
+    settings = dict(WITHOUT_WATCHER)
     if workers.most:
         # For half a minute Ray counts a lost node among those that are there: its processors are waited for, by default
         # a whole minute. To look again sooner costs nothing.
-        os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", str(_STALE_S))
+        settings["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(_STALE_S)
+    for name, value in settings.items():  # Ray Train takes these from the environment alone
+        os.environ.setdefault(name, value)
     # With the driver: what the run depends on should not lie on a machine that may come and go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
@@ -147,7 +149,7 @@ def train(
         dataset = Dataset.open(config.data)
         holding = ray_read.hold(dataset, config.order(dataset.manifest))
         held = holding.references if holding else None
-        trainer = DataParallelTrainer(
+        trainer = LeanTrainer(
             work,
             backend_config=TensorflowBackend(),
             train_loop_config={"task": Task(config, mailbox, held, workers.stuck_s, tracking, mark)},
@@ -208,7 +210,7 @@ def _interrupts() -> Iterator[threading.Event]:
 
 
 def _follow(
-    trainer: DataParallelTrainer,
+    trainer: LeanTrainer,
     mailbox: ActorHandle,
     holding: ray_read.Holding | None,
     tell: Callable[[str], None] | None,

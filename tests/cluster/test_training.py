@@ -57,6 +57,21 @@ def epoch_lines(lines: list[str]) -> list[str]:
     return [line for line in lines if line.startswith("epoch")]
 
 
+def test_ray_knows_what_is_left_out_by_these_names() -> None:
+    """Another Ray may call it otherwise, and would start it."""
+    import ray.train
+    from ray.train.v2._internal import constants
+
+    from synthray.train.ray_tensorflow import UNUSED_CALLBACKS, WITHOUT_WATCHER, LeanTrainer
+
+    def callbacks(kind: type) -> set[str]:
+        trainer = kind(print, scaling_config=ray.train.ScalingConfig(num_workers=1))
+        return {type(each).__name__ for each in trainer._create_default_callbacks()}
+
+    assert callbacks(LeanTrainer.__base__) - callbacks(LeanTrainer) == UNUSED_CALLBACKS
+    assert set(WITHOUT_WATCHER) == {constants.ENABLE_PREEMPTION_WATCHER_ENV_VAR}
+
+
 def test_the_way_to_the_first_step_is_told(by_two: tuple[str, list[str]]) -> None:
     [line] = [line for line in by_two[1] if line.startswith("first step after")]
     whole, *parts = (float(number) for number in re.findall(r"([\d.]+) s", line))
