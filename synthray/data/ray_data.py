@@ -17,6 +17,7 @@ from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.publish import confirmed, publish
+from synthray.data.ray_address import cluster_address
 from synthray.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,14 +42,15 @@ _THREADS = 3
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     """Join the cluster that this process was started for, or start a local one.
 
-    verbose: show what workers print and what Ray tells of itself. quiet: the logger that is silenced otherwise.
+    verbose: show what workers print and what Ray tells of itself. quiet: the logger that is silenced otherwise. Raises
+    ConfigError where there is no such cluster.
     """
     if not ray.is_initialized():
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
         level = logging.INFO if verbose else logging.ERROR
         # a local one without its dashboard: nobody is told of it, and it takes two seconds to start
-        ray.init(log_to_driver=verbose, logging_level=level, include_dashboard=False)
+        ray.init(cluster_address(), log_to_driver=verbose, logging_level=level, include_dashboard=False)
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = verbose
