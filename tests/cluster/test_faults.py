@@ -39,10 +39,10 @@ from tests.s3_fixture import place_in
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
 
 EPOCHS = 40
-LINE_TIMEOUT_S = 100
+LINE_TIMEOUT_S = 250
 MEMORY = 100 << 20
 
 
@@ -142,6 +142,11 @@ def training(
         job.end()
 
 
+def paced(folder: Path) -> dict[str, str]:
+    """What makes each step of a training last longer, so that it is not at its end before what it is to survive."""
+    return {"SYNTHRAY_TEST_SABOTAGE": str(folder / "none"), "SYNTHRAY_TEST_STEP_S": "0.05"}
+
+
 def wait_for(condition: Callable[[], object], timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -167,7 +172,7 @@ def assert_same(saved: str, undisturbed: list[np.ndarray]) -> None:
 def test_a_frozen_worker_is_replaced(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
-    with training(cluster, data, tmp_path) as job:
+    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
         job.wait_for("^epoch +5/")
         os.kill(job.workers()[0], signal.SIGSTOP)
         job.wait_for(r"going on from the last checkpoint \(1 of 3\)")
@@ -178,13 +183,13 @@ def test_a_worker_that_is_alive_but_stuck_is_replaced(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
     trap = tmp_path / "trap"
-    environment = {"SYNTHRAY_TEST_SABOTAGE": str(trap)}
-    with training(cluster, data, tmp_path / "out", "--stuck-s", "12", environment=environment) as job:
+    environment = paced(tmp_path) | {"SYNTHRAY_TEST_SABOTAGE": str(trap)}
+    # a worker's import of TensorFlow counts, too
+    with training(cluster, data, tmp_path / "out", "--stuck-s", "40", environment=environment) as job:
         job.wait_for("^epoch +5/")
-        began_s = time.monotonic()
         trap.touch()
-        job.wait_for(r"^worker \d on [\d.]+: no step in 12 s; .* stood; going on from the last checkpoint \(1 of 3\)")
-        assert time.monotonic() - began_s < 45
+        # and it is not waited for as long as the default, which is 300 s
+        job.wait_for(r"^worker \d on [\d.]+: no step in 40 s; .* stood; going on from the last checkpoint \(1 of 3\)")
         assert not trap.exists()
         assert_same(job.saved(), undisturbed)
 
@@ -193,7 +198,7 @@ def test_a_lost_node_is_done_without(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
     """The node that the workers are on is lost, and another one is there."""
-    with training(cluster, data, tmp_path) as job:
+    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
         job.wait_for("^epoch +5/")
         lost = next(iter(cluster.worker_nodes))
         cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
@@ -205,7 +210,7 @@ def test_a_lost_node_is_done_without(
 def test_a_dead_head_is_replaced_and_the_job_submitted_again(
     data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
-    with running_cluster() as first, training(first, data, tmp_path) as job:
+    with running_cluster() as first, training(first, data, tmp_path, environment=paced(tmp_path)) as job:
         job.wait_for("^epoch +5/")
         first.head_node.kill_all_processes(check_alive=False, allow_graceful=False)
         job.process.kill()  # it is a process of the head's machine
@@ -230,10 +235,8 @@ def test_interrupted_it_ends_with_a_checkpoint(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
     done = 1
-    # so that it is not at its end before it hears of the signal
-    slow = {"SYNTHRAY_TEST_SABOTAGE": str(tmp_path / "none"), "SYNTHRAY_TEST_STEP_S": "0.05"}
     for name in ("SIGTERM", "SIGINT"):
-        with training(cluster, data, tmp_path, environment=slow) as job:
+        with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
             job.wait_for(f"^epoch +{done + 3}/")
             job.process.send_signal(getattr(signal, name))
             assert job.end() == 130
