@@ -177,7 +177,7 @@ def running_command(root: Path, store: Path, file: Path) -> Iterator[subprocess.
     command = [sys.executable, root / "infra/s3_server.py", "--dir", store, "--env-file", file]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         try:
-            wait_for(lambda: file.exists() or running.poll() is not None)
+            wait_for(lambda: file.exists() or running.poll() is not None, 90)
             assert running.poll() is None, running.stderr.read()
             yield running
         finally:
