@@ -41,7 +41,9 @@ def suite_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def ray_head(suite_home: Path, s3_server: S3Server) -> Iterator[RayHead]:
     """The suite's Ray, to which jobs can be submitted. They reach the suite's S3 server."""
-    with running_ray_head({"SYNTHRAY_HOME": str(suite_home), **s3_server.environment}, cpus=2) as head:
+    # a job that is stopped has the time to end in order: Ray kills it after 3 s otherwise
+    patience = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
+    with running_ray_head({"SYNTHRAY_HOME": str(suite_home), **patience, **s3_server.environment}, cpus=2) as head:
         yield head
 
 

@@ -22,6 +22,7 @@ from infra.s3_server import S3Server
 from synthray.data.dataset import Dataset
 from synthray.data.notebook import NotebookSource
 from synthray.data.storage import Store
+from synthray.errors import SynthrayError
 from synthray.model.artifact import load_model, save_model
 from synthray.model.registry import promote
 from synthray.serve.config import Address
@@ -140,6 +141,14 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def is_free(port: int) -> bool:
+    try:
+        Address(port=port).check_free()
+    except SynthrayError:
+        return False
+    return True
+
+
 def post(url: str, body: bytes, content_type: str = "application/json") -> dict:
     request = urllib.request.Request(url, body, {"Content-Type": content_type}, method="POST")
     with urllib.request.urlopen(request, timeout=60) as response:
@@ -203,7 +212,11 @@ def test_serving_tells_of_another_model_and_gives_way_to_another_job(ray_head: R
             assert job.wait(60) == 1
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 assert json.load(answer)["model"] == "model_3_1"
-    Address(port=port).check_free()  # Serve, which the first one started, has ended with the other
+    # Serve, which the first one started, ends with the other: its proxy may be a moment behind the job
+    deadline = time.monotonic() + 30
+    while not is_free(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.s3

@@ -21,7 +21,7 @@ from synthray.errors import CorruptShard, StorageError
 from tests import foreign
 from tests.conftest import convert_here
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 EPOCHS = 2
 
@@ -142,7 +142,7 @@ def test_a_ray_of_this_machine_is_told_to_keep_workers(monkeypatch: pytest.Monke
     assert told == {"RAY_OTHER": "1", **KEEPING_WORKERS}
 
 
-def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead) -> None:
+def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead, tmp_path: Path) -> None:
     """A training may take longer over a window than Ray lets workers rest, and a new one takes seconds to start."""
     import ray
 
@@ -150,18 +150,23 @@ def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead) -> None
     from synthray.data.ray_read import READER_CPUS
 
     @ray.remote(num_cpus=READER_CPUS)
-    def reader() -> int:
-        time.sleep(1)  # so that each has a worker of its own
+    def reader(folder: Path) -> int:
+        (folder / str(os.getpid())).touch()
+        deadline = time.monotonic() + 90
+        while len(list(folder.iterdir())) < 4:  # so that each has a worker of its own
+            assert time.monotonic() < deadline, "the others did not come"
+            time.sleep(0.02)
         return os.getpid()
 
-    def readers() -> set[int]:
-        return set(ray.get([reader.remote() for _ in range(4)]))
+    def readers(folder: Path) -> set[int]:
+        folder.mkdir()
+        return set(ray.get([reader.remote(folder) for _ in range(4)], timeout=120))
 
     assert LOCAL_RAY == KEEPING_WORKERS
-    assert len(readers()) == 4
+    assert len(readers(tmp_path / "first")) == 4
     time.sleep(3)
     there = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}
-    assert readers() <= there
+    assert readers(tmp_path / "second") <= there
 
 
 def _is_a_worker(command_line: Path) -> bool:

@@ -97,18 +97,22 @@ def test_over_http_refusals_are_json(served):
 def test_a_model_is_swapped_under_load_and_a_bad_one_is_not_taken(served, models):
     from ray import serve
 
-    replica, body = serve.get_app_handle("synthray"), features_of(2).tobytes()
+    replica, body, done = serve.get_app_handle("synthray"), features_of(2).tobytes(), threading.Event()
     with ThreadPoolExecutor(4) as threads:
 
         def keep_asking():
-            end, answers = time.monotonic() + 4, []
-            while time.monotonic() < end:
+            answers, last = [], False
+            while not last:
+                last = done.is_set()  # once more after the swap
                 answers.append(ask(f"{served}{BASE}:predict", body, "application/octet-stream"))
             return answers
 
         asking = [threads.submit(keep_asking) for _ in range(4)]
-        time.sleep(0.5)
-        replica.reconfigure.remote({"model": models[1]}).result(timeout_s=60)
+        try:
+            time.sleep(0.5)
+            replica.reconfigure.remote({"model": models[1]}).result(timeout_s=60)
+        finally:
+            done.set()
         answers = [answer for future in asking for answer in future.result()]
     assert {status for status, _, _ in answers} == {200}
     # Each answer is the whole of one model's, and both have answered.
@@ -166,7 +170,9 @@ def test_what_is_promoted_is_followed_under_load_and_a_rollback_too(served, mode
 
     whole = Path(models[1]).read_bytes()
     Path(models[1]).write_bytes(b"damaged")
-    alias.write_bytes(aliases[0])
+    beside = alias.with_suffix(".new")
+    beside.write_bytes(aliases[0])
+    beside.replace(alias)  # whole at any moment: it is looked at meanwhile
     deadline = time.monotonic() + 60
     while len(versions := ask(f"{served}{BASE}")[2]["model_version_status"]) == 1:
         assert time.monotonic() < deadline
