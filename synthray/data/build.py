@@ -22,10 +22,11 @@ import numpy as np
 from synthray.data import statistics
 from synthray.data.batch import Batch
 from synthray.data.card import check_free
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Shard, Skipped
 from synthray.data.shards import DTYPES, encode_shard, schema
 from synthray.data.storage import Store
-from synthray.errors import BadBatch, ConfigError, Conflict, DataError, NotFound
+from synthray.errors import BadBatch, ConfigError, Conflict, CorruptShard, DataError, NotFound
 from synthray.synth.parameters import ParameterTable
 
 # A shard is what is read at once: large enough to be worth a request, small enough that many of them are in memory
@@ -116,15 +117,15 @@ class Receipt:
 class Plan:
     """Which batches go into which shard; a pure function of source and configuration.
 
-    published: a manifest stands at ``out`` already. Then shards are made only to be compared, and nothing is written.
-    base: the data set that is appended to.
+    published: the manifest that stands at ``out`` already. Then shards are made to be compared, and written only where
+    a published one is not as it was. base: the data set that is appended to.
     """
 
     source: Source
     config: BuildConfig
     feature_shape: tuple[int, int]
     shards: tuple[tuple[int, ...], ...]
-    published: bool
+    published: Manifest | None = None
     base: Manifest | None = None
 
     @classmethod
@@ -141,13 +142,13 @@ class Plan:
         cuts = range(0, len(source.batches), per_shard)
         shards = tuple(source.batches[i : i + per_shard] for i in cuts)
         out = Store.at(config.out)
-        published = out.exists(MANIFEST)
+        published = Manifest.load(out) if out.exists(MANIFEST) else None
         base = Manifest.load(Store.at(config.append)) if config.append else None
         plan = cls(source, config, shape[1:], shards, published, base)
         if base and (difference := plan._difference(base)):
             raise DataError(f"the batches do not go with {config.append}: it has {difference}")
         # what is the same in this may still be another data set: whoever publishes it compares the whole
-        if published and (difference := plan._difference(Manifest.load(out))):
+        if published and (difference := plan._difference(published)):
             raise Conflict(f"{out.uri} holds a data set with {difference}; {NEVER_CHANGES}")
         if not published:
             check_free(out)
@@ -209,7 +210,7 @@ def build_shard(plan: Plan, number: int) -> Receipt:
     fingerprint = plan.fingerprint(number)
     path = _receipt_path(fingerprint)
     # Another job may have published meanwhile: what were written now would lie beside its shards.
-    published = plan.published or out.exists(MANIFEST)
+    published = plan.published is not None or out.exists(MANIFEST)
     if not published:
         with contextlib.suppress(NotFound, ValueError, KeyError, TypeError):  # none, or damaged: make the shard
             receipt = Receipt.decode(out.read(path))
@@ -222,6 +223,38 @@ def build_shard(plan: Plan, number: int) -> Receipt:
     return receipt
 
 
+def mend_shard(plan: Plan, number: int) -> bool:
+    """See that a shard of the published data set is as it was, or make it again; whether that was needed.
+
+    Raises:
+        CorruptShard: it would be another one.
+        StorageError: the store cannot be reached.
+    """
+    dataset = Dataset(plan.config.out, plan.published)
+    place = len(plan.published.shards) - len(plan.shards) + number  # behind those that were appended to
+    try:
+        dataset.read_bytes(place)
+        return False
+    except CorruptShard:
+        made = _make_shard(plan, number, "", write=False).shard
+        if made != plan.published.shards[place]:
+            raise
+        return True
+
+
+def _is_damaged(plan: Plan, path: str) -> bool:
+    """Whether a path is that of a published shard which is not as it was published."""
+    if plan.published is None:
+        return False
+    for number, shard in enumerate(plan.published.shards):
+        if shard.path == path:  # which has its digest in it
+            try:
+                Dataset(plan.config.out, plan.published).read_bytes(number)
+            except CorruptShard:
+                return True
+    return False
+
+
 def is_ours(path: str) -> bool:
     """Whether a path in a data set's folder is of a shard or a receipt, by how these are named."""
     return bool(_OURS.fullmatch(path))
@@ -232,7 +265,7 @@ def _receipt_path(fingerprint: str) -> str:
 
 
 def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Receipt:
-    """Read and write one shard; only its digest is taken where nothing is to be written."""
+    """Read and write one shard; where nothing is to be written, only what of the published ones is damaged."""
     table = plan.source.table
     batches, skipped = [], []
     for batch_number in plan.shards[number]:
@@ -249,7 +282,7 @@ def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Re
         raw, sha256 = encode_shard(batches, table, columns)
     # The digest in the name keeps two jobs that write to the same place from each other's shards.
     path = f"{SHARDS}/{number:05d}-{sha256[:12]}.parquet"
-    if write and plan.worth_keeping(skipped):
+    if (write and plan.worth_keeping(skipped)) or _is_damaged(plan, path):
         Store.at(plan.config.out).write(path, raw)
     shard = Shard(path, sum(len(batch) for batch in batches), len(raw), sha256)
     sums = statistics.summarise(batches, table)

@@ -22,6 +22,7 @@ from synthray.errors import CorruptShard, NotFound
 SYNTH = "synth://"
 """How the URI of sounds begins that are rendered when they are needed, and never stored."""
 
+_MEND = "the job that made the data set mends it when it is run again"
 _memory = Memory()
 
 
@@ -90,11 +91,11 @@ class Dataset:
         try:
             raw = store.read_into(path, _memory)
         except NotFound:
-            raise CorruptShard(f"{self._name(number)} is missing; make the data set again") from None
+            raise CorruptShard(f"{self._name(number)} is missing; {_MEND}") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
             raise CorruptShard(
                 f"{self._name(number)} has changed since it was published: {len(raw)} of {shard.bytes} bytes, SHA-256 "
-                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…; make the data set again"
+                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…; {_MEND}"
             )
         return raw
 

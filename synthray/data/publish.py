@@ -10,6 +10,7 @@ from synthray.data import statistics
 from synthray.data.build import NEVER_CHANGES, RECEIPTS, SHARDS, Plan, Receipt, is_ours
 from synthray.data.card import write_card
 from synthray.data.dataset import Dataset
+from synthray.data.describe import facts
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
 from synthray.data.storage import Store
 from synthray.errors import Conflict, DataError
@@ -44,32 +45,36 @@ def publish(plan: Plan, receipts: list[Receipt]) -> Manifest:
         if published.digest != manifest.digest:
             _sweep(out, published)
             raise Conflict(f"{out.uri} holds another data set; {NEVER_CHANGES}") from None
+    return tidied(plan, manifest)
+
+
+def tidied(plan: Plan, manifest: Manifest) -> Manifest:
+    """The manifest, once what does not belong to its data set is swept away, and its card is there.
+
+    Raises:
+        CorruptShard, StorageError: the card cannot be made; the same command again mends that.
+    """
+    out = Store.at(plan.config.out)
     _sweep(out, manifest)
     write_card(Dataset(out.uri, manifest))
     return manifest
 
 
-def confirmed(plan: Plan) -> Manifest | None:
-    """The published data set, where the plan's source says that it would be made again; its card is mended.
-
-    None where there is none, or only its shards, made again, can tell.
+def is_known(plan: Plan) -> bool:
+    """Whether the published data set is what the plan would make, by what both say of their source.
 
     Raises:
-        Conflict: another data set stands here.
-        CorruptShard, StorageError: its card cannot be made.
+        Conflict: it is another one.
     """
     if not (plan.published and plan.source.repeatable):
-        return None
-    out = Store.at(plan.config.out)
-    manifest = Manifest.load(out)
-    *before, source = _parts(manifest)
+        return False
+    *before, source = _parts(plan.published)
     told = {key: value for key, value in source.items() if key not in ("digest", "replaced")}
     wanted = plan.source.provenance | {"batches": len(plan.source.batches)}
     if told != wanted or before != (_parts(plan.base) if plan.base else []):
-        raise Conflict(f"{out.uri} holds another data set, of {manifest.source}; {NEVER_CHANGES}")
-    _sweep(out, manifest)
-    write_card(Dataset(out.uri, manifest))
-    return manifest
+        there = facts(plan.published)["source"]
+        raise Conflict(f"{plan.config.out} holds another data set ({there}); {NEVER_CHANGES}")
+    return True
 
 
 def _parts(manifest: Manifest) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,10 +14,10 @@ import ray
 import ray.data
 
 from synthray import errors
-from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard
+from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard, mend_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
-from synthray.data.publish import confirmed, publish
+from synthray.data.publish import is_known, publish, tidied
 from synthray.data.ray_address import cluster_address
 from synthray.progress import Progress
 
@@ -116,8 +117,8 @@ def convert(source: str, config: BuildConfig) -> Manifest:
 def build(source: Source, config: BuildConfig, what: str) -> Manifest:
     """Publish a data set, a few shards to a task."""
     plan = Plan.make(source, config)
-    if manifest := confirmed(plan):
-        return manifest
+    if is_known(plan):
+        return _mend(plan)
 
     def make(plan: Plan, number: int) -> bytes:
         return build_shard(plan, number).encode()
@@ -128,3 +129,19 @@ def build(source: Source, config: BuildConfig, what: str) -> Manifest:
             receipts.append(Receipt.decode(raw))
             progress.advance(len(plan.shards[receipts[-1].number]))
     return publish(plan, receipts)
+
+
+def _mend(plan: Plan) -> Manifest:
+    """See that a published data set is as it was, and make what is not again."""
+
+    def mend(plan: Plan, number: int) -> bytes:
+        return b"mended" if mend_shard(plan, number) else b"whole"
+
+    mended = 0
+    with Progress("checking", len(plan.shards), "shards") as progress:
+        for result in map_numbers(mend, plan, len(plan.shards), per_task=_SHARDS_PER_TASK):
+            mended += result == b"mended"
+            progress.advance()
+    if mended:
+        print(f"{mended} shards were not as they were published, and have been made again", file=sys.stderr)
+    return tidied(plan, plan.published)

@@ -219,6 +219,24 @@ def test_the_same_batches_are_not_appended_twice(source: Path, tmp_path: Path) -
         convert_here(source, tmp_path / "third", append=str(tmp_path / "second"))
 
 
+@pytest.mark.parametrize("harm", ["a byte", "cut short", "gone"])
+def test_a_published_shard_that_is_harmed_is_mended_by_the_same_command(
+    harm: str, source: Path, tmp_path: Path
+) -> None:
+    manifest = convert_here(source, tmp_path / "out")
+    before = everything(tmp_path / "out")
+    path = tmp_path / "out" / manifest.shards[3].path
+    raw = path.read_bytes()
+    if harm == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(raw[:-1] if harm == "cut short" else raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
+    with pytest.raises(CorruptShard, match="the job that made the data set mends it when it is run again"):
+        Dataset.open(str(tmp_path / "out")).read_shard(3)
+    convert_here(source, tmp_path / "out")
+    assert everything(tmp_path / "out") == before
+
+
 def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_path: Path) -> None:
     out = str(tmp_path / "out")
     opened = NotebookSource.open(str(source))
@@ -372,7 +390,9 @@ def test_a_harmed_shard_is_named_before_a_wrong_example_is_used(what: str, sourc
     path.write_bytes(HARM[what](path.read_bytes()))
     dataset = Dataset.open(str(tmp_path / "out"))
     dataset.read_shard(0)
-    with pytest.raises(CorruptShard, match=rf"{path.name} has changed since it was published.*make the data set again"):
+    with pytest.raises(
+        CorruptShard, match=rf"{path.name} has changed since it was published.*the job that made the data set mends it"
+    ):
         dataset.read_shard(1)
     with pytest.raises(CorruptShard):
         dataset.take(np.array([40]))

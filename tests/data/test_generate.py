@@ -13,7 +13,7 @@ import pytest
 from synthray.data import publish as publish_module
 from synthray.data import sounds
 from synthray.data.batch import Batch
-from synthray.data.build import Plan, build_shard
+from synthray.data.build import Plan, build_shard, mend_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import GenerateConfig, claim, finish, write_batch
 from synthray.data.manifest import Manifest
@@ -245,12 +245,26 @@ def test_a_published_data_set_of_sounds_is_known_without_making_them_again(appen
         config = GenerateConfig(str(tmp_path / "out"), **fields)
         return Plan.make(config.source(), config.build)
 
-    assert publish_module.confirmed(plan()) == made
+    known = plan()
+    assert publish_module.is_known(known)
+    assert not any(mend_shard(known, number) for number in range(len(known.shards)))
+    assert publish_module.tidied(known, known.published) == made
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == files
     for changed in ({"seed": 4}, {"batches": 3}, {"reject_silent_dbfs": -30.0}):
         if not append or "reject_silent_dbfs" not in changed:  # which is refused before
-            with pytest.raises(Conflict, match=r"holds another data set, of .*give another --out"):
-                publish_module.confirmed(plan(**changed))
+            with pytest.raises(Conflict, match=r"holds another data set \(synth, .*give another --out"):
+                publish_module.is_known(plan(**changed))
+
+    harmed = tmp_path / "out" / made.shards[-1].path
+    raw = harmed.read_bytes()
+    harmed.write_bytes(raw[:-1])
+    assert [mend_shard(known, number) for number in range(len(known.shards))] == [False, True]
+    assert harmed.read_bytes() == raw
+    harmed.unlink()
+    other = GenerateConfig(str(tmp_path / "out"), 2, 4, layout="parquet").source()
+    with pytest.raises(CorruptShard, match="is missing"):  # what is not the very shard does not take its place
+        mend_shard(replace(known, source=other), len(known.shards) - 1)
+    assert not harmed.exists()
 
 
 def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path: Path) -> None:
