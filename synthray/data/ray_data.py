@@ -143,5 +143,5 @@ def _mend(plan: Plan) -> Manifest:
             mended += result == b"mended"
             progress.advance()
     if mended:
-        print(f"{mended} shards were not as they were published, and have been made again", file=sys.stderr)
+        print(f"{mended} of {len(plan.shards)} shards were not as published, and are made again", file=sys.stderr)
     return tidied(plan, plan.published)
