@@ -34,8 +34,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not installed
 from infra.s3_server import running_s3_server
 from synthray.data import ray_data
-from synthray.data.build import BuildConfig
 from synthray.data.generate import GenerateConfig
+from synthray.data.plan import BuildConfig
 from synthray.data.storage import Store
 
 _SAMPLE_S = 0.1

@@ -46,9 +46,9 @@ import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from synthray.data import ray_data, ray_read
-from synthray.data.build import BuildConfig
 from synthray.data.dataset import Dataset
 from synthray.data.generate import GenerateConfig
+from synthray.data.plan import BuildConfig
 from synthray.train import ray_train
 from synthray.train.config import TrainConfig
 from synthray.train.steps import Steps

@@ -16,10 +16,10 @@ import argparse
 import sys
 
 from synthray.command import job_parser, run
-from synthray.data.build import BuildConfig
 from synthray.data.dataset import name_of
 from synthray.data.describe import in_one_line
 from synthray.data.notebook import KEYS
+from synthray.data.plan import BuildConfig
 from synthray.data.shards import DTYPES
 from synthray.data.storage import Store, home, newest
 from synthray.errors import NotFound

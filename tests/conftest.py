@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, settings
 
 from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.publish import publish
 from synthray.train.config import TrainConfig
 from tests.s3_fixture import place_in, s3_server

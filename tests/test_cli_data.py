@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from synthray.cli import main
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.storage import Store
 from tests import foreign
 from tests.conftest import convert_here

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from synthray.data.batch import Batch
-from synthray.data.build import BuildConfig
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, PRESETS, SOUNDS
 from synthray.data.notebook import (
@@ -24,6 +23,7 @@ from synthray.data.notebook import (
     keys_and_parts,
     parameters_path,
 )
+from synthray.data.plan import BuildConfig
 from synthray.data.sounds import Sounds, check_instrument
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict, NotFound

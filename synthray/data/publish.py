@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from synthray.data import statistics
-from synthray.data.build import NEVER_CHANGES, RECEIPTS, SHARDS, Plan, Receipt, is_ours
+from synthray.data.build import RECEIPTS, SHARDS, Receipt, is_ours
 from synthray.data.card import write_card
 from synthray.data.dataset import Dataset
 from synthray.data.describe import facts
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
+from synthray.data.plan import NEVER_CHANGES, Plan
 from synthray.data.storage import Store
 from synthray.errors import Conflict, DataError
 

@@ -14,9 +14,10 @@ import ray
 import ray.data
 
 from synthray import errors
-from synthray.data.build import BuildConfig, Plan, Receipt, Source, build_shard, mend_shard
+from synthray.data.build import Receipt, build_shard, mend_shard
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan, Source
 from synthray.data.publish import is_known, publish, tidied
 from synthray.data.ray_address import cluster_address
 from synthray.progress import Progress

@@ -20,9 +20,10 @@ import pytest
 
 from infra.ray_head import REPOSITORY, RayHead
 from infra.s3_server import S3Server, running_s3_server
-from synthray.data.build import Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import GenerateConfig
+from synthray.data.plan import Plan
 from synthray.data.publish import publish
 from synthray.data.storage import Store
 from synthray.data.storage_s3 import PATIENCE

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from infra.ray_head import KEEPING_WORKERS, RayHead
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import SynthSource
 from synthray.data.order import Order
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.publish import publish
 from synthray.data.sounds import Sounds
 from synthray.errors import CorruptShard, StorageError

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 
 from synthray.data import build as build_module
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data import plan as plan_module
+from synthray.data.build import build_shard
 from synthray.data.card import CARD, PICTURE
 from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
 from synthray.data.order import PADDING
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.publish import publish
 from synthray.data.storage import Store
 from synthray.data.storage_local import LocalStore
@@ -301,7 +303,7 @@ def test_bad_batches_can_be_left_out_and_stay_listed(source: Path, tmp_path: Pat
 def test_a_shard_without_its_bad_batches_is_made_once(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "_SHARDS_OF_A_SMALL_DATA_SET", 3)
+    monkeypatch.setattr(plan_module, "_SHARDS_OF_A_SMALL_DATA_SET", 3)
     (source / "fft" / "fft_batch_4.npy").write_bytes(b"torn")
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out"), skip_bad=True))
     made = [build_shard(plan, number) for number in range(len(plan.shards))]

@@ -13,13 +13,14 @@ import pytest
 from PIL import Image
 
 from synthray.data import card as card_module
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.card import CARD, PICTURE, render_card, write_card
 from synthray.data.contact_sheet import contact_sheet
 from synthray.data.dataset import Dataset
 from synthray.data.describe import facts, loudness_lines, parameter_rows, sparkline
 from synthray.data.manifest import Manifest, Shard, Skipped
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.publish import publish
 from synthray.errors import Conflict, CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range

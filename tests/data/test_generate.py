@@ -13,11 +13,12 @@ import pytest
 from synthray.data import publish as publish_module
 from synthray.data import sounds
 from synthray.data.batch import Batch
-from synthray.data.build import Plan, build_shard, mend_shard
+from synthray.data.build import build_shard, mend_shard
 from synthray.data.dataset import Dataset
 from synthray.data.generate import GenerateConfig, claim, finish, write_batch
 from synthray.data.manifest import Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import Plan
 from synthray.data.publish import publish
 from synthray.data.sounds import Sounds
 from synthray.data.storage import Store

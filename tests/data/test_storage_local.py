@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.memory import Memory
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.storage import Store
 from synthray.errors import NotFound, StorageError
 from tests import foreign

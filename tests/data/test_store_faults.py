@@ -14,10 +14,11 @@ import pytest
 
 from infra.s3_server import S3Server, running_s3_server
 from synthray.data import storage_s3
-from synthray.data.build import BuildConfig, Plan, build_shard
+from synthray.data.build import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, Manifest
 from synthray.data.notebook import NotebookSource
+from synthray.data.plan import BuildConfig, Plan
 from synthray.data.publish import publish
 from synthray.data.storage import Store
 from synthray.errors import ConfigError, Conflict, NotFound, StorageError
