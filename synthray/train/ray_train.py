@@ -145,6 +145,8 @@ def train(
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(Mailbox)
     mailbox = kept_here.remote(workers.max_failures, STARTED_S)
+    if short := _missing_gpus(scaling):
+        mailbox.tell.remote(short)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch, _marked(config.out) as mark:
         dataset = Dataset.open(config.data)
         holding = ray_read.hold(dataset, config.order(dataset.manifest))
@@ -163,6 +165,15 @@ def train(
         )
         with _interrupts() as interrupted:
             return resolve_model(_follow(trainer, mailbox, holding, tell, interrupted))
+
+
+def _missing_gpus(scaling: ray.train.ScalingConfig) -> str:
+    """What to tell where GPUs are asked for that are not up yet, or may never be; '' where they are."""
+    there, wanted = int(ray.cluster_resources().get("GPU", 0)), scaling.num_workers
+    fewest = wanted if isinstance(wanted, int) else wanted[0]
+    if not scaling.use_gpu or there >= fewest:
+        return ""
+    return f"GPUs: {fewest} are asked for, {there} are up; waiting until the cluster has brought the others"
 
 
 @contextmanager

@@ -106,6 +106,21 @@ def test_elastic_workers_ask_for_what_a_node_has(
     assert asked == {"CPU": pytest.approx(share)}
 
 
+@pytest.mark.parametrize(("gpus", "told"), [(0, "GPUs: 2 are asked for, 0 are up; waiting"), (1, "1 are up"), (2, "")])
+def test_gpus_that_are_not_up_are_told_of(gpus: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    from synthray.train.ray_train import Workers, _missing_gpus
+
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0}}])
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0} | ({"GPU": float(gpus)} if gpus else {}))
+    for workers in (Workers(2, gpu=True), Workers(2, 4, gpu=True)):
+        line = _missing_gpus(workers.scaling(32))
+        assert told in line
+        assert bool(told) == bool(line)
+    assert _missing_gpus(Workers(2).scaling(32)) == ""
+
+
 def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
 ) -> None:
@@ -138,7 +153,7 @@ def test_a_ray_of_this_machine_is_told_to_keep_workers(monkeypatch: pytest.Monke
     told: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda **_: told.update(os.environ))
+    monkeypatch.setattr(ray, "init", lambda *_, **__: told.update(os.environ))
     ray_data.connect()
     assert told == {"RAY_OTHER": "1", **KEEPING_WORKERS}
 
