@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -48,14 +49,16 @@ def main() -> None:
         head = running.enter_context(running_ray_head(environment))
         print(f"Ray at {head.dashboard_url}, SYNTHRAY_HOME={environment['SYNTHRAY_HOME']}")
 
+        # named, because other data sets may have been made in the demo's home since
+        batches, data = (f"{environment['SYNTHRAY_HOME']}/{folder}/9-batches-seed-0" for folder in ("batches", "data"))
         for name, job in (
             ("sounds: 9 batches of 32", ["jobs/generate.py"]),
-            ("a data set: Parquet shards and a manifest", ["jobs/convert.py"]),
+            ("a data set: Parquet shards and a manifest", ["jobs/convert.py", "--source", batches]),
             (
                 "a network: 20 epochs on 2 workers, 8 batches to train, 1 to validate",
-                ["jobs/train.py", "--workers", "2"],
+                ["jobs/train.py", "--data", data, "--workers", "2"],
             ),
-            ("its scores on the examples that were kept from training", ["jobs/evaluate.py"]),
+            ("its scores on the examples that were kept from training", ["jobs/evaluate.py", "--data", data]),
         ):
             title(name)
             shell(head, head.command("python", *job))
@@ -141,7 +144,12 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, interrupt)  # so that what was started ends, as with Ctrl-C
     try:
         main()
     except KeyboardInterrupt:
