@@ -33,10 +33,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not installed
 from infra.s3_server import running_s3_server
-from synthray.data import ray_data
-from synthray.data.generate import GenerateConfig
-from synthray.data.plan import BuildConfig
-from synthray.data.storage import Store
+from synthray.cluster import build
+from synthray.cluster.connect import connect
+from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.build.plan import BuildConfig
+from synthray.storage import Store, open_store
 
 _SAMPLE_S = 0.1
 _PART_BYTES = 8 * 1024 * 1024
@@ -50,13 +51,13 @@ def main() -> None:
             server = stack.enter_context(running_s3_server(f"{root}/s3"))
             os.environ.update(server.environment)
             root = f"s3://{server.bucket}"
-        ray_data.connect()
+        connect()
         quarter = max(1, arguments.batches // 4)
         for batches, source in ((quarter, f"{root}/quarter"), (arguments.batches, f"{root}/batches")):
-            ray_data.generate(GenerateConfig(source, batches))
+            build.generate(GenerateConfig(source, batches))
             if arguments.dtype != "float32":
-                _as_type(Store.at(source), arguments.dtype)
-        ray_data.convert(f"{root}/quarter", BuildConfig(f"{root}/warm"))
+                _as_type(open_store(source), arguments.dtype)
+        build.convert(f"{root}/quarter", BuildConfig(f"{root}/warm"))
         _, least_bytes = _convert(f"{root}/quarter", f"{root}/out")
         plain, converted = [], []
         for _ in range(arguments.rounds):
@@ -92,7 +93,7 @@ def _as_type(source: Store, dtype: str) -> None:
 
 
 def _remove(uri: str) -> None:
-    store = Store.at(uri)
+    store = open_store(uri)
     for entry in store.list():
         store.delete(entry.path)
 
@@ -149,7 +150,7 @@ def _convert(source: str, out: str) -> tuple[float, int]:
     watcher = threading.Thread(target=watch)
     watcher.start()
     began_s = time.perf_counter()
-    ray_data.convert(source, BuildConfig(out))
+    build.convert(source, BuildConfig(out))
     spent_s = time.perf_counter() - began_s
     done.set()
     watcher.join()

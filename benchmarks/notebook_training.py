@@ -6,7 +6,7 @@ import pickle
 import time
 from pathlib import Path
 
-from synthray.quiet import quiet_import
+from synthray.cli.quiet import quiet_import
 
 with quiet_import():
     import keras

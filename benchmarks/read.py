@@ -36,12 +36,13 @@ from pyarrow import fs
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not installed
 from infra.s3_server import running_s3_server
-from synthray.data import ray_data, ray_read
+from synthray.cluster import build, loader
+from synthray.cluster.connect import connect
+from synthray.data.build.notebook_writer import GenerateConfig
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig
-from synthray.data.order import Order
-from synthray.data.shards import FEATURES
-from synthray.data.storage import Store
+from synthray.data.order import EpochOrder
+from synthray.data.parquet import FEATURES
+from synthray.storage import open_store
 
 BATCH_SIZE = 512
 EPOCHS = 3
@@ -57,7 +58,7 @@ def main() -> None:
             server = stack.enter_context(running_s3_server(f"{folder}/s3"))
             os.environ.update(server.environment)
             bucket = f"s3://{server.bucket}"
-        ray_data.connect()
+        connect()
         uris = _data_sets(Path(folder), bucket, arguments.batches)
         stored, rows = Dataset.open(uris["stored"]), arguments.batches * 32
         print(f"\n{rows:,} sounds, {stored.manifest.bytes / 1e6:,.0f} MB in {len(stored.manifest.shards)} shards")
@@ -78,7 +79,7 @@ def main() -> None:
             table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)), epochs=1)
         for name in ("stored", "float16"):
             dataset = Dataset.open(uris[name])
-            held = ray_read.Held(ray_read.hold(dataset).wait(), dataset)
+            held = loader.CachedReader(loader.cache_dataset(dataset).wait(), dataset)
             table.add(
                 f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset), epochs=1
             )
@@ -116,15 +117,15 @@ class Table:
 
 def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]:
     """The same sounds as the notebook's files and as data sets of each kind; every one is made by the jobs' code."""
-    ray_data.generate(GenerateConfig(str(folder / "batches"), batches))
+    build.generate(GenerateConfig(str(folder / "batches"), batches))
     kinds: dict[str, dict[str, str]] = {"stored": {}, "float16": {"dtype": "float16"}, "presets": {"store": "presets"}}
     uris = {}
     for name, options in kinds.items():
         config = GenerateConfig(str(folder / name), batches, layout="parquet", **options)
-        ray_data.build(config.source(), config.build, name)
+        build.build(config.source(), config.build, name)
         uris[name] = config.out
     if bucket:
-        here, there = Store.at(uris["stored"]), Store.at(f"{bucket}/stored")
+        here, there = open_store(uris["stored"]), open_store(f"{bucket}/stored")
         for entry in here.list():
             there.write(entry.path, here.read(entry.path))
         uris["S3"] = there.uri
@@ -168,7 +169,7 @@ def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np
 
 def _notebook_in_fit(folder: Path) -> Iterator[int]:
     """The same as ``fit`` gets it: through Keras's adapter, as tensors."""
-    from synthray.quiet import quiet_import
+    from synthray.cli.quiet import quiet_import
 
     with quiet_import():
         import keras
@@ -187,7 +188,7 @@ def _notebook_in_fit(folder: Path) -> Iterator[int]:
 
 
 def _tf_data(dataset: Dataset) -> Iterator[int]:
-    from synthray.quiet import quiet_import
+    from synthray.cli.quiet import quiet_import
 
     with quiet_import():
         import tensorflow as tf
@@ -223,13 +224,13 @@ def _read_parquet(dataset: Dataset) -> Iterator[int]:
 
 
 def _streamed(dataset: Dataset) -> Iterator[int]:
-    order = Order(dataset.shard_rows, BATCH_SIZE)
-    for batch, _ in ray_read.streamed(dataset, order, (0, 0), EPOCHS, 0, 1):
+    order = EpochOrder(dataset.shard_rows, BATCH_SIZE)
+    for batch, _ in loader.stream_batches(dataset, order, (0, 0), EPOCHS, 0, 1):
         yield len(batch)
 
 
-def _held(held: ray_read.Held, dataset: Dataset) -> Iterator[int]:
-    for rows in Order(dataset.shard_rows, BATCH_SIZE).shares((0, 0), EPOCHS, 0, 1):
+def _held(held: loader.CachedReader, dataset: Dataset) -> Iterator[int]:
+    for rows in EpochOrder(dataset.shard_rows, BATCH_SIZE).worker_batches((0, 0), EPOCHS, 0, 1):
         yield len(held.take(rows))
 
 
@@ -279,8 +280,8 @@ PEERS = {"mosaicml": _mosaicml, "grain": _grain}
 
 def _print_shuffling(shard_rows: tuple[int, ...]) -> None:
     """How far from its neighbour in the data set an example lands."""
-    order = Order(shard_rows, BATCH_SIZE)
-    line = np.concatenate(list(order.shares((0, 0), 1, 0, 1)))
+    order = EpochOrder(shard_rows, BATCH_SIZE)
+    line = np.concatenate(list(order.worker_batches((0, 0), 1, 0, 1)))
     line = line[line >= 0]
     place = np.empty(len(line), np.int64)
     place[line] = np.arange(len(line))

@@ -1,4 +1,4 @@
-"""Sounds per second: synthray's voice, with features too, beside torchsynth's and SynthAX's, in turn in one process.
+"""SoundGenerator per second: synthray's voice, with features too, beside torchsynth's and SynthAX's, in turn in one process.
 
 All at 11025 Hz and 2 s a sound, on random presets, on the CPU, with every core. The peers have other parameters and
 other modules than synthray; what is compared is the pace at which each makes random sounds of its own.
@@ -76,7 +76,7 @@ def synthax_contestant(batch_size: int) -> Contestant:
 
 
 def turn(count: int, call: Callable[[], object]) -> float:
-    """Sounds per second over calls that together last ``TURN_S`` or a little longer."""
+    """SoundGenerator per second over calls that together last ``TURN_S`` or a little longer."""
     calls, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < TURN_S:
         call()

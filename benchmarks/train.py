@@ -12,7 +12,7 @@ All on the same generated sounds, in turn, on this machine, and each of ours on 
 - the notebook: its DataLoader over its files, its 38 heads, its ``fit``, batches of 32;
 - the bare step: synthray's compiled step on tensors that lie in memory already, one process; and the same in a worker
   of Ray Train, which shares the processors with Ray's own processes;
-- synthray end to end: Ray Train, order, checkpoints and all, the last epoch's pace; from shared memory and streamed.
+- synthray end to end: Ray Train, order, checkpoints and all, the last epoch's pace; from shared memory and stream_batches.
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from infra.s3_server import running_s3_server
-from synthray.quiet import quiet_import
+from synthray.cli.quiet import quiet_import
+from synthray.cluster import build, loader, trainer
+from synthray.cluster.connect import connect
 
 with quiet_import():
     import tensorflow as tf
@@ -45,13 +47,11 @@ import ray
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from synthray.data import ray_data, ray_read
+from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.build.plan import BuildConfig
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig
-from synthray.data.plan import BuildConfig
-from synthray.train import ray_train
 from synthray.train.config import TrainConfig
-from synthray.train.steps import Steps
+from synthray.train.step import TrainState
 
 # Of the notebook's network, an example, forward and backward: the convolution twice (its input needs no gradient), the
 # dense layer and the heads three times; a multiplication and an addition count as two.
@@ -95,7 +95,7 @@ def matrix_product_flop_per_s(size: int = 2048, seconds: float = 3.0) -> float:
 def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     """Examples per second of the step alone, on one batch in memory."""
     config = TrainConfig(dataset.uri, "out", batch_size=batch_size)
-    steps = Steps(config, dataset.manifest, tf.distribute.get_strategy())
+    steps = TrainState(config, dataset.manifest, tf.distribute.get_strategy())
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]
     count, vote = tf.constant(float(batch_size)), tf.constant(0.0)
@@ -105,11 +105,11 @@ def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
 def bare_pace_of_a_worker(dataset: Dataset, batch_size: int, folder: Path) -> float:
     """The same in a worker of Ray Train, on a Ray of its own."""
     ray.shutdown()
-    ray_data.connect()
+    connect()
     told = folder / "pace"
     DataParallelTrainer(
         lambda: told.write_text(str(bare_pace(dataset, batch_size))),
-        scaling_config=ray_train.Workers(1).scaling(batch_size),
+        scaling_config=trainer.Workers(1).scaling(batch_size),
         run_config=ray.train.RunConfig(storage_path=str(folder / "ray")),
     ).fit()
     return float(told.read_text())
@@ -129,14 +129,14 @@ def _mean_s(call: Callable[[], object], seconds: float) -> float:
 def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
     """A whole training, on a Ray of its own: what made the data set leaves processes behind."""
     ray.shutdown()
-    ray_data.connect()
+    connect()
     lines: list[str] = []
     began_s = time.time()
     with contextlib.ExitStack() as stack:
         if stream:
-            hold, ray_read.hold = ray_read.hold, lambda *_: None
-            stack.callback(setattr, ray_read, "hold", hold)
-        ray_train.train(TrainConfig(data, str(out), **settings), ray_train.Workers(workers), lines.append)
+            hold, loader.hold = loader.hold, lambda *_: None
+            stack.callback(setattr, loader, "hold", hold)
+        trainer.train(TrainConfig(data, str(out), **settings), trainer.Workers(workers), lines.append)
     text = "\n".join(lines)
     parts = re.search(r"first step after .* \((.*)\)", text)[1]
     before = sum(float(number) for number in re.findall(r"([\d.]+) s", parts.partition(", ")[2]))
@@ -177,7 +177,7 @@ def paces(arguments: argparse.Namespace, folder: Path) -> None:
             learning_rate=0.01,
             validation_examples=held_out,
         )
-        way = f"streamed{where}" if stream else "shared memory"
+        way = f"stream_batches{where}" if stream else "shared memory"
         table[f"batch {batch_size}, {workers} worker{'s' if workers > 1 else ''}, {way}"] = outcome.examples_per_s
         begins.append(outcome.first_step_s)
 
@@ -186,7 +186,7 @@ def paces(arguments: argparse.Namespace, folder: Path) -> None:
     if arguments.with_s3:
         with running_s3_server(folder / "s3") as server, variables(server.environment):
             on_s3 = f"s3://{server.bucket}/data"
-            ray_data.convert(str(folder / "batches"), BuildConfig(on_s3))
+            build.convert(str(folder / "batches"), BuildConfig(on_s3))
             run(on_s3, 512, 1, True, " from S3")
             run(on_s3, 1024, 2, True, " from S3")
     print(f"\n{'':42}{'examples/s':>12}{'x notebook':>12}{'of bare step':>14}{'of one worker':>15}")
@@ -251,9 +251,9 @@ def job(name: str, *arguments: str) -> list[tuple[float, str]]:
 
 
 def make_data(folder: Path, batches: int) -> str:
-    ray_data.connect()
-    ray_data.generate(GenerateConfig(str(folder / "batches"), batches))
-    ray_data.convert(str(folder / "batches"), BuildConfig(str(folder / "data")))
+    connect()
+    build.generate(GenerateConfig(str(folder / "batches"), batches))
+    build.convert(str(folder / "batches"), BuildConfig(str(folder / "data")))
     return str(folder / "data")
 
 
@@ -262,7 +262,7 @@ def variables(environment: dict[str, str]) -> Iterator[None]:
     """Environment variables of this process and, on a Ray of their own, of its workers."""
     ray.shutdown()
     os.environ.update(environment)
-    ray_data.connect()
+    connect()
     yield
 
 

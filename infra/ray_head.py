@@ -27,7 +27,7 @@ from pathlib import Path
 HOST = "127.0.0.1"
 # Ray listens on every address of a Linux machine, unless it takes it for one on which clusters are not to be.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# As ``synthray.data.ray_data`` starts one, so that tasks that read find the workers that they had before.
+# As ``synthray.cluster.build`` starts one, so that tasks that read find the workers that they had before.
 KEEPING_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0

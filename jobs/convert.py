@@ -15,31 +15,32 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
+from synthray.data.build.plan import BuildConfig
+from synthray.data.card.summary import in_one_line
 from synthray.data.dataset import name_of
-from synthray.data.describe import in_one_line
-from synthray.data.notebook import KEYS
-from synthray.data.plan import BuildConfig
-from synthray.data.shards import DTYPES
-from synthray.data.storage import Store, home, newest
+from synthray.data.parquet import DTYPES
+from synthray.data.sources.notebook import KEYS
 from synthray.errors import NotFound
+from synthray.storage import home, newest, open_store
 
 
 def main(arguments: argparse.Namespace) -> None:
     source = arguments.source or newest(f"{home()}/batches", KEYS)
     if source is None:
         raise NotFound(f"{home()}/batches holds no batches; make some with jobs/generate.py, or give --source")
-    name = Store.at(source).uri.rpartition("/")[2]
+    name = open_store(source).uri.rpartition("/")[2]
     if arguments.append:
         name = f"{name_of(arguments.append)}+{name}"
     config = BuildConfig(
         arguments.out or f"{home()}/data/{name}", arguments.dtype, arguments.skip_bad, append=arguments.append
     )
 
-    from synthray.data import ray_data
+    from synthray.cluster import build
+    from synthray.cluster.connect import connect
 
-    ray_data.connect(verbose=arguments.verbose)
-    manifest = ray_data.convert(source, config)
+    connect(verbose=arguments.verbose)
+    manifest = build.convert(source, config)
     for skip in manifest.skipped:
         print(f"skipped {skip.source}: {skip.reason}")
     print(in_one_line(manifest, config.out))

@@ -15,11 +15,11 @@ import contextlib
 import json
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
 from synthray.data.dataset import Dataset, newest_dataset
-from synthray.data.storage import Store
 from synthray.errors import ConfigError, NotFound
-from synthray.model.artifact import read_card, resolve_model
+from synthray.model.saved import read_card, resolve_model
+from synthray.storage import open_parent, open_store
 
 REPORT = "evaluation.json"
 
@@ -28,10 +28,10 @@ def main(arguments: argparse.Namespace) -> None:
     model = resolve_model(arguments.model)
     data = arguments.data or _data_of(model)
 
-    from synthray.evaluate.ray_evaluate import evaluate
+    from synthray.cluster.evaluation import evaluate
 
     evaluation = evaluate(model, data, verbose=arguments.verbose)
-    store = Store.at(arguments.out) if arguments.out else Store.at(model).parent()[0]
+    store = open_store(arguments.out) if arguments.out else open_parent(model)[0]
     store.write(REPORT, (json.dumps(evaluation.to_json(), indent=1) + "\n").encode())
     print(evaluation.to_text())
     print(f"\nwritten to {store.uri}/{REPORT}")

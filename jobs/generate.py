@@ -15,13 +15,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
+from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.card.summary import in_one_line
 from synthray.data.dataset import name_of
-from synthray.data.describe import in_one_line
-from synthray.data.generate import GenerateConfig
 from synthray.data.manifest import STORES
-from synthray.data.shards import DTYPES
-from synthray.data.storage import home
+from synthray.data.parquet import DTYPES
+from synthray.storage import home
 
 _INAUDIBLE_DBFS = -60.0
 
@@ -48,13 +48,14 @@ def main(arguments: argparse.Namespace) -> None:
         arguments.append,
     )
 
-    from synthray.data import ray_data
+    from synthray.cluster import build
+    from synthray.cluster.connect import connect
 
-    ray_data.connect(verbose=arguments.verbose)
+    connect(verbose=arguments.verbose)
     if config.layout == "parquet":
-        print(in_one_line(ray_data.build(config.source(), config.build, "making"), config.out))
+        print(in_one_line(build.build(config.source(), config.build, "making"), config.out))
         return
-    new = ray_data.generate(config)
+    new = build.generate(config)
     kept = f" ({config.batches - new} of them were there already)" if new < config.batches else ""
     print(f"{config.batches} batches, {config.batches * 32:,} sounds{kept}, at {config.out}")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
 from synthray.serve.config import Address, ReplicaConfig
 
 
@@ -23,7 +23,7 @@ def main(arguments: argparse.Namespace) -> None:
     config = ReplicaConfig(model=arguments.model, replicas=arguments.replicas)
     address = Address(arguments.host, arguments.port)
 
-    from synthray.serve.ray_session import serve_until_stopped
+    from synthray.cluster.session import serve_until_stopped
 
     serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)
 

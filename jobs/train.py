@@ -14,9 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
 from synthray.data.dataset import Dataset, name_of, newest_dataset
-from synthray.data.storage import home
+from synthray.storage import home
 from synthray.train.config import (
     LEARNING_RATES,
     MODELS,
@@ -24,39 +24,39 @@ from synthray.train.config import (
     SCHEDULES,
     SETTINGS,
     TrainConfig,
-    read_settings,
-    saved_before,
+    already_trained,
+    load_settings,
 )
-from synthray.train.mlflow_log import Tracking
+from synthray.train.logging.mlflow import Tracking
 
 
 def main(arguments: argparse.Namespace) -> None:
     data = arguments.data or newest_dataset()
     settings = {name: value for name, value in vars(arguments).items() if name in SETTINGS and value is not None}
     if arguments.config:
-        settings = read_settings(arguments.config) | settings
+        settings = load_settings(arguments.config) | settings
     config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
 
     # before anything is started, for an answer at once
-    saved = saved_before(config, Dataset.open(config.data).manifest)
+    saved = already_trained(config, Dataset.open(config.data).manifest)
     tracking = Tracking.find() if arguments.track else None
     if saved and not tracking:
         print(f"saved {saved} before; give more --epochs, or another --out, to train again")
         return
 
-    from synthray.data import ray_data
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
+    from synthray.cluster.connect import connect
 
-    workers = ray_train.Workers.parse(
+    workers = trainer.Workers.parse(
         arguments.workers,
         gpu=arguments.gpu,
         max_failures=arguments.max_failures,
-        stuck_s=arguments.stuck_s,
-        resize_s=arguments.resize_s,
+        step_timeout_s=arguments.step_timeout_s,
+        rescale_interval_s=arguments.rescale_interval_s,
     )
-    ray_data.connect(verbose=arguments.verbose)
+    connect(verbose=arguments.verbose)
     print(f"training {config.model} on {config.data}", flush=True)
-    print(f"saved {ray_train.train(config, workers, tracking=tracking)}")
+    print(f"saved {trainer.train(config, workers, tracking=tracking)}")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,10 +95,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--gpu", action="store_true", help=gpu)
     failures = "how often lost workers are started again without getting further (default: %(default)s)"
     parser.add_argument("--max-failures", type=int, default=3, help=failures)
-    stuck = "after how long without a step a worker counts as lost (default: 300, or twice the patience with the store)"
-    parser.add_argument("--stuck-s", type=float, metavar="SECONDS", help=stuck)
+    stuck = "after how long without a step a worker counts as lost (default: 300, or twice the retry timeout with the store)"
+    parser.add_argument("--step-timeout-s", type=float, metavar="SECONDS", help=stuck)
     resize = "how often FEWEST:MOST workers look for room (default: %(default)g)"
-    parser.add_argument("--resize-s", type=float, default=60.0, metavar="SECONDS", help=resize)
+    parser.add_argument("--rescale-interval-s", type=float, default=60.0, metavar="SECONDS", help=resize)
     track = "log to the server that MLFLOW_TRACKING_URI names, too"
     parser.add_argument("--track", choices=("mlflow",), help=track)
     return parser

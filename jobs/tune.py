@@ -16,12 +16,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from synthray.command import job_parser, run
+from synthray.cli.runner import job_parser, run
 from synthray.data.dataset import Dataset, name_of, newest_dataset
-from synthray.data.storage import home
+from synthray.storage import home
 from synthray.train.config import TrainConfig
-from synthray.train.search import BEST, SearchConfig
-from synthray.train.search_space import AROUND, SEARCHED, TRIED, space
+from synthray.tune.results import BEST, SearchConfig
+from synthray.tune.space import DEFAULT_SPACE, LR_SPAN, TUNABLE, space
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -29,7 +29,7 @@ def main(arguments: argparse.Namespace) -> None:
     config = SearchConfig(
         data,
         arguments.out or f"{home()}/tune/{name_of(data)}",
-        space({name: getattr(arguments, name) for name in SEARCHED}),
+        space({name: getattr(arguments, name) for name in TUNABLE}),
         trials=arguments.trials,
         epochs=arguments.epochs,
         seed=arguments.seed,
@@ -42,16 +42,16 @@ def main(arguments: argparse.Namespace) -> None:
     # before anything is started, for an answer at once
     config.configs(Dataset.open(config.data).manifest)
 
-    from synthray.data import ray_data
-    from synthray.train import ray_tune
+    from synthray.cluster import tuner
+    from synthray.cluster.connect import connect
 
-    ray_tune.quiet(verbose=arguments.verbose)
-    ray_data.connect(verbose=arguments.verbose)
+    tuner.quiet(verbose=arguments.verbose)
+    connect(verbose=arguments.verbose)
     print(f"searching on {config.data}", flush=True)
-    found = ray_tune.search(config, lambda line: print(line, flush=True), verbose=arguments.verbose)
+    found = tuner.search(config, lambda line: print(line, flush=True), verbose=arguments.verbose)
     best = found.best
     print(f"\nbest: {best.line()}")
-    print("  ".join(f"{name} {best.settings[name]}" for name in SEARCHED))
+    print("  ".join(f"{name} {best.settings[name]}" for name in TUNABLE))
     print(f"written to {found.uri}/{BEST}; to train with it:\n\n    {found.command()}")
 
 
@@ -71,9 +71,9 @@ def parser() -> argparse.ArgumentParser:
         "--seed", type=int, default=default.seed, help="of the settings, and of each training (default: %(default)s)"
     )
     parser.add_argument("--validation-examples", type=int, help="kept from training (default: a ninth, at most 4096)")
-    for name in SEARCHED:
-        around = f"up to {AROUND:g} times lower or higher than the optimizer's own"
-        tried = around if name == "learning_rate" else TRIED.get(name, getattr(TrainConfig, name))
+    for name in TUNABLE:
+        around = f"up to {LR_SPAN:g} times lower or higher than the optimizer's own"
+        tried = around if name == "learning_rate" else DEFAULT_SPACE.get(name, getattr(TrainConfig, name))
         parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=f"default: {tried}".lower())
     return parser
 

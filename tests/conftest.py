@@ -13,16 +13,17 @@ from hypothesis import HealthCheck, settings
 
 from infra.ray_head import LOOPBACK_ONLY, RayHead, running_ray_head
 from infra.s3_server import S3Server
-from synthray.data.build import build_shard
+from synthray.data.build.plan import BuildConfig, Plan
+from synthray.data.build.publish import publish
+from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
-from synthray.data.notebook import NotebookSource
-from synthray.data.plan import BuildConfig, Plan
-from synthray.data.publish import publish
+from synthray.data.sources.notebook import NotebookSource
 from synthray.train.config import TrainConfig
+from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound
 from tests.s3_fixture import place_in, s3_server
 
-__all__ = ["s3_server"]
+__all__ = ["foreign_predictor", "model_folder", "predictor", "s3_server", "sound"]
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,6 +81,8 @@ def train_here(config: TrainConfig) -> list[dict[str, Any]]:
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        return ((dataset.take(rows), rows) for rows in order.shares(start, config.epochs, 0, 1))
+        return ((dataset.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
 
-    return loop.run(config, dataset, tf.distribute.get_strategy(), loop.Place(), batches, lambda _: None).history
+    return loop.run(
+        config, dataset, tf.distribute.get_strategy(), loop.WorkerContext(), batches, lambda _: None
+    ).history

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from synthray.data.storage import Store
+from synthray.storage import open_store
 
 HOST = "127.0.0.1"
 FOREVER = 10**9
@@ -282,5 +282,5 @@ def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
 
 def everything(uri: Path | str) -> dict[str, bytes]:
     """Every object below a place, by its path from there."""
-    store = Store.at(uri)
+    store = open_store(uri)
     return {entry.path: store.read(entry.path) for entry in store.list()}

@@ -11,13 +11,13 @@ from functools import cached_property
 
 import numpy as np
 
-from synthray.data.batch import Batch
+from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST, SOUNDS, Manifest
 from synthray.data.memory import Memory
 from synthray.data.order import PADDING
-from synthray.data.shards import decode_shard
-from synthray.data.storage import Store, home, newest
+from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
+from synthray.storage import Store, home, locate, newest, open_store
 
 SYNTH = "synth://"
 """How the URI of sounds begins that are rendered when they are needed, and never stored."""
@@ -38,16 +38,16 @@ class Dataset:
         """Open the data set at a URI, or an endless one, ``synth://…``; raises NotFound, ConfigError, DataError."""
         if uri.startswith(SYNTH):
             # imported here: stored sounds are read without the instrument and its compiler
-            from synthray.data.endless import EndlessDataset
+            from synthray.data.sources.on_the_fly import OnTheFlyDataset
 
-            return EndlessDataset.open(uri)
-        store = Store.at(uri)
+            return OnTheFlyDataset.open(uri)
+        store = open_store(uri)
         return Dataset(store.uri, Manifest.load(store))
 
     @property
     def store(self) -> Store:
         """The folder of the manifest."""
-        return Store.at(self.uri)
+        return open_store(self.uri)
 
     @property
     def fresh(self) -> bool:
@@ -64,7 +64,7 @@ class Dataset:
         """First row of each shard, and the number of rows at the end."""
         return np.concatenate([[0], np.cumsum(self.shard_rows)])
 
-    def read_shard(self, number: int, epoch: int = 0) -> Batch:  # noqa: ARG002 - what is stored is the same in all
+    def read_shard(self, number: int, epoch: int = 0) -> Examples:  # noqa: ARG002 - what is stored is the same in all
         """The examples of a shard, as they are in an epoch.
 
         Returns:
@@ -78,7 +78,7 @@ class Dataset:
         batch = decode_shard(self.read_bytes(number), self.manifest.table, self._name(number))
         if self.manifest.store == SOUNDS:
             return batch
-        from synthray.data.sounds import check_instrument, render
+        from synthray.data.sources.synthetic import check_instrument, render
 
         check_instrument(self.manifest, self.uri)
         features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
@@ -87,7 +87,7 @@ class Dataset:
     def read_bytes(self, number: int) -> memoryview:
         """The file of a shard, compared with the manifest; raises CorruptShard, StorageError."""
         shard = self.manifest.shards[number]
-        store, path = self.store.locate(shard.path)
+        store, path = locate(self.store, shard.path)
         try:
             raw = store.read_into(path, _memory)
         except NotFound:
@@ -100,10 +100,10 @@ class Dataset:
         return raw
 
     def _name(self, number: int) -> str:
-        store, path = self.store.locate(self.manifest.shards[number].path)
+        store, path = locate(self.store, self.manifest.shards[number].path)
         return f"{store.uri}/{path}"
 
-    def take(self, rows: np.ndarray) -> Batch:
+    def take(self, rows: np.ndarray) -> Examples:
         """The examples at any rows of the data set, in their order; zeros at ``PADDING``. Reads what it needs.
 
         Returns:
@@ -112,7 +112,7 @@ class Dataset:
         return gather(rows, self, self.read_shard, Memory())
 
 
-def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch], memory: Memory) -> Batch:
+def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples], memory: Memory) -> Examples:
     """Examples from several shards, in the order of ``rows``; zeros at ``PADDING``.
 
     Args:
@@ -138,18 +138,18 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Batch], mem
             # straight to its place: with mode="clip" NumPy does not make a copy in between
             np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
             labels[first:last] = batches[shard].labels[local]
-    return Batch(features, labels)
+    return Examples(features, labels)
 
 
 def absolute(uri: str) -> str:
     """A data set's URI so that it holds in any folder of any machine that shares the store."""
-    return Dataset.open(uri).uri if uri.startswith(SYNTH) else Store.at(uri).uri
+    return Dataset.open(uri).uri if uri.startswith(SYNTH) else open_store(uri).uri
 
 
 def name_of(uri: str) -> str:
     """A data set's name, for what is made of it."""
     if not uri.startswith(SYNTH):
-        return Store.at(uri).uri.rpartition("/")[2]
+        return open_store(uri).uri.rpartition("/")[2]
     return f"synth-{'-'.join(re.findall(r'[a-z0-9.]+', absolute(uri).removeprefix(SYNTH)))}"
 
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from synthray.data.storage import Store
 from synthray.errors import DataError, NotFound
+from synthray.storage import Store
 from synthray.synth.parameters import ParameterTable
 
 MANIFEST = "manifest.json"

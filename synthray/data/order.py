@@ -25,7 +25,7 @@ import numpy as np
 
 from synthray.errors import ConfigError
 
-_MOST_STREAMS = 16
+_MOST_SEGMENTS = 16
 _WINDOW_ROWS = 4096
 
 PADDING = -1
@@ -39,7 +39,7 @@ def _permutation(size: int, *key: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Order:
+class EpochOrder:
     """The order of ``rows`` examples in batches.
 
     shard_rows: rows of each shard, in the manifest's order. first, count: the range of rows that takes part, as rows of
@@ -69,20 +69,20 @@ class Order:
         return int(self.count or 0)
 
     @cached_property
-    def streams(self) -> int:
+    def segments(self) -> int:
         """Segments that a batch draws from: a divisor of the batch size."""
-        return math.gcd(self.batch_size, _MOST_STREAMS)
+        return math.gcd(self.batch_size, _MOST_SEGMENTS)
 
     @property
-    def rows_per_stream(self) -> int:
+    def rows_per_segment(self) -> int:
         """Rows that a batch takes from each stream."""
-        return self.batch_size // self.streams
+        return self.batch_size // self.segments
 
     @cached_property
     def steps(self) -> int:
         """Batches in an epoch; the last may hold padding."""
-        longest = -(-self.rows // self.streams)
-        return -(-longest // self.rows_per_stream)
+        longest = -(-self.rows // self.segments)
+        return -(-longest // self.rows_per_segment)
 
     @cached_property
     def steps_per_window(self) -> int:
@@ -115,15 +115,15 @@ class Order:
         slots = range(slots.start, min(slots.stop, self.batch_size))
         if not slots:
             return rows
-        each = self.rows_per_stream
+        each = self.rows_per_segment
         streams = range(slots.start // each, -(-slots.stop // each))
         # sorted within a batch, where the order does not matter to training: rows of one shard are read in one go
-        lines = [np.sort(self._stream_rows(epoch, stream, steps).reshape(len(steps), each)) for stream in streams]
+        lines = [np.sort(self._segment_rows(epoch, stream, steps).reshape(len(steps), each)) for stream in streams]
         start = slots.start - streams.start * each
         rows[:, : len(slots)] = np.concatenate(lines, axis=1)[:, start : start + len(slots)]
         return rows
 
-    def share(self, rank: int, workers: int) -> range:
+    def worker_slice(self, rank: int, workers: int) -> range:
         """The places of a global batch that one worker takes: as many for each, so that the last may be beyond its end.
 
         Raises:
@@ -134,13 +134,13 @@ class Order:
         size = -(-self.batch_size // workers)
         return range(rank * size, (rank + 1) * size)
 
-    def shares(self, start: tuple[int, int], epochs: int, rank: int, workers: int) -> Iterator[np.ndarray]:
+    def worker_batches(self, start: tuple[int, int], epochs: int, rank: int, workers: int) -> Iterator[np.ndarray]:
         """The rows of one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
 
         Yields:
             int64 ``(share,)``, as ``window`` gives them.
         """
-        places = self.share(rank, workers)
+        places = self.worker_slice(rank, workers)
         for epoch, window, skip in self.plan(start, epochs):
             yield from self.window(epoch, window, places)[skip:]
 
@@ -155,25 +155,25 @@ class Order:
         if step < self.steps - 1:
             return self.batch_size
         # every stream is as long as its neighbours, or one row shorter
-        lengths = (self._segment(stream)[1] - self._segment(stream)[0] for stream in range(self.streams))
-        return sum(max(0, min(length - step * self.rows_per_stream, self.rows_per_stream)) for length in lengths)
+        lengths = (self._segment(stream)[1] - self._segment(stream)[0] for stream in range(self.segments))
+        return sum(max(0, min(length - step * self.rows_per_segment, self.rows_per_segment)) for length in lengths)
 
     def _segment(self, stream: int) -> tuple[int, int]:
         """First place in the epoch's line that belongs to a stream, and the first that does not any more."""
-        return stream * self.rows // self.streams, (stream + 1) * self.rows // self.streams
+        return stream * self.rows // self.segments, (stream + 1) * self.rows // self.segments
 
-    def _stream_rows(self, epoch: int, stream: int, steps: range) -> np.ndarray:
+    def _segment_rows(self, epoch: int, stream: int, steps: range) -> np.ndarray:
         """The rows that a stream gives to some consecutive batches, shuffled, padded at the end."""
         begin, end = self._segment(stream)
-        first = begin + steps.start * self.rows_per_stream
-        wanted = len(steps) * self.rows_per_stream
+        first = begin + steps.start * self.rows_per_segment
+        wanted = len(steps) * self.rows_per_segment
         places = np.arange(first, min(first + wanted, end))
         shuffled = places[_permutation(len(places), self.seed, 1, epoch, stream, steps.start)]
         rows = np.full(wanted, PADDING, np.int64)
-        rows[: len(shuffled)] = self._line(epoch, shuffled)
+        rows[: len(shuffled)] = self._epoch_rows(epoch, shuffled)
         return rows
 
-    def _line(self, epoch: int, places: np.ndarray) -> np.ndarray:
+    def _epoch_rows(self, epoch: int, places: np.ndarray) -> np.ndarray:
         """Places in the epoch's line to rows of the data set."""
         starts, lengths = self._taking_part
         order = _permutation(len(starts), self.seed, 0, epoch)

@@ -10,13 +10,13 @@ import numpy as np
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.errors import ModelError
-from synthray.evaluate.listen import Distances, measure_distances
 from synthray.evaluate.scores import Sums, sum_scores
-from synthray.model.artifact import ModelCard
+from synthray.match.distance import Distances, measure_distances
+from synthray.model.saved import ModelCard
 from synthray.synth.parameters import Range
 
 if TYPE_CHECKING:
-    from synthray.serve.predictor import Predictor
+    from synthray.model.predictor import Predictor
 
 
 CORES_PER_TASK = 2
@@ -75,6 +75,6 @@ def score_part(predictor: Predictor, dataset: Dataset, part: Part, guess: np.nda
     sums = sum_scores(table, batch.labels[part.first : part.last], predicted, guess)
     if not predictor.is_of_instrument:
         return sums, Distances()
-    in_range = [not isinstance(parameter, Range) for parameter in table.learned]
-    clipped = np.where(in_range, predicted, np.clip(predicted, 0.0, 1.0))
+    is_choice = [not isinstance(parameter, Range) for parameter in table.learned]
+    clipped = np.where(is_choice, predicted, np.clip(predicted, 0.0, 1.0))
     return sums, measure_distances(features, table.labels_to_settings(clipped), threads=CORES_PER_TASK)

@@ -31,13 +31,13 @@ class HeadLayout:
     @cached_property
     def columns(self) -> dict[str, slice]:
         """Columns of each learned parameter in the fused output ``(examples, width)``."""
-        edges = np.cumsum([0, *(parameter.units_out for parameter in self.table.learned)]).tolist()
+        edges = np.cumsum([0, *(parameter.num_outputs for parameter in self.table.learned)]).tolist()
         return {p.name: slice(edges[i], edges[i + 1]) for i, p in enumerate(self.table.learned)}
 
     @property
     def width(self) -> int:
         """Columns of the fused output."""
-        return sum(parameter.units_out for parameter in self.table.learned)
+        return sum(parameter.num_outputs for parameter in self.table.learned)
 
     @cached_property
     def range_columns(self) -> np.ndarray:
@@ -80,6 +80,6 @@ class HeadLayout:
         kernel = np.empty((inputs, self.width), np.float32)
         for parameter in self.table.learned:
             # Glorot and Bengio 2010: the limit depends on a head's own width, not on all heads together
-            limit = np.sqrt(6.0 / (inputs + parameter.units_out))
-            kernel[:, self.columns[parameter.name]] = random.uniform(-limit, limit, (inputs, parameter.units_out))
+            limit = np.sqrt(6.0 / (inputs + parameter.num_outputs))
+            kernel[:, self.columns[parameter.name]] = random.uniform(-limit, limit, (inputs, parameter.num_outputs))
         return kernel

@@ -83,7 +83,7 @@ def build_named(name: str, feature_shape: tuple[int, int], table: ParameterTable
             metrics[output] = "categorical_accuracy"
         else:
             activation, losses[output] = None, "mean_absolute_error"
-        outputs.append(keras.layers.Dense(parameter.units_out, activation=activation, name=output)(vector))
+        outputs.append(keras.layers.Dense(parameter.num_outputs, activation=activation, name=output)(vector))
     model = keras.Model(features, outputs, name=name)
     model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)
     return model

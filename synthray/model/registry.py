@@ -15,12 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from synthray.data.storage import Entry, Store, home
 from synthray.errors import ConfigError, Conflict, ModelError, NotFound, StorageError
-from synthray.model.artifact import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
+from synthray.model.saved import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
+from synthray.storage import Entry, Store, home, open_parent, open_store
 
 FORMAT = "synthray-promoted/1"
-ALIAS = "promoted.json"
+PROMOTIONS_FILE = "promoted.json"
 # So many cards are asked for at once: a bucket answers each in some ten milliseconds, however many wait.
 _THREADS = 8
 
@@ -48,7 +48,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ModelEntry:
     """One model of a place.
 
     path: of its file below the place. card: None where ``problem`` says why there is none. promoted_at: empty unless
@@ -74,15 +74,15 @@ class Listed:
         return self.path.rpartition("/")[2].removesuffix(SUFFIX)
 
 
-def default_place() -> str:
+def default_registry() -> str:
     """``SYNTHRAY_HOME/models``, as a URI."""
-    return Store.at(f"{home()}/models").uri
+    return open_store(f"{home()}/models").uri
 
 
-def place_of(uri: str) -> str:
+def registry_of(uri: str) -> str:
     """Where a model is promoted unless another place is named: ``SYNTHRAY_HOME/models`` above it, or its own folder."""
-    place = default_place()
-    return place if _path_below(uri, place) else Store.at(uri).parent()[0].uri
+    place = default_registry()
+    return place if _path_below(uri, place) else open_parent(uri)[0].uri
 
 
 def promoted(place: str) -> Promotion | None:
@@ -91,7 +91,7 @@ def promoted(place: str) -> Promotion | None:
     Raises:
         ModelError: the alias cannot be read. StorageError: the store cannot be reached.
     """
-    history = _history(Store.at(place))
+    history = _history(open_store(place))
     return history[-1] if history else None
 
 
@@ -107,35 +107,35 @@ def served_model(uri: str = "") -> str:
     """
     if uri.endswith(SUFFIX):
         return resolve_model(uri)
-    place = Store.at(uri or default_place())
+    place = open_store(uri or default_registry())
     if (promotion := promoted(place.uri)) is None:
         return resolve_model(place.uri)
     return _unchanged(place, promotion, f"synthray models rollback {place.uri}, or promote another one")
 
 
-def list_models(place: str) -> list[Listed]:
+def list_models(place: str) -> list[ModelEntry]:
     """All models of a place, the newest last; one whose card or file is damaged is told as such.
 
     Raises:
         ModelError: the alias cannot be read. StorageError: the store cannot be reached.
     """
-    store, promotion = Store.at(place), promoted(place)
+    store, promotion = open_store(place), promoted(place)
     files = model_files(store)
     with ThreadPoolExecutor(_THREADS) as pool:
         models = list(pool.map(lambda entry: _listed(store, entry, promotion), files))
     if promotion and promotion.model not in [entry.path for entry in files]:
         gone = f"{store.uri}/{promotion.model}", promotion.model, 0, 0.0, None, promotion.promoted_at
-        models.append(Listed(*gone, problem="its file is gone"))
+        models.append(ModelEntry(*gone, problem="its file is gone"))
     return models
 
 
-def find_model(uri: str, place: str) -> Listed:
+def find_model(uri: str, place: str) -> ModelEntry:
     """The model at the URI of a ``.keras`` file, as ``list_models`` tells of it.
 
     Raises:
         ConfigError: it lies elsewhere. NotFound: there is none. ModelError: the alias cannot be read.
     """
-    store = Store.at(place)
+    store = open_store(place)
     path = _require_path_below(resolve_model(uri), store)
     [entry] = [entry for entry in store.list(path.rpartition("/")[0]) if entry.path == path]
     return _listed(store, entry, promoted(place))
@@ -145,7 +145,7 @@ def promote(uri: str, place: str = "") -> Change:
     """Let a place serve the model at ``uri`` from now on, once every byte of it was compared with its card.
 
     Args:
-        uri: of a ``.keras`` file. place: a folder above it; ``place_of(uri)`` when empty.
+        uri: of a ``.keras`` file. place: a folder above it; ``registry_of(uri)`` when empty.
 
     Raises:
         ConfigError: ``uri`` names no file, or one elsewhere. NotFound: it or its card is missing.
@@ -153,9 +153,9 @@ def promote(uri: str, place: str = "") -> Change:
     """
     if not uri.endswith(SUFFIX):
         raise ConfigError(f"{uri!r} names no {SUFFIX} file; synthray models ls shows which there are")
-    store = Store.at(place or place_of(uri))
+    store = open_store(place or registry_of(uri))
     path = _require_path_below(resolve_model(uri), store)
-    if f"{path.removesuffix(SUFFIX)}.json" == ALIAS:
+    if f"{path.removesuffix(SUFFIX)}.json" == PROMOTIONS_FILE:
         raise ConfigError(f"{uri}: its card has the name of the alias; rename both files, or promote it elsewhere")
     _, card = read_verified(f"{store.uri}/{path}")
     now = Promotion(path, card.sha256, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -165,7 +165,7 @@ def promote(uri: str, place: str = "") -> Change:
         if before and (before.model, before.sha256) == (now.model, now.sha256):
             return Change(store.uri, before, before)
         try:
-            store.write(ALIAS, _encode([*history, now]), replace=bool(history))
+            store.write(PROMOTIONS_FILE, _encode([*history, now]), replace=bool(history))
             return Change(store.uri, before, now)
         except Conflict:  # someone else's first promotion was quicker: so it is the one before this
             continue
@@ -177,7 +177,7 @@ def rollback(place: str = "") -> Change:
     Raises:
         NotFound: nothing was promoted before, or it is gone. ModelError: it has changed since, or is damaged.
     """
-    store = Store.at(place or default_place())
+    store = open_store(place or default_registry())
     history = _history(store)
     if not history:
         raise NotFound(f"nothing is promoted at {store.uri}; synthray models promote URI does that")
@@ -185,22 +185,22 @@ def rollback(place: str = "") -> Change:
         raise NotFound(f"nothing was promoted at {store.uri} before {history[0].model}; promote another one instead")
     now = history[-2]
     read_verified(_unchanged(store, now, "promote another one"))
-    store.write(ALIAS, _encode(history[:-1]))
+    store.write(PROMOTIONS_FILE, _encode(history[:-1]))
     return Change(store.uri, history[-1], now)
 
 
-def _listed(store: Store, entry: Entry, promotion: Promotion | None) -> Listed:
+def _listed(store: Store, entry: Entry, promotion: Promotion | None) -> ModelEntry:
     uri = f"{store.uri}/{entry.path}"
     at = promotion.promoted_at if promotion and promotion.model == entry.path else ""
     try:
         card = read_card(uri)
     except StorageError as error:
-        return Listed(uri, entry.path, entry.size, entry.modified_s, None, at, str(error))
+        return ModelEntry(uri, entry.path, entry.size, entry.modified_s, None, at, str(error))
     except Exception as error:  # a card can be damaged in any way, and the other models are to be listed
         reason = str(error) if isinstance(error, ModelError) else f"its card cannot be read: {error!r}"
-        return Listed(uri, entry.path, entry.size, entry.modified_s, None, at, f"damaged: {reason}")
+        return ModelEntry(uri, entry.path, entry.size, entry.modified_s, None, at, f"damaged: {reason}")
     changed = "has changed since" if at and promotion and promotion.sha256 != card.sha256 else ""
-    return Listed(uri, entry.path, entry.size, entry.modified_s, card, at, changed)
+    return ModelEntry(uri, entry.path, entry.size, entry.modified_s, card, at, changed)
 
 
 def _unchanged(store: Store, promotion: Promotion, advice: str) -> str:
@@ -220,9 +220,9 @@ def _encode(history: Sequence[Promotion]) -> bytes:
 
 def _history(store: Store) -> list[Promotion]:
     """All promotions at a place, the one that counts last; raises ModelError."""
-    name = f"{store.uri}/{ALIAS}"
+    name = f"{store.uri}/{PROMOTIONS_FILE}"
     try:
-        body = json.loads(store.read(ALIAS))
+        body = json.loads(store.read(PROMOTIONS_FILE))
         if body["format"] != FORMAT or not body["history"]:
             raise ValueError(f"it is not of the format {FORMAT}")
         return [Promotion(**entry) for entry in body["history"]]
@@ -242,8 +242,8 @@ def _require_path_below(uri: str, store: Store) -> str:
 
 def _path_below(uri: str, place: str) -> str:
     """A file's path below a place, or ``""``; on this machine two names of one folder are the same."""
-    folder, file = Store.at(uri).parent()
-    inner, outer = (uri if "://" in uri else os.path.realpath(uri) for uri in (folder.uri, Store.at(place).uri))
+    folder, file = open_parent(uri)
+    inner, outer = (uri if "://" in uri else os.path.realpath(uri) for uri in (folder.uri, open_store(place).uri))
     if inner == outer:
         return file
     below = inner.removeprefix(f"{outer.rstrip('/')}/")

@@ -31,14 +31,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray.errors import ModelError, SoundError
-from synthray.serve.body import RAW, UNSTATED, content_type, prefers_wav, read_body
 from synthray.serve.config import AppConfig
 from synthray.serve.decode import RequestError, decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status, model_version
+from synthray.serve.request_body import RAW, UNSTATED, content_type, prefers_wav, read_body
 from synthray.synth.instrument import DURATION_S
 
 if TYPE_CHECKING:
-    from synthray.serve.predictor import Predictor
+    from synthray.model.predictor import Predictor
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from synthray.model.artifact import ModelCard
 from synthray.model.heads import INPUT_NAME, output_name
+from synthray.model.saved import ModelCard
 from synthray.serve.decode import RequestError
 
 
@@ -48,7 +48,7 @@ def encode_status(card: ModelCard, failed: str | None = None) -> dict[str, Any]:
 
 def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
     """Inputs and outputs with their shapes, and the parameter table that tells what the outputs mean."""
-    outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.units_out)) for p in card.table.learned}
+    outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
         "inputs": {INPUT_NAME: _tensor(INPUT_NAME, (-1, *card.feature_shape))},
         "outputs": outputs,

@@ -48,7 +48,7 @@ class Range:
             raise ConfigError(f"{self.name}: a log curve needs a minimum above 0, not {self.minimum}")
 
     @property
-    def units_out(self) -> int:
+    def num_outputs(self) -> int:
         """Outputs that a network's head for this parameter has."""
         return 1
 
@@ -82,7 +82,7 @@ class Choice:
             raise ConfigError(f"{self.name}: values {self.values} are empty or repeat themselves")
 
     @property
-    def units_out(self) -> int:
+    def num_outputs(self) -> int:
         """Outputs that a network's head for this parameter has."""
         return len(self.values)
 
@@ -98,7 +98,7 @@ class Constant:
     description: str = ""
 
     @property
-    def units_out(self) -> int:
+    def num_outputs(self) -> int:
         """A constant has no head."""
         return 0
 

@@ -36,7 +36,7 @@ def random_labels(table: ParameterTable, seed: int, first: int, count: int, redr
     for column, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
             upper = words[:, column] >> np.uint64(32)
-            labels[:, column] = (upper * np.uint64(parameter.units_out)) >> np.uint64(32)
+            labels[:, column] = (upper * np.uint64(parameter.num_outputs)) >> np.uint64(32)
     return labels
 
 

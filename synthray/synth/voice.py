@@ -41,7 +41,7 @@ ROUNDING = 1e-4  # of a range's width: what float32 and a conversion there and b
 
 
 def render(settings: np.ndarray, noise_seeds: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-    """Sounds of presets.
+    """SoundGenerator of presets.
 
     Args:
         settings: float32 (sounds, 46), in units, as ``ParameterTable.labels_to_settings`` gives them.

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from synthray.data.storage import Store
 from synthray.errors import NotFound
+from synthray.storage import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, out: str, run_digest: str, keep: int, tell: Callable[[str], None] = logger.warning) -> None:
-        self._store = Store.at(f"{out.rstrip('/')}/checkpoints/{run_digest}")
+        self._store = open_store(f"{out.rstrip('/')}/checkpoints/{run_digest}")
         self._keep, self._tell = keep, tell
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self._written: Future[None] | None = None
@@ -130,12 +130,12 @@ class CheckpointFolder:
         """All of them, oldest first."""
         return [entry.path for entry in self._store.list() if entry.path.endswith(".ckpt")]
 
-    def newest_whole(self) -> str | None:
+    def latest_valid(self) -> str | None:
         """The newest that can be read; a damaged one is told of and passed over. None where there is none."""
         instead = "going back to the one before it"
         return next((path for path in reversed(self.paths()) if self._whole(path, instead)), None)
 
-    def best_whole(self, progress: Progress) -> Checkpoint | None:
+    def load_best(self, progress: Progress) -> Checkpoint | None:
         """The one of the best epoch so far; None, which is told, where it cannot be read."""
         return self._whole(_path(progress.best or 0, 0), "the last epoch's weights are saved instead of the best's")
 

@@ -11,10 +11,10 @@ from typing import Any, get_args, get_type_hints
 
 from synthray.data.dataset import absolute
 from synthray.data.manifest import Manifest
-from synthray.data.order import Order
-from synthray.data.storage import Store
+from synthray.data.order import EpochOrder
 from synthray.errors import ConfigError, ModelError, NotFound
-from synthray.model.artifact import SUFFIX, model_name, read_card, read_verified
+from synthray.model.saved import SUFFIX, model_name, read_card, read_verified
+from synthray.storage import open_parent, open_store
 
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
 _HOLDOUT_SHARE = 9
@@ -64,7 +64,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", absolute(self.data))
-        object.__setattr__(self, "out", Store.at(self.out).uri)
+        object.__setattr__(self, "out", open_store(self.out).uri)
         for name, choices in (
             ("model", MODELS),
             ("optimizer", tuple(LEARNING_RATES)),
@@ -100,11 +100,11 @@ class TrainConfig:
             raise ConfigError(f"{count} validation examples leave nothing to train on: the data set has {rows}")
         return rows - count, count
 
-    def order(self, manifest: Manifest) -> Order:
+    def order(self, manifest: Manifest) -> EpochOrder:
         """The order of the training examples."""
         first_held_out, _ = self.holdout(manifest.rows)
         rows = tuple(shard.rows for shard in manifest.shards)
-        return Order(rows, self.batch_size, self.seed, count=first_held_out)
+        return EpochOrder(rows, self.batch_size, self.seed, count=first_held_out)
 
     def run_digest(self, manifest: Manifest) -> str:
         """Tells this training's checkpoints and logs from another's: 16 letters of a SHA-256 of what weights depend on.
@@ -128,13 +128,13 @@ SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "ou
 """What may stand in a file of settings."""
 
 
-def read_settings(uri: str) -> dict[str, Any]:
+def load_settings(uri: str) -> dict[str, Any]:
     """The settings in the JSON file at ``uri``, for ``TrainConfig``.
 
     Raises:
         NotFound: there is no such file. ConfigError: it is no JSON object of settings, each of its type.
     """
-    store, name = Store.at(uri).parent()
+    store, name = open_parent(uri)
     try:
         settings = json.loads(store.read(name))
     except ValueError as error:
@@ -152,7 +152,7 @@ def read_settings(uri: str) -> dict[str, Any]:
     return settings
 
 
-def saved_before(config: TrainConfig, manifest: Manifest) -> str:
+def already_trained(config: TrainConfig, manifest: Manifest) -> str:
     """The URI of the model where this very training has been to its end already, or ''.
 
     Raises:
@@ -160,7 +160,7 @@ def saved_before(config: TrainConfig, manifest: Manifest) -> str:
     """
     config.order(manifest)
     name = model_name(manifest.source["batches"], config.epochs)
-    uri = f"{Store.at(config.out).uri}/{name}{SUFFIX}"
+    uri = f"{open_store(config.out).uri}/{name}{SUFFIX}"
     try:
         card = read_card(uri)
         known = SETTINGS | {"data", "out"}

@@ -12,49 +12,49 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from synthray.data.batch import Batch
 from synthray.data.dataset import Dataset
+from synthray.data.examples import Examples
 from synthray.data.memory import ALIGNMENT
-from synthray.data.order import PADDING, Order
+from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, Stopped, TrainingError
 from synthray.train.checkpoint import CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.prefetch import prefetch
 from synthray.train.reports import EpochReport, StepReport
-from synthray.train.steps import Steps
+from synthray.train.step import TrainState
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
-Share = tuple[Batch, np.ndarray]
+Share = tuple[Examples, np.ndarray]
 Tensors = tuple[tf.Tensor, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerContext:
     """Which worker this is, and of how many.
 
-    agree: gives all of them the value of rank 0. stop: whether this one was asked to end the training. tell: takes what
+    broadcast: gives all of them the value of rank 0. stop: whether this one was asked to end the training. tell: takes what
     people should know.
     """
 
     rank: int = 0
     workers: int = 1
-    agree: Callable[[Value], Value] = lambda value: value
+    broadcast: Callable[[Value], Value] = lambda value: value
     stop: Callable[[], bool] = lambda: False
     tell: Callable[[str], None] = logger.warning
 
     @property
-    def leads(self) -> bool:
+    def is_chief(self) -> bool:
         """Whether this worker writes and reports for all."""
         return self.rank == 0
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainResult:
     """What came of a training: its state, the reports of all epochs, and that of the epoch whose weights these are."""
 
-    steps: Steps
+    steps: TrainState
     history: list[dict[str, Any]]
     report: dict[str, Any]
 
@@ -63,11 +63,11 @@ def run(
     config: TrainConfig,
     dataset: Dataset,
     strategy: tf.distribute.Strategy,
-    place: Place,
+    worker: WorkerContext,
     batches: Callable[[tuple[int, int]], Iterator[Share]],
     report: Callable[[EpochReport], None],
     beat: Callable[[StepReport | None], None] = lambda _: None,
-) -> Trained:
+) -> TrainResult:
     """Train from the newest checkpoint, or from the beginning, to the last epoch.
 
     Args:
@@ -84,15 +84,15 @@ def run(
         Stopped: a worker was asked to end; a checkpoint is written.
     """
     order = config.order(dataset.manifest)
-    steps = Steps(config, dataset.manifest, strategy)
+    steps = TrainState(config, dataset.manifest, strategy)
     digest = config.run_digest(dataset.manifest)
-    with CheckpointFolder(config.out, digest, config.keep_checkpoints, place.tell) as folder:
-        state = _resume(config, steps, folder, place)
-        held_out = _held_out(config, dataset, steps, place)
+    with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.tell) as folder:
+        state = _resume(config, steps, folder, worker)
+        held_out = _held_out(config, dataset, steps, worker)
         shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
 
         def keep(state: Progress) -> None:
-            if place.leads:
+            if worker.is_chief:
                 folder.save(steps.checkpoint(state))
             beat(None)
 
@@ -100,12 +100,12 @@ def run(
             began_s, first_step = time.perf_counter(), state.step
             trained = _Epoch(config, steps, order, state)
             try:
-                wait_s, stop = trained.run(shares, place, keep, beat)
+                wait_s, stop = trained.run(shares, worker, keep, beat)
             except Stopped:
                 folder.wait()  # only then is it true
                 raise
             spent_s = time.perf_counter() - began_s
-            val_loss, accuracy, error = _means(steps.add_up(_validate(steps, held_out, beat)))
+            val_loss, accuracy, error = _means(steps.all_reduce_sum(_validate(steps, held_out, beat)))
             if not math.isfinite(val_loss):
                 raise TrainingError(f"epoch {epoch + 1}: the validation loss is {val_loss}; lower --learning-rate")
             result = EpochReport(
@@ -121,22 +121,22 @@ def run(
             )
             state = Progress(epoch + 1, history=[*state.history, asdict(result)])
             keep(state)
-            if place.leads:
+            if worker.is_chief:
                 report(result)
             if stop and epoch + 1 < config.epochs:
                 folder.wait()
                 raise Stopped(f"stopped after epoch {epoch + 1} of {config.epochs}")
         folder.wait()
         published = state.history[-1]
-        if place.leads and state.best != state.epoch and (best := folder.best_whole(state)):
+        if worker.is_chief and state.best != state.epoch and (best := folder.load_best(state)):
             steps.restore(best)
             published = best.progress.history[-1]
-    return Trained(steps, state.history, published)
+    return TrainResult(steps, state.history, published)
 
 
-def _resume(config: TrainConfig, steps: Steps, folder: CheckpointFolder, place: Place) -> Progress:
+def _resume(config: TrainConfig, steps: TrainState, folder: CheckpointFolder, worker: WorkerContext) -> Progress:
     """Take up the newest checkpoint, the same one on all workers; or begin."""
-    path = place.agree(folder.newest_whole() if place.leads else None)
+    path = worker.broadcast(folder.latest_valid() if worker.is_chief else None)
     if path is None:
         return Progress()
     checkpoint = folder.load(path)
@@ -155,7 +155,7 @@ class _Epoch:
     What a step came to is looked at one step later, so that an accelerator need not wait for this process.
     """
 
-    def __init__(self, config: TrainConfig, steps: Steps, order: Order, state: Progress) -> None:
+    def __init__(self, config: TrainConfig, steps: TrainState, order: EpochOrder, state: Progress) -> None:
         self._config, self._steps, self._order, self._state = config, steps, order, state
         self.sums = state.sums.copy()
         self._unseen: list[tuple[int, tf.Tensor]] = []
@@ -163,7 +163,7 @@ class _Epoch:
     def run(
         self,
         shares: Iterator[Tensors],
-        place: Place,
+        worker: WorkerContext,
         keep: Callable[[Progress], None],
         beat: Callable[[StepReport | None], None],
     ) -> tuple[float, bool]:
@@ -177,7 +177,7 @@ class _Epoch:
                 where = f"epoch {epoch + 1} ended at step {step} of {order.steps}"
                 raise TrainingError(f"{where}: examples are missing") from None
             wait_s = time.perf_counter() - began_s
-            vote = tf.constant(float(place.stop()))
+            vote = tf.constant(float(worker.stop()))
             examples = order.examples(step)
             self._unseen.append((step, self._steps.train(*tensors, tf.constant(examples, tf.float32), vote)))
             loss, stop = self._look(leave=1)
@@ -199,7 +199,7 @@ class _Epoch:
         Raises:
             TrainingError: they make something that is no number of the step's own examples.
         """
-        loss = _means(self._steps.add_up(self._steps.validate(*tensors)))[0]
+        loss = _means(self._steps.all_reduce_sum(self._steps.validate(*tensors)))[0]
         if not math.isfinite(loss):
             where = f"epoch {self._state.epoch + 1}, step {done} of {self._order.steps}"
             raise TrainingError(f"{where}: the loss after it is {loss}; lower --learning-rate or give --clip-norm")
@@ -221,7 +221,7 @@ class _Epoch:
         return loss, stop
 
 
-def _validate(steps: Steps, held_out: list[Tensors], beat: Callable[[None], None]) -> tf.Tensor:
+def _validate(steps: TrainState, held_out: list[Tensors], beat: Callable[[None], None]) -> tf.Tensor:
     sums = tf.zeros(4)
     with steps.averaged():
         for tensors in held_out:
@@ -230,18 +230,18 @@ def _validate(steps: Steps, held_out: list[Tensors], beat: Callable[[None], None
     return sums
 
 
-def _held_out(config: TrainConfig, dataset: Dataset, steps: Steps, place: Place) -> list[Tensors]:
+def _held_out(config: TrainConfig, dataset: Dataset, steps: TrainState, worker: WorkerContext) -> list[Tensors]:
     """This worker's part of the validation examples, in memory, in batches of one size."""
     first, count = config.holdout(dataset.manifest.rows)
-    mine = np.array_split(np.arange(first, first + count), place.workers)[place.rank]
+    mine = np.array_split(np.arange(first, first + count), worker.workers)[worker.rank]
     rows = np.full(-(-len(mine) // steps.share) * steps.share, PADDING, np.int64)
     rows[: len(mine)] = mine
     batch = dataset.take(rows)
     parts = [slice(start, start + steps.share) for start in range(0, len(rows), steps.share)]
-    return [_tensors(Batch(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
+    return [_tensors(Examples(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
 
 
-def _tensors(batch: Batch, rows: np.ndarray) -> Tensors:
+def _tensors(batch: Examples, rows: np.ndarray) -> Tensors:
     weights = (rows != PADDING).astype(np.float32)
     return _tensor(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
 

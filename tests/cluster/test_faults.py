@@ -26,9 +26,9 @@ import pytest
 from infra.ray_head import REPOSITORY
 from infra.s3_server import S3Server
 from synthray.data.dataset import Dataset
-from synthray.data.storage import Store
-from synthray.data.storage_s3 import PATIENCE
-from synthray.model.artifact import load_model
+from synthray.model.saved import load_model
+from synthray.storage import open_store
+from synthray.storage.s3 import RETRY_TIMEOUT
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from tests import foreign
@@ -86,7 +86,7 @@ class Job:
         # as Ray's own job submission tells a driver what its workers shall see
         runtime_env: dict[str, Any] = {"env_vars": environment}
         if "SYNTHRAY_TEST_SABOTAGE" in environment:
-            runtime_env["worker_process_setup_hook"] = "tests.cluster.sabotage.install"
+            runtime_env["worker_process_setup_hook"] = "tests.cluster.fault_hook.install"
         job = {"RAY_ADDRESS": cluster.address, "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": runtime_env})}
         command = [sys.executable, "jobs/train.py", "--data", str(data), "--out", str(out), "--batch-size", "48"]
         self.process = subprocess.Popen(
@@ -185,7 +185,7 @@ def test_a_worker_that_is_alive_but_stuck_is_replaced(
     trap = tmp_path / "trap"
     environment = paced(tmp_path) | {"SYNTHRAY_TEST_SABOTAGE": str(trap)}
     # a worker's import of TensorFlow counts, too
-    with training(cluster, data, tmp_path / "out", "--stuck-s", "40", environment=environment) as job:
+    with training(cluster, data, tmp_path / "out", "--step-timeout-s", "40", environment=environment) as job:
         job.wait_for("^epoch +5/")
         trap.touch()
         # and it is not waited for as long as the default, which is 300 s
@@ -224,7 +224,7 @@ def test_a_dead_head_is_replaced_and_the_job_submitted_again(
 
 def newest_checkpoint(out: Path | str) -> int:
     """The epochs that are done in the newest checkpoint."""
-    return max(int(Path(entry.path).name[:6]) for entry in Store.at(out).list() if entry.path.endswith(".ckpt"))
+    return max(int(Path(entry.path).name[:6]) for entry in open_store(out).list() if entry.path.endswith(".ckpt"))
 
 
 def first_epoch(job: Job) -> int:
@@ -265,8 +265,8 @@ def out(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.Fi
     return place_in(s3_server, monkeypatch, request)
 
 
-def through(proxy: FaultyProxy, server: S3Server, patience_s: float) -> dict[str, str]:
-    return server.environment | {"AWS_ENDPOINT_URL": proxy.url, PATIENCE: str(patience_s)}
+def through(proxy: FaultyProxy, server: S3Server, retry_timeout_s: float) -> dict[str, str]:
+    return server.environment | {"AWS_ENDPOINT_URL": proxy.url, RETRY_TIMEOUT: str(retry_timeout_s)}
 
 
 def test_a_store_that_is_away_for_a_while_is_waited_for(
@@ -311,7 +311,7 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
 
 
 def test_an_elastic_training_takes_what_the_cluster_has(data: Path, tmp_path: Path) -> None:
-    elastic = ("--workers", "1:2", "--resize-s", "2")
+    elastic = ("--workers", "1:2", "--rescale-interval-s", "2")
     slow = ("--batch-size", "2", "--learning-rate", "0.001", "--epochs", "1000")
     # as if each step took longer: what was trained is trained once more here, to be compared
     slower = {"SYNTHRAY_TEST_SABOTAGE": str(tmp_path / "none"), "SYNTHRAY_TEST_STEP_S": "0.02"}
@@ -337,4 +337,4 @@ def test_an_elastic_training_takes_what_the_cluster_has(data: Path, tmp_path: Pa
 def newest_history(config: TrainConfig) -> list[dict[str, Any]]:
     """The reports in the newest checkpoint of a training."""
     with CheckpointFolder(config.out, config.run_digest(Dataset.open(config.data).manifest), keep=1) as folder:
-        return folder.load(folder.newest_whole()).progress.history
+        return folder.load(folder.latest_valid()).progress.history

@@ -20,14 +20,14 @@ import pytest
 
 from infra.ray_head import REPOSITORY, RayHead
 from infra.s3_server import S3Server, running_s3_server
-from synthray.data.build import build_shard
+from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.build.plan import Plan
+from synthray.data.build.publish import publish
+from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
-from synthray.data.generate import GenerateConfig
-from synthray.data.plan import Plan
-from synthray.data.publish import publish
-from synthray.data.storage import Store
-from synthray.data.storage_s3 import PATIENCE
 from synthray.errors import NotFound
+from synthray.storage import open_store
+from synthray.storage.s3 import RETRY_TIMEOUT
 from tests.faults import Exchange, FaultyProxy, Hold, everything, faulty_proxy, status
 from tests.s3_fixture import place_in
 
@@ -77,10 +77,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @contextlib.contextmanager
 def generating(
-    head: RayHead, server: S3Server, proxy: FaultyProxy, out: str, patience_s: float = 30
+    head: RayHead, server: S3Server, proxy: FaultyProxy, out: str, retry_timeout_s: float = 30
 ) -> Iterator[subprocess.Popen[str]]:
     """``jobs/generate.py`` on the suite's Ray; it and its tasks reach the store through the relay."""
-    store = server.environment | {"AWS_ENDPOINT_URL": proxy.url, PATIENCE: str(patience_s)}
+    store = server.environment | {"AWS_ENDPOINT_URL": proxy.url, RETRY_TIMEOUT: str(retry_timeout_s)}
     # as Ray's own job submission tells a driver what its tasks shall see
     config = json.dumps({"runtime_env": {"env_vars": store}})
     running = subprocess.Popen(
@@ -105,10 +105,10 @@ def finish(running: subprocess.Popen[str], out: str, timeout_s: float = 120) -> 
 
 
 def finished_shards(out: str) -> dict[str, float]:
-    """What a build that did not end has finished: shards with a receipt, and when each was written, Unix seconds."""
-    store = Store.at(out)
-    receipts = [json.loads(store.read(entry.path)) for entry in store.list("unfinished")]
-    return {receipt["shard"]["path"]: store.entry(receipt["shard"]["path"]).modified_s for receipt in receipts}
+    """What a build that did not end has finished: shards with a record, and when each was written, Unix seconds."""
+    store = open_store(out)
+    records = [json.loads(store.read(entry.path)) for entry in store.list("unfinished")]
+    return {record["shard"]["path"]: store.entry(record["shard"]["path"]).modified_s for record in records}
 
 
 def shards_put(proxy: FaultyProxy) -> list[int]:
@@ -132,7 +132,7 @@ def test_a_killed_driver_and_then_a_storm(
 
     proxy.heal()
     proxy.on(storm, "PUT", LAST)
-    with generating(ray_head, mortal, proxy, out, patience_s=1.5) as running:
+    with generating(ray_head, mortal, proxy, out, retry_timeout_s=1.5) as running:
         output, errors = running.communicate(timeout=120)
     assert running.returncode == 1
     assert out not in output
@@ -156,7 +156,7 @@ def test_a_killed_driver_and_then_a_storm(
         finish(running, out)
     assert everything(out) == undisturbed
     assert len(shards_put(proxy)) == len(set(shards_put(proxy))) == SHARDS - len(kept)
-    assert {path: Store.at(out).entry(path).modified_s for path in kept} == kept
+    assert {path: open_store(out).entry(path).modified_s for path in kept} == kept
 
 
 def storm(exchange: Exchange) -> bytes:
@@ -189,7 +189,7 @@ def test_a_killed_store_is_waited_for(
     hold = Hold(part=100_000)
     proxy.on(hold, "PUT", "/shards/00001", times=1)
     # longer than an answer is waited for: one that the server owed when it died may be noticed only then
-    with generating(ray_head, mortal, proxy, out, patience_s=120) as running:
+    with generating(ray_head, mortal, proxy, out, retry_timeout_s=120) as running:
         hold.wait()
         mortal.kill()
         hold.released.set()

@@ -28,7 +28,7 @@ class Leader:
     """What the leading worker of a training does with its metrics."""
 
     def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
-        from synthray.train.ray_metrics import TrainMetrics
+        from synthray.cluster.metrics import TrainMetrics
 
         self._metrics = TrainMetrics(config, manifest, restarts=2)
 

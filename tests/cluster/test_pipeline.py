@@ -20,14 +20,14 @@ import pytest
 from infra.ray_head import REPOSITORY, RayHead
 from infra.s3_server import S3Server
 from synthray.data.dataset import Dataset
-from synthray.data.notebook import NotebookSource
-from synthray.data.storage import Store
+from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import SynthrayError
-from synthray.model.artifact import load_model, save_model
 from synthray.model.registry import promote
+from synthray.model.saved import load_model, save_model
 from synthray.serve.config import Address
+from synthray.storage import open_store
 from tests import foreign
-from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
+from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -225,7 +225,7 @@ def test_the_same_on_s3(ray_head: RayHead, s3_server: S3Server, on_s3: str) -> N
     done(run(ray_head, "jobs/convert.py", "--dtype", "float16", home=on_s3))
     done(run(ray_head, "jobs/train.py", "--epochs", "2", home=on_s3))
     assert "14 examples" in done(run(ray_head, "jobs/evaluate.py", home=on_s3))
-    paths = [entry.path for entry in Store.at(on_s3).list("models")]
+    paths = [entry.path for entry in open_store(on_s3).list("models")]
     folder = "models/4-batches-seed-5"
     assert {f"{folder}/model_4_2.keras", f"{folder}/model_4_2.json", f"{folder}/evaluation.json"} <= set(paths)
 

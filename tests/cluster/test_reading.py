@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from infra.ray_head import KEEPING_WORKERS, RayHead
-from synthray.data.build import build_shard
+from synthray.data.build.notebook_writer import SynthSource
+from synthray.data.build.plan import BuildConfig, Plan
+from synthray.data.build.publish import publish
+from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
-from synthray.data.generate import SynthSource
-from synthray.data.order import Order
-from synthray.data.plan import BuildConfig, Plan
-from synthray.data.publish import publish
-from synthray.data.sounds import Sounds
+from synthray.data.order import EpochOrder
+from synthray.data.sources.synthetic import SoundGenerator
 from synthray.errors import CorruptShard, StorageError
 from tests import foreign
 from tests.conftest import convert_here
@@ -31,7 +31,7 @@ EPOCHS = 2
 def data_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("reading")
     convert_here(foreign.write(folder / "batches"), folder / "stored", dtype="float16")
-    plan = Plan.make(SynthSource(Sounds(3), (0, 1, 2)), BuildConfig(str(folder / "presets"), store="presets"))
+    plan = Plan.make(SynthSource(SoundGenerator(3), (0, 1, 2)), BuildConfig(str(folder / "presets"), store="presets"))
     publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
     fresh = "synth://?seed=3&batches=10&fresh=1"
     return {"stored": str(folder / "stored"), "presets": str(folder / "presets"), "fresh": fresh}
@@ -49,27 +49,27 @@ def expected(dataset: Dataset, rows: np.ndarray, epoch: int) -> np.ndarray:
 def test_the_order_is_carried_out(
     ray_cluster: RayHead, data_sets: dict[str, str], kind: str, start: tuple[int, int], workers: int
 ) -> None:
-    from synthray.data.ray_read import Held, hold, streamed
+    from synthray.cluster.loader import CachedReader, cache_dataset, stream_batches
 
     dataset = Dataset.open(data_sets[kind])
-    order = Order(dataset.shard_rows, 32, seed=4, window_rows=64)
+    order = EpochOrder(dataset.shard_rows, 32, seed=4, window_rows=64)
     assert order.windows > 1
-    holding = hold(dataset, order)
+    holding = cache_dataset(dataset, order)
     assert (holding is None) == (kind == "fresh")
     if holding:  # what the first epoch begins with is read first
         used = np.concatenate([order.window(0, window).ravel() for window in range(order.windows)])
         shards = np.searchsorted(dataset.shard_starts, used[used >= 0], side="right") - 1
         assert list(holding.references) == list(dict.fromkeys(shards.tolist()))
     for rank in range(workers):
-        wanted = list(order.shares(start, EPOCHS, rank, workers))
-        shares = list(streamed(dataset, order, start, EPOCHS, rank, workers))
+        wanted = list(order.worker_batches(start, EPOCHS, rank, workers))
+        shares = list(stream_batches(dataset, order, start, EPOCHS, rank, workers))
         np.testing.assert_array_equal([rows for _, rows in shares], wanted)
         for place, epoch in ((0, start[0]), (-1, EPOCHS - 1)):
             batch = shares[place][0]
             assert batch.features.dtype == dataset.manifest.feature_dtype
             np.testing.assert_array_equal(batch.features, expected(dataset, wanted[place], epoch))
         if holding:
-            held = Held(holding.wait(), dataset).take(wanted[0])
+            held = CachedReader(holding.wait(), dataset).take(wanted[0])
             np.testing.assert_array_equal(held.features, shares[0][0].features)
             np.testing.assert_array_equal(held.labels, shares[0][0].labels)
 
@@ -77,16 +77,16 @@ def test_the_order_is_carried_out(
 def test_what_a_task_could_not_read_for_a_while_is_read_here(ray_cluster: RayHead, data_sets: dict[str, str]) -> None:
     import ray
 
-    from synthray.data.ray_read import Held, hold
+    from synthray.cluster.loader import CachedReader, cache_dataset
 
     @ray.remote(num_cpus=0)
     def away() -> None:
         raise StorageError("the store was away for longer than a task waits")
 
     dataset = Dataset.open(data_sets["stored"])
-    references = hold(dataset).wait() | {1: away.remote()}
+    references = cache_dataset(dataset).wait() | {1: away.remote()}
     rows = np.arange(len(dataset.shard_rows) * 8)
-    held = Held(references, dataset).take(rows)
+    held = CachedReader(references, dataset).take(rows)
     np.testing.assert_array_equal(held.features, dataset.take(rows).features)
     np.testing.assert_array_equal(held.labels, dataset.take(rows).labels)
 
@@ -97,7 +97,7 @@ def test_elastic_workers_ask_for_what_a_node_has(
 ) -> None:
     import ray
 
-    from synthray.train.ray_train import Workers
+    from synthray.cluster.trainer import Workers
 
     nodes = [{"Alive": True, "Resources": {"CPU": float(count)} if count else {}} for count in cpus]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
@@ -110,7 +110,7 @@ def test_elastic_workers_ask_for_what_a_node_has(
 def test_gpus_that_are_not_up_are_told_of(gpus: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    from synthray.train.ray_train import Workers, _missing_gpus
+    from synthray.cluster.trainer import Workers, _missing_gpus
 
     monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0}}])
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0} | ({"GPU": float(gpus)} if gpus else {}))
@@ -124,7 +124,7 @@ def test_gpus_that_are_not_up_are_told_of(gpus: int, told: str, monkeypatch: pyt
 def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
 ) -> None:
-    from synthray.data.ray_read import hold, streamed
+    from synthray.cluster.loader import cache_dataset, stream_batches
 
     shutil.copytree(data_sets["stored"], tmp_path / "data")
     dataset = Dataset.open(str(tmp_path / "data"))
@@ -133,28 +133,28 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
     with pytest.raises(CorruptShard, match=r"00003-.*has changed since it was published"):
-        hold(dataset).wait()
-    order = Order(dataset.shard_rows, 32, window_rows=64)
+        cache_dataset(dataset).wait()
+    order = EpochOrder(dataset.shard_rows, 32, window_rows=64)
     first, last = dataset.shard_starts[3:5]
     used: list[int] = []
     with pytest.raises(CorruptShard, match=r"00003-.*has changed since it was published"):
-        used.extend(row for _, rows in streamed(dataset, order, (0, 0), 1, 0, 1) for row in rows)
+        used.extend(row for _, rows in stream_batches(dataset, order, (0, 0), 1, 0, 1) for row in rows)
     assert not [row for row in used if first <= row < last]
     path.unlink()
     with pytest.raises(CorruptShard, match=r"00003-.*is missing"):
-        hold(dataset).wait()
+        cache_dataset(dataset).wait()
 
 
 def test_a_ray_of_this_machine_is_told_to_keep_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    from synthray.data import ray_data
-
     told: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda *_, **__: told.update(os.environ))
-    ray_data.connect()
+    from synthray.cluster.connect import connect
+
+    connect()
     assert told == {"RAY_OTHER": "1", **KEEPING_WORKERS}
 
 
@@ -162,8 +162,8 @@ def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead, tmp_pat
     """A training may take longer over a window than Ray lets workers rest, and a new one takes seconds to start."""
     import ray
 
-    from synthray.data.ray_data import LOCAL_RAY
-    from synthray.data.ray_read import READER_CPUS
+    from synthray.cluster.connect import LOCAL_RAY
+    from synthray.cluster.loader import READER_CPUS
 
     @ray.remote(num_cpus=READER_CPUS)
     def reader(folder: Path) -> int:

@@ -17,7 +17,7 @@ import pytest
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, CorruptShard, TrainingError
-from synthray.model.artifact import load_model
+from synthray.model.saved import load_model
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
 from tests import foreign
@@ -39,11 +39,11 @@ EPOCHS = 30
 def train(
     dataset: Dataset, out: Path, workers: int, lines: list[str] | None = None, epochs: int = EPOCHS, **options: int
 ) -> tuple[str, list[str]]:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     lines = [] if lines is None else lines
     config = TrainConfig(dataset.uri, str(out), epochs=epochs, batch_size=48)
-    return ray_train.train(config, ray_train.Workers(workers, **options), lines.append), lines
+    return trainer.train(config, trainer.Workers(workers, **options), lines.append), lines
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def test_ray_knows_what_is_left_out_by_these_names() -> None:
     import ray.train
     from ray.train.v2._internal import constants
 
-    from synthray.train.ray_tensorflow import UNUSED_CALLBACKS, WITHOUT_WATCHER, LeanTrainer
+    from synthray.cluster.tf_backend import UNUSED_CALLBACKS, WITHOUT_WATCHER, LeanTrainer
 
     def callbacks(kind: type) -> set[str]:
         trainer = kind(print, scaling_config=ray.train.ScalingConfig(num_workers=1))
@@ -136,25 +136,25 @@ def assert_same_weights(a: str, b: str) -> None:
 def test_streaming_from_shards_trains_to_the_same_weights(
     by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synthray.data import ray_read
+    from synthray.cluster import loader
 
-    monkeypatch.setattr(ray_read, "hold", lambda *_: None)
+    monkeypatch.setattr(loader, "hold", lambda *_: None)
     saved, _ = train(dataset, tmp_path, 2)
     assert_same_weights(saved, by_two[0])
 
 
-@pytest.mark.parametrize("way", ["held", "streamed"])
+@pytest.mark.parametrize("way", ["held", "stream_batches"])
 def test_a_harmed_shard_is_named(
     way: str, ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synthray.data import ray_read
+    from synthray.cluster import loader
 
     shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
     shard.write_bytes(shard.read_bytes()[:-1])
     harmed = Dataset.open(str(tmp_path / "data"))
-    if way == "streamed":
-        monkeypatch.setattr(ray_read, "hold", lambda *_: None)
+    if way == "stream_batches":
+        monkeypatch.setattr(loader, "hold", lambda *_: None)
     with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):
         train(harmed, tmp_path / "out", 2, epochs=2)
 
@@ -170,34 +170,34 @@ def one_training_worker(head: RayHead) -> int:
 
 
 def test_what_a_worker_finds_wrong_is_told_as_it_is(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     config = TrainConfig(dataset.uri, str(tmp_path), epochs=3, batch_size=48, learning_rate=1e30)
     with pytest.raises(TrainingError, match=r"the loss is .*lower --learning-rate"):
-        ray_train.train(config, ray_train.Workers(2), lambda _: None)
+        trainer.train(config, trainer.Workers(2), lambda _: None)
 
 
 def test_what_one_worker_alone_finds_wrong_does_not_leave_the_others_waiting(
     ray_cluster: RayHead, dataset: Dataset, tmp_path: Path
 ) -> None:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     # the leading worker cannot write its first checkpoint, while the other one waits for it in the next step
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "checkpoints").write_text("a file where a folder should be")
     config = TrainConfig(dataset.uri, str(tmp_path / "out"), epochs=3, batch_size=48)
     with pytest.raises(TrainingError, match=r"StorageError: .*checkpoints.* cannot be written"):
-        ray_train.train(config, ray_train.Workers(2, max_failures=0), lambda _: None)
+        trainer.train(config, trainer.Workers(2, max_failures=0), lambda _: None)
 
 
 def test_three_workers_share_what_is_not_divisible_by_three(
     by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path
 ) -> None:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     config = TrainConfig(dataset.uri, str(tmp_path), epochs=2, batch_size=32, ema=0.5, clip_norm=1.0, optimizer="adamw")
     saved = [
-        ray_train.train(replace(config, out=str(tmp_path / str(count))), ray_train.Workers(count), lambda _: None)
+        trainer.train(replace(config, out=str(tmp_path / str(count))), trainer.Workers(count), lambda _: None)
         for count in (1, 3)
     ]
     for one, three in zip(*(load_model(uri)[0].get_weights() for uri in saved), strict=True):
@@ -207,24 +207,25 @@ def test_three_workers_share_what_is_not_divisible_by_three(
 def test_a_place_that_the_workers_do_not_share_is_told(
     ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from synthray.train import ray_train
 
-    monkeypatch.setattr(ray_train, "_marked", lambda _: contextlib.nullcontext("what was written on another machine"))
+    from synthray.cluster import trainer
+
+    monkeypatch.setattr(trainer, "_marked", lambda _: contextlib.nullcontext("what was written on another machine"))
     with pytest.raises(ConfigError, match=r"is another folder on .* than where the job runs: give an --out that all"):
         train(dataset, tmp_path / "out", 2, epochs=1)
 
 
 def test_more_workers_than_examples_in_a_batch_are_refused_at_once(ray_cluster: RayHead, dataset: Dataset) -> None:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     config = TrainConfig(dataset.uri, "out", batch_size=2)
     with pytest.raises(ConfigError, match="a batch of 2 cannot be shared by 3 workers"):
-        ray_train.train(config, ray_train.Workers(3), lambda _: None)
+        trainer.train(config, trainer.Workers(3), lambda _: None)
 
 
 @pytest.mark.parametrize("text", ["many", "1:2:3", "-1", "4:2", "0:2"])
 def test_what_is_no_number_of_workers_is_refused(text: str) -> None:
-    from synthray.train import ray_train
+    from synthray.cluster import trainer
 
     with pytest.raises(ConfigError, match=f"workers is .?{text}.?; it must be"):
-        ray_train.Workers.parse(text)
+        trainer.Workers.parse(text)

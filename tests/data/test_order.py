@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthray.data.order import PADDING, Order
+from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> Order:
+def orders(draw: st.DrawFn) -> EpochOrder:
     shard_rows = tuple(draw(st.lists(st.integers(1, 70), min_size=1, max_size=9)))
     total = sum(shard_rows)
     first = draw(st.integers(0, total - 1))
-    return Order(
+    return EpochOrder(
         shard_rows,
         batch_size=draw(st.sampled_from([1, 2, 3, 4, 6, 12, 16, 24, 32, 48, 64])),
         seed=draw(st.integers(0, 5)),
@@ -28,12 +28,12 @@ def orders(draw: st.DrawFn) -> Order:
     )
 
 
-def epoch_batches(order: Order, epoch: int, places: range | None = None) -> np.ndarray:
+def epoch_batches(order: EpochOrder, epoch: int, places: range | None = None) -> np.ndarray:
     return np.concatenate([order.window(epoch, window, places) for window in range(order.windows)])
 
 
 @given(orders(), st.integers(0, 3))
-def test_every_example_is_seen_exactly_once_an_epoch(order: Order, epoch: int) -> None:
+def test_every_example_is_seen_exactly_once_an_epoch(order: EpochOrder, epoch: int) -> None:
     batches = epoch_batches(order, epoch)
     assert batches.shape == (order.steps, order.batch_size)
     seen = batches[batches != PADDING]
@@ -41,9 +41,9 @@ def test_every_example_is_seen_exactly_once_an_epoch(order: Order, epoch: int) -
 
 
 @given(orders(), st.data())
-def test_the_workers_shares_make_up_the_batch(order: Order, data: st.DataObject) -> None:
+def test_the_workers_shares_make_up_the_batch(order: EpochOrder, data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, min(9, order.batch_size)))
-    shares = [epoch_batches(order, 1, order.share(rank, workers)) for rank in range(workers)]
+    shares = [epoch_batches(order, 1, order.worker_slice(rank, workers)) for rank in range(workers)]
     assert len({share.shape for share in shares}) == 1
     together = np.concatenate(shares, axis=1)
     np.testing.assert_array_equal(together[:, : order.batch_size], epoch_batches(order, 1))
@@ -51,7 +51,7 @@ def test_the_workers_shares_make_up_the_batch(order: Order, data: st.DataObject)
 
 
 @given(orders())
-def test_only_the_last_batch_is_padded_and_its_size_is_known(order: Order) -> None:
+def test_only_the_last_batch_is_padded_and_its_size_is_known(order: EpochOrder) -> None:
     real = (epoch_batches(order, 0) != PADDING).sum(axis=1)
     assert [order.examples(step) for step in range(order.steps)] == real.tolist()
     assert (real[:-1] == order.batch_size).all()
@@ -59,25 +59,25 @@ def test_only_the_last_batch_is_padded_and_its_size_is_known(order: Order) -> No
 
 
 @given(orders(), st.integers(0, 3), st.data())
-def test_a_window_can_be_had_without_the_ones_before_it(order: Order, epoch: int, data: st.DataObject) -> None:
+def test_a_window_can_be_had_without_the_ones_before_it(order: EpochOrder, epoch: int, data: st.DataObject) -> None:
     window = data.draw(st.integers(0, order.windows - 1))
     steps = order.window_steps(window)
     np.testing.assert_array_equal(order.window(epoch, window), epoch_batches(order, epoch)[steps.start : steps.stop])
 
 
 @given(orders(), st.data())
-def test_the_rest_of_a_run_can_be_had_from_any_step(order: Order, data: st.DataObject) -> None:
+def test_the_rest_of_a_run_can_be_had_from_any_step(order: EpochOrder, data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, min(9, order.batch_size)))
     rank = data.draw(st.integers(0, workers - 1))
     start = (data.draw(st.integers(0, 1)), data.draw(st.integers(0, order.steps - 1)))
-    places = order.share(rank, workers)
+    places = order.worker_slice(rank, workers)
     whole = np.concatenate([epoch_batches(order, epoch, places) for epoch in range(2)])
-    rest = list(order.shares(start, 2, rank, workers))
+    rest = list(order.worker_batches(start, 2, rank, workers))
     np.testing.assert_array_equal(rest, whole[start[0] * order.steps + start[1] :])
 
 
 def test_epochs_and_seeds_differ() -> None:
-    order, other = Order((64,) * 8, 32, seed=1), Order((64,) * 8, 32, seed=2)
+    order, other = EpochOrder((64,) * 8, 32, seed=1), EpochOrder((64,) * 8, 32, seed=2)
     lines = [epoch_batches(order, 0), epoch_batches(order, 1), epoch_batches(other, 0)]
     for i, j in ((0, 1), (0, 2), (1, 2)):
         assert (lines[i] == lines[j]).mean() < 0.1
@@ -86,7 +86,7 @@ def test_epochs_and_seeds_differ() -> None:
 @settings(deadline=None)
 @given(st.integers(0, 3))
 def test_neighbours_in_storage_end_up_far_apart(epoch: int) -> None:
-    order = Order((256,) * 32, 32, seed=3, window_rows=2048)
+    order = EpochOrder((256,) * 32, 32, seed=3, window_rows=2048)
     line = epoch_batches(order, epoch).reshape(-1)
     place = np.empty(len(line), np.int64)
     place[line] = np.arange(len(line))
@@ -96,7 +96,7 @@ def test_neighbours_in_storage_end_up_far_apart(epoch: int) -> None:
 
 
 def test_the_order_never_changes_by_accident() -> None:
-    order = Order((100, 64, 7, 200), 32, seed=11, first=5, count=350, window_rows=128)
+    order = EpochOrder((100, 64, 7, 200), 32, seed=11, first=5, count=350, window_rows=128)
     line = np.concatenate([epoch_batches(order, epoch) for epoch in range(3)])
     assert line[0, :8].tolist() == GOLDEN_BEGINNING
     assert hashlib.sha256(line.astype("<i8").tobytes()).hexdigest()[:16] == GOLDEN_DIGEST
@@ -116,9 +116,9 @@ GOLDEN_DIGEST = "6544ef68f1b67b81"
 )
 def test_impossible_orders_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Order((4, 6), **arguments)
+        EpochOrder((4, 6), **arguments)
 
 
 def test_more_workers_than_examples_are_refused() -> None:
     with pytest.raises(ConfigError, match="a batch of 32 cannot be shared by 33 workers"):
-        Order((64,), 32).share(0, 33)
+        EpochOrder((64,), 32).worker_slice(0, 33)

@@ -8,11 +8,11 @@ import pytest
 from synthray.data.manifest import Manifest, Shard
 from synthray.errors import ModelError
 from synthray.evaluate.examples import Part, check_fits, choose_rows, cut
-from synthray.evaluate.listen import Distances, log_spectral_distance_db
 from synthray.evaluate.report import Evaluation
 from synthray.evaluate.scores import Score
+from synthray.match.distance import Distances, log_spectral_distance_db
 from synthray.synth.parameters import Choice, ParameterTable, Range
-from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card
+from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
 SCORES = (
     Score("shape", "choice", 0.75, 0.5),

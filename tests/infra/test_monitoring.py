@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def test_every_metric_is_described(root: Path) -> None:
-    from synthray.train.ray_metrics import GAUGES, STEP_SECONDS, STEPS
+    from synthray.cluster.metrics import GAUGES, STEP_SECONDS, STEPS
 
     there = {f"ray_synthray_train_{name}" for name in [*GAUGES, f"{STEP_SECONDS}_bucket", f"{STEPS}_total"]}
     text = (root / "infra" / "monitoring" / "README.md").read_text()

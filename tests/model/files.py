@@ -6,8 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from synthray.data.storage import Store
-from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card
+from synthray.storage import open_store
+from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
 
 def write_model(
@@ -19,7 +19,7 @@ def write_model(
     made = build_card(
         FOREIGN, FOREIGN_SHAPE, stem.rpartition("/")[2], **told, sha256=hashlib.sha256(content).hexdigest()
     )
-    store = Store.at(place)
+    store = open_store(place)
     store.write(path, content)
     store.write(f"{stem}.json", made.encode())
     if hour is not None:

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 
 from synthray.errors import ConfigError, ModelError, NotFound
-from synthray.model.artifact import ModelCard, load_model, model_name, resolve_model, save_model
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.networks import build_fused, build_named, check_network, unfuse
+from synthray.model.saved import ModelCard, load_model, model_name, resolve_model, save_model
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
@@ -31,7 +31,7 @@ TABLES = {
 def random_labels(table: ParameterTable, count: int) -> np.ndarray:
     random = np.random.default_rng(1)
     return np.stack(
-        [random.integers(p.units_out, size=count) if isinstance(p, Choice) else random.random(count)
+        [random.integers(p.num_outputs, size=count) if isinstance(p, Choice) else random.random(count)
          for p in table.learned],
         axis=1,
     ).astype(np.float32)  # fmt: skip
@@ -82,7 +82,7 @@ def test_heads_start_as_keras_would_start_them() -> None:
     kernel = layout.initial_kernel(256, seed=5)
     assert kernel.shape == (256, 31 + 27)
     for parameter in INSTRUMENT.learned:
-        limit = np.sqrt(6 / (256 + parameter.units_out))
+        limit = np.sqrt(6 / (256 + parameter.num_outputs))
         part = kernel[:, layout.columns[parameter.name]]
         assert 0.9 * limit < np.abs(part).max() <= limit
     np.testing.assert_array_equal(kernel, layout.initial_kernel(256, seed=5))

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from synthray.data.storage import Store
-from synthray.data.storage_local import LocalStore
 from synthray.errors import ConfigError, ModelError, NotFound
-from synthray.model.artifact import resolve_model
 from synthray.model.registry import (
-    ALIAS,
+    PROMOTIONS_FILE,
     find_model,
     list_models,
-    place_of,
     promote,
     promoted,
+    registry_of,
     rollback,
     served_model,
 )
+from synthray.model.saved import resolve_model
+from synthray.storage import open_store
+from synthray.storage.local import LocalStore
 from tests.model.files import write_model
 
 
@@ -63,10 +63,10 @@ def test_rollback_goes_back_one_promotion_at_a_time(place: Path) -> None:
 
 def test_promoting_what_is_promoted_changes_nothing(place: Path) -> None:
     promote(f"{place}/a/model_9_3.keras")
-    before = (place / ALIAS).read_bytes()
+    before = (place / PROMOTIONS_FILE).read_bytes()
     change = promote(f"{place}/a/model_9_3.keras")
     assert change.before == change.now
-    assert (place / ALIAS).read_bytes() == before
+    assert (place / PROMOTIONS_FILE).read_bytes() == before
 
 
 def test_a_model_trained_anew_is_promoted_anew(place: Path) -> None:
@@ -91,7 +91,7 @@ def test_what_cannot_be_promoted_is_told_and_nothing_is_changed(place: Path) -> 
         promote(str(uri), f"{place}/b")
     with pytest.raises(ConfigError, match="its card has the name of the alias"):
         promote(write_model(place, "promoted.keras"))
-    (place / ALIAS).unlink()
+    (place / PROMOTIONS_FILE).unlink()
     uri.write_bytes(b"damaged")
     with pytest.raises(ModelError, match="is not the file that its card describes"):
         promote(str(uri))
@@ -131,9 +131,9 @@ def test_a_promoted_model_that_is_gone_is_told_and_no_other_is_served(place: Pat
     ],
 )
 def test_a_damaged_alias_is_told(place: Path, alias: bytes) -> None:
-    (place / ALIAS).write_bytes(alias)
+    (place / PROMOTIONS_FILE).write_bytes(alias)
     for ask in (served_model, rollback, lambda: promote(f"{place}/a/model_9_3.keras")):
-        with pytest.raises(ModelError, match=rf"{place}/{ALIAS} does not say what is promoted .*; remove it"):
+        with pytest.raises(ModelError, match=rf"{place}/{PROMOTIONS_FILE} does not say what is promoted .*; remove it"):
             ask()
 
 
@@ -171,11 +171,11 @@ def test_a_promoted_model_is_listed_when_it_is_gone_or_has_changed(place: Path) 
 
 
 def test_a_model_is_promoted_at_home_or_else_beside_itself(place: Path, tmp_path: Path) -> None:
-    assert place_of(f"{place}/a/model_9_3.keras") == str(place)
-    assert place_of(f"{place}/a/../a/model_9_3.keras") == str(place)
+    assert registry_of(f"{place}/a/model_9_3.keras") == str(place)
+    assert registry_of(f"{place}/a/../a/model_9_3.keras") == str(place)
     other = write_model(tmp_path / "models-of-others", "model_9_3.keras")
-    assert place_of(other) == str(tmp_path / "models-of-others")
-    assert place_of("s3://bucket/models/x/model_9_3.keras") == "s3://bucket/models/x"
+    assert registry_of(other) == str(tmp_path / "models-of-others")
+    assert registry_of("s3://bucket/models/x/model_9_3.keras") == "s3://bucket/models/x"
     (tmp_path / "link").symlink_to(place)
     assert promote(f"{tmp_path}/link/a/model_9_3.keras").now.model == "a/model_9_3.keras"
 
@@ -192,7 +192,7 @@ def test_of_two_first_promotions_none_is_lost(place: Path, monkeypatch: pytest.M
     change = promote(f"{place}/a/model_9_4.keras")
     assert change.before is not None
     assert change.before.model == "a/model_9_3.keras"
-    assert [entry["model"] for entry in json.loads((place / ALIAS).read_text())["history"]] == [
+    assert [entry["model"] for entry in json.loads((place / PROMOTIONS_FILE).read_text())["history"]] == [
         "a/model_9_3.keras",
         "a/model_9_4.keras",
     ]
@@ -213,7 +213,7 @@ def test_whoever_looks_while_others_promote_sees_one_of_theirs(place: Path) -> N
 
 @pytest.mark.s3
 def test_the_same_on_s3(on_s3: str) -> None:
-    place = Store.at(f"{on_s3}/models").uri
+    place = open_store(f"{on_s3}/models").uri
     first, second = (write_model(place, f"{name}/model_9_3.keras", name.encode()) for name in ("first", "second"))
     with pytest.raises(NotFound, match="nothing is promoted at s3://"):
         rollback(place)
@@ -227,6 +227,6 @@ def test_the_same_on_s3(on_s3: str) -> None:
     assert rollback(place).now.model == "first/model_9_3.keras"
     assert served_model(place) == first
     assert find_model(first, place).promoted_at
-    Store.at(place).delete("first/model_9_3.keras")
+    open_store(place).delete("first/model_9_3.keras")
     with pytest.raises(NotFound, match=f"{first} was promoted, and is gone"):
         served_model(place)

@@ -9,14 +9,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from synthray.errors import ConfigError
+from synthray.model.predictor import Predictor
 from synthray.serve.app import OneModel, build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.decode import RequestError
 from synthray.serve.encode import encode_predictions
-from synthray.serve.predictor import Predictor
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 from synthray.synth.sound_file import write_wav
-from tests.serve.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
+from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 BASE = "/v1/models/synthray"
 PREDICT, MATCH = f"{BASE}:predict", f"{BASE}:match"

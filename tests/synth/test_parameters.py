@@ -20,11 +20,11 @@ def test_the_instrument_has_the_notebooks_counts_and_places() -> None:
     assert isinstance(parameters[0], Constant)
     assert isinstance(parameters[9], Range)
     assert isinstance(parameters[10], Choice)
-    assert parameters[10].units_out == 3
+    assert parameters[10].num_outputs == 3
     place = INSTRUMENT.index["amplitude_envelope_release"]
     names = [p.name for p in parameters[place : place + 3]]
     assert names == ["amplitude_envelope_release", "amplitude_lfo_waveform", "amplitude_lfo_frequency"]
-    assert parameters[place + 1].units_out == 4
+    assert parameters[place + 1].num_outputs == 4
 
 
 def test_every_parameter_is_described() -> None:

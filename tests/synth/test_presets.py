@@ -51,9 +51,9 @@ def test_labels_are_uniform_over_ranges_and_classes() -> None:
     for column, parameter in enumerate(INSTRUMENT.learned):
         values = labels[:, column]
         if isinstance(parameter, Choice):
-            counts = np.bincount(values.astype(int), minlength=parameter.units_out)
-            assert len(counts) == parameter.units_out
-            np.testing.assert_allclose(counts / len(values), 1 / parameter.units_out, atol=0.02)
+            counts = np.bincount(values.astype(int), minlength=parameter.num_outputs)
+            assert len(counts) == parameter.num_outputs
+            np.testing.assert_allclose(counts / len(values), 1 / parameter.num_outputs, atol=0.02)
         else:
             assert 0 <= values.min() < 0.001
             assert 0.999 < values.max() < 1

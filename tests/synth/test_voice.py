@@ -223,7 +223,7 @@ def test_extreme_settings_stay_finite_and_within_one() -> None:
     labels = np.random.default_rng(0).integers(0, 2, (256, len(INSTRUMENT.learned))).astype(np.float32)
     for column, parameter in enumerate(INSTRUMENT.learned):
         if isinstance(parameter, Choice):
-            labels[:, column] *= parameter.units_out - 1
+            labels[:, column] *= parameter.num_outputs - 1
     sounds = render(INSTRUMENT.labels_to_settings(labels))
     assert np.isfinite(sounds).all()
     assert np.abs(sounds).max() <= 1.0
@@ -266,7 +266,7 @@ def test_each_parameter_changes_the_sound(name: str) -> None:
     settings = np.tile(plain_settings(**eventful), (2, 1))
     place, parameter = INSTRUMENT.index[name], INSTRUMENT[name]
     if isinstance(parameter, Choice):
-        settings[1, place] = (settings[0, place] + 1) % parameter.units_out
+        settings[1, place] = (settings[0, place] + 1) % parameter.num_outputs
     else:
         low, high = CONSTANT_LIMITS.get(name) or (parameter.minimum, parameter.maximum)
         settings[1, place] = high if settings[0, place] < (low + high) / 2 else low

@@ -13,17 +13,17 @@ import tensorflow as tf
 
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, Stopped, StorageError, TrainingError
-from synthray.model.artifact import load_model
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
+from synthray.model.saved import load_model
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
-from synthray.train.config import MODELS, TrainConfig, saved_before
-from synthray.train.loop import Place
-from synthray.train.publish import publish
+from synthray.train.config import MODELS, TrainConfig, already_trained
+from synthray.train.export import publish
+from synthray.train.logging.tensorboard import EpochLog
+from synthray.train.loop import WorkerContext
 from synthray.train.reports import EpochReport
-from synthray.train.steps import Steps
-from synthray.train.tensorboard import EpochLog
+from synthray.train.step import TrainState
 from tests import foreign
 from tests.conftest import convert_here
 
@@ -50,7 +50,7 @@ def run(
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        for number, rows in enumerate(order.shares(start, config.epochs, 0, 1)):
+        for number, rows in enumerate(order.worker_batches(start, config.epochs, 0, 1)):
             if number == stop_at:
                 raise KeyboardInterrupt
             yield dataset.take(rows), rows
@@ -59,7 +59,7 @@ def run(
         if result.epoch == stop_after:
             raise KeyboardInterrupt
 
-    trained = loop.run(config, dataset, tf.distribute.get_strategy(), Place(stop=stop), batches, report)
+    trained = loop.run(config, dataset, tf.distribute.get_strategy(), WorkerContext(stop=stop), batches, report)
     return trained.steps.model.get_weights(), trained.history
 
 
@@ -136,7 +136,7 @@ def test_the_best_epochs_weights_are_saved_with_its_numbers(
     order = settings.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        return ((dataset.take(rows), rows) for rows in order.shares(start, settings.epochs, 0, 1))
+        return ((dataset.take(rows), rows) for rows in order.worker_batches(start, settings.epochs, 0, 1))
 
     def report(epoch: EpochReport) -> None:
         if damaged and epoch.epoch == 8:
@@ -144,7 +144,7 @@ def test_the_best_epochs_weights_are_saved_with_its_numbers(
                 with contextlib.suppress(FileNotFoundError):  # the writer removes old ones meanwhile
                     path.write_bytes(path.read_bytes()[:-1])
 
-    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, report)
+    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), WorkerContext(), batches, report)
     best = min(trained.history, key=lambda row: row["val_loss"])
     assert best["epoch"] < 8
     assert trained.report == (trained.history[-1] if damaged else best)
@@ -191,7 +191,7 @@ def test_padding_teaches_nothing(dataset: Dataset) -> None:
     features = np.random.default_rng(0).random(batch.features[2:].shape).astype(np.float32)
     learned = []
     for padding in (np.zeros_like(features), features):
-        steps = Steps(TrainConfig("data", "out", batch_size=4), dataset.manifest, tf.distribute.get_strategy())
+        steps = TrainState(TrainConfig("data", "out", batch_size=4), dataset.manifest, tf.distribute.get_strategy())
         padded = np.concatenate([batch.features[:2], padding])
         sums = steps.train(padded, batch.labels, np.array([1, 1, 0, 0], np.float32), np.float32(2), np.float32(0))
         assert sums.numpy()[1] == 2
@@ -239,12 +239,12 @@ def test_the_newest_checkpoints_and_the_best_stay(tmp_path: Path) -> None:
             history.append({"epoch": epoch, "val_loss": val_loss})
             folder.save(Checkpoint(Progress(epoch, history=list(history)), [np.full(2, epoch)], []))
     assert folder.paths() == ["000002-00000000.ckpt", "000004-00000000.ckpt", "000005-00000000.ckpt"]
-    path = folder.newest_whole()
+    path = folder.latest_valid()
     assert path is not None
     read = folder.load(path)
     assert (read.progress.epoch, read.progress.history) == (5, history)
     assert read.weights[0].tolist() == [5, 5]
-    best = folder.best_whole(read.progress)
+    best = folder.load_best(read.progress)
     assert best is not None
     assert best.weights[0].tolist() == [2, 2]
 
@@ -266,13 +266,15 @@ def test_a_damaged_newest_checkpoint_does_not_crowd_out_the_ones_after(tmp_path:
         path.write_bytes(b"damaged")
         folder.save(Checkpoint(Progress(3), [np.zeros(2)], []))
         folder.wait()
-        assert folder.newest_whole() == "000003-00000000.ckpt"
+        assert folder.latest_valid() == "000003-00000000.ckpt"
 
 
 def test_a_checkpoint_is_of_the_moment_it_was_asked_for(dataset: Dataset, tmp_path: Path) -> None:
     """It is written while training goes on, which must not reach into it."""
     batch = dataset.take(np.arange(4))
-    steps = Steps(TrainConfig("data", "out", batch_size=4, ema=0.9), dataset.manifest, tf.distribute.get_strategy())
+    steps = TrainState(
+        TrainConfig("data", "out", batch_size=4, ema=0.9), dataset.manifest, tf.distribute.get_strategy()
+    )
     one = np.ones(4, np.float32)
     steps.train(batch.features, batch.labels, one, np.float32(4), np.float32(0))
     checkpoint = steps.checkpoint(Progress())
@@ -287,14 +289,16 @@ def test_a_loss_that_is_no_number_ends_it_and_keeps_the_last_checkpoint(dataset:
     order = settings.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        for number, rows in enumerate(order.shares(start, settings.epochs, 0, 1)):
+        for number, rows in enumerate(order.worker_batches(start, settings.epochs, 0, 1)):
             batch = dataset.take(rows)
             if start == (0, 0) and number == 2 * order.steps + 1:
                 batch.labels[:, 1] = np.nan  # of a range
             yield batch, rows
 
     def train() -> list[dict]:
-        return loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None).history
+        return loop.run(
+            settings, dataset, tf.distribute.get_strategy(), WorkerContext(), batches, lambda _: None
+        ).history
 
     with pytest.raises(TrainingError, match=r"epoch 3, step 2 of 4: the loss is nan.*--learning-rate"):
         train()
@@ -320,7 +324,7 @@ def test_the_model_and_its_card(dataset: Dataset, tmp_path: Path) -> None:
     def batches(_: tuple[int, int]) -> Iterator[loop.Share]:
         return ((dataset.take(rows), rows) for rows in order.window(0, 0))
 
-    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), Place(), batches, lambda _: None)
+    trained = loop.run(settings, dataset, tf.distribute.get_strategy(), WorkerContext(), batches, lambda _: None)
     uri = publish(settings, dataset, trained)
     assert uri == str(tmp_path / "model_7_1.keras")
     model, card = load_model(uri)
@@ -386,19 +390,19 @@ def test_something_must_be_left_to_train_on() -> None:
 
 def test_another_trainings_model_is_not_replaced(dataset: Dataset, tmp_path: Path) -> None:
     settings = config(dataset, tmp_path, epochs=1)
-    assert saved_before(settings, dataset.manifest) == ""
+    assert already_trained(settings, dataset.manifest) == ""
     trained = loop.run(
-        settings, dataset, tf.distribute.get_strategy(), Place(),
-        lambda start: ((dataset.take(rows), rows) for rows in settings.order(dataset.manifest).shares(start, 1, 0, 1)),
+        settings, dataset, tf.distribute.get_strategy(), WorkerContext(),
+        lambda start: ((dataset.take(rows), rows) for rows in settings.order(dataset.manifest).worker_batches(start, 1, 0, 1)),
         lambda _: None,
     )  # fmt: skip
     uri = publish(settings, dataset, trained)
-    assert saved_before(settings, dataset.manifest) == uri
-    assert saved_before(replace(settings, epochs=2), dataset.manifest) == ""
+    assert already_trained(settings, dataset.manifest) == uri
+    assert already_trained(replace(settings, epochs=2), dataset.manifest) == ""
     with pytest.raises(ConfigError, match=r"model_7_1\.keras was trained with other settings.*another --out"):
-        saved_before(replace(settings, learning_rate=0.5), dataset.manifest)
+        already_trained(replace(settings, learning_rate=0.5), dataset.manifest)
     Path(uri).write_bytes(b"damaged")
-    assert saved_before(settings, dataset.manifest) == ""
+    assert already_trained(settings, dataset.manifest) == ""
 
 
 def test_the_run_digest_covers_what_the_weights_depend_on(dataset: Dataset) -> None:

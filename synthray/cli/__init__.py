@@ -1,0 +1,1 @@
+"""The ``synthray`` command: one module for each subcommand."""

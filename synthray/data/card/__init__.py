@@ -1,0 +1,1 @@
+"""The data set's card: a README.md with tables and pictures."""

@@ -1,0 +1,1 @@
+"""Where examples come from: batch files, the instrument, or rendering on the fly."""

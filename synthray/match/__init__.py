@@ -1,0 +1,1 @@
+"""From a sound to a preset, and how close the two sound."""

@@ -1,0 +1,103 @@
+"""From a URI to its store: a local path, ``file://…`` or ``s3://bucket/prefix``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import unquote
+
+from synthray.errors import ConfigError
+from synthray.storage.base import Store
+from synthray.storage.local import LocalStore
+from synthray.storage.s3 import S3Store
+
+
+def open_store(uri: str | os.PathLike[str]) -> Store:
+    """Return the store for a URI. Nothing is read or created.
+
+    Raises:
+        ConfigError: the URI is empty or has an unknown scheme.
+    """
+    text = os.fspath(uri)
+    if not text.strip():
+        raise ConfigError("the URI is empty; give a local path, file://… or s3://bucket/prefix")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    if scheme in ("", "file"):
+        return LocalStore(_file_path(text) if text.startswith("file:") else _expand(rest).absolute())
+    if scheme == "s3":
+        bucket, _, prefix = rest.partition("/")
+        if not bucket:
+            raise ConfigError(f"{text!r} names no bucket; write s3://bucket/prefix")
+        return S3Store(bucket, prefix.strip("/"))
+    raise ConfigError(f"{text!r}: unknown scheme {scheme}://; give a local path, file://… or s3://bucket/prefix")
+
+
+def open_parent(uri: str | os.PathLike[str]) -> tuple[Store, str]:
+    """Return the store one level above a URI, and the URI's last part as a path in it.
+
+    Raises:
+        ConfigError: the URI is a bucket without a prefix.
+    """
+    return _parent(open_store(uri))
+
+
+def _parent(store: Store) -> tuple[Store, str]:
+    head, _, name = store.uri.rpartition("/")
+    if head == "s3:/":
+        raise ConfigError(f"{store.uri!r} names no object in the bucket")
+    return open_store(head or "/"), name
+
+
+def locate(store: Store, path: str) -> tuple[Store, str]:
+    """Return the store and path that a manifest's path refers to.
+
+    Args:
+        store: the manifest's folder.
+        path: a path below it, ``../sibling/…``, or a URI.
+    """
+    if path.startswith("../"):
+        return _parent(store)[0], path[3:]
+    if "://" in path or path.startswith("/"):
+        return open_parent(path)
+    return store, path
+
+
+def home() -> str:
+    """Return the URI under which the commands find each other's outputs.
+
+    It is ``SYNTHRAY_HOME``, or ``~/.synthray`` if that is unset.
+
+    Raises:
+        ConfigError: ``~`` cannot be expanded.
+    """
+    return os.environ.get("SYNTHRAY_HOME", "").rstrip("/") or str(_expand("~/.synthray"))
+
+
+def newest(uri: str, marker: str) -> str | None:
+    """Return the folder directly below ``uri`` whose object ``marker`` was written last.
+
+    None if no folder has that object.
+    """
+    store = open_store(uri)
+    found = [
+        (store.entry(f"{folder}/{marker}").modified_s, folder)
+        for folder in store.folders()
+        if store.exists(f"{folder}/{marker}")
+    ]
+    return f"{store.uri}/{max(found)[1]}" if found else None
+
+
+def _file_path(uri: str) -> Path:
+    host, slash, path = uri.removeprefix("file://").partition("/")
+    if not uri.startswith("file://") or host not in ("", "localhost") or not slash:
+        raise ConfigError(f"{uri!r} is not file:// and an absolute path, such as file:///data/first")
+    return Path(unquote(f"/{path}"))
+
+
+def _expand(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path!r}: the home folder of ~ is unknown; write an absolute path") from None

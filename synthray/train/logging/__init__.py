@@ -1,0 +1,1 @@
+"""Where the progress of a training is shown: terminal, TensorBoard, MLflow."""

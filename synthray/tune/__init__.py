@@ -1,0 +1,1 @@
+"""Hyperparameter search: its space and its results."""

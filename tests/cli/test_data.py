@@ -1,0 +1,191 @@
+"""``synthray data …``: what it tells of whole, unfinished and damaged data sets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from synthray.cli.main import main
+from synthray.data.build.plan import BuildConfig, Plan
+from synthray.data.build.shard import build_shard
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import Manifest
+from synthray.data.sources.notebook import NotebookSource
+from synthray.storage import open_store
+from tests import foreign
+from tests.conftest import convert_here
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("published")
+    foreign.write(folder / "source")
+    convert_here(folder / "source", folder / "data" / "whole")
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return foreign.write(tmp_path / "source")
+
+
+def written_at(folder: Path, hour: int) -> None:
+    os.utime(folder / "manifest.json", (1_700_000_000 + 3600 * hour,) * 2)
+
+
+def test_ls_tells_every_data_set_the_newest_last(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "home" / "data"
+    first = convert_here(source, data / "z_first", dtype="float16")
+    convert_here(source, data / "a_last")
+    for number, text in enumerate(["{", "[1]", '{"format": "other/9"}']):
+        (data / f"harmed_{number}").mkdir()
+        (data / f"harmed_{number}" / "manifest.json").write_text(text)
+        written_at(data / f"harmed_{number}", number)
+    body = json.loads(first.encode())
+    body["shards"][0]["rows"] = "many"
+    (data / "harmed_3").mkdir()
+    (data / "harmed_3" / "manifest.json").write_text(json.dumps(body))
+    written_at(data / "harmed_3", 3)
+    written_at(data / "z_first", 4)
+    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(data / "begun")))
+    for shard in (0, 1):
+        build_shard(plan, shard)
+    for path in (data / "begun").rglob("*.*"):
+        os.utime(path, (1_700_000_000 + 3600 * 5,) * 2)
+    written_at(data / "a_last", 6)
+    (data / "nothing").mkdir()
+
+    monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
+    assert main(["data", "ls"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    names = ["name", "harmed_0", "harmed_1", "harmed_2", "harmed_3", "z_first", "begun", "a_last"]
+    assert [line.split()[0] for line in lines] == names
+    assert all("damaged: " in line for line in lines[1:5])
+    assert "is of the format 'other/9'" in lines[3]
+    assert re.fullmatch(
+        rf"z_first +203 +0\.2 MB +float16 +notebook +{first.digest[:12]} +\d{{4}}-\d\d-\d\dT\d\d:\d\d", lines[5]
+    )
+    assert "unfinished: 2 shards so far" in lines[6]
+    assert lines[0].index("examples") + len("examples") == lines[7].index("203") + 3
+    assert lines[0].index("dtype") == lines[7].index("float32") == lines[5].index("float16")
+
+
+def test_ls_of_a_data_set_is_that_one(published: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "ls", str(published / "data" / "whole")]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["name", "whole"]
+
+
+def test_ls_of_an_unfinished_one_is_that_one(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    build_shard(Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "begun"))), 0)
+    assert main(["data", "ls", str(tmp_path / "begun")]) == 0
+    assert "begun  unfinished: 1 shards so far" in capsys.readouterr().out
+
+
+def test_ls_of_nothing_says_what_makes_a_data_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "ls", str(tmp_path)]) == 1
+    assert "holds no data set; jobs/generate.py" in capsys.readouterr().err
+
+
+def test_show(published: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", "show", str(published / "data" / "whole")]) == 0
+    shown = capsys.readouterr().out
+    assert "examples    203 in" in shown
+    assert "features    12 x 33 float32" in shown
+    assert "parameters  5, of which 4 are learned" in shown
+    assert f"card        {published}/data/whole/README.md" in shown
+
+
+def test_show_lists_what_was_skipped_and_misses_the_card(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (source / "fft" / "fft_batch_2.npy").write_bytes(b"torn")
+    convert_here(source, tmp_path / "data", skip_bad=True)
+    (tmp_path / "data" / "README.md").unlink()
+    assert main(["data", "show", str(tmp_path / "data")]) == 0
+    shown = capsys.readouterr().out
+    assert "card        none; the job that made the data set, run again, writes it" in shown
+    assert "skipped fft/fft_batch_2.npy: it is not a whole .npy file" in shown
+
+
+def test_stats(published: Path, capsys: pytest.CaptureFixture) -> None:
+    uri = str(published / "data" / "whole")
+    assert main(["data", "stats", uri]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["parameter", "range", "mean", "deviation", "distribution"]
+    assert re.fullmatch(r"1_osc_pitch +0 to 1 +0\.\d{3} +0\.\d{3}  [▁▂▃▄▅▆▇█]{20}", lines[2])
+    assert lines[0].index("distribution") == lines[2].index(lines[2].split()[-1])
+    assert lines[5:7] == ["", "loudness of the loudest chunk"]
+    assert "dBFS" in lines[7]
+    assert main(["data", "stats", uri, "--json"]) == 0
+    body = json.loads(capsys.readouterr().out)
+    manifest = Manifest.load(open_store(uri))
+    assert body == {"rows": 203, "statistics": manifest.statistics, "loudness": manifest.loudness}
+
+
+def test_verify_goes_on_and_names_every_bad_shard(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    manifest = convert_here(source, tmp_path / "data")
+    assert main(["data", "verify", str(tmp_path / "data")]) == 0
+    told = capsys.readouterr()
+    assert told.out == f"all {len(manifest.shards)} shards are as published\n"
+    assert f"verifying: {len(manifest.shards)} of {len(manifest.shards)} shards" in told.err
+    (tmp_path / "data" / "shards" / "00009-another.parquet").write_bytes(b"x")
+    assert main(["data", "verify", str(tmp_path / "data")]) == 0
+    assert "beside them lie 1 that are not of this data set" in capsys.readouterr().out
+    cut, missing = (tmp_path / "data" / manifest.shards[number].path for number in (1, 4))
+    cut.write_bytes(cut.read_bytes()[:-1])
+    missing.unlink()
+    assert main(["data", "verify", str(tmp_path / "data")]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    *_, first, second, last = told.err.splitlines()
+    assert f"{cut} has changed since it was published" in first
+    assert f"{missing} is missing" in second
+    names = f"shards/{cut.name}, shards/{missing.name}"
+    assert last == f"synthray: 2 of {len(manifest.shards)} shards are not as published: {names}"
+
+
+def test_verify_holds_a_handful_of_shards_at_most(published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_now, most, lock = 0, 0, threading.Lock()
+    together = threading.Barrier(4)
+    original = Dataset.read_bytes
+
+    def read(dataset: Dataset, number: int) -> object:
+        nonlocal open_now, most
+        with lock:
+            open_now += 1
+            most = max(most, open_now)
+        if number < 4:
+            together.wait(10)  # four are read at the same time
+        raw = original(dataset, number)
+        time.sleep(0.05)  # time for one more to begin, were it let
+        with lock:
+            open_now -= 1
+        return raw
+
+    monkeypatch.setattr(Dataset, "read_bytes", read)
+    assert main(["data", "verify", str(published / "data" / "whole")]) == 0
+    assert most == 4
+
+
+@pytest.mark.parametrize("command", ["ls", "show", "stats", "verify"])
+def test_help_has_examples(command: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as told:
+        main(["data", command, "--help"])
+    assert told.value.code == 0
+    assert f"examples:\n  synthray data {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["show", "stats", "verify"])
+def test_no_data_set_is_one_line(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["data", command, str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert "holds no manifest.json" in told
+    assert len(told.splitlines()) == 1

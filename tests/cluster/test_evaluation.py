@@ -1,0 +1,73 @@
+"""A whole evaluation on Ray against the same done here, shard by shard."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from synthray.data.dataset import Dataset
+from synthray.errors import CorruptShard
+from synthray.evaluate.examples import cut, score_part
+from synthray.evaluate.scores import Sums, constant_guess, scores
+from tests.conftest import convert_here
+from tests.foreign import BINS, FRAMES, write
+from tests.models import build_card, build_model
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """``(model, data)``: a foreign data set, and a model whose card says that rows 100 to 202 were kept from it."""
+    from synthray.model.saved import save_model
+
+    folder = tmp_path_factory.mktemp("evaluate")
+    manifest = convert_here(write(folder / "source"), folder / "data")
+    shape = (FRAMES, BINS)
+    dataset = {"uri": f"{folder}/data", "digest": manifest.digest, "holdout": {"first": 100, "count": 103}}
+    card = build_card(manifest.table, shape, dataset=dataset)
+    return save_model(build_model(manifest.table, shape), f"{folder}/model", card), f"{folder}/data"
+
+
+def score_here(model, data, first, last):
+    from synthray.model.predictor import Predictor
+
+    dataset, predictor = Dataset.open(data), Predictor.load(model)
+    guess = constant_guess(dataset.manifest.table, dataset.manifest.statistics)
+    parts = [score_part(predictor, dataset, part, guess)[0] for part in cut(dataset.manifest, first, last)]
+    return scores(dataset.manifest.table, sum(parts, Sums.zero(dataset.manifest.table)))
+
+
+def test_a_part_is_scored_as_its_examples(trained):
+    from synthray.model.predictor import Predictor
+
+    model, data = trained
+    dataset, predictor = Dataset.open(data), Predictor.load(model)
+    batch = dataset.take(np.arange(100, 203))
+    predicted = predictor.labels(np.asarray(batch.features, np.float32), clip=False)
+    found = score_here(model, data, 100, 203)
+    assert len(found) == 4
+    assert found[1].value == pytest.approx(np.abs(batch.labels[:, 1] - predicted[:, 1]).mean(), rel=1e-5)
+    assert found[0].value == pytest.approx((batch.labels[:, 0] == predicted[:, 0]).mean())
+
+
+@pytest.mark.ray
+def test_on_ray_the_holdout_is_scored_as_here(ray_cluster, trained, capsys):
+    from synthray.cluster.evaluation import evaluate
+
+    evaluation = evaluate(*trained)
+    assert (evaluation.examples, evaluation.rows) == ("holdout", 103)
+    assert re.search(r"scoring: (\d+) of \1 shards", capsys.readouterr().err)
+    for score, expected in zip(evaluation.scores, score_here(*trained, 100, 203), strict=True):
+        assert (score.name, score.kind) == (expected.name, expected.kind)
+        assert (score.value, score.baseline) == pytest.approx((expected.value, expected.baseline), rel=1e-6)
+
+
+@pytest.mark.ray
+def test_on_ray_a_damaged_shard_is_told_in_our_own_words(ray_cluster, trained, tmp_path):
+    from synthray.cluster.evaluation import evaluate
+
+    shutil.copytree(trained[1], tmp_path / "data")
+    for shard in (tmp_path / "data").rglob("*.parquet"):
+        shard.write_bytes(shard.read_bytes() + b"x")
+    with pytest.raises(CorruptShard, match="has changed since it was published"):
+        evaluate(trained[0], str(tmp_path / "data"))

@@ -1,0 +1,79 @@
+"""Data sets that are never stored: the same sounds as stored ones, each epoch others where asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthray.data.dataset import Dataset, absolute, name_of
+from synthray.data.sources.synthetic import SoundGenerator
+from synthray.errors import ConfigError
+
+URI = "synth://?seed=7&batches=10"
+
+
+def test_it_has_the_sounds_of_its_seed() -> None:
+    dataset = Dataset.open(URI)
+    assert dataset.manifest.rows == 320
+    assert dataset.shard_rows == (256, 64)
+    rows = np.array([319, 0, 255, 256, -1])
+    taken = dataset.take(rows)
+    for place, row in enumerate(rows[:-1]):
+        sound = SoundGenerator(7).batch(int(row), 1)
+        np.testing.assert_array_equal(taken.features[place], sound.features[0])
+        np.testing.assert_array_equal(taken.labels[place], sound.labels[0])
+    assert not taken.features[-1].any()
+
+
+def test_fresh_epochs_go_on_where_the_one_before_ended() -> None:
+    dataset = Dataset.open(f"{URI}&fresh=1")
+    assert dataset.fresh
+    assert not Dataset.open(URI).fresh
+    for epoch in range(3):
+        expected = SoundGenerator(7).batch(epoch * 320 + 256, 64)
+        np.testing.assert_array_equal(dataset.read_shard(1, epoch).labels, expected.labels)
+        np.testing.assert_array_equal(dataset.read_shard(1, epoch).features, expected.features)
+    np.testing.assert_array_equal(Dataset.open(URI).read_shard(1, 2).labels, SoundGenerator(7).batch(256, 64).labels)
+
+
+def test_options_are_those_of_stored_sounds() -> None:
+    dataset = Dataset.open("synth://?seed=3&batches=2&reject-silent=-40&dtype=float16")
+    expected = SoundGenerator(3, -40.0).batch(0, 64, "float16")
+    # which presets are silent does not depend on the dtype
+    np.testing.assert_array_equal(expected.labels, SoundGenerator(3, -40.0).batch(0, 64).labels)
+    assert dataset.manifest.feature_bytes == expected.features.nbytes
+    np.testing.assert_array_equal(dataset.take(np.arange(64)).features, expected.features)
+
+
+def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
+    assert absolute("synth://") == "synth://?seed=0&batches=3500&fresh=0&dtype=float32"
+    assert absolute(absolute(URI)) == absolute(URI)
+    assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
+    others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16"))]
+    assert len({Dataset.open(uri).manifest.digest for uri in others}) == 4
+    exact = Dataset.open(f"{URI}&reject-silent=-60.1234567")
+    assert Dataset.open(exact.uri).manifest.digest == exact.manifest.digest
+    assert Dataset.open(URI).manifest.digest == Dataset.open("synth://?batches=10&seed=7&fresh=0").manifest.digest
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("synth://?seeds=7", "'seeds' is not known"),
+        ("synth://?seed=x", "invalid literal"),
+        ("synth://?seed=-1", "seed is -1"),
+        ("synth://?batches=0", "batches is 0"),
+        ("synth://?fresh=yes", "fresh is yes"),
+        ("synth://?dtype=int8", "dtype is int8"),
+        ("synth://bucket/x?seed=1", "bucket/x stands before the question mark"),
+        ("synth://?seed", "bad query field"),
+        ("synth://?seed=1&seed=2", "said twice"),
+        ("synth://?seed=1#fresh=1", "behind a #"),
+        ("synth://?batches=1000000000", "batches is 1000000000"),
+        ("synth://?reject-silent=-inf", "at most -20"),
+        ("synth://?reject-silent=0", "at most -20"),
+    ],
+)
+def test_what_it_cannot_be_is_told(uri: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Dataset.open(uri)

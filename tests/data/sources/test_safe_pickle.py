@@ -1,0 +1,268 @@
+"""Plain pickles come through, everything else is refused without a side effect."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import functools
+import io
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from infra.ray_head import REPOSITORY
+from synthray.data.sources.safe_pickle import load_plain
+from synthray.errors import UnsafePickle
+
+PROTOCOLS = range(6)
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+arrays = hnp.arrays(
+    st.sampled_from(["<f4", "<f8", ">f8", "i1", "<i8", ">u2", "?", "<U3", "S2", "f2"]),
+    hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=5),
+)
+
+
+@given(plain, st.sampled_from(PROTOCOLS))
+def test_plain_data_comes_through(value: object, protocol: int) -> None:
+    assert load_plain(pickle.dumps(value, protocol)) == value
+
+
+@given(arrays, st.sampled_from(PROTOCOLS), st.booleans())
+def test_arrays_come_through(array: np.ndarray, protocol: int, fortran: bool) -> None:
+    array = np.asfortranarray(array) if fortran else array
+    [read] = load_plain(pickle.dumps([array], protocol))
+    assert read.dtype == array.dtype
+    assert read.shape == array.shape
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_scalars_and_both_spellings_of_numpy(protocol: int) -> None:
+    raw = pickle.dumps([np.float32(0.5), np.arange(3)], protocol)
+    old = raw.replace(b"numpy._core.", b"numpy.core.")
+    if protocol >= 4:  # which state the length of a name before it, and of the frame before both
+        old = re.sub(rb"\x8c.(numpy\.core\.\w+)", lambda found: b"\x8c%c%b" % (len(found[1]), found[1]), old)
+        old = b"\x80%c\x95%b%b" % (protocol, struct.pack("<Q", len(old) - 11), old[11:])
+    assert old != raw
+    for spelling in (raw, old):
+        scalar, array = load_plain(spelling)
+        assert scalar == np.float32(0.5)
+        assert array.tolist() == [0, 1, 2]
+
+
+class Calls:
+    """Pickles as a call."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple:
+        return self.call
+
+
+HOSTILE = {
+    "a command": Calls(os.system, "touch made"),
+    "a process": Calls(subprocess.Popen, ["touch", "made"]),
+    "code": Calls(eval, "open('made', 'w')"),
+    "a file": Calls(io.open, "made", "w"),
+    "a gadget of numpy": Calls(np.load, "made"),
+    "a memory map": Calls(np.memmap, "made", "u1", "w+", 0, (8,)),
+    "attributes": Calls(getattr, "text", "upper"),
+    "a partial": functools.partial(print, 1),
+    "an object array": np.array([OrderedDict()], object),
+    "an array of lists": np.array([[1], None], object),
+    "a structured array": np.zeros(2, [("a", "f4"), ("b", "O")]),
+    "a record of numbers": np.zeros(2, [("a", "f4")]),
+    "a date": datetime.date(2020, 1, 1),
+    "a datetime array": np.zeros(2, "M8[s]"),
+    "a set": {1, 2},
+    "a class": OrderedDict,
+    "a generator": np.random.default_rng(0),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("what", HOSTILE)
+def test_anything_else_is_refused(what: str, protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = pickle.dumps([HOSTILE[what]], protocol)
+    with pytest.raises(UnsafePickle):
+        load_plain(raw)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_hostile_ones_would_have_done_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(pickle.dumps(HOSTILE["a file"])).close()
+    assert (tmp_path / "made").exists()
+
+
+BOMBS = {
+    "a memo of two thousand million places": b"\x80\x02]r\xff\xff\xff\x7f.",
+    "a text memo as large": b"]p2000000000\n.",
+    "a byte array of a terabyte": b"\x80\x05\x96" + struct.pack("<Q", 1 << 40) + b".",
+    "a frame of a terabyte": b"\x80\x04\x95" + struct.pack("<Q", 1 << 40) + b"N.",
+    "bytes of a terabyte": b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b".",
+    "an int of a million digits": b"I" + b"9" * 1_000_000 + b"\n.",
+    "a hundred thousand lists in each other": b"]" * 100_000 + b"a" * 99_999 + b".",
+    "lists that double": b"\x80\x02]q\x00" + b"(h\x00h\x00lq\x01" + b"".join(
+        b"(h%ch%clq%c" % (i, i, i + 1) for i in range(1, 60)
+    ) + b".",
+    "an endless list": b"\x80\x02]q\x00h\x00a.",
+    "nothing": b"",
+    "a text": b"no pickle at all",
+}  # fmt: skip
+
+
+TEXT = b"X" + struct.pack("<I", 1_000_000) + b"a" * 1_000_000
+KEYS = b"".join(b"\x8a\x0b" + (k * ((1 << 61) - 1)).to_bytes(11, "little") + b"N" for k in range(1, 30_001))
+COSTLY = {
+    "a key of a million tuples in each other": b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.",
+    "the same in one go": b"\x80\x02}()" + b"\x85" * 1_000_000 + b"Nu.",
+    "the same in a dictionary of protocol 0": b"\x80\x02()" + b"\x85" * 1_000_000 + b"Nd.",
+    "a key of tuples that double": b"\x80\x02})" + b"2\x86" * 40 + b"Ns.",
+    "keys of one hash": b"\x80\x02}(" + KEYS + b"u.",
+    "one text spelt as bytes again and again": b"\x80\x02c_codecs\nencode\nq\x000" + TEXT + b"q\x010]("
+    + b"h\x00h\x01\x85R" * 1500 + b"e.",
+    "a shape of tuples that double": b"\x80\x02cnumpy.core.numeric\n_frombuffer\n(C\x00"
+    + b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R)" + b"2\x86" * 40 + b"tR.",
+    "a byte order of tuples that double": b"\x80\x02cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(K\x03)" + b"2\x86" * 40
+    + b"NNNtb.",
+    "sides of a million digits": b"\x80\x02cnumpy.core.numeric\n_frombuffer\nq\x000\x8b"
+    + struct.pack("<I", 1_000_000) + b"\x7f" * 1_000_000
+    + b"q\x010](" + b"h\x00(C\x00cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(" + b"h\x01" * 8 + b"ttRe.",
+    "one large scalar again and again": b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n"
+    + b"X\x06\x00\x00\x00S99999\x85RB" + struct.pack("<I", 99_999) + b"a" * 99_999
+    + b"\x86Rq\x000](" + b"h\x00" * 20_000 + b"e.",
+    "one text again and again": b"\x80\x02](" + TEXT + b"q\x00" + b"h\x00" * 10_000 + b"e.",
+    "lists that nobody uses": b"\x80\x02" + b"]" * 20_000_000 + b".",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", COSTLY)
+def test_what_would_cost_more_than_it_weighs_is_refused(what: str, tmp_path: Path) -> None:
+    """Each in a process of its own, which it could end."""
+    file = tmp_path / "costly.pkl"
+    file.write_bytes(COSTLY[what])
+    script = """
+import pathlib, resource, sys
+from synthray.data.sources.safe_pickle import load_plain
+from synthray.errors import UnsafePickle
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+try:
+    load_plain(pathlib.Path(sys.argv[1]).read_bytes())
+except UnsafePickle as error:
+    print("refused", error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024 < 300)
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(file)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 0, ended
+    assert re.match(r"refused .* True$", ended.stdout), ended
+
+
+@pytest.mark.parametrize("what", BOMBS)
+@pytest.mark.timeout(20)
+def test_bombs_are_refused_in_bounded_memory(what: str) -> None:
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnsafePickle):
+            load_plain(BOMBS[what])
+        assert tracemalloc.get_traced_memory()[1] < 300e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_array_that_claims_more_than_its_bytes_is_refused() -> None:
+    raw = pickle.dumps(np.zeros(4), 2).replace(b"K\x04\x85", b"J\x00\x00\x00\x70\x85")
+    with pytest.raises(UnsafePickle, match="bytes"):
+        load_plain(raw)
+
+
+@given(st.integers(0, 400), st.integers(0, 255))
+def test_a_damaged_pickle_gives_plain_data_or_a_refusal(place: int, value: int) -> None:
+    raw = bytearray(pickle.dumps(["constant", np.eye(3), {"a": [1, 2.5]}], 4))
+    raw[place % len(raw)] = value
+    with contextlib.suppress(UnsafePickle):
+        assert_plain(load_plain(bytes(raw)))
+
+
+def assert_plain(value: object) -> None:
+    if isinstance(value, (list, tuple)):
+        [assert_plain(item) for item in value]
+    elif isinstance(value, dict):
+        [assert_plain(item) for pair in value.items() for item in pair]
+    elif isinstance(value, np.ndarray):
+        assert value.dtype.kind in "biufSU"
+    else:
+        assert (
+            value is None or type(value) in (bool, int, float, str, bytes, bytearray) or isinstance(value, np.generic)
+        )
+
+
+def frame(size: int) -> bytes:
+    return b"\x95" + struct.pack("<Q", size)
+
+
+# The C unpickler throws the rest of its buffer away where a frame ends, and reads on behind it: there stands a memo of
+# six million entries, which a walk over the opcodes takes for the bytes of a string.
+_HIDDEN = b"r" + struct.pack("<I", 6_000_000) + b"."
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\x80\x04" + frame(2) + b"Jx" + b"\0\0\0\x8c)" + _HIDDEN.ljust(41, b".") + b".", "ends within an opcode"),
+        (b"\x80\x04" + frame(30) + frame(3) + b"N." + bytes(30), "begins within another"),
+        (b"\x80\x04" + frame(9) + b"N." + bytes(30), "ends behind the end"),
+        (b"\x80\x04" + frame(3) + b"]p-" + b"3000000\n.", "numbers a memo -3000000"),
+        (b"]p-3000000\n.", "numbers a memo -3000000"),
+    ],
+)
+def test_frames_cannot_hide_what_is_run(raw: bytes, message: str) -> None:
+    with pytest.raises(UnsafePickle, match=message):
+        load_plain(raw)
+
+
+def test_what_stands_in_cannot_be_changed() -> None:
+    for state in (b"}X\x0c\x00\x00\x00__defaults__K\x01s", b"N}X\x0c\x00\x00\x00__defaults__K\x01s\x86"):
+        with pytest.raises(UnsafePickle, match="sets the state of a function"):
+            load_plain(b"\x80\x02c_codecs\nencode\n" + state + b"b.")
+
+
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_large_arrays_stand_outside_of_frames(protocol: int) -> None:
+    value = [np.arange(100_000.0), "a", np.arange(40_000), list(range(3000))]
+    read = load_plain(pickle.dumps(value, protocol))
+    np.testing.assert_array_equal(read[0], value[0])
+    np.testing.assert_array_equal(read[2], value[2])
+    assert read[1::2] == value[1::2]
+
+
+def test_a_name_out_of_a_file_says_nothing_to_a_terminal() -> None:
+    for module in ("\x1b]0;owned\x07os", "o" * 100_000):
+        with pytest.raises(UnsafePickle) as told:
+            load_plain(f"c{module}\nsystem\n.".encode())
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 150
+
+
+def test_a_million_numbers_are_read() -> None:
+    """In the protocol that takes the most steps for each."""
+    assert load_plain(pickle.dumps([0.5] * 999_000, 0)) == [0.5] * 999_000

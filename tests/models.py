@@ -1,0 +1,42 @@
+"""Small real models: what training saves, with a few units instead of hundreds."""
+
+from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
+
+FOREIGN = ParameterTable(
+    (
+        Constant("volume"),
+        Choice("osc_shape", ("sine", "saw", "noise")),
+        Range("cutoff"),
+        Choice("on", ("no", "yes")),
+        Range("decay"),
+        Choice("lfo_shape", ("sine", "saw", "square")),
+    )
+)
+FOREIGN_SHAPE = (5, 7)
+
+
+def build_model(table, shape, range_activation=None, seed=0):
+    """The layers and names of a saved model, with heads that differ visibly."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    features = keras.Input(shape, name="in_fft")
+    x = keras.layers.Conv1D(4, 3, activation="relu")(features)
+    x = keras.layers.Dense(8, activation="relu")(keras.layers.Flatten()(x))
+    outputs = [
+        keras.layers.Dense(
+            parameter.num_outputs,
+            activation="softmax" if isinstance(parameter, Choice) else range_activation,
+            bias_initializer="random_normal",
+            name=f"out_{parameter.name}",
+        )(x)
+        for parameter in table.learned
+    ]
+    return keras.Model(features, outputs)
+
+
+def build_card(table, shape, name="model_2_1", **fields):
+    from synthray.model.saved import ModelCard
+
+    values = {"epochs": 1, "dataset": {}, "config": {}, "metrics": {}, "sha256": "0123456789abcdef" * 4, **fields}
+    return ModelCard(name=name, table=table, feature_shape=shape, **values)

@@ -1,0 +1,183 @@
+"""What a search leaves: the table, the best settings, and what the next search makes of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import Manifest
+from synthray.errors import ConfigError, DataError, TrainingError
+from synthray.train.config import TrainConfig, load_settings
+from synthray.tune.results import FAILED, FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
+from synthray.tune.space import space
+from tests import foreign
+from tests.conftest import convert_here
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("search")
+    convert_here(foreign.write(folder / "training_data"), folder / "data")
+    return str(folder / "data")
+
+
+@pytest.fixture(scope="module")
+def manifest(data: str) -> Manifest:
+    return Dataset.open(data).manifest
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> SearchConfig:
+    return SearchConfig("/sounds/first one", str(tmp_path), space({"clip_norm": "none,1"}), trials=4, epochs=3)
+
+
+def ended(config: SearchConfig, manifest: Manifest, losses: list[list[float]]) -> list[Trial]:
+    """The trials of a search, after epochs of these validation losses."""
+    trials = [Trial.of(each, manifest) for each in config.configs(manifest)]
+    return [
+        replace(
+            trial,
+            history=[report(number + 1, loss) for number, loss in enumerate(of_trial)],
+            ended=FINISHED if len(of_trial) == 3 else STOPPED if of_trial else FAILED,
+            reason="" if of_trial else "epoch 1, step 2 of 6: the loss is nan | or so",
+            seconds=2.0,
+        )
+        for trial, of_trial in zip(trials, losses, strict=True)
+    ]
+
+
+def report(epoch: int, val_loss: float) -> dict[str, float]:
+    return {"epoch": epoch, "val_loss": val_loss, "val_accuracy": 0.5, "val_error": 0.25, "examples_per_s": 100.0}
+
+
+LOSSES = [[9.0, 5.0, 7.0], [8.0], [], [6.0, 4.0, 4.5]]
+
+
+@pytest.fixture
+def folder(config: SearchConfig, manifest: Manifest) -> SearchFolder:
+    folder = SearchFolder(config, manifest)
+    for trial in ended(config, manifest, LOSSES):
+        folder.add(trial)
+    return folder
+
+
+def test_the_table_has_a_row_a_trial_best_first(folder: SearchFolder, config: SearchConfig, tmp_path: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
+    assert [row["val_loss"] for row in rows] == ["4.0", "5.0", "8.0", ""]
+    assert [row["best_epoch"] for row in rows] == ["2", "2", "1", ""]
+    assert [row["epochs"] for row in rows] == ["3", "3", "1", "0"]
+    assert [row["ended"] for row in rows] == [FINISHED, FINISHED, STOPPED, FAILED]
+    assert rows[3]["reason"].startswith("epoch 1, step 2 of 6: the loss is nan")
+    assert {row["seconds"] for row in rows} == {"2.0"}
+
+
+def test_the_best_settings_are_a_file_that_a_training_takes(
+    folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
+) -> None:
+    best = config.configs(manifest)[3]
+    assert "checkpoint_steps" not in load_settings(str(tmp_path / "best.json"))  # nothing that changes no result
+    read = TrainConfig(config.data, str(tmp_path), **load_settings(str(tmp_path / "best.json")))
+    assert replace(read, keep_checkpoints=best.keep_checkpoints) == best
+    assert folder.command() == f"python jobs/train.py --data '/sounds/first one' --config {tmp_path}/best.json"
+
+
+def test_the_card_tells_what_differs_and_what_does_not(folder: SearchFolder, tmp_path: Path) -> None:
+    text = (tmp_path / "README.md").read_text()
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(table) == 2 + 4
+    assert "clip_norm" in table[0]
+    assert "batch_size" not in table[0]
+    assert "The same in all: batch_size 32" in text
+    assert f"    {folder.command()}\n" in text
+    assert "| 4.0000 | █▁▃ |" in table[2]
+    assert r"the loss is nan \| or so |" in table[5]
+
+
+def test_the_next_search_knows_them_and_other_settings_join_them(
+    folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
+) -> None:
+    other = replace(config, axes=space({"batch_size": "48"}), trials=1)
+    again = SearchFolder(other, manifest)
+    again.load()
+    for number, trial in enumerate(ended(config, manifest, LOSSES)):
+        new = Trial.of(config.configs(manifest)[number], manifest)
+        assert again.get(new) == trial
+        assert (new.done, trial.done) == (False, True)
+    [new] = ended(other, manifest, [[1.0, 2.0, 3.0]])
+    assert again.get(new) == new
+    again.add(new)
+    assert again.best == new
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 1 + 5
+    assert load_settings(str(tmp_path / "best.json"))["batch_size"] == 48
+    assert not replace(new, ended=UNFINISHED).done
+
+
+def test_a_trial_is_another_one_with_other_epochs_or_data(config: SearchConfig, manifest: Manifest) -> None:
+    one = config.configs(manifest)[0]
+    names = {
+        Trial.of(each, of).name
+        for each, of in (
+            (one, manifest),
+            (replace(one, epochs=9), manifest),
+            (replace(one, seed=1), manifest),
+            (one, replace(manifest, shards=manifest.shards[:1])),
+        )
+    }
+    assert len(names) == 4
+    assert Trial.of(replace(one, out="elsewhere"), manifest).name in names
+
+
+def test_losses_that_cannot_be_compared_are_kept_apart(
+    folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
+) -> None:
+    for other, of in (
+        (replace(config, validation_examples=7), manifest),
+        (config, replace(manifest, shards=manifest.shards[:1])),
+    ):
+        with pytest.raises(ConfigError, match="holds a search on other data or validation examples"):
+            SearchFolder(other, of).load()
+    next((tmp_path / "trials").iterdir()).write_text("{")
+    with pytest.raises(DataError, match=r"trials/\w+\.json is damaged .*: remove it"):
+        SearchFolder(config, manifest).load()
+
+
+def test_checkpoints_go_with_the_trials_that_are_done(
+    folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
+) -> None:
+    trials = ended(config, manifest, LOSSES)
+    digests = [each.run_digest(manifest) for each in config.configs(manifest)]
+    for digest in digests:
+        (tmp_path / "checkpoints" / digest[:16]).mkdir(parents=True)
+        (tmp_path / "checkpoints" / digest[:16] / "000001-00000000.ckpt").write_bytes(b"")
+    trials[1] = replace(trials[1], ended=UNFINISHED)
+    folder.clear(zip(trials, digests, strict=True))
+    assert [path.parent.name for path in tmp_path.rglob("*.ckpt")] == [digests[1][:16]]
+
+
+def test_a_search_that_makes_no_sense_is_told(config: SearchConfig, manifest: Manifest) -> None:
+    with pytest.raises(ConfigError, match="trials is 0"):
+        replace(config, trials=0)
+    with pytest.raises(ConfigError, match="minutes is 0"):
+        replace(config, minutes=0)
+    with pytest.raises(ConfigError, match="epochs is 0"):
+        replace(config, epochs=0).configs(manifest)
+    with pytest.raises(ConfigError, match="leave nothing to train on"):
+        replace(config, validation_examples=manifest.rows).configs(manifest)
+
+
+def test_a_search_of_which_nothing_comes_is_a_failure(config: SearchConfig, manifest: Manifest, data: str) -> None:
+    from synthray.cluster import tuner
+
+    here = replace(config, data=data)
+    folder = SearchFolder(here, manifest)
+    for trial in ended(here, manifest, [[], [], [], []]):
+        folder.add(trial)
+    told: list[str] = []
+    with pytest.raises(TrainingError, match=r"no trial came to the end of an epoch.*the loss is nan"):
+        tuner.search(here, told.append)
+    assert told == ["4 of 4 trials are known from an earlier search"]
