@@ -46,7 +46,7 @@ bench: $(INSTALLED)
 
 model: $(INSTALLED)
 	$(BIN)/python jobs/generate.py --batches 3500 --format parquet --dtype float16
-	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --model log --optimizer adamw --schedule cosine \
+	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --network log --optimizer adamw --schedule cosine \
 		--warmup-steps 200
 	$(BIN)/python jobs/evaluate.py
 

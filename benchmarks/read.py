@@ -40,6 +40,7 @@ from synthray.cluster import build, loader
 from synthray.cluster.connect import connect
 from synthray.data.build.notebook_writer import GenerateConfig
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
 from synthray.data.parquet import FEATURES
 from synthray.storage import open_store
@@ -60,7 +61,7 @@ def main() -> None:
             bucket = f"s3://{server.bucket}"
         connect()
         uris = _data_sets(Path(folder), bucket, arguments.batches)
-        stored, rows = Dataset.open(uris["stored"]), arguments.batches * 32
+        stored, rows = open_dataset(uris["stored"]), arguments.batches * 32
         print(f"\n{rows:,} sounds, {stored.manifest.bytes / 1e6:,.0f} MB in {len(stored.manifest.shards)} shards")
         print(f"{'':44} {'examples/s':>10} {'PyArrow':>8} {'notebook':>9} {'in fit':>7} {'first batch':>12}")
         files = Path(folder) / "batches"
@@ -76,15 +77,15 @@ def main() -> None:
         for peer in filter(None, arguments.peers.split(",")):
             table.add(peer, PEERS[peer](stored, Path(folder)))
         for name in ("stored", "float16", "presets", "endless", "endless, fresh each epoch"):
-            table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(Dataset.open(uri)), epochs=1)
+            table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(open_dataset(uri)), epochs=1)
         for name in ("stored", "float16"):
-            dataset = Dataset.open(uris[name])
+            dataset = open_dataset(uris[name])
             held = loader.CachedReader(loader.cache_dataset(dataset).wait(), dataset)
             table.add(
                 f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset), epochs=1
             )
         if "S3" in uris:
-            on_s3 = Dataset.open(uris["S3"])
+            on_s3 = open_dataset(uris["S3"])
             table.add("bare PyArrow, from S3", lambda: _pyarrow(on_s3), "pyarrow")
             table.add("synthray, stored in S3, streaming", lambda: _streamed(on_s3), epochs=1)
     _print_shuffling(stored.shard_rows)
@@ -118,10 +119,14 @@ class Table:
 def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]:
     """The same sounds as the notebook's files and as data sets of each kind; every one is made by the jobs' code."""
     build.generate(GenerateConfig(str(folder / "batches"), batches))
-    kinds: dict[str, dict[str, str]] = {"stored": {}, "float16": {"dtype": "float16"}, "presets": {"store": "presets"}}
+    kinds: dict[str, dict[str, str]] = {
+        "stored": {},
+        "float16": {"dtype": "float16"},
+        "presets": {"content": "presets"},
+    }
     uris = {}
     for name, options in kinds.items():
-        config = GenerateConfig(str(folder / name), batches, layout="parquet", **options)
+        config = GenerateConfig(str(folder / name), batches, format="parquet", **options)
         build.build(config.source(), config.build, name)
         uris[name] = config.out
     if bucket:

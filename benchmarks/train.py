@@ -37,6 +37,7 @@ from infra.s3_server import running_s3_server
 from synthray.cli.quiet import quiet_import
 from synthray.cluster import build, loader, trainer
 from synthray.cluster.connect import connect
+from synthray.data.open import open_dataset
 
 with quiet_import():
     import tensorflow as tf
@@ -68,11 +69,11 @@ SETTINGS: dict[str, dict] = {
     "--ema 0.99": {"ema": 0.99},
     "--optimizer adamw": {"optimizer": "adamw"},
     "--optimizer adamw --weight-decay 0.01": {"optimizer": "adamw", "weight_decay": 0.01},
-    "--model log --optimizer adamw": {"model": "log", "optimizer": "adamw"},
-    "--model log --optimizer adamw --schedule cosine": {"model": "log", "optimizer": "adamw", "schedule": "cosine"},
-    "the same --warmup-steps 50": {"model": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 50},
+    "--network log --optimizer adamw": {"network": "log", "optimizer": "adamw"},
+    "--network log --optimizer adamw --schedule cosine": {"network": "log", "optimizer": "adamw", "schedule": "cosine"},
+    "the same --warmup-steps 50": {"network": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 50},
 }
-RECIPE = {"model": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 200, "batch_size": 128}
+RECIPE = {"network": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 200, "batch_size": 128}
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False
 def paces(arguments: argparse.Namespace, folder: Path) -> None:
     """The table of examples per second."""
     data = make_data(folder, arguments.batches)
-    dataset = Dataset.open(data)
+    dataset = open_dataset(data)
     # so many that the rest is whole batches: of few batches an epoch, padding would be a part that it is not of many
     held_out = dataset.manifest.rows % 1024 + 1024 * max(1, dataset.manifest.rows // 9 // 1024)
     flop_per_s = matrix_product_flop_per_s()

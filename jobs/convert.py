@@ -18,7 +18,7 @@ import sys
 from synthray.cli.runner import job_parser, run
 from synthray.data.build.plan import BuildConfig
 from synthray.data.card.summary import in_one_line
-from synthray.data.dataset import name_of
+from synthray.data.open import name_of
 from synthray.data.parquet import DTYPES
 from synthray.data.sources.notebook import KEYS
 from synthray.errors import NotFound

@@ -16,7 +16,7 @@ import json
 import sys
 
 from synthray.cli.runner import job_parser, run
-from synthray.data.dataset import Dataset, newest_dataset
+from synthray.data.open import newest_dataset, open_dataset
 from synthray.errors import ConfigError, NotFound
 from synthray.model.saved import read_card, resolve_model
 from synthray.storage import open_parent, open_store
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
 def _data_of(model: str) -> str:
     """The data set that the model was trained on, or the newest where that is gone."""
     with contextlib.suppress(NotFound, ConfigError):  # it is gone, or the card names none
-        return Dataset.open(read_card(model).dataset.get("uri", "")).uri
+        return open_dataset(read_card(model).dataset.get("uri", "")).uri
     return newest_dataset()
 
 

@@ -2,7 +2,7 @@
 
     python jobs/train.py
     python jobs/train.py --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
-    python jobs/train.py --model log --optimizer adamw --schedule cosine --warmup-steps 200 --batch-size 128
+    python jobs/train.py --network log --optimizer adamw --schedule cosine --warmup-steps 200 --batch-size 128
     ray job submit --working-dir . -- python jobs/train.py
 
 With no flags it takes the newest data set under SYNTHRAY_HOME. Run it again after a failure: it goes on from its last
@@ -15,11 +15,11 @@ import argparse
 import sys
 
 from synthray.cli.runner import job_parser, run
-from synthray.data.dataset import Dataset, name_of, newest_dataset
+from synthray.data.open import name_of, newest_dataset, open_dataset
 from synthray.storage import home
 from synthray.train.config import (
     LEARNING_RATES,
-    MODELS,
+    NETWORKS,
     PRECISIONS,
     SCHEDULES,
     SETTINGS,
@@ -38,7 +38,7 @@ def main(arguments: argparse.Namespace) -> None:
     config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
 
     # before anything is started, for an answer at once
-    saved = already_trained(config, Dataset.open(config.data).manifest)
+    saved = already_trained(config, open_dataset(config.data).manifest)
     tracking = Tracking.find() if arguments.track else None
     if saved and not tracking:
         print(f"saved {saved} before; give more --epochs, or another --out, to train again")
@@ -55,7 +55,7 @@ def main(arguments: argparse.Namespace) -> None:
         rescale_interval_s=arguments.rescale_interval_s,
     )
     connect(verbose=arguments.verbose)
-    print(f"training {config.model} on {config.data}", flush=True)
+    print(f"training {config.network} on {config.data}", flush=True)
     print(f"saved {trainer.train(config, workers, tracking=tracking)}")
 
 
@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         text += "" if default is None else f" (default: {default})"
         parser.add_argument(f"--{name.replace('_', '-')}", help=text, **{"type": type(default)} | options)
 
-    setting("model", "network", choices=MODELS)
+    setting("network", "network", choices=NETWORKS)
     setting("width", "units of its layers")
     setting("epochs", "may be raised later, where the learning rate does not follow them")
     setting("batch_size", "examples of a step, of all workers together")

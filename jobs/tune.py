@@ -17,7 +17,7 @@ import argparse
 import sys
 
 from synthray.cli.runner import job_parser, run
-from synthray.data.dataset import Dataset, name_of, newest_dataset
+from synthray.data.open import name_of, newest_dataset, open_dataset
 from synthray.storage import home
 from synthray.train.config import TrainConfig
 from synthray.tune.results import BEST, SearchConfig
@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> None:
     )
 
     # before anything is started, for an answer at once
-    config.configs(Dataset.open(config.data).manifest)
+    config.configs(open_dataset(config.data).manifest)
 
     from synthray.cluster import tuner
     from synthray.cluster.connect import connect

@@ -6,6 +6,9 @@ import sys
 import time
 from types import TracebackType
 
+PROCESS_STARTED_S = time.time()
+"""When this module was first imported, which every command does at its start. Unix seconds."""
+
 _SECONDS_BETWEEN_LINES = 5.0
 _SECONDS_BETWEEN_UPDATES = 0.1
 _SHARE_THAT_TELLS = 0.15

@@ -16,8 +16,8 @@ from infra.s3_server import S3Server
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
-from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
+from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.train.config import TrainConfig
 from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound
@@ -77,7 +77,7 @@ def train_here(config: TrainConfig) -> list[dict[str, Any]]:
 
     from synthray.train import loop
 
-    dataset = Dataset.open(config.data)
+    dataset = open_dataset(config.data)
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:

@@ -12,6 +12,7 @@ from typing import Any
 from synthray.cli.runner import add_command, print_columns
 from synthray.data.card.summary import PARAMETER_COLUMNS, facts, loudness_lines, parameter_rows
 from synthray.data.manifest import MANIFEST, Manifest
+from synthray.data.open import open_dataset
 from synthray.errors import CorruptShard, DataError, NotFound, StorageError
 from synthray.progress import Progress
 from synthray.storage import Store, home, open_store
@@ -109,9 +110,8 @@ def show_statistics(arguments: Namespace) -> None:
 def verify_data(arguments: Namespace) -> None:
     """Read every shard of a data set and compare it with the manifest; every bad one is told."""
     from synthray.data.build.shard import SHARDS
-    from synthray.data.dataset import Dataset
 
-    dataset = Dataset.open(open_store(arguments.uri).uri)
+    dataset = open_dataset(open_store(arguments.uri).uri)
     shards = dataset.manifest.shards
     bad: dict[int, str] = {}
     pool = ThreadPoolExecutor(_THREADS)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import select
 import sys
-import time
 import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
@@ -18,8 +17,6 @@ from typing import Any
 from synthray.errors import ConfigError, SynthrayError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
-STARTED_S = time.time()
-"""When this process began, Unix seconds; as near to it as matters."""
 
 
 def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ import ray
 from synthray import errors
 from synthray.cluster.connect import connect
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import SynthrayError
 from synthray.evaluate.examples import CORES_PER_TASK, Part, check_fits, choose_rows, cut, score_part
 from synthray.evaluate.report import Evaluation
@@ -39,7 +40,7 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
         ModelError: the model does not fit the data set.
         NotFound, CorruptShard, StorageError: one of them cannot be read.
     """
-    card, dataset = read_card(model), Dataset.open(data)
+    card, dataset = read_card(model), open_dataset(data)
     manifest = dataset.manifest
     check_fits(card, manifest)
     examples, first, last = choose_rows(card, manifest)
@@ -71,7 +72,7 @@ def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
     from synthray.model.predictor import Predictor
     from synthray.model.saved import load_model
 
-    dataset = Dataset.open(data)
+    dataset = open_dataset(data)
     guess = constant_guess(dataset.manifest.table, dataset.manifest.statistics)
     return Predictor(*load_model(model)), dataset, guess
 

@@ -19,10 +19,10 @@ import ray
 from synthray.data.dataset import Dataset, gather
 from synthray.data.examples import Examples
 from synthray.data.manifest import Manifest
-from synthray.data.memory import Memory
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import StorageError
 from synthray.progress import Progress
+from synthray.storage.memory import Memory
 
 READER_CPUS = 0.4
 """What a task that reads takes of the cluster: on a machine of one processor, workers have the other half."""

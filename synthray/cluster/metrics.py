@@ -6,8 +6,8 @@ import math
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from synthray.data.dataset import name_of
 from synthray.data.manifest import Manifest
+from synthray.data.open import name_of
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport, StepReport
 
@@ -25,7 +25,7 @@ GAUGES = {
 STEP_SECONDS, STEPS = "step_seconds", "steps"
 _PREFIX = "synthray_train_"
 _STEP_BOUNDARIES_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
-_TAGS = ("run", "data", "model")
+_TAGS = ("run", "data", "network")
 
 
 class TrainMetrics:
@@ -39,7 +39,7 @@ class TrainMetrics:
         tags = {
             "run": config.run_digest(manifest),
             "data": name_of(config.data),
-            "model": f"{config.model}-{config.width}",
+            "network": f"{config.network}-{config.width}",
         }
         self._gauges = {name: Gauge(_PREFIX + name, text, _TAGS) for name, text in GAUGES.items()}
         self._step_s = Histogram(_PREFIX + STEP_SECONDS, "Time of a step, of some steps", _STEP_BOUNDARIES_S, _TAGS)

@@ -18,15 +18,15 @@ from ray.actor import ActorHandle
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from synthray import errors
-from synthray.cli.runner import STARTED_S
 from synthray.cluster import loader
 from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
 from synthray.cluster.tf_backend import WITHOUT_WATCHER, LeanTrainer, TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, StorageError, TrainingError
 from synthray.model.saved import resolve_model
+from synthray.progress import PROCESS_STARTED_S
 from synthray.storage import open_store
 from synthray.storage.s3 import retry_timeout_s
 from synthray.train.config import TrainConfig
@@ -144,11 +144,11 @@ def train(
     # With the driver: what the run depends on should not lie on a machine that may come and go.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     kept_here = ray.remote(num_cpus=0, scheduling_strategy=here)(RunCoordinator)
-    coordinator = kept_here.remote(workers.max_failures, STARTED_S)
+    coordinator = kept_here.remote(workers.max_failures, PROCESS_STARTED_S)
     if short := _missing_gpus(scaling):
         coordinator.log.remote(short)
     with tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch, _marked(config.out) as mark:
-        dataset = Dataset.open(config.data)
+        dataset = open_dataset(config.data)
         holding = loader.cache_dataset(dataset, config.order(dataset.manifest))
         held = holding.references if holding else None
         trainer = LeanTrainer(

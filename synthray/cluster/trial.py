@@ -14,6 +14,7 @@ from ray import tune
 from synthray import errors
 from synthray.cluster import loader
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
@@ -23,7 +24,7 @@ from synthray.tune.results import FAILED, UNFINISHED
 def run_trial(settings: dict[str, int], configs: list[TrainConfig], held: dict[int, ray.ObjectRef] | None) -> None:
     """One trial, in a process of its own. Tune raises SystemExit from ``tune.report`` when it has seen enough."""
     config = configs[settings["number"]]
-    dataset = Dataset.open(config.data)
+    dataset = open_dataset(config.data)
     try:
         known = _history(config, config.run_digest(dataset.manifest))[: config.epochs]
         for report in known:

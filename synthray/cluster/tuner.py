@@ -22,6 +22,7 @@ from synthray.cluster import loader
 from synthray.cluster.background import Background
 from synthray.cluster.trial import run_trial
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import TrainingError
 from synthray.train.config import TrainConfig
 from synthray.tune.results import FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
@@ -57,7 +58,7 @@ def search(config: SearchConfig, tell: Callable[[str], None], *, verbose: bool =
         TrainingError: no trial has come to the end of an epoch.
         CorruptShard, StorageError: the data set cannot be read.
     """
-    dataset = Dataset.open(config.data)
+    dataset = open_dataset(config.data)
     configs = config.configs(dataset.manifest)
     folder = SearchFolder(config, dataset.manifest)
     folder.load()

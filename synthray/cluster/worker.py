@@ -20,7 +20,7 @@ from ray.train import collective
 from synthray import errors
 from synthray.cluster import loader
 from synthray.cluster.metrics import TrainMetrics
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.storage import open_store
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import MlflowLog, Tracking
@@ -117,7 +117,7 @@ def _train(task: WorkerConfig, start: int, watchdog: Watchdog) -> None:
         tf, context.get_world_size(), coordinator.log.remote if context.get_world_rank() == 0 else None
     )
     marks.append(("TensorFlow", time.time()))
-    dataset = Dataset.open(config.data)
+    dataset = open_dataset(config.data)
     order = config.order(dataset.manifest)
     worker = loop.WorkerContext(context.get_world_rank(), context.get_world_size(), collective.broadcast_from_rank_zero)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,15 +11,12 @@ from functools import cached_property
 import numpy as np
 
 from synthray.data.examples import Examples
-from synthray.data.manifest import MANIFEST, SOUNDS, Manifest
-from synthray.data.memory import Memory
+from synthray.data.manifest import FEATURES, Manifest
 from synthray.data.order import PADDING
 from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
-from synthray.storage import Store, home, locate, newest, open_store
-
-SYNTH = "synth://"
-"""How the URI of sounds begins that are rendered when they are needed, and never stored."""
+from synthray.storage import Store, locate, open_store
+from synthray.storage.memory import Memory
 
 _MEND = "the job that made the data set mends it when it is run again"
 _memory = Memory()
@@ -33,16 +29,11 @@ class Dataset:
     uri: str
     manifest: Manifest
 
-    @staticmethod
-    def open(uri: str) -> Dataset:
-        """Open the data set at a URI, or an endless one, ``synth://…``; raises NotFound, ConfigError, DataError."""
-        if uri.startswith(SYNTH):
-            # imported here: stored sounds are read without the instrument and its compiler
-            from synthray.data.sources.on_the_fly import OnTheFlyDataset
-
-            return OnTheFlyDataset.open(uri)
+    @classmethod
+    def load(cls, uri: str) -> Dataset:
+        """Return the stored data set at a URI; raises NotFound, ConfigError, DataError."""
         store = open_store(uri)
-        return Dataset(store.uri, Manifest.load(store))
+        return cls(store.uri, Manifest.load(store))
 
     @property
     def store(self) -> Store:
@@ -76,9 +67,10 @@ class Dataset:
             StorageError: the store cannot be reached.
         """
         batch = decode_shard(self.read_bytes(number), self.manifest.table, self._name(number))
-        if self.manifest.store == SOUNDS:
+        if self.manifest.content == FEATURES:
             return batch
-        from synthray.data.sources.synthetic import check_instrument, render
+        # imported here: stored features are read without the instrument and its compiler
+        from synthray.data.rendering import check_instrument, render
 
         check_instrument(self.manifest, self.uri)
         features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
@@ -139,26 +131,3 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples], 
             np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
             labels[first:last] = batches[shard].labels[local]
     return Examples(features, labels)
-
-
-def absolute(uri: str) -> str:
-    """A data set's URI so that it holds in any folder of any machine that shares the store."""
-    return Dataset.open(uri).uri if uri.startswith(SYNTH) else open_store(uri).uri
-
-
-def name_of(uri: str) -> str:
-    """A data set's name, for what is made of it."""
-    if not uri.startswith(SYNTH):
-        return open_store(uri).uri.rpartition("/")[2]
-    return f"synth-{'-'.join(re.findall(r'[a-z0-9.]+', absolute(uri).removeprefix(SYNTH)))}"
-
-
-def newest_dataset() -> str:
-    """URI of the newest data set under ``SYNTHRAY_HOME``; raises NotFound, saying which job makes one."""
-    folder = f"{home()}/data"
-    uri = newest(folder, MANIFEST)
-    if uri is None:
-        raise NotFound(
-            f"{folder} holds no data set; make one with jobs/generate.py and jobs/convert.py, or give --data"
-        )
-    return uri

@@ -20,7 +20,7 @@ from synthray.synth.parameters import ParameterTable
 
 MANIFEST = "manifest.json"
 FORMAT = "synthray-dataset/1"
-SOUNDS, PRESETS = STORES = ("sounds", "presets")
+FEATURES, PRESETS = CONTENTS = ("features", "presets")
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Skipped:
 class Manifest:
     """One published version of a data set.
 
-    store: what the shards hold: ``"sounds"``, or ``"presets"``, from which the sounds are rendered as they are read.
+    content: what the shards hold: ``"features"``, or ``"presets"``, from which the sounds are rendered as they are read.
     source: how it was made: ``{"kind": "notebook", "digest": …}`` or ``{"kind": "synth", "seed": …}``; of an appended
         one ``{"kind": "appended", "parts": […]}``.
     statistics: for each learned parameter, mean, deviation, extremes and histogram of a range (as labels), or counts
@@ -64,7 +64,7 @@ class Manifest:
     statistics: dict[str, dict[str, Any]]
     skipped: tuple[Skipped, ...] = ()
     loudness: dict[str, Any] = field(default_factory=dict)
-    store: str = SOUNDS
+    content: str = FEATURES
 
     @cached_property
     def rows(self) -> int:
@@ -98,8 +98,8 @@ class Manifest:
             "statistics": self.statistics,
             "skipped": [asdict(skip) for skip in self.skipped],
         }
-        if self.store != SOUNDS:
-            body["features"]["store"] = self.store
+        if self.content != FEATURES:
+            body["features"]["content"] = self.content
         if self.loudness:  # an older manifest keeps its bytes, and so its digest, which models name
             body["loudness"] = self.loudness
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
@@ -124,7 +124,7 @@ class Manifest:
                 statistics=body["statistics"],
                 skipped=tuple(Skipped(**skip) for skip in body["skipped"]),
                 loudness=body.get("loudness", {}),
-                store=body["features"].get("store", SOUNDS),
+                content=body["features"].get("content", FEATURES),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{name} is damaged ({type(error).__name__}: {error})") from None

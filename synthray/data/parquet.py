@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from synthray.data import parquet_file
 from synthray.data.examples import Examples
-from synthray.data.manifest import PRESETS, SOUNDS
-from synthray.data.memory import Memory
+from synthray.data.manifest import FEATURES as FEATURES_CONTENT
+from synthray.data.manifest import PRESETS
 from synthray.errors import CorruptShard, DataError
+from synthray.storage.memory import Memory
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
@@ -32,7 +33,9 @@ _REST_BYTES = 1024 * 1024
 _memory = Memory()
 
 
-def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, store: str = SOUNDS) -> pa.Schema:
+def schema(
+    table: ParameterTable, feature_shape: tuple[int, int], dtype: str, content: str = FEATURES_CONTENT
+) -> pa.Schema:
     """The columns of every shard of a data set.
 
     Raises:
@@ -41,7 +44,7 @@ def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, st
     size = int(np.prod(feature_shape)) * np.dtype(dtype).itemsize
     shape = ",".join(str(n) for n in feature_shape)
     sound = pa.field(FEATURES, pa.binary(size), False, {"dtype": dtype, "shape": shape})
-    last = pa.field(NOISE_SEED, pa.uint64(), False) if store == PRESETS else sound
+    last = pa.field(NOISE_SEED, pa.uint64(), False) if content == PRESETS else sound
     if last.name in table.label_index:
         raise DataError(f"a learned parameter is named {last.name!r}, which is the name of the sounds' own column")
     fields = [

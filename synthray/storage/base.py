@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from synthray.data.memory import Memory
+from synthray.storage.memory import Memory
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from synthray.data.memory import Memory
 from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store
+from synthray.storage.memory import Memory
 
 # What is being written, or was when its writer was killed, begins with this; no reader ever sees it.
 _UNFINISHED = ".unfinished-"

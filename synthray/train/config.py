@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
-from synthray.data.dataset import absolute
 from synthray.data.manifest import Manifest
+from synthray.data.open import absolute
 from synthray.data.order import EpochOrder
 from synthray.errors import ConfigError, ModelError, NotFound
 from synthray.model.saved import SUFFIX, model_name, read_card, read_verified
@@ -19,7 +19,7 @@ from synthray.storage import open_parent, open_store
 # The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
 _HOLDOUT_SHARE = 9
 _MOST_HOLDOUT = 4096
-MODELS = ("notebook", "log")
+NETWORKS = ("notebook", "log")
 """Names of networks; ``synthray.model.networks`` builds them."""
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
 """Optimizers, and what each learns with unless told otherwise: Keras's own defaults."""
@@ -31,7 +31,7 @@ PRECISIONS = ("float32", "mixed_bfloat16")
 class TrainConfig:
     """One training.
 
-    data, out: URIs, made absolute: workers run in folders of their own. model, width: name of a network, and units of
+    data, out: URIs, made absolute: workers run in folders of their own. network, width: name of a network, and units of
     its layers. batch_size: examples of a step over all workers together, so that the result does not depend on how many
     they are. learning_rate: the optimizer's default when None. weight_decay: share of the weights that a step takes
     away, times the learning rate. schedule: ``cosine`` falls to zero over all epochs. warmup_steps: in which the
@@ -44,7 +44,7 @@ class TrainConfig:
 
     data: str
     out: str
-    model: str = "notebook"
+    network: str = "notebook"
     width: int = 256
     epochs: int = 20
     batch_size: int = 32
@@ -66,7 +66,7 @@ class TrainConfig:
         object.__setattr__(self, "data", absolute(self.data))
         object.__setattr__(self, "out", open_store(self.out).uri)
         for name, choices in (
-            ("model", MODELS),
+            ("network", NETWORKS),
             ("optimizer", tuple(LEARNING_RATES)),
             ("schedule", SCHEDULES),
             ("precision", PRECISIONS),

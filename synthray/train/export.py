@@ -25,5 +25,5 @@ def publish(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
     )
     with trained.steps.averaged():
         weights = trained.steps.model.get_weights()
-    model = unfuse(weights, config.model, manifest.feature_shape, manifest.table, config.width)
+    model = unfuse(weights, config.network, manifest.feature_shape, manifest.table, config.width)
     return save_model(model, config.out, card)

@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
-from synthray.data.memory import ALIGNMENT
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, Stopped, TrainingError
+from synthray.storage.memory import ALIGNMENT
 from synthray.train.checkpoint import CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.prefetch import prefetch

@@ -28,12 +28,12 @@ class TrainState:
     """
 
     def __init__(self, config: TrainConfig, manifest: Manifest, strategy: tf.distribute.Strategy) -> None:
-        check_network(config.model, manifest.feature_shape)
+        check_network(config.network, manifest.feature_shape)
         self._config, self._strategy = config, strategy
         self._layout = HeadLayout(manifest.table)
         with strategy.scope():
             self.model = build_fused(
-                config.model, manifest.feature_shape, self._layout, config.seed, config.width, config.precision
+                config.network, manifest.feature_shape, self._layout, config.seed, config.width, config.precision
             )
             self.optimizer = build_optimizer(config, config.order(manifest).steps)
             self.optimizer.build(self.model.trainable_variables)

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synthray.data.dataset import absolute
 from synthray.data.manifest import Manifest
+from synthray.data.open import absolute
 from synthray.errors import ConfigError, DataError
 from synthray.progress import duration
 from synthray.storage import open_store

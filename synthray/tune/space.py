@@ -13,7 +13,7 @@ from synthray.errors import ConfigError
 from synthray.train.config import LEARNING_RATES, TrainConfig
 
 TUNABLE: dict[str, type] = {
-    "model": str,
+    "network": str,
     "width": int,
     "batch_size": int,
     "optimizer": str,
@@ -26,7 +26,7 @@ TUNABLE: dict[str, type] = {
     "precision": str,
 }
 """The settings that can be searched, and what their values are."""
-DEFAULT_SPACE = {"model": "notebook,log", "width": "128,256,512", "optimizer": "sgd,adamw"}
+DEFAULT_SPACE = {"network": "notebook,log", "width": "128,256,512", "optimizer": "sgd,adamw"}
 """What is tried of a setting that nothing is said about; of all others, what ``TrainConfig`` has."""
 LR_SPAN = 10.0
 """Nothing said about it, a learning rate is up to so many times lower or higher than the optimizer's own."""

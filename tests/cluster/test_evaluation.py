@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import CorruptShard
 from synthray.evaluate.examples import cut, score_part
 from synthray.evaluate.scores import Sums, constant_guess, scores
@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
 def score_here(model, data, first, last):
     from synthray.model.predictor import Predictor
 
-    dataset, predictor = Dataset.open(data), Predictor.load(model)
+    dataset, predictor = open_dataset(data), Predictor.load(model)
     guess = constant_guess(dataset.manifest.table, dataset.manifest.statistics)
     parts = [score_part(predictor, dataset, part, guess)[0] for part in cut(dataset.manifest, first, last)]
     return scores(dataset.manifest.table, sum(parts, Sums.zero(dataset.manifest.table)))
@@ -41,7 +41,7 @@ def test_a_part_is_scored_as_its_examples(trained):
     from synthray.model.predictor import Predictor
 
     model, data = trained
-    dataset, predictor = Dataset.open(data), Predictor.load(model)
+    dataset, predictor = open_dataset(data), Predictor.load(model)
     batch = dataset.take(np.arange(100, 203))
     predicted = predictor.labels(np.asarray(batch.features, np.float32), clip=False)
     found = score_here(model, data, 100, 203)

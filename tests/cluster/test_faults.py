@@ -25,7 +25,7 @@ import pytest
 
 from infra.ray_head import REPOSITORY
 from infra.s3_server import S3Server
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.model.saved import load_model
 from synthray.storage import open_store
 from synthray.storage.s3 import RETRY_TIMEOUT
@@ -336,5 +336,5 @@ def test_an_elastic_training_takes_what_the_cluster_has(data: Path, tmp_path: Pa
 
 def newest_history(config: TrainConfig) -> list[dict[str, Any]]:
     """The reports in the newest checkpoint of a training."""
-    with CheckpointFolder(config.out, config.run_digest(Dataset.open(config.data).manifest), keep=1) as folder:
+    with CheckpointFolder(config.out, config.run_digest(open_dataset(config.data).manifest), keep=1) as folder:
         return folder.load(folder.latest_valid()).progress.history

@@ -24,7 +24,7 @@ from synthray.data.build.notebook_writer import GenerateConfig
 from synthray.data.build.plan import Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import NotFound
 from synthray.storage import open_store
 from synthray.storage.s3 import RETRY_TIMEOUT
@@ -69,7 +69,7 @@ def out(mortal: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtu
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What ``jobs/generate.py --format parquet`` makes, made in this process on a local disk."""
     folder = str(tmp_path_factory.mktemp("undisturbed"))
-    config = GenerateConfig(folder, BATCHES, layout="parquet")
+    config = GenerateConfig(folder, BATCHES, format="parquet")
     plan = Plan.make(config.source(), config.build)
     publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
     return everything(folder)
@@ -147,7 +147,7 @@ def test_a_killed_driver_and_then_a_storm(
         line,
     )
     with pytest.raises(NotFound, match="no finished data set"):
-        Dataset.open(out)
+        open_dataset(out)
     assert finished_shards(out).items() >= kept.items()
     kept = finished_shards(out)
 

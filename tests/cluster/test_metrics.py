@@ -56,7 +56,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 def test_a_node_exports_where_a_training_is(ray_cluster: RayHead, manifest: Manifest) -> None:
-    config = TrainConfig("/sounds/first", "out", model="log", width=64)
+    config = TrainConfig("/sounds/first", "out", network="log", width=64)
     leader = Leader.remote(config, manifest)
     ray.get(leader.train.remote())
     wanted = {
@@ -77,5 +77,5 @@ def test_a_node_exports_where_a_training_is(ray_cluster: RayHead, manifest: Mani
     for name, value in wanted.items():
         labels, number = found[f"ray_synthray_train_{name}"]
         assert number == pytest.approx(value), name
-        for label in (f'run="{config.run_digest(manifest)}"', 'data="first"', 'model="log-64"'):
+        for label in (f'run="{config.run_digest(manifest)}"', 'data="first"', 'network="log-64"'):
             assert label in labels

@@ -19,7 +19,7 @@ import pytest
 
 from infra.ray_head import REPOSITORY, RayHead
 from infra.s3_server import S3Server
-from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import SynthrayError
 from synthray.model.registry import promote
@@ -72,7 +72,7 @@ def trained(ray_head: RayHead, suite_home: Path) -> Path:
 
 def test_each_job_finds_what_the_one_before_it_made(trained: Path, suite_home: Path) -> None:
     source = NotebookSource.open(str(suite_home / "batches" / "9-batches-seed-0"))
-    dataset = Dataset.open(str(suite_home / "data" / "9-batches-seed-0"))
+    dataset = open_dataset(str(suite_home / "data" / "9-batches-seed-0"))
     assert source.batches == tuple(range(9))
     assert source.table == dataset.manifest.table
     batch = source.read(3)
@@ -108,7 +108,7 @@ def test_sounds_that_are_never_stored_train_a_model(ray_head: RayHead, suite_hom
     [model] = suite_home.glob("models/synth-seed-7-batches-9-fresh-1-*/model_9_2.keras")
     _, card = load_model(str(model))
     assert card.dataset["uri"].startswith("synth://?seed=7&batches=9&fresh=1")
-    assert card.dataset["digest"] == Dataset.open(uri).manifest.digest
+    assert card.dataset["digest"] == open_dataset(uri).manifest.digest
     stored = [path for path in suite_home.rglob("*.parquet") if "batches-9-fresh" in str(path)]
     assert not stored
 
@@ -260,4 +260,4 @@ def test_bad_batches_fail_the_job(ray_head: RayHead, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "manifest.json").exists()
     output = done(run(ray_head, "jobs/convert.py", "--source", str(source), "--out", out, "--skip-bad", home=tmp_path))
     assert "skipped fft/fft_batch_5.npy" in output
-    assert Dataset.open(out).manifest.rows == 5 * 32 + 11
+    assert open_dataset(out).manifest.rows == 5 * 32 + 11

@@ -16,6 +16,7 @@ from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
 from synthray.data.sources.synthetic import SoundGenerator
 from synthray.errors import CorruptShard, StorageError
@@ -31,7 +32,7 @@ EPOCHS = 2
 def data_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("reading")
     convert_here(foreign.write(folder / "batches"), folder / "stored", dtype="float16")
-    plan = Plan.make(SynthSource(SoundGenerator(3), (0, 1, 2)), BuildConfig(str(folder / "presets"), store="presets"))
+    plan = Plan.make(SynthSource(SoundGenerator(3), (0, 1, 2)), BuildConfig(str(folder / "presets"), content="presets"))
     publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
     fresh = "synth://?seed=3&batches=10&fresh=1"
     return {"stored": str(folder / "stored"), "presets": str(folder / "presets"), "fresh": fresh}
@@ -51,7 +52,7 @@ def test_the_order_is_carried_out(
 ) -> None:
     from synthray.cluster.loader import CachedReader, cache_dataset, stream_batches
 
-    dataset = Dataset.open(data_sets[kind])
+    dataset = open_dataset(data_sets[kind])
     order = EpochOrder(dataset.shard_rows, 32, seed=4, window_rows=64)
     assert order.windows > 1
     holding = cache_dataset(dataset, order)
@@ -83,7 +84,7 @@ def test_what_a_task_could_not_read_for_a_while_is_read_here(ray_cluster: RayHea
     def away() -> None:
         raise StorageError("the store was away for longer than a task waits")
 
-    dataset = Dataset.open(data_sets["stored"])
+    dataset = open_dataset(data_sets["stored"])
     references = cache_dataset(dataset).wait() | {1: away.remote()}
     rows = np.arange(len(dataset.shard_rows) * 8)
     held = CachedReader(references, dataset).take(rows)
@@ -127,7 +128,7 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
     from synthray.cluster.loader import cache_dataset, stream_batches
 
     shutil.copytree(data_sets["stored"], tmp_path / "data")
-    dataset = Dataset.open(str(tmp_path / "data"))
+    dataset = open_dataset(str(tmp_path / "data"))
     path = tmp_path / "data" / dataset.manifest.shards[3].path
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1

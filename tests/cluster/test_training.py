@@ -16,6 +16,7 @@ import pytest
 
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, CorruptShard, TrainingError
 from synthray.model.saved import load_model
 from synthray.train.config import TrainConfig
@@ -30,7 +31,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("cluster")
     convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return Dataset.open(str(folder / "data"))
+    return open_dataset(str(folder / "data"))
 
 
 EPOCHS = 30
@@ -152,7 +153,7 @@ def test_a_harmed_shard_is_named(
     shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
     shard.write_bytes(shard.read_bytes()[:-1])
-    harmed = Dataset.open(str(tmp_path / "data"))
+    harmed = open_dataset(str(tmp_path / "data"))
     if way == "stream_batches":
         monkeypatch.setattr(loader, "hold", lambda *_: None)
     with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):

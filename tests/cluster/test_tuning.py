@@ -14,6 +14,7 @@ import pytest
 
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.train.config import TrainConfig, load_settings
 from synthray.tune.results import FAILED, SearchConfig
 from synthray.tune.space import space
@@ -24,14 +25,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 EPOCHS = 60
 BEGUN = "000002-00000000.ckpt"
-DEFAULT_SPACE = {"model": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
+DEFAULT_SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("search")
     convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return Dataset.open(str(folder / "data"))
+    return open_dataset(str(folder / "data"))
 
 
 def search(config: SearchConfig) -> tuple[list[dict[str, str]], list[str]]:

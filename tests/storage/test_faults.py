@@ -16,8 +16,8 @@ from infra.s3_server import S3Server, running_s3_server
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
-from synthray.data.dataset import Dataset
 from synthray.data.manifest import MANIFEST, Manifest
+from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import ConfigError, Conflict, NotFound, StorageError
 from synthray.storage import Store, open_store, s3
@@ -403,7 +403,7 @@ def test_a_reader_never_sees_half_a_data_set(proxy: FaultyProxy, on_s3: str, tmp
         while not last:
             last, seen = done.is_set(), bool(whole)
             try:
-                dataset = Dataset.open(on_s3)
+                dataset = open_dataset(on_s3)
             except NotFound:
                 assert not seen
                 not_yet.append(len(open_store(on_s3).list("shards")))
@@ -465,7 +465,7 @@ def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(on_s3: str, tmp_path
     [said] = [outcome for outcome in outcomes if isinstance(outcome, str)]
     [won] = [outcome for outcome in outcomes if isinstance(outcome, Manifest)]
     assert "holds another data set" in said
-    dataset = Dataset.open(on_s3)
+    dataset = open_dataset(on_s3)
     assert dataset.manifest == won
     assert sum(len(dataset.read_shard(number)) for number in range(len(won.shards))) == won.rows
     assert [entry.path for entry in open_store(on_s3).list("shards")] == [shard.path for shard in won.shards]
@@ -486,6 +486,6 @@ def test_the_one_that_is_late_says_so_at_whatever_moment(proxy: FaultyProxy, on_
     proxy.on(after_the_other_job, "GET", "^/[^/]+$", times=1)
     with pytest.raises(Conflict, match="holds another data set"):
         publish(plans[1], records[1])
-    dataset = Dataset.open(on_s3)
+    dataset = open_dataset(on_s3)
     assert dataset.manifest.feature_dtype == "float32"
     assert sum(len(dataset.read_shard(number)) for number in range(len(plans[0].shards))) == dataset.manifest.rows

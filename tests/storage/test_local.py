@@ -18,10 +18,10 @@ import pytest
 
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.shard import build_shard
-from synthray.data.memory import Memory
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import NotFound, StorageError
 from synthray.storage import open_store
+from synthray.storage.memory import Memory
 from tests import foreign
 from tests.conftest import convert_here
 from tests.faults import everything

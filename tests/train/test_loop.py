@@ -12,13 +12,15 @@ import pytest
 import tensorflow as tf
 
 from synthray.data.dataset import Dataset
+from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, Stopped, StorageError, TrainingError
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.saved import load_model
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder, Progress
-from synthray.train.config import MODELS, TrainConfig, already_trained
+from synthray.train.config import NETWORKS as NAMES
+from synthray.train.config import TrainConfig, already_trained
 from synthray.train.export import publish
 from synthray.train.logging.tensorboard import EpochLog
 from synthray.train.loop import WorkerContext
@@ -32,7 +34,7 @@ from tests.conftest import convert_here
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("train")
     convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return Dataset.open(str(folder / "data"))
+    return open_dataset(str(folder / "data"))
 
 
 def config(dataset: Dataset, out: Path, **changes: object) -> TrainConfig:
@@ -163,7 +165,7 @@ RECIPES = {
     "averages": {"ema": 0.9, "clip_norm": 1.0, "warmup_steps": 2},
     "bfloat16": {"precision": "mixed_bfloat16", "optimizer": "adamw"},
     "jit": {"jit": True},
-    "log": {"model": "log", "width": 32},
+    "log": {"network": "log", "width": 32},
 }
 
 
@@ -375,9 +377,9 @@ def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> Non
 def test_every_named_network_can_be_built() -> None:
     from synthray.model.networks import NETWORKS
 
-    assert tuple(NETWORKS) == MODELS
-    with pytest.raises(ConfigError, match="model is 'huge'; it can be notebook, log"):
-        TrainConfig("data", "out", model="huge")
+    assert tuple(NETWORKS) == NAMES
+    with pytest.raises(ConfigError, match="network is 'huge'; it can be notebook, log"):
+        TrainConfig("data", "out", network="huge")
 
 
 def test_something_must_be_left_to_train_on() -> None:

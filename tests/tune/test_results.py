@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
+from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, DataError, TrainingError
 from synthray.train.config import TrainConfig, load_settings
 from synthray.tune.results import FAILED, FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
@@ -28,7 +28,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def manifest(data: str) -> Manifest:
-    return Dataset.open(data).manifest
+    return open_dataset(data).manifest
 
 
 @pytest.fixture

@@ -87,6 +87,6 @@ def test_no_setting_is_tried_twice_and_all_are_where_there_are_few() -> None:
     drawn = draw(axes, 1000, seed=0)
     assert len(drawn) == math.prod((2, 3, 2, 3, 2))
     assert len({tuple(settings.values()) for settings in drawn}) == len(drawn)
-    assert len(draw(space(dict.fromkeys(("width", "learning_rate"), "1") | {"model": "log"}), 9, seed=0)) == 2
-    fixed = draw(space({"model": "log", "width": "8", "optimizer": "sgd", "learning_rate": "1"}), 9, seed=0)
+    assert len(draw(space(dict.fromkeys(("width", "learning_rate"), "1") | {"network": "log"}), 9, seed=0)) == 2
+    fixed = draw(space({"network": "log", "width": "8", "optimizer": "sgd", "learning_rate": "1"}), 9, seed=0)
     assert [settings["learning_rate"] for settings in fixed] == [1.0]

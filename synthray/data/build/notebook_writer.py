@@ -11,9 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from synthray.data.build.plan import BuildConfig
-from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
-from synthray.data.manifest import MANIFEST, PRESETS, SOUNDS
+from synthray.data.manifest import FEATURES, MANIFEST, PRESETS
+from synthray.data.open import open_dataset
+from synthray.data.rendering import check_instrument
 from synthray.data.sources.notebook import (
     KEYS,
     PARTS,
@@ -23,11 +24,12 @@ from synthray.data.sources.notebook import (
     keys_and_parts,
     parameters_path,
 )
-from synthray.data.sources.synthetic import BATCH_SIZE, SoundGenerator, SynthSource, check_instrument, next_batch
+from synthray.data.sources.synthetic import BATCH_SIZE, SoundGenerator, SynthSource, next_batch
 from synthray.errors import ConfigError, Conflict, NotFound
 from synthray.storage import Store, open_store
 from synthray.synth.instrument import INSTRUMENT
 
+FORMATS = ("npy", "parquet")
 RESERVATION = "generating.json"
 """Says, beside unfinished batches in the notebook's layout, which sounds are made there."""
 
@@ -36,29 +38,29 @@ RESERVATION = "generating.json"
 class GenerateConfig:
     """What is to be made.
 
-    out: URI. batches: how many of 32 sounds. seed, reject_silent_dbfs: which sounds, see ``SoundGenerator``. layout: the
-    notebook's files, or ``"parquet"``, a data set; only that can be of ``dtype`` float16, ``store`` presets instead of
+    out: URI. batches: how many of 32 sounds. seed, reject_silent_dbfs: which sounds, see ``SoundGenerator``. format: the
+    notebook's files, or ``"parquet"``, a data set; only that can be of ``dtype`` float16, ``content`` presets instead of
     sounds, or ``append`` to a published one.
     """
 
     out: str
     batches: int = 9
     seed: int = 0
-    layout: str = "notebook"
+    format: str = "npy"
     reject_silent_dbfs: float | None = None
     dtype: str = "float32"
-    store: str = SOUNDS
+    content: str = FEATURES
     append: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", open_store(self.out).uri)  # absolute: workers run in folders of their own
         if self.batches < 1:
             raise ConfigError(f"batches is {self.batches}; it must be at least 1")
-        if self.layout not in ("notebook", "parquet"):
-            raise ConfigError(f"format is {self.layout!r}; it can be notebook or parquet")
-        of_data_sets = {"dtype": self.dtype, "store": self.store, "append": self.append}
+        if self.format not in FORMATS:
+            raise ConfigError(f"format is {self.format!r}; it can be npy or parquet")
+        of_data_sets = {"dtype": self.dtype, "content": self.content, "append": self.append}
         asked = [name for name, value in of_data_sets.items() if value != getattr(type(self), name)]
-        if self.layout == "notebook" and asked:
+        if self.format == "npy" and asked:
             raise ConfigError(f"--{asked[0]} needs --format parquet: the notebook's layout has nothing of the kind")
         _ = self.sounds, self.build
 
@@ -69,14 +71,14 @@ class GenerateConfig:
     @property
     def build(self) -> BuildConfig:
         """How a data set of them is made."""
-        return BuildConfig(self.out, self.dtype, store=self.store, append=self.append)
+        return BuildConfig(self.out, self.dtype, content=self.content, append=self.append)
 
     def source(self) -> SynthSource:
         """The batches of a data set: with ``append`` and the same seed, those that follow."""
         first = 0
         if self.append:
-            base = Dataset.open(self.append)
-            if base.manifest.store == PRESETS:
+            base = open_dataset(self.append)
+            if base.manifest.content == PRESETS:
                 check_instrument(base.manifest, base.uri)
             first = next_batch(base.manifest.source, self.sounds)
         return SynthSource(self.sounds, tuple(range(first, first + self.batches)))

@@ -15,7 +15,7 @@ import numpy as np
 
 from synthray.data.card.readme import check_free
 from synthray.data.examples import Examples
-from synthray.data.manifest import MANIFEST, SOUNDS, STORES, Manifest, Skipped
+from synthray.data.manifest import CONTENTS, FEATURES, MANIFEST, Manifest, Skipped
 from synthray.data.parquet import DTYPES
 from synthray.errors import BadBatch, ConfigError, Conflict, DataError
 from synthray.storage import open_store
@@ -51,23 +51,23 @@ class Source(Protocol):
 class BuildConfig:
     """What is to be made.
 
-    out: URI of the data set. dtype: of the features. skip_bad: leave out what cannot be read, and list it. store:
-    ``"sounds"``, or ``"presets"``, where the instrument makes them. append: URI of a published data set, whose shards
+    out: URI of the data set. dtype: of the features. skip_bad: leave out what cannot be read, and list it. content:
+    ``"features"``, or ``"presets"``, where the instrument makes them. append: URI of a published data set, whose shards
     are to be this one's too, before the new ones.
     """
 
     out: str
     dtype: str = "float32"
     skip_bad: bool = False
-    store: str = SOUNDS
+    content: str = FEATURES
     append: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", open_store(self.out).uri)  # absolute: workers run in folders of their own
         if self.dtype not in DTYPES:
             raise ConfigError(f"dtype is {self.dtype!r}; it can be {' or '.join(DTYPES)}")
-        if self.store not in STORES:
-            raise ConfigError(f"store is {self.store!r}; it can be {' or '.join(STORES)}")
+        if self.content not in CONTENTS:
+            raise ConfigError(f"content is {self.content!r}; it can be {' or '.join(CONTENTS)}")
         if self.append:
             object.__setattr__(self, "append", open_store(self.append).uri)
             if self.append == self.out:
@@ -117,9 +117,9 @@ class Plan:
 
     def _difference(self, other: Manifest) -> str:
         """What of a data set keeps these batches from being in it, or ''."""
-        ours = (self.source.table, self.feature_shape, self.config.dtype, self.config.store)
-        theirs = (other.table, other.feature_shape, other.feature_dtype, other.store)
-        for what, our, their in zip(("parameters", "feature shape", "dtype", "store"), ours, theirs, strict=True):
+        ours = (self.source.table, self.feature_shape, self.config.dtype, self.config.content)
+        theirs = (other.table, other.feature_shape, other.feature_dtype, other.content)
+        for what, our, their in zip(("parameters", "feature shape", "dtype", "content"), ours, theirs, strict=True):
             if our != their:
                 return f"another {what}" + ("" if what == "parameters" else f": {our} here, {their} there")
         return ""
@@ -127,7 +127,7 @@ class Plan:
     @cached_property
     def _common(self) -> str:
         body = [self.source.table.to_json(), self.source.provenance, self.feature_shape]
-        return json.dumps([*body, self.config.dtype, self.config.store])
+        return json.dumps([*body, self.config.dtype, self.config.content])
 
     def worth_keeping(self, skipped: Sequence[Skipped]) -> bool:
         """Whether a shard without these batches will be published."""

@@ -107,7 +107,7 @@ def _manifest(plan: Plan, made: list[ShardRecord], skipped: tuple[Skipped, ...])
         statistics=stats.merge(sums, plan.source.table),
         skipped=skipped,
         loudness=stats.merge_loudness(sums),
-        store=plan.config.store,
+        content=plan.config.content,
     )
 
 

@@ -134,7 +134,7 @@ def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Sh
             skipped.append(Skipped(error.source, error.reason))
     if not batches:
         return ShardRecord(number, fingerprint, None, {}, tuple(skipped))
-    columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.store)
+    columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.content)
     with _encoding:
         raw, sha256 = encode_shard(batches, table, columns)
     # The digest in the name keeps two jobs that write to the same place from each other's shards.

@@ -124,16 +124,16 @@ def _how_to_read(manifest: Manifest) -> str:
     some = min(4, manifest.rows)
     python = [
         "import numpy as np",
-        "from synthray.data.dataset import Dataset",
+        "from synthray.data.open import open_dataset",
         "",
-        'dataset = Dataset.open(".")  # or s3://…',
+        'dataset = open_dataset(".")  # or s3://…',
         f"batch = dataset.take(np.arange({some}))  # any of its {manifest.rows} rows, in any order",
         f"batch.features  # {dtype} {(some, *shape)}: examples, frames, bins",
         f"batch.labels  # float32 {(some, len(table.learned))}: a range from 0 to 1, a choice as its class's number",
         "settings = dataset.manifest.table.labels_to_settings(batch.labels)  # in each parameter's unit",
     ]
     sound = f"`{FEATURES}`, {' x '.join(map(str, shape))} {dtype} values in row-major order"
-    if manifest.store == PRESETS:
+    if manifest.content == PRESETS:
         sound = f"`{NOISE_SEED}`, from which synthray renders the sound"
     columns = f"The shards are Parquet: a column for each learned parameter, in its unit or by class name, and {sound}."
     steps = [columns, "In DuckDB, in this folder:", _block("sql", sql), "With synthray:", _block("python", python)]

@@ -19,7 +19,7 @@ _UNKNOWN = "?"  # in the manifest of an older synthray
 
 def facts(manifest: Manifest) -> dict[str, str]:
     """What a data set is, in a few words each."""
-    rendered = ", rendered as they are read" if manifest.store == PRESETS else ""
+    rendered = ", rendered as they are read" if manifest.content == PRESETS else ""
     return {
         "digest": manifest.digest,
         "source": " + ".join(_source(part) for part in manifest.source.get("parts", [manifest.source])),

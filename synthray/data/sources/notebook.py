@@ -24,10 +24,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synthray.data.examples import Examples, columns_from_labels, labels_from_columns
-from synthray.data.memory import Memory
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
 from synthray.storage import Store, open_store
+from synthray.storage.memory import Memory
 from synthray.synth.parameters import Choice, Constant, Parameter, ParameterTable, Range
 
 KEYS = "keys.pkl"

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import numpy as np
 
-from synthray.data.dataset import SYNTH, Dataset
+from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.manifest import PRESETS, Manifest, Shard
 from synthray.data.parquet import DTYPES
@@ -20,6 +20,7 @@ from synthray.synth.parameters import Choice
 
 _ROWS_PER_SHARD = 256  # what one task renders, in about 50 ms
 _MOST_BATCHES = 1_000_000  # the manifest lists its shards
+SYNTH = "synth://"
 _EXAMPLE = f"{SYNTH}?seed=7&batches=3500&fresh=1&reject-silent=-60&dtype=float16"
 
 
@@ -35,7 +36,7 @@ class OnTheFlyDataset(Dataset):
     fresh: bool = False  # type: ignore[assignment]
 
     @staticmethod
-    def open(uri: str) -> OnTheFlyDataset:
+    def load(uri: str) -> OnTheFlyDataset:
         """The data set that a URI describes.
 
         Raises:
@@ -93,5 +94,5 @@ def _manifest(sounds: SoundGenerator, batches: int, fresh: bool, dtype: str) -> 
         source=sounds.provenance | {"batches": batches, "fresh": fresh},
         shards=tuple(shards),
         statistics=statistics,
-        store=PRESETS,
+        content=PRESETS,
     )

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synthray.data.examples import Examples
-from synthray.data.manifest import Manifest
+from synthray.data.rendering import render
 from synthray.errors import ConfigError, DataError
-from synthray.synth.features import render_features
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.parameters import ParameterTable
@@ -115,23 +114,3 @@ class SynthSource:
     def read(self, number: int) -> Examples:
         """One batch, rendered."""
         return self.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)
-
-
-def check_instrument(manifest: Manifest, name: str) -> None:
-    """See that this synthray plays the presets of a data set as the one did that made them.
-
-    Raises:
-        DataError: its instrument is another.
-    """
-    for part in manifest.source.get("parts", [manifest.source]):
-        if part.get("instrument") != INSTRUMENT_VERSION or manifest.table != INSTRUMENT:
-            raise DataError(
-                f"{name} holds presets of version {part.get('instrument')} of the instrument, this synthray plays "
-                f"version {INSTRUMENT_VERSION}: they would sound otherwise. Make the data set again"
-            )
-
-
-def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32") -> np.ndarray:
-    """Features of the instrument's presets, in this thread: the tasks of a cluster share its cores already."""
-    settings = INSTRUMENT.labels_to_settings(np.asarray(labels, np.float32))
-    return render_features(settings, seeds, threads=1, dtype=dtype)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from synthray.data.dataset import name_of
 from synthray.data.manifest import Manifest
+from synthray.data.open import name_of
 from synthray.errors import ConfigError, Stopped, StorageError
 from synthray.storage import open_parent
 from synthray.train.config import TrainConfig
@@ -165,7 +165,7 @@ class MlflowLog:
         if found:
             return self._resume(found[0])
         tags = {_RUN_TAG: digest, _DIGEST_TAG: self._manifest.digest}
-        name = f"{name_of(self._config.data)} {self._config.model} {digest[:8]}"
+        name = f"{name_of(self._config.data)} {self._config.network} {digest[:8]}"
         run_id = self._client.create_run(experiment, tags=tags, run_name=name).info.run_id
         entities = importlib.import_module("mlflow.entities")
         params = [entities.Param(name, str(value)) for name, value in self._config.to_json().items()]

@@ -17,8 +17,8 @@ from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
 from synthray.data.card.readme import CARD, PICTURE
-from synthray.data.dataset import Dataset, newest_dataset
 from synthray.data.manifest import Manifest
+from synthray.data.open import newest_dataset, open_dataset
 from synthray.data.order import PADDING
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError, NotFound
@@ -51,7 +51,7 @@ def test_every_example_arrives_in_order(source: Path, tmp_path: Path) -> None:
     assert manifest.rows == EXAMPLES
     assert manifest.feature_shape == (foreign.FRAMES, foreign.BINS)
     assert manifest.source["batches"] == foreign.BATCHES
-    dataset = Dataset.open(str(tmp_path / "out"))
+    dataset = open_dataset(str(tmp_path / "out"))
     assert dataset.manifest == manifest
     read = [dataset.read_shard(number) for number in range(len(manifest.shards))]
     originals = [foreign.batch(number) for number in range(foreign.BATCHES)]
@@ -66,7 +66,7 @@ def test_every_example_arrives_in_order(source: Path, tmp_path: Path) -> None:
 
 def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
     convert_here(source, tmp_path / "out")
-    dataset = Dataset.open(str(tmp_path / "out"))
+    dataset = open_dataset(str(tmp_path / "out"))
     rows = np.array([EXAMPLES - 1, 0, PADDING, 40, 40, 33])
     batch = dataset.take(rows)
     assert not batch.features[2].any()
@@ -79,7 +79,7 @@ def test_any_rows_can_be_taken(source: Path, tmp_path: Path) -> None:
 def test_what_was_read_stays_as_it_is_while_more_is_read(source: Path, tmp_path: Path) -> None:
     """The memory of files is used again, but never while anything refers to it."""
     manifest = convert_here(source, tmp_path / "out")
-    dataset, batches = Dataset.open(str(tmp_path / "out")), NotebookSource.open(str(source))
+    dataset, batches = open_dataset(str(tmp_path / "out")), NotebookSource.open(str(source))
     for read, count in ((dataset.read_shard, len(manifest.shards)), (batches.read, foreign.BATCHES)):
         kept = read(0)
         features = kept.features.copy()
@@ -93,7 +93,7 @@ def test_what_was_read_stays_as_it_is_while_more_is_read(source: Path, tmp_path:
 def test_rows_that_there_are_none_of_are_told(source: Path, tmp_path: Path, row: int) -> None:
     convert_here(source, tmp_path / "out")
     with pytest.raises(IndexError, match=f"of a data set that has {EXAMPLES}"):
-        Dataset.open(str(tmp_path / "out")).take(np.array([0, row]))
+        open_dataset(str(tmp_path / "out")).take(np.array([0, row]))
 
 
 def test_running_again_changes_nothing(source: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     for number in (0, 2, 5):
         build_shard(plan, number)
     with pytest.raises(NotFound, match=r"no finished data set; jobs/convert\.py makes one"):
-        Dataset.open(str(tmp_path / "out"))
+        open_dataset(str(tmp_path / "out"))
     made: list[int] = []
     original = build_module._make_shard
     monkeypatch.setattr(
@@ -165,7 +165,7 @@ def test_a_shard_that_got_lost_is_made_again(source: Path, tmp_path: Path) -> No
     record = build_shard(plan, 1)
     (tmp_path / "out" / record.shard.path).unlink()
     assert convert_here(source, tmp_path / "out").rows == EXAMPLES
-    Dataset.open(str(tmp_path / "out")).read_shard(1)
+    open_dataset(str(tmp_path / "out")).read_shard(1)
 
 
 def test_a_shard_that_was_cut_short_is_made_again(source: Path, tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_shard_that_was_cut_short_is_made_again(source: Path, tmp_path: Path) 
     record = build_shard(plan, 1)
     os.truncate(tmp_path / "out" / record.shard.path, 100)
     assert convert_here(source, tmp_path / "out").rows == EXAMPLES
-    Dataset.open(str(tmp_path / "out")).read_shard(1)
+    open_dataset(str(tmp_path / "out")).read_shard(1)
 
 
 def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_what_changed_in_between_is_made_again(source: Path, tmp_path: Path) -> 
     path = source / "fft" / "fft_batch_0.npy"
     np.save(path, np.load(path) + 1)
     manifest = convert_here(source, tmp_path / "out")
-    batch = Dataset.open(str(tmp_path / "out")).read_shard(0)
+    batch = open_dataset(str(tmp_path / "out")).read_shard(0)
     np.testing.assert_array_equal(batch.features[:32], (foreign.batch(0)[0] + 1).astype(np.float32))
     assert manifest.rows == EXAMPLES
 
@@ -234,7 +234,7 @@ def test_a_published_shard_that_is_harmed_is_mended_by_the_same_command(
     else:
         path.write_bytes(raw[:-1] if harm == "cut short" else raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
     with pytest.raises(CorruptShard, match="the job that made the data set mends it when it is run again"):
-        Dataset.open(str(tmp_path / "out")).read_shard(3)
+        open_dataset(str(tmp_path / "out")).read_shard(3)
     convert_here(source, tmp_path / "out")
     assert everything(tmp_path / "out") == before
 
@@ -247,7 +247,7 @@ def test_of_two_jobs_at_once_one_wins_and_the_other_says_so(source: Path, tmp_pa
     won = publish(plans[0], records[0])
     with pytest.raises(Conflict):
         publish(plans[1], records[1])
-    dataset = Dataset.open(out)
+    dataset = open_dataset(out)
     assert dataset.manifest == won
     for number in range(len(won.shards)):
         dataset.read_shard(number)
@@ -286,7 +286,7 @@ def test_bad_batches_fail_the_job_and_all_of_them_are_listed(source: Path, tmp_p
     assert "fft/fft_batch_4.npy: it has the shape (32, 12, 32), others (examples, 12, 33)" in message
     assert "--skip-bad" in message
     with pytest.raises(NotFound):
-        Dataset.open(str(tmp_path / "out"))
+        open_dataset(str(tmp_path / "out"))
 
 
 def test_bad_batches_can_be_left_out_and_stay_listed(source: Path, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_bad_batches_can_be_left_out_and_stay_listed(source: Path, tmp_path: Pat
     assert manifest.rows == EXAMPLES - 64
     assert [skip.source for skip in manifest.skipped] == ["fft/fft_batch_2.npy", "fft/fft_batch_4.npy"]
     assert manifest.source["batches"] == 5
-    assert Dataset.open(str(tmp_path / "out")).manifest == manifest
+    assert open_dataset(str(tmp_path / "out")).manifest == manifest
 
 
 def test_a_shard_without_its_bad_batches_is_made_once(
@@ -390,7 +390,7 @@ def test_a_harmed_shard_is_named_before_a_wrong_example_is_used(what: str, sourc
     manifest = convert_here(source, tmp_path / "out")
     path = tmp_path / "out" / manifest.shards[1].path
     path.write_bytes(HARM[what](path.read_bytes()))
-    dataset = Dataset.open(str(tmp_path / "out"))
+    dataset = open_dataset(str(tmp_path / "out"))
     dataset.read_shard(0)
     with pytest.raises(
         CorruptShard, match=rf"{path.name} has changed since it was published.*the job that made the data set mends it"
@@ -420,7 +420,7 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     ):
         path.write_text(spoilt)
         with pytest.raises(DataError, match=message):
-            Dataset.open(str(tmp_path / "out"))
+            open_dataset(str(tmp_path / "out"))
     assert replace(manifest, skipped=()).digest == manifest.digest
     assert replace(manifest, feature_dtype="float16").digest != manifest.digest
     assert Manifest.decode(manifest.encode(), "x") == manifest

@@ -15,9 +15,9 @@ from synthray.data.build.notebook_writer import GenerateConfig, finish, reserve_
 from synthray.data.build.plan import Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard, repair_shard
-from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.manifest import Manifest
+from synthray.data.open import open_dataset
 from synthray.data.sources import synthetic as sounds
 from synthray.data.sources.notebook import NotebookSource
 from synthray.data.sources.synthetic import SoundGenerator
@@ -41,13 +41,13 @@ def generate(out: Path, batches: int = 2, seed: int = 3, **options: Any) -> list
 
 def build(out: Path, **options: Any) -> Manifest:
     """What jobs/generate.py --format parquet does, in this process, without Ray."""
-    config = GenerateConfig(str(out), **{"batches": 2, "seed": 3, "layout": "parquet", **options})
+    config = GenerateConfig(str(out), **{"batches": 2, "seed": 3, "format": "parquet", **options})
     plan = Plan.make(config.source(), config.build)
     return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
 
 
 def everything(uri: Path | str) -> Examples:
-    dataset = Dataset.open(str(uri))
+    dataset = open_dataset(str(uri))
     return dataset.take(np.arange(dataset.manifest.rows))
 
 
@@ -76,7 +76,7 @@ def test_straight_to_a_data_set_is_the_same_as_by_way_of_the_batches(tmp_path: P
     assert straight.shards == converted.shards
     assert straight.table == converted.table == INSTRUMENT
     assert straight.source["seed"] == 3
-    Dataset.open(str(tmp_path / "straight")).read_shard(2)
+    open_dataset(str(tmp_path / "straight")).read_shard(2)
 
 
 def test_running_again_keeps_what_is_there_and_mends_what_is_not(tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_sounds_that_got_lost_are_made_again(tmp_path: Path) -> None:
     [
         ({"batches": 0}, "batches is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"layout": "csv"}, "format is 'csv'"),
-        ({"store": "presets"}, "--store needs --format parquet"),
-        ({"layout": "parquet", "store": "ideas"}, "store is 'ideas'"),
-        ({"layout": "parquet", "append": "out"}, "cannot be appended to itself"),
+        ({"format": "csv"}, "format is 'csv'"),
+        ({"content": "presets"}, "--content needs --format parquet"),
+        ({"format": "parquet", "content": "ideas"}, "content is 'ideas'"),
+        ({"format": "parquet", "append": "out"}, "cannot be appended to itself"),
         ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS; at most -20"),
         ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
     ],
@@ -182,7 +182,7 @@ def test_the_manifest_counts_what_was_drawn_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_stored_presets_are_the_stored_sounds_to_the_bit(tmp_path: Path, dtype: str) -> None:
     stored = build(tmp_path / "sounds", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS)
-    presets = build(tmp_path / "presets", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS, store="presets")
+    presets = build(tmp_path / "presets", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS, content="presets")
     assert presets.bytes < stored.bytes / 10
     assert presets.source["replaced"] == stored.source["replaced"] > 0
     assert presets.loudness == stored.loudness
@@ -193,23 +193,23 @@ def test_stored_presets_are_the_stored_sounds_to_the_bit(tmp_path: Path, dtype: 
 def test_presets_of_another_version_of_the_instrument_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build(tmp_path / "presets", store="presets")
+    build(tmp_path / "presets", content="presets")
     monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 99)
     told = f"presets of version {INSTRUMENT_VERSION} of the instrument, this synthray plays version 99"
     with pytest.raises(DataError, match=told):
-        Dataset.open(str(tmp_path / "presets")).read_shard(0)
+        open_dataset(str(tmp_path / "presets")).read_shard(0)
     with pytest.raises(DataError, match=f"presets of version {INSTRUMENT_VERSION}"):
-        build(tmp_path / "more", store="presets", append=str(tmp_path / "presets"))
+        build(tmp_path / "more", content="presets", append=str(tmp_path / "presets"))
     assert not (tmp_path / "more").exists()
 
 
-@pytest.mark.parametrize("store", ["sounds", "presets"])
-def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, store: str) -> None:
-    build(tmp_path / "first", store=store)
+@pytest.mark.parametrize("content", ["features", "presets"])
+def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, content: str) -> None:
+    build(tmp_path / "first", content=content)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")}
-    second = build(tmp_path / "second", batches=1, append=str(tmp_path / "first"), store=store)
-    third = build(tmp_path / "third", batches=2, append=str(tmp_path / "second"), store=store)
-    whole = build(tmp_path / "whole", batches=5, store=store)
+    second = build(tmp_path / "second", batches=1, append=str(tmp_path / "first"), content=content)
+    third = build(tmp_path / "third", batches=2, append=str(tmp_path / "second"), content=content)
+    whole = build(tmp_path / "whole", batches=5, content=content)
     assert [part["batches"] for part in third.source["parts"]] == [2, 1, 2]
     assert third.source["batches"] == 5
     assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
@@ -221,8 +221,8 @@ def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, store: str)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")} == before
     assert len(list((tmp_path / "second" / "shards").iterdir())) == len(second.shards) - 2
     # other sounds, and the first data set's own job once more: neither harms the other
-    other = build(tmp_path / "other", batches=1, seed=8, append=str(tmp_path / "first"), store=store)
-    build(tmp_path / "first", store=store)
+    other = build(tmp_path / "other", batches=1, seed=8, append=str(tmp_path / "first"), content=content)
+    build(tmp_path / "first", content=content)
     assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
     np.testing.assert_array_equal(
         everything(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
@@ -242,7 +242,7 @@ def test_a_published_data_set_of_sounds_is_known_without_making_them_again(appen
     (tmp_path / "out" / "unfinished" / f"{'0' * 32}.json").write_text("{}")
 
     def plan(**changed: Any) -> Plan:
-        fields = {"batches": 2, "seed": 3, "layout": "parquet", **options, **changed}
+        fields = {"batches": 2, "seed": 3, "format": "parquet", **options, **changed}
         config = GenerateConfig(str(tmp_path / "out"), **fields)
         return Plan.make(config.source(), config.build)
 
@@ -262,7 +262,7 @@ def test_a_published_data_set_of_sounds_is_known_without_making_them_again(appen
     assert [repair_shard(known, number) for number in range(len(known.shards))] == [False, True]
     assert harmed.read_bytes() == raw
     harmed.unlink()
-    other = GenerateConfig(str(tmp_path / "out"), 2, 4, layout="parquet").source()
+    other = GenerateConfig(str(tmp_path / "out"), 2, 4, format="parquet").source()
     with pytest.raises(CorruptShard, match="is missing"):  # what is not the very shard does not take its place
         repair_shard(replace(known, source=other), len(known.shards) - 1)
     assert not harmed.exists()
@@ -284,7 +284,7 @@ def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path
 
 
 def test_a_data_set_that_fills_a_bucket_can_append_to_one_in_a_folder() -> None:
-    manifest = Dataset.open("synth://?batches=1").manifest
+    manifest = open_dataset("synth://?batches=1").manifest
     for base, out in (("s3://a/first", "s3://a"), ("s3://a/first", "s3://b"), ("s3://a", "s3://a/second")):
         [shard] = publish_module._shards_from(base, manifest, out)
         store, path = locate(open_store(out), shard.path)
@@ -297,7 +297,7 @@ def test_what_does_not_go_together_is_not_appended(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="another dtype: float16 here, float32 there"):
         build(tmp_path / "second", append=first, dtype="float16")
     with pytest.raises(DataError, match="another store: presets here, sounds there"):
-        build(tmp_path / "second", append=first, store="presets")
+        build(tmp_path / "second", append=first, content="presets")
     with pytest.raises(ConfigError, match="with another --reject-silent"):
         build(tmp_path / "second", append=first, reject_silent_dbfs=LIMIT_DBFS)
     manifest = Manifest.load(open_store(first))

@@ -21,6 +21,7 @@ from synthray.data.card.readme import CARD, PICTURE, render_card, write_card
 from synthray.data.card.summary import facts, loudness_lines, parameter_rows, sparkline
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest, Shard, Skipped
+from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import Conflict, CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
@@ -83,7 +84,7 @@ def test_a_data_set_without_it_reads_as_ever(source: Path, tmp_path: Path, monke
     with pytest.raises(StorageError, match="no room"):  # the job says so: what was asked for is not all there
         convert_here(source, tmp_path / "out")
     assert not (tmp_path / "out" / CARD).exists()
-    assert len(Dataset.open(str(tmp_path / "out")).take(np.arange(5))) == 5
+    assert len(open_dataset(str(tmp_path / "out")).take(np.arange(5))) == 5
 
 
 def test_who_lost_the_race_leaves_the_winners_card_alone(source: Path, tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_harmed_first_shard_is_told_instead_of_drawn(source: Path, tmp_path: P
     manifest = convert_here(source, tmp_path / "out")
     (tmp_path / "out" / manifest.shards[0].path).write_bytes(b"other")
     with pytest.raises(CorruptShard, match="has changed since it was published"):
-        write_card(Dataset.open(str(tmp_path / "out")))
+        write_card(open_dataset(str(tmp_path / "out")))
 
 
 def test_it_says_what_is_in_the_data_set_and_not_where(source: Path, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_what_an_older_manifest_lacks_is_left_out() -> None:
 
 
 def test_presets_are_told_from_sounds() -> None:
-    sounds, presets = (render_card(manifest_of(Range("a"), store=store)) for store in ("sounds", "presets"))
+    sounds, presets = (render_card(manifest_of(Range("a"), content=content)) for content in ("features", "presets"))
     assert "`features`, 3 x 4 float16 values" in sounds
     assert "`noise_seed`" not in sounds
     assert "`noise_seed`, from which synthray renders the sound" in presets

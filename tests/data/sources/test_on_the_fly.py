@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from synthray.data.dataset import Dataset, absolute, name_of
+from synthray.data.open import absolute, name_of, open_dataset
 from synthray.data.sources.synthetic import SoundGenerator
 from synthray.errors import ConfigError
 
@@ -13,7 +13,7 @@ URI = "synth://?seed=7&batches=10"
 
 
 def test_it_has_the_sounds_of_its_seed() -> None:
-    dataset = Dataset.open(URI)
+    dataset = open_dataset(URI)
     assert dataset.manifest.rows == 320
     assert dataset.shard_rows == (256, 64)
     rows = np.array([319, 0, 255, 256, -1])
@@ -26,18 +26,18 @@ def test_it_has_the_sounds_of_its_seed() -> None:
 
 
 def test_fresh_epochs_go_on_where_the_one_before_ended() -> None:
-    dataset = Dataset.open(f"{URI}&fresh=1")
+    dataset = open_dataset(f"{URI}&fresh=1")
     assert dataset.fresh
-    assert not Dataset.open(URI).fresh
+    assert not open_dataset(URI).fresh
     for epoch in range(3):
         expected = SoundGenerator(7).batch(epoch * 320 + 256, 64)
         np.testing.assert_array_equal(dataset.read_shard(1, epoch).labels, expected.labels)
         np.testing.assert_array_equal(dataset.read_shard(1, epoch).features, expected.features)
-    np.testing.assert_array_equal(Dataset.open(URI).read_shard(1, 2).labels, SoundGenerator(7).batch(256, 64).labels)
+    np.testing.assert_array_equal(open_dataset(URI).read_shard(1, 2).labels, SoundGenerator(7).batch(256, 64).labels)
 
 
 def test_options_are_those_of_stored_sounds() -> None:
-    dataset = Dataset.open("synth://?seed=3&batches=2&reject-silent=-40&dtype=float16")
+    dataset = open_dataset("synth://?seed=3&batches=2&reject-silent=-40&dtype=float16")
     expected = SoundGenerator(3, -40.0).batch(0, 64, "float16")
     # which presets are silent does not depend on the dtype
     np.testing.assert_array_equal(expected.labels, SoundGenerator(3, -40.0).batch(0, 64).labels)
@@ -50,10 +50,10 @@ def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
     assert absolute(absolute(URI)) == absolute(URI)
     assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
     others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16"))]
-    assert len({Dataset.open(uri).manifest.digest for uri in others}) == 4
-    exact = Dataset.open(f"{URI}&reject-silent=-60.1234567")
-    assert Dataset.open(exact.uri).manifest.digest == exact.manifest.digest
-    assert Dataset.open(URI).manifest.digest == Dataset.open("synth://?batches=10&seed=7&fresh=0").manifest.digest
+    assert len({open_dataset(uri).manifest.digest for uri in others}) == 4
+    exact = open_dataset(f"{URI}&reject-silent=-60.1234567")
+    assert open_dataset(exact.uri).manifest.digest == exact.manifest.digest
+    assert open_dataset(URI).manifest.digest == open_dataset("synth://?batches=10&seed=7&fresh=0").manifest.digest
 
 
 @pytest.mark.parametrize(
@@ -76,4 +76,4 @@ def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
 )
 def test_what_it_cannot_be_is_told(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Dataset.open(uri)
+        open_dataset(uri)

@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthray.data.memory import ALIGNMENT, Memory
+from synthray.storage.memory import ALIGNMENT, Memory
 
 SHAPE = (4, 20, 551)
 

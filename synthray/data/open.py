@@ -1,0 +1,56 @@
+"""From a URI to a data set: a stored one, or ``synth://…``, which is rendered as it is read."""
+
+from __future__ import annotations
+
+import re
+
+from synthray.data.dataset import Dataset
+from synthray.data.manifest import MANIFEST
+from synthray.errors import NotFound
+from synthray.storage import home, newest, open_store
+
+SYNTH = "synth://"
+"""Scheme of data sets that are rendered as they are read and never stored."""
+
+
+def open_dataset(uri: str) -> Dataset:
+    """Return the data set at a URI.
+
+    Raises:
+        NotFound: there is no published data set.
+        ConfigError: the URI cannot be understood.
+        DataError: the manifest is corrupt.
+    """
+    if uri.startswith(SYNTH):
+        # imported here: stored data sets are read without the instrument and its compiler
+        from synthray.data.sources.on_the_fly import OnTheFlyDataset
+
+        return OnTheFlyDataset.load(uri)
+    return Dataset.load(uri)
+
+
+def absolute(uri: str) -> str:
+    """Return the URI in a form that is valid in any working directory."""
+    return open_dataset(uri).uri if uri.startswith(SYNTH) else open_store(uri).uri
+
+
+def name_of(uri: str) -> str:
+    """Return the data set's name, from which default output folders take theirs."""
+    if not uri.startswith(SYNTH):
+        return open_store(uri).uri.rpartition("/")[2]
+    return f"synth-{'-'.join(re.findall(r'[a-z0-9.]+', absolute(uri).removeprefix(SYNTH)))}"
+
+
+def newest_dataset() -> str:
+    """Return the URI of the newest data set under ``SYNTHRAY_HOME``.
+
+    Raises:
+        NotFound: there is none.
+    """
+    folder = f"{home()}/data"
+    uri = newest(folder, MANIFEST)
+    if uri is None:
+        raise NotFound(
+            f"{folder}: no data set here. Make one with `synthray generate` and `synthray convert`, or give --data."
+        )
+    return uri
