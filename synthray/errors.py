@@ -78,3 +78,23 @@ class Stopped(SynthrayError):
 
 class SoundError(SynthrayError):
     """An audio file or a preset cannot be used."""
+
+
+_OURS = "synthray.errors."
+# TensorFlow's errors begin with the place in a graph where they were raised.
+_LOCATIONS = ("Graph execution error", "Detected at node", "<stack traces", "File ")
+
+
+def summary(error: BaseException | str) -> str:
+    """Return the one line of an error's text that states its cause.
+
+    Python and Ray put the cause last, below a traceback. TensorFlow puts it first, below graph locations.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith(_OURS)]
+    if ours:
+        return ours[-1].partition(": ")[2]
+    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+        return lines[-1]
+    fallback = lines[0] if lines else "" if isinstance(error, str) else type(error).__name__
+    return next((line for line in lines if not line.startswith(_LOCATIONS)), fallback)

@@ -22,7 +22,6 @@ from synthray.data.manifest import Manifest
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import StorageError
 from synthray.progress import Progress
-from synthray.storage.memory import Memory
 
 READER_CPUS = 0.4
 """What a task that reads takes of the cluster: on a machine of one processor, workers have the other half."""
@@ -128,7 +127,6 @@ class CachedReader:
     ) -> None:
         self._references, self._dataset, self._beat = references, dataset, beat
         self._batches: dict[int, Examples] = {}
-        self._memory = Memory()
 
     def take(self, rows: np.ndarray) -> Examples:
         """As ``Dataset.take``; raises CorruptShard, StorageError."""
@@ -142,7 +140,7 @@ class CachedReader:
                 self._beat()
         for shard in missing:
             self._batches[shard] = self._batch(shard)
-        return gather(rows, self._dataset, self._batches.__getitem__, self._memory)
+        return gather(rows, self._dataset, self._batches.__getitem__)
 
     def _arrived(self) -> int:
         """How many shards are there."""
@@ -186,7 +184,6 @@ def stream_batches(
 
     ahead = ask(*plan[0][:2]) if plan else None
     batches: dict[tuple[int, int], Examples] = {}
-    memory = Memory()
     for place, (epoch, _, skip) in enumerate(plan):
         rows, shards = ahead
         # first of all, so that only two windows are ever in memory
@@ -199,7 +196,7 @@ def stream_batches(
             for shard in shards
         }
         for step_rows in rows[skip:]:
-            yield gather(step_rows, dataset, lambda number: batches[epoch, number], memory), step_rows  # noqa: B023
+            yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023
 
 
 def _encode(batch: Examples) -> pa.Table:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import tempfile
 import threading
 import time
@@ -21,6 +20,7 @@ from synthray import errors
 from synthray.cluster import loader
 from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
+from synthray.cluster.signals import stop_requests
 from synthray.cluster.tf_backend import WITHOUT_WATCHER, LeanTrainer, TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
 from synthray.data.open import open_dataset
@@ -163,7 +163,7 @@ def train(
                 failure_config=ray.train.FailureConfig(max_failures=_MOST_RESTARTS),
             ),
         )
-        with _interrupts() as interrupted:
+        with stop_requests() as interrupted:
             return resolve_model(_follow(trainer, coordinator, holding, tell, interrupted))
 
 
@@ -193,31 +193,6 @@ def _marked(out: str) -> Iterator[str]:
     finally:
         with suppress(StorageError):
             store.delete(mark)
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """Is set by Ctrl-C, and by SIGTERM, with which clusters end a job; the second time either raises KeyboardInterrupt.
-
-    An event, because what is raised wherever the main thread happens to be may be lost there. In another thread, where
-    no signals are heard, it is never set.
-    """
-    interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-
-    def interrupt(*_: object) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt("interrupted")
-        interrupted.set()
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield interrupted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _follow(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pyarrow as pa
 
 from synthray.data.examples import Examples
 from synthray.data.manifest import FEATURES, Manifest
@@ -16,10 +18,8 @@ from synthray.data.order import PADDING
 from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
 from synthray.storage import Store, locate, open_store
-from synthray.storage.memory import Memory
 
 _MEND = "the job that made the data set mends it when it is run again"
-_memory = Memory()
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ class Dataset:
         features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
         return replace(batch, features=features)
 
-    def read_bytes(self, number: int) -> memoryview:
+    def read_bytes(self, number: int) -> bytes:
         """The file of a shard, compared with the manifest; raises CorruptShard, StorageError."""
         shard = self.manifest.shards[number]
         store, path = locate(self.store, shard.path)
         try:
-            raw = store.read_into(path, _memory)
+            raw = store.read(path)
         except NotFound:
             raise CorruptShard(f"{self._name(number)} is missing; {_MEND}") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
@@ -101,22 +101,21 @@ class Dataset:
         Returns:
             features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
-        return gather(rows, self, self.read_shard, Memory())
+        return gather(rows, self, self.read_shard)
 
 
-def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples], memory: Memory) -> Examples:
+def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) -> Examples:
     """Examples from several shards, in the order of ``rows``; zeros at ``PADDING``.
 
     Args:
         rows: of the whole data set.
         dataset: what the examples look like, and where shards begin.
         read: gives the examples of a shard.
-        memory: where the features are put.
     """
     manifest, starts = dataset.manifest, dataset.shard_starts
     if len(rows) and not PADDING <= rows.min() <= rows.max() < starts[-1]:
         raise IndexError(f"rows {rows.min()} to {rows.max()} of a data set that has {starts[-1]}")
-    features = memory.empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
+    features = _empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING
     features[padding], labels[padding] = 0, 0
@@ -131,3 +130,9 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples], 
             np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
             labels[first:last] = batches[shard].labels[local]
     return Examples(features, labels)
+
+
+def _empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Return an uninitialised array in a buffer of Arrow's pool, which reuses memory and aligns it to 64 bytes."""
+    buffer = pa.allocate_buffer(math.prod(shape) * np.dtype(dtype).itemsize)
+    return np.frombuffer(buffer, dtype).reshape(shape)

@@ -8,29 +8,21 @@ readers; ours compare the SHA-256 of the whole file with the manifest's.
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthray.data import parquet_file
 from synthray.data.examples import Examples
 from synthray.data.manifest import FEATURES as FEATURES_CONTENT
 from synthray.data.manifest import PRESETS
 from synthray.errors import CorruptShard, DataError
-from synthray.storage.memory import Memory
-from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.synth.parameters import Choice, ParameterTable
 
 FEATURES, NOISE_SEED = "features", "noise_seed"
 DTYPES = ("float32", "float16")
-
-# Room for all that is not features; more is made where it is not enough.
-_REST_BYTES = 1024 * 1024
-
-_memory = Memory()
 
 
 def schema(
@@ -54,90 +46,45 @@ def schema(
     return pa.schema([*fields, last])
 
 
-def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schema: pa.Schema) -> tuple[memoryview, str]:
-    """The Parquet file of one or more batches, in their order. The same input gives the same bytes.
-
-    Returns:
-        It, from the beginning of a page of memory on, and its SHA-256.
-    """
+def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schema: pa.Schema) -> bytes:
+    """Return the Parquet file of one or more batches, in their order. The same input gives the same bytes."""
     labels = np.concatenate([batch.labels for batch in batches])
-    *fields, last = shard_schema
+    last = shard_schema[-1]
     if last.name == NOISE_SEED:
-        seeds = pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
-        columns = [*_columns(labels, table, short=True), seeds]
-        return _digested([_presets_file(pa.table(columns, schema=shard_schema), table)], 0)
-    dtype = last.metadata[b"dtype"].decode()
-    features = [np.ascontiguousarray(batch.features, dtype) for batch in batches]
-    # not compressed: magnitudes are noise to a compressor, and the reader gets them without a copy
-    parts = parquet_file.parts(
-        pa.table(_columns(labels, table, short=False), schema=pa.schema(fields)),
-        last,
-        features,
+        column = pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
+        options = {"compression": "zstd", "use_byte_stream_split": [p.name for p in table.ranges]}
+    else:
+        column = pa.chunked_array([_feature_column(batch.features, last) for batch in batches])
+        # Magnitudes do not compress, and an uncompressed column is read without a copy.
+        options = {"compression": "none"}
+    file = io.BytesIO()
+    pq.write_table(
+        pa.table([*_label_columns(labels, table), column], schema=shard_schema),
+        file,
+        row_group_size=len(labels),
         use_dictionary=[p.name for p in table.choices],
         write_statistics=[p.name for p in table.learned],
+        write_page_checksum=True,
+        **options,
     )
-    return _digested(parts, sum(block.nbytes for block in features))
+    return file.getvalue()
 
 
-def _columns(labels: np.ndarray, table: ParameterTable, *, short: bool) -> list[pa.Array]:
-    """The column of each learned parameter: a range's values in its unit, a choice's by name."""
+def _feature_column(features: np.ndarray, field: pa.Field) -> pa.Array:
+    data = np.ascontiguousarray(features, field.metadata[b"dtype"].decode())
+    return pa.Array.from_buffers(field.type, len(data), [None, pa.py_buffer(data)])
+
+
+def _label_columns(labels: np.ndarray, table: ParameterTable) -> list[pa.Array]:
+    """Return one column for each learned parameter: a range in its unit, a choice by class name."""
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
             codes = pa.array(labels[:, number].astype(np.int32))
             columns.append(pa.DictionaryArray.from_arrays(codes, pa.array(parameter.values, pa.string())))
-        elif short:
-            columns.append(pa.array(_short_values(parameter, labels[:, number])))
         else:
             columns.append(pa.array(parameter.from_unit_interval(labels[:, number])))
     return columns
-
-
-def _presets_file(presets: pa.Table, table: ParameterTable) -> memoryview:
-    file = io.BytesIO()
-    with pq.ParquetWriter(
-        file,
-        presets.schema,
-        compression="zstd",
-        use_byte_stream_split=[p.name for p in table.ranges],
-        use_dictionary=[p.name for p in table.choices],
-        # of a few hundred presets statistics and Arrow's own schema would be a fifth
-        write_statistics=False,
-        write_page_checksum=True,
-        store_schema=False,
-    ) as writer:
-        writer.write_table(presets, row_group_size=len(presets))
-    return file.getbuffer()
-
-
-def _digested(parts: Iterable[bytes | memoryview], features_bytes: int) -> tuple[memoryview, str]:
-    """The parts one behind the other, each digested while it is in the processor's cache, and their SHA-256."""
-    whole = _memory.empty((features_bytes + _REST_BYTES,), "uint8")
-    size, sha256 = 0, hashlib.sha256()
-    for part in parts:
-        if size + len(part) > len(whole):
-            larger = _memory.empty((2 * (size + len(part)),), "uint8")
-            larger[:size] = whole[:size]
-            whole = larger
-        sha256.update(part)
-        whole[size : size + len(part)] = np.frombuffer(part, np.uint8)
-        size += len(part)
-    return whole[:size].data, sha256.hexdigest()
-
-
-def _short_values(parameter: Range, labels: np.ndarray) -> np.ndarray:
-    """Values of a range, each with as few bits as bring its float32 label back: the zeros behind them take no room.
-
-    All 53 bits of float64 are needed seldom, and the 24 of float32 are not always enough.
-    """
-    exact = parameter.from_unit_interval(labels)
-    values, wanted = exact.copy(), labels.astype(np.float32)
-    mantissa, exponent = np.frexp(exact)
-    for bits in (36, 32, 28, 26, 24, 22):
-        rounded = np.ldexp(np.rint(np.ldexp(mantissa, bits)), exponent - bits)
-        enough = parameter.to_unit_interval(rounded).astype(np.float32) == wanted
-        values[enough] = rounded[enough]
-    return values
 
 
 def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Examples:

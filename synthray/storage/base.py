@@ -10,8 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
-from synthray.storage.memory import Memory
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -30,10 +28,6 @@ class Store(ABC):
     @abstractmethod
     def read(self, path: str) -> bytes:
         """The whole object. Raises NotFound, StorageError."""
-
-    def read_into(self, path: str, memory: Memory) -> memoryview:  # noqa: ARG002
-        """As ``read``, for large objects: in memory that is used again, where the store can do that."""
-        return memoryview(self.read(path))
 
     @abstractmethod
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:

@@ -17,11 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store
-from synthray.storage.memory import Memory
 
 # What is being written, or was when its writer was killed, begins with this; no reader ever sees it.
 _UNFINISHED = ".unfinished-"
@@ -29,9 +26,6 @@ _UNFINISHED = ".unfinished-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # How often the folder is made anew where others, which remove it when it is empty, are quicker.
 _ATTEMPTS = 8
-# What a disk's blocks, and memory that they are written from, begin at a multiple of.
-_BLOCK_BYTES = 4096
-_DIRECT = getattr(os, "O_DIRECT", 0)  # not everywhere
 
 
 class LocalStore(Store):
@@ -48,19 +42,10 @@ class LocalStore(Store):
         with _translate_read_errors(target):
             return target.read_bytes()
 
-    def read_into(self, path: str, memory: Memory) -> memoryview:
-        target = self.root / path
-        with _translate_read_errors(target), target.open("rb", buffering=0) as file:
-            whole = memory.empty((os.fstat(file.fileno()).st_size,), "uint8").data
-            size = 0
-            while read := file.readinto(whole[size:]):
-                size += read
-            return whole[:size]
-
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
         target = self.root / path
         with _translate_write_errors(target), _unfinished_file(target.parent) as (file, unfinished):
-            _write(file.fileno(), memoryview(data))
+            file.write(data)
             _commit(file, unfinished, target, replace=replace)
 
     def exists(self, path: str) -> bool:
@@ -138,30 +123,6 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
     except OSError as error:
         advice = "; make room there, then run the same command again" if error.errno in _FULL else ""
         raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
-
-
-def _write(handle: int, data: memoryview) -> None:
-    """Write it all; what begins with a page of memory, past the page cache, as far as it has whole blocks.
-
-    The page cache would copy a shard once more, into memory that it takes from others.
-    """
-    at, whole_blocks = 0, len(data) - len(data) % _BLOCK_BYTES
-    if whole_blocks and np.frombuffer(data, np.uint8).ctypes.data % _BLOCK_BYTES == 0:
-        with contextlib.suppress(OSError), _direct(handle):  # not with this file system: then as anything is written
-            while at < whole_blocks:
-                at += os.write(handle, data[at:whole_blocks])
-    while at < len(data):
-        at += os.write(handle, data[at:])
-
-
-@contextlib.contextmanager
-def _direct(handle: int) -> Iterator[None]:
-    flags = fcntl.fcntl(handle, fcntl.F_GETFL)
-    fcntl.fcntl(handle, fcntl.F_SETFL, flags | _DIRECT)
-    try:
-        yield
-    finally:
-        fcntl.fcntl(handle, fcntl.F_SETFL, flags)
 
 
 def _commit(file: BinaryIO, unfinished: Path, target: Path, *, replace: bool = True) -> None:

@@ -16,7 +16,6 @@ from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, Stopped, TrainingError
-from synthray.storage.memory import ALIGNMENT
 from synthray.train.checkpoint import CheckpointFolder, Progress
 from synthray.train.config import TrainConfig
 from synthray.train.prefetch import prefetch
@@ -28,6 +27,7 @@ logger = logging.getLogger(__name__)
 Value = TypeVar("Value")
 Share = tuple[Examples, np.ndarray]
 Tensors = tuple[tf.Tensor, ...]
+ALIGNMENT = 64
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from synthray.storage.memory import Memory
 
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.shard import build_shard
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import NotFound, StorageError
 from synthray.storage import open_store
-from synthray.storage.memory import Memory
 from tests import foreign
 from tests.conftest import convert_here
 from tests.faults import everything

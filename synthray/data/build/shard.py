@@ -7,6 +7,7 @@ on where it stopped: what has a record is not made again, what has none is.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import re
 import threading
@@ -136,7 +137,8 @@ def _make_shard(plan: Plan, number: int, fingerprint: str, *, write: bool) -> Sh
         return ShardRecord(number, fingerprint, None, {}, tuple(skipped))
     columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.content)
     with _encoding:
-        raw, sha256 = encode_shard(batches, table, columns)
+        raw = encode_shard(batches, table, columns)
+    sha256 = hashlib.sha256(raw).hexdigest()
     # The digest in the name keeps two jobs that write to the same place from each other's shards.
     path = f"{SHARDS}/{number:05d}-{sha256[:12]}.parquet"
     if (write and plan.worth_keeping(skipped)) or _is_damaged(plan, path):

@@ -27,7 +27,6 @@ from synthray.data.examples import Examples, columns_from_labels, labels_from_co
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
 from synthray.storage import Store, open_store
-from synthray.storage.memory import Memory
 from synthray.synth.parameters import Choice, Constant, Parameter, ParameterTable, Range
 
 KEYS = "keys.pkl"
@@ -37,8 +36,6 @@ _PATTERNS = {
     "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
 }
 _NEARLY = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
-
-_memory = Memory()
 
 
 def features_path(number: int) -> str:
@@ -104,7 +101,7 @@ class NotebookSource:
         """
         features_at, parameters_at = features_path(number), parameters_path(number)
         try:
-            features = decode_features(self.store.read_into(features_at, _memory), features_at)
+            features = decode_features(self.store.read(features_at), features_at)
         except NotFound:
             raise BadBatch(features_at, f"it is missing, {parameters_at} is there") from None
         try:

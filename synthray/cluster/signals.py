@@ -1,0 +1,33 @@
+"""How every long command reacts to Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """Yield an event that SIGINT and SIGTERM set; the second signal raises KeyboardInterrupt.
+
+    An event, because an exception raised at an arbitrary point of the main thread can be lost inside a library.
+    Signals are delivered to the main thread only, so in another thread the event is never set.
+    """
+    requested = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield requested
+        return
+
+    def request(*_: object) -> None:
+        if requested.is_set():
+            raise KeyboardInterrupt("interrupted")
+        requested.set()
+
+    previous = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield requested
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
