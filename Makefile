@@ -1,4 +1,4 @@
-# make demo | test | check | bench | model — each makes the virtual environment first, where it is missing.
+# Each target first creates .venv with the pinned requirements if it is missing.
 
 PYTHON ?= python3
 STORE ?= local
@@ -8,47 +8,49 @@ INSTALLED := .venv/installed
 .PHONY: help demo test quick check format bench model clean
 
 help:
-	@echo "make demo [STORE=s3]   the whole pipeline on this machine, in about three minutes"
-	@echo "make test              the whole test suite"
-	@echo "make quick             the tests that need neither Ray nor an S3 server"
-	@echo "make check             lint and format"
-	@echo "make format            format the code, mend what can be mended"
-	@echo "make bench             each script of benchmarks/ as it is; README says which flags its numbers need"
-	@echo "make model             3500 batches and 3 epochs on them, under SYNTHRAY_HOME"
-	@echo "make clean             remove what these made"
+	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (about three minutes)"
+	@echo "make test              run all tests (about ten minutes)"
+	@echo "make quick             run the tests that need neither Ray nor S3 (about 90 seconds)"
+	@echo "make check             lint, format, import layers, types"
+	@echo "make format            format the code and fix what the linter can fix"
+	@echo "make bench             run each script of benchmarks/ with its defaults"
+	@echo "make model             generate 3500 batches, train 3 epochs on them, evaluate"
+	@echo "make clean             remove what these targets created"
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "synthray needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "synthray: Python %d.%d is not supported. Use Python 3.11 to 3.13, for example: make PYTHON=python3.11" % sys.version_info[:2])'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 demo: $(INSTALLED)
 	@$(BIN)/python infra/demo.py --store $(STORE)
 
 test: quick
-	$(BIN)/pytest -m "ray or s3" $(ARGS)
+	$(BIN)/python -m pytest -m "ray or s3" $(ARGS)
 
 quick: $(INSTALLED)
-	$(BIN)/pytest -n 2 -m "not ray and not s3" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not ray and not s3" $(ARGS)
 
 check: $(INSTALLED)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m mypy
 
 format: $(INSTALLED)
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
 
 bench: $(INSTALLED)
 	@for script in benchmarks/*.py; do echo "── $$script"; $(BIN)/python $$script || exit 1; done
 
 model: $(INSTALLED)
-	$(BIN)/python jobs/generate.py --batches 3500 --format parquet --dtype float16
-	$(BIN)/python jobs/train.py --workers 1 --epochs 3 --batch-size 128 --network log --optimizer adamw --schedule cosine \
-		--warmup-steps 200
-	$(BIN)/python jobs/evaluate.py
+	$(BIN)/python -m synthray.cli.main generate --batches 3500 --format parquet --dtype float16
+	$(BIN)/python -m synthray.cli.main train --workers 1 --epochs 3 --batch-size 128 --network log --optimizer adamw \
+		--schedule cosine --warmup-steps 200
+	$(BIN)/python -m synthray.cli.main evaluate
 
 clean:
 	rm -rf .venv demo build *.egg-info
