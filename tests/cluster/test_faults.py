@@ -28,7 +28,7 @@ from infra.s3_server import S3Server
 from synthray.data.open import open_dataset
 from synthray.model.saved import load_model
 from synthray.storage import open_store
-from synthray.storage.s3 import RETRY_TIMEOUT
+from synthray.storage.retry import RETRY_TIMEOUT
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from tests import foreign
@@ -297,7 +297,7 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
     # the epoch's log is on its way to the store, too: either of them may be the first to give up
     assert re.match(
         r"train\.py: the workers were lost without getting further: worker 0 on [\d.]+: StorageError: "
-        rf"{out}/(checkpoints|logs)/\S+: .*\(endpoint: {proxy.url}\), then run the same command again",
+        rf"{out}/(checkpoints|logs)/\S+: .*\(endpoint: {proxy.url}\), then run the same command again\.",
         line,
     )
     assert "Traceback" not in job.text
