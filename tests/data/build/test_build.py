@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
     for number in (0, 2, 5):
         build_shard(plan, number)
-    with pytest.raises(NotFound, match=r"no finished data set; jobs/convert\.py makes one"):
+    with pytest.raises(NotFound, match=r"no finished data set\. Make one with `synthray convert`"):
         open_dataset(str(tmp_path / "out"))
     made: list[int] = []
     original = build_module._make_shard
@@ -233,7 +233,7 @@ def test_a_published_shard_that_is_harmed_is_mended_by_the_same_command(
         path.unlink()
     else:
         path.write_bytes(raw[:-1] if harm == "cut short" else raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
-    with pytest.raises(CorruptShard, match="the job that made the data set mends it when it is run again"):
+    with pytest.raises(CorruptShard, match="Run the job that created the data set again to repair it"):
         open_dataset(str(tmp_path / "out")).read_shard(3)
     convert_here(source, tmp_path / "out")
     assert everything(tmp_path / "out") == before
@@ -393,7 +393,7 @@ def test_a_harmed_shard_is_named_before_a_wrong_example_is_used(what: str, sourc
     dataset = open_dataset(str(tmp_path / "out"))
     dataset.read_shard(0)
     with pytest.raises(
-        CorruptShard, match=rf"{path.name} has changed since it was published.*the job that made the data set mends it"
+        CorruptShard, match=rf"{path.name} has changed since it was published.*created the data set again"
     ):
         dataset.read_shard(1)
     with pytest.raises(CorruptShard):
@@ -413,9 +413,9 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     assert sum(body["statistics"]["env_0"]["counts"].values()) == EXAMPLES
     assert sum(body["loudness"]["counts"]) == EXAMPLES
     for spoilt, message in (
-        ("{", "is damaged"),
-        (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
-        (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is damaged"),
+        ("{", "is corrupt"),
+        (json.dumps(body | {"format": "other/9"}), "has the format 'other/9'"),
+        (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is corrupt"),
         (json.dumps(body | {"parameters": [{"kind": "odd"}]}), "parameter 0 of the table"),
     ):
         path.write_text(spoilt)
@@ -430,7 +430,7 @@ def test_the_newest_data_set_is_found_or_the_job_that_makes_one(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
-    with pytest.raises(NotFound, match=r"jobs/convert\.py"):
+    with pytest.raises(NotFound, match=r"synthray convert"):
         newest_dataset()
     convert_here(source, tmp_path / "home" / "data" / "one")
     assert newest_dataset() == str(tmp_path / "home" / "data" / "one")
