@@ -114,7 +114,7 @@ class Manifest:
         try:
             body = json.loads(raw)
             if body["format"] != FORMAT:
-                raise DataError(f"{name} has the format {body['format']!r}; this synthray reads {FORMAT!r}")
+                raise DataError(f"{name} is of the format {body['format']!r}; this synthray reads {FORMAT!r}")
             return cls(
                 table=ParameterTable.from_json(body["parameters"]),
                 feature_shape=tuple(body["features"]["shape"]),

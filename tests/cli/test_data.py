@@ -69,7 +69,7 @@ def test_ls_tells_every_data_set_the_newest_last(
     names = ["name", "harmed_0", "harmed_1", "harmed_2", "harmed_3", "z_first", "begun", "a_last"]
     assert [line.split()[0] for line in lines] == names
     assert all("damaged: " in line for line in lines[1:5])
-    assert "has the format 'other/9'" in lines[3]
+    assert "is of the format 'other/9'" in lines[3]
     assert re.fullmatch(
         rf"z_first +203 +0\.2 MB +float16 +notebook +{first.digest[:12]} +\d{{4}}-\d\d-\d\dT\d\d:\d\d", lines[5]
     )

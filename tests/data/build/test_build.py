@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
     for number in (0, 2, 5):
         build_shard(plan, number)
-    with pytest.raises(NotFound, match=r"no finished data set\. Make one with `synthray convert`"):
+    with pytest.raises(NotFound, match="no finished data set"):
         open_dataset(str(tmp_path / "out"))
     made: list[int] = []
     original = build_module._make_shard
@@ -414,7 +414,7 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     assert sum(body["loudness"]["counts"]) == EXAMPLES
     for spoilt, message in (
         ("{", "is corrupt"),
-        (json.dumps(body | {"format": "other/9"}), "has the format 'other/9'"),
+        (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
         (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is corrupt"),
         (json.dumps(body | {"parameters": [{"kind": "odd"}]}), "parameter 0 of the table"),
     ):
@@ -430,7 +430,7 @@ def test_the_newest_data_set_is_found_or_the_job_that_makes_one(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
-    with pytest.raises(NotFound, match=r"synthray convert"):
+    with pytest.raises(NotFound, match="synthray convert"):
         newest_dataset()
     convert_here(source, tmp_path / "home" / "data" / "one")
     assert newest_dataset() == str(tmp_path / "home" / "data" / "one")
