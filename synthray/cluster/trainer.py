@@ -28,7 +28,7 @@ from synthray.errors import ConfigError, StorageError, TrainingError
 from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
 from synthray.storage import open_store
-from synthray.storage.retry import retry_timeout_s
+from synthray.storage.s3 import retry_timeout_s
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
 from synthray.train.logging.terminal import Display

@@ -297,7 +297,7 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
     # the epoch's log is on its way to the store, too: either of them may be the first to give up
     assert re.match(
         r"train\.py: the workers were lost without getting further: worker 0 on [\d.]+: StorageError: "
-        rf"{out}/(checkpoints|logs)/\S+: .*\(endpoint: {proxy.url}\), then run the same command again\.",
+        rf"{out}/(checkpoints|logs)/\S+: .*\(endpoint: {proxy.url}\), then run the same command again",
         line,
     )
     assert "Traceback" not in job.text

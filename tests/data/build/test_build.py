@@ -233,7 +233,7 @@ def test_a_published_shard_that_is_harmed_is_mended_by_the_same_command(
         path.unlink()
     else:
         path.write_bytes(raw[:-1] if harm == "cut short" else raw[:500] + bytes([raw[500] ^ 1]) + raw[501:])
-    with pytest.raises(CorruptShard, match="Run the job that created the data set again to repair it"):
+    with pytest.raises(CorruptShard, match="the job that made the data set mends it when it is run again"):
         open_dataset(str(tmp_path / "out")).read_shard(3)
     convert_here(source, tmp_path / "out")
     assert everything(tmp_path / "out") == before
@@ -393,7 +393,7 @@ def test_a_harmed_shard_is_named_before_a_wrong_example_is_used(what: str, sourc
     dataset = open_dataset(str(tmp_path / "out"))
     dataset.read_shard(0)
     with pytest.raises(
-        CorruptShard, match=rf"{path.name} has changed since it was published.*created the data set again"
+        CorruptShard, match=rf"{path.name} has changed since it was published.*the job that made the data set mends it"
     ):
         dataset.read_shard(1)
     with pytest.raises(CorruptShard):

@@ -195,10 +195,10 @@ def test_presets_of_another_version_of_the_instrument_are_refused(
 ) -> None:
     build(tmp_path / "presets", content="presets")
     monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 99)
-    told = f"these presets need instrument version {INSTRUMENT_VERSION}; this synthray has version 99"
+    told = f"presets of version {INSTRUMENT_VERSION} of the instrument, this synthray plays version 99"
     with pytest.raises(DataError, match=told):
         open_dataset(str(tmp_path / "presets")).read_shard(0)
-    with pytest.raises(DataError, match=f"need instrument version {INSTRUMENT_VERSION}"):
+    with pytest.raises(DataError, match=f"presets of version {INSTRUMENT_VERSION}"):
         build(tmp_path / "more", content="presets", append=str(tmp_path / "presets"))
     assert not (tmp_path / "more").exists()
 
