@@ -35,16 +35,6 @@ OPTIONS = (
     "-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0",
     "-master.telemetry=false", "-volume.preStopSeconds=0",
 )  # fmt: skip
-# Linux kills the server when this process ends. `preexec_fn` would be shorter, but can deadlock beside threads.
-LAUNCHER = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(sys.argv[1]):
-        sys.exit("the parent process has ended")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class S3ServerError(RuntimeError):
@@ -99,9 +89,11 @@ class S3Server:
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
         ports = [f"-{part}.port={port}" for part, port in self.ports.items()]
         command = [weed, "mini", f"-dir={self.directory / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"]
+        # Linux then kills the server when this process ends. `preexec_fn` could deadlock in a process with threads.
+        tie = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         with (self.directory / "weed.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-SEc", LAUNCHER, str(os.getpid()), *command, *ports, *OPTIONS, *self.options],
+                [*tie, *command, *ports, *OPTIONS, *self.options],
                 cwd=self.directory,
                 env={**self.environment, "HOME": str(self.directory), "S3_BUCKET": self.bucket},
                 stdin=subprocess.DEVNULL,
