@@ -1,4 +1,4 @@
-"""A real S3 server for the demo and the tests: SeaweedFS on 127.0.0.1, in one process.
+"""A real S3 server for the demo and the tests: SeaweedFS on 127.0.0.1.
 
     python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env
 
@@ -42,7 +42,10 @@ class S3ServerError(RuntimeError):
 
 
 def free_ports() -> dict[str, int]:
-    """Return a port for each part of a server; nothing listens there, nor ``GRPC_OFFSET`` above."""
+    """Return a free port for each part of a server.
+
+    The port ``GRPC_OFFSET`` above it is free, too.
+    """
     for first in random.sample(PORTS[:: len(PARTS)], 20):
         ports = dict(zip(PARTS, range(first, first + len(PARTS)), strict=True))
         with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
@@ -108,7 +111,7 @@ class S3Server:
             raise
 
     def kill(self) -> None:
-        """End the process at once, as a crash would; the objects stay. Do nothing if it does not run."""
+        """End the process at once, as a crash would; the objects stay."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -144,7 +147,7 @@ class S3Server:
 
 @contextlib.contextmanager
 def running_s3_server(directory: str | os.PathLike[str], bucket: str = "synthray") -> Iterator[S3Server]:
-    """Run a server until the block ends; ``directory`` keeps its objects for the next one.
+    """Run a server until the block ends; ``directory`` keeps its objects.
 
     Call this from a thread that outlives the block, because Linux also ends the server with that thread.
 

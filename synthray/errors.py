@@ -1,4 +1,4 @@
-"""Every error that synthray raises on purpose, and `summary`, which shortens any error to one line.
+"""Every error that synthray raises on purpose, and `summary` of any error.
 
     SynthrayError
     ├── ConfigError        a flag or setting is invalid; nothing was started

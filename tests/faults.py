@@ -82,7 +82,7 @@ def status(code: int, name: str = "Trouble") -> Fault:
 
 
 def cut_response(after: int = 0) -> Fault:
-    """Perform the request, and deliver only the first ``after`` bytes of the response's body."""
+    """Perform the request; deliver only ``after`` bytes of the response's body."""
 
     def fault(exchange: Exchange) -> bytes:
         head, separator, body = exchange.forward().partition(b"\r\n\r\n")
@@ -125,7 +125,10 @@ def slow(seconds: float, pieces: int = 8) -> Fault:
 
 @dataclass
 class Hold:
-    """A fault that holds a request in the middle of its body until the test releases it, then cuts it."""
+    """A fault that holds a request in the middle of its body.
+
+    Once the test releases the request, it is cut.
+    """
 
     part: int = 0
     """Bytes of the body that reach the server before the request is held."""
@@ -144,7 +147,7 @@ class Hold:
         raise Cut
 
     def wait(self, timeout_s: float = 60) -> tuple[str, int]:
-        """Wait until a request is held; return the address of the client's end of its connection."""
+        """Wait until a request is held; return the client's address."""
         assert self.reached.wait(timeout_s), f"no request was held within {timeout_s:g} s"
         return self.client
 
@@ -179,7 +182,9 @@ class FaultyProxy:
         return f"http://{HOST}:{self._port}"
 
     def on(self, fault: Fault, method: str = "", path: str = "", times: int = FOREVER) -> None:
-        """Inject a fault into the next ``times`` requests of a method whose path matches a regular expression.
+        """Inject a fault into the next ``times`` requests that match.
+
+        ``path`` is a regular expression.
 
         An empty method or path matches any. An earlier rule takes precedence until it is used up.
         """
@@ -193,7 +198,7 @@ class FaultyProxy:
             self.requests.clear()
 
     def asked(self, method: str, path: str = "") -> list[str]:
-        """Return the paths of past requests of a method whose path matches a regular expression."""
+        """Return the paths of past requests whose path matches a regular expression."""
         with self._lock:
             return [each for asked, each in self.requests if asked == method and re.search(path, each)]
 
@@ -273,7 +278,7 @@ class FaultyProxy:
 
 @contextlib.contextmanager
 def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
-    """Run a proxy to the server at a URL, on a free port of 127.0.0.1, until the block ends."""
+    """Run a proxy to the server at a URL until the block ends."""
     parts = urlsplit(server_url)
     proxy = FaultyProxy((parts.hostname, parts.port))
     proxy._bind()

@@ -1,4 +1,4 @@
-"""The suite's S3 server: one for all tests, started by the first test that needs it.
+"""The suite's S3 server, started by the first test that needs it.
 
 Import the fixture in a ``conftest.py``.
 """
@@ -13,7 +13,10 @@ from infra.s3_server import S3Server, running_s3_server
 
 
 def place_in(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """Point this process at a server until the test ends; return a URI that only this test uses."""
+    """Point this process at a server until the test ends.
+
+    Return a URI that only this test uses.
+    """
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{server.bucket}/{request.node.name}"

@@ -1,1 +1,1 @@
-"""Data sets: examples, Parquet shards, manifests, and the order in which training reads them."""
+"""Data sets: examples, Parquet shards, manifests and the training order."""

@@ -1,4 +1,4 @@
-"""A published data set: its shards, checked against the manifest, and any of its rows.
+"""A published data set: shards that match its manifest, and any of its rows.
 
 Opening a URI is not here (``open.py``), nor reading on a cluster (``synthray.cluster.loader``).
 """
@@ -27,7 +27,10 @@ _REPAIR = "Run the job that created the data set again to repair it."
 
 @dataclass(frozen=True)
 class Dataset:
-    """A manifest and its location. Each shard is compared with the manifest before use."""
+    """A manifest and its location.
+
+    Each shard is compared with the manifest before use.
+    """
 
     uri: str
     """Absolute URI of the manifest's folder."""
@@ -82,7 +85,12 @@ class Dataset:
         return replace(batch, features=features)
 
     def read_bytes(self, number: int) -> bytes:
-        """Return the file of a shard, compared with the manifest; raise CorruptShard or StorageError."""
+        """Return the file of a shard after comparing it with the manifest.
+
+        Raises:
+            CorruptShard: the file is missing, or differs from the manifest in size or digest.
+            StorageError: the store cannot be reached.
+        """
         shard = self.manifest.shards[number]
         store, path = locate(self.store, shard.path)
         try:
@@ -101,7 +109,9 @@ class Dataset:
         return f"{store.uri}/{path}"
 
     def take(self, rows: np.ndarray) -> Examples:
-        """Return the examples at any rows, in the given order, with zeros at ``PADDING``. Read only their shards.
+        """Return the examples at any rows, in the given order.
+
+        Only their shards are read. Features and labels are zero at ``PADDING``.
 
         Returns:
             Features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
@@ -110,7 +120,9 @@ class Dataset:
 
 
 def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) -> Examples:
-    """Return examples from several shards, in the order of ``rows``, with zeros at ``PADDING``.
+    """Return examples from several shards, in the order of ``rows``.
+
+    Features and labels are zero at ``PADDING``.
 
     Args:
         rows: int64, row numbers of the data set.
@@ -141,6 +153,9 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) 
 
 
 def _empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return an uninitialised array in a buffer of Arrow's pool, which reuses memory and aligns it to 64 bytes."""
+    """Return an uninitialised array in a buffer of Arrow's pool.
+
+    The pool reuses memory and aligns it to 64 bytes.
+    """
     buffer = pa.allocate_buffer(math.prod(shape) * np.dtype(dtype).itemsize)
     return np.frombuffer(buffer, dtype).reshape(shape)

@@ -36,7 +36,10 @@ class Examples:
 
     @cached_property
     def loudness_dbfs(self) -> np.ndarray:
-        """float64 ``(examples,)``, see ``synthray.synth.loudness``; NaN or inf if a feature is not finite."""
+        """Loudness, float64 ``(examples,)``, see ``synthray.synth.loudness``.
+
+        It is NaN or inf if a feature is not finite.
+        """
         with np.errstate(
             over="ignore", invalid="ignore"
         ):  # foreign features may be of any size, and then count as loud
@@ -103,7 +106,10 @@ def _label(column: object, parameter: Range | Choice, examples: int, source: str
 
 
 def columns_from_labels(labels: np.ndarray, table: ParameterTable) -> list[object]:
-    """Convert labels to the list in the notebook's ``parameter_batches_N.pkl``; inverts ``labels_from_columns``."""
+    """Convert labels to the notebook's list of one array per parameter.
+
+    This is the inverse of ``labels_from_columns``, and the content of ``parameter_batches_N.pkl``.
+    """
     columns: list[object] = []
     for parameter in table.parameters:
         if parameter.name not in table.label_index:

@@ -1,4 +1,4 @@
-"""From a URI to a data set: a stored one, or ``synth://…``, which is rendered on the fly.
+"""From a URI to a data set that is stored, or rendered on the fly (``synth://…``).
 
 Reading its shards is not here; see ``dataset.py``.
 """

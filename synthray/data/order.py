@@ -1,6 +1,6 @@
-"""The order of examples: the rows of each global batch, as a pure function of seed, epoch and step.
+"""The order of examples: which rows make the batch of an epoch and step.
 
-Reading the rows is not here; see ``dataset.gather`` and ``synthray.cluster.loader``.
+It is a pure function of seed, epoch and step. Reading the rows is not here: see ``dataset.gather``.
 
 The order does not depend on the number of workers or on what was read before. So a run may stop at any step and resume
 with another number of workers, and each epoch contains every example exactly once. Reads stay sequential enough for
@@ -32,7 +32,10 @@ PADDING = -1
 
 
 def _permutation(size: int, *key: int) -> np.ndarray:
-    """Return a permutation of ``range(size)`` made from Philox bits, which NumPy promises never to change."""
+    """Return a permutation of ``range(size)`` that depends on ``key`` alone.
+
+    It comes from raw Philox bits, which NumPy promises never to change.
+    """
     seed = np.random.SeedSequence(key)
     return np.argsort(np.random.Philox(seed).random_raw(size), kind="stable")
 
@@ -154,25 +157,31 @@ class EpochOrder:
             yield from self.window(epoch, window, batch_slots)[skipped_steps:]
 
     def plan(self, start: tuple[int, int], epochs: int) -> list[tuple[int, int, int]]:
-        """Return epoch, window, and number of steps to skip in it, from epoch and step ``start`` on."""
+        """Return the windows to read from epoch and step ``start`` on.
+
+        Each is an epoch, a window, and the number of steps to skip in it.
+        """
         skipped_windows, skipped_steps = divmod(start[1], self.steps_per_window)
         windows = [(epoch, window, 0) for epoch in range(start[0], epochs) for window in range(self.windows)]
         plan = windows[skipped_windows:]
         return [(*plan[0][:2], skipped_steps), *plan[1:]] if plan else []
 
     def examples(self, step: int) -> int:
-        """Return the number of examples in a batch: the batch size, or less in the last batch of an epoch."""
+        """Return the number of examples in a batch.
+
+        Only the last batch of an epoch has less than the batch size.
+        """
         if step < self.steps - 1:
             return self.batch_size
         lengths = (end - begin for begin, end in map(self._segment_bounds, range(self.segments)))
         return sum(max(0, min(length - step * self.rows_per_segment, self.rows_per_segment)) for length in lengths)
 
     def _segment_bounds(self, segment: int) -> tuple[int, int]:
-        """Return the first position of a segment in the epoch's sequence, and the first one after it."""
+        """Return a segment's first position in the epoch's sequence, and its end."""
         return segment * self.rows // self.segments, (segment + 1) * self.rows // self.segments
 
     def _segment_rows(self, epoch: int, segment: int, steps: range) -> np.ndarray:
-        """Return the rows that a segment gives to consecutive batches, shuffled, and padded at the end."""
+        """Return a segment's rows for consecutive batches, shuffled and padded."""
         begin, end = self._segment_bounds(segment)
         first = begin + steps.start * self.rows_per_segment
         count = len(steps) * self.rows_per_segment
@@ -193,7 +202,7 @@ class EpochOrder:
 
     @cached_property
     def _shard_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First row and number of rows of each shard that takes part, cut to the range that does."""
+        """First row and length of each shard, cut to the rows that take part."""
         edges = np.concatenate([[0], np.cumsum(self.shard_rows)])
         edges = np.clip(edges, self.first, self.first + self.rows)
         lengths = np.diff(edges)

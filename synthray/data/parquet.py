@@ -48,7 +48,10 @@ def schema(
 
 
 def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schema: pa.Schema) -> bytes:
-    """Return the Parquet file of one or more batches, in their order. The same input gives the same bytes."""
+    """Return the Parquet file of one or more batches, in order.
+
+    The same input gives the same bytes.
+    """
     labels = np.concatenate([batch.labels for batch in batches])
     last = shard_schema[-1]
     if last.name == NOISE_SEED:
@@ -78,7 +81,7 @@ def _feature_column(features: np.ndarray, field: pa.Field) -> pa.Array:
 
 
 def _label_columns(labels: np.ndarray, table: ParameterTable) -> list[pa.Array]:
-    """Return one column for each learned parameter: a range in its unit, a choice by class name."""
+    """Return one column per learned parameter: a range in its unit, a choice by name."""
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):

@@ -28,7 +28,9 @@ def check_instrument(manifest: Manifest, name: str) -> None:
 
 
 def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32") -> np.ndarray:
-    """Return the features of presets, rendered in this thread because parallel tasks already use the other cores.
+    """Return the features of presets.
+
+    They are rendered in this thread alone, because parallel tasks already use the other cores.
 
     Args:
         labels: float ``(sounds, learned)``.

@@ -1,4 +1,6 @@
-"""Statistics of labels and loudness that are summed shard by shard, with the same result for any division.
+"""Statistics of labels and loudness, summed shard by shard.
+
+They are the same for any division of a data set into shards.
 
 Showing them is not here; see ``card/``.
 """
@@ -25,7 +27,9 @@ _LOUDNESS_EDGES_DBFS = _LOUDNESS_FROM_DBFS + _LOUDNESS_STEP_DB * np.arange(_LOUD
 
 
 def summarise(batches: Sequence[Examples], table: ParameterTable) -> dict[str, Any]:
-    """Return the sums over one part of a data set, as JSON values for ``merge`` and ``merge_loudness``.
+    """Return the sums over one part of a data set, as JSON values.
+
+    ``merge`` and ``merge_loudness`` add them up.
 
     Args:
         batches: at least one example.
@@ -47,13 +51,13 @@ def summarise(batches: Sequence[Examples], table: ParameterTable) -> dict[str, A
 
 
 def _count(edges: np.ndarray, values: np.ndarray) -> list[int]:
-    """Count the values below the first edge, between consecutive edges, and from the last edge on."""
+    """Count values below, between and above edges; a bin includes its lower edge."""
     counts: list[int] = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
     return counts
 
 
 def merge(parts: Sequence[dict[str, Any]], table: ParameterTable) -> dict[str, dict[str, Any]]:
-    """Return the manifest's ``statistics`` from the sums of one or more parts, in order.
+    """Return the manifest's ``statistics`` from the sums of parts, in order.
 
     Returns:
         By parameter name: for a choice ``counts`` by class; for a range ``mean``, ``deviation``, ``minimum``,

@@ -42,7 +42,9 @@ class Store(ABC):
 
     @abstractmethod
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
-        """Write the whole object atomically: a reader sees all of it or nothing, even if the writer is killed.
+        """Write the whole object atomically.
+
+        A reader sees all of it or nothing, even if the writer is killed.
 
         Args:
             path: the object's path from the root.
@@ -61,7 +63,10 @@ class Store(ABC):
 
     @abstractmethod
     def list(self, prefix: str = "") -> Sequence[Entry]:
-        """Return all objects below a folder, at any depth, sorted by path; none if the folder does not exist."""
+        """Return all objects below a folder, at any depth, sorted by path.
+
+        A folder that does not exist has none.
+        """
 
     @abstractmethod
     def folders(self) -> Sequence[str]:

@@ -144,7 +144,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _unfinished_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """Open a new, locked file in a folder and yield it with its path; delete it on exit unless it was renamed."""
+    """Yield a new, locked file in a folder, and its path.
+
+    On exit the file is deleted unless it was renamed.
+    """
     handle, path = _create_unfinished(folder)
     try:
         with os.fdopen(handle, "wb") as file:

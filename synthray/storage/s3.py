@@ -30,9 +30,10 @@ RETRYABLE_CODES = {
     "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429", "RequestTimeout", "408",
     "IncompleteBody", "ConditionalRequestConflict", "OperationAborted",
 }  # fmt: skip
-"""Error codes with a status below 500 that may succeed on a retry. Every status from 500 on is retryable, except:"""
+"""Codes of responses below status 500 that may succeed on a retry."""
 _INSUFFICIENT_STORAGE = 507
 PERMANENT_STATUSES = {501, 505, _INSUFFICIENT_STORAGE}
+"""Statuses from 500 on that a retry does not change; all others are retryable."""
 
 
 @lru_cache(maxsize=4)
@@ -57,7 +58,10 @@ def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: A
 
 
 def _response(error: Exception) -> tuple[int, str, str]:
-    """Return HTTP status, code and message of the response in an error; status 0 if there was no response."""
+    """Return HTTP status, code and message of an error's response.
+
+    The status is 0 if there was no response.
+    """
     response = getattr(error, "response", None) or {}
     details = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
@@ -112,7 +116,10 @@ class S3Store(Store):
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def _call(self, path: str, action: Callable[[Any], Result]) -> Result:
-        """Return the result of one request; retry transient errors and raise an error that names the object."""
+        """Return the result of one request; retry transient errors.
+
+        Other errors are raised as one of synthray's, which names the object.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 

@@ -1,4 +1,4 @@
-"""The order of examples: every example once an epoch, the same batches for any number of workers."""
+"""The order: every example once an epoch, the same batches for any workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shard returns what was written, other tools can query it, and a flipped byte is detected."""
+"""Shards: exact round trips, queries by other tools, detection of a flipped byte."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of labels and loudness: correct, and the same for any division into shards."""
+"""Statistics: correct, and the same for any division into shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BINS = np.arange(21) / 20
 
 
 def batch(rows: int, seed: int) -> Examples:
-    """Return labels within and beyond [0, 1], and sounds from silence to beyond full scale."""
+    """Return labels in and out of [0, 1], and sounds from silence to clipping."""
     random = np.random.default_rng(seed)
     labels = np.stack([random.normal(0.5, 0.5, rows), random.integers(3, size=rows), random.random(rows)], axis=1)
     gains = 10 ** random.uniform(-8, 3, size=(rows, 1, 1)) * random.integers(2, size=(rows, 1, 1))

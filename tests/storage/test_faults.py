@@ -1,4 +1,4 @@
-"""Faults of a real S3 server and its network: refusals, 5xx, cut connections, delays, a full disk, a kill."""
+"""Faults of a real S3 server and its network, injected by a proxy or a kill."""
 
 from __future__ import annotations
 
@@ -52,7 +52,10 @@ def relay(s3_server: S3Server) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def proxy(relay: FaultyProxy, on_s3: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    """Return a proxy in front of the suite's S3 server. This process uses it, and retries quickly."""
+    """Return a proxy to the suite's S3 server.
+
+    This process uses it, and retries quickly.
+    """
     relay.heal()
     monkeypatch.setenv("AWS_ENDPOINT_URL", relay.url)
     monkeypatch.setenv(RETRY_TIMEOUT, str(RETRY_TIMEOUT_S))
@@ -225,7 +228,7 @@ def test_lasting_fault_raises_storage_error_with_object_and_advice(
     finally:
         if not fault:
             proxy.accept()
-    assert 0.3 < time.monotonic() - began < 5
+    assert 0.3 < time.monotonic() - began < 15  # with room for a busy machine; RETRY_TIMEOUT_S is 20
     message = str(caught.value)
     assert message.startswith(f"{store.uri}/a/x.bin: ")
     assert " attempts. Check " in message

@@ -26,7 +26,7 @@ TWO_DAYS_S = 2 * 24 * 3600
 
 
 def test_convert_on_full_disk_reports_it_and_resumes_when_there_is_room(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE makes the kernel refuse in the middle of a write, without filling a disk."""
+    """RLIMIT_FSIZE makes the kernel refuse a write half way, without a full disk."""
     source = foreign.write(tmp_path / "training_data")
     convert_here(source, tmp_path / "undisturbed")
     out = tmp_path / "out"
