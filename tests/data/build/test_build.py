@@ -412,13 +412,13 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     assert body["statistics"]["1_osc_pitch"].keys() == {"mean", "deviation", "minimum", "maximum", "histogram"}
     assert sum(body["statistics"]["env_0"]["counts"].values()) == EXAMPLES
     assert sum(body["loudness"]["counts"]) == EXAMPLES
-    for spoilt, message in (
+    for corrupt, message in (
         ("{", "is corrupt"),
         (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
         (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is corrupt"),
         (json.dumps(body | {"parameters": [{"kind": "odd"}]}), "parameter 0 of the table"),
     ):
-        path.write_text(spoilt)
+        path.write_text(corrupt)
         with pytest.raises(DataError, match=message):
             open_dataset(str(tmp_path / "out"))
     assert replace(manifest, skipped=()).digest == manifest.digest
