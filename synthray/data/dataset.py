@@ -62,7 +62,7 @@ class Dataset:
         """First row of each shard, followed by the total number of rows."""
         return np.concatenate([[0], np.cumsum(self.shard_rows)])
 
-    def read_shard(self, number: int, epoch: int = 0) -> Examples:  # noqa: ARG002 - stored sounds are the same in every epoch
+    def read_shard(self, number: int, epoch: int = 0) -> Examples:  # noqa: ARG002 - all epochs are the same
         """Return the examples of a shard in an epoch.
 
         Returns:

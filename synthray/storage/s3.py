@@ -37,7 +37,8 @@ PERMANENT_STATUSES = {501, 505, _INSUFFICIENT_STORAGE}
 
 
 @lru_cache(maxsize=4)
-def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: ARG001 - a forked process must not share sockets
+def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: ARG001
+    """Return a client for one process: sockets must not be shared after a fork."""
     import boto3
     from botocore.config import Config
 
@@ -166,7 +167,14 @@ class S3Store(Store):
 
         return self._call(path, get)
 
-    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:  # noqa: ARG002 - S3 is always durable
+    def write(
+        self,
+        path: str,
+        data: bytes | memoryview,
+        *,
+        replace: bool = True,
+        durable: bool = False,  # noqa: ARG002 - S3 objects always are
+    ) -> None:
         """Write the whole object, see ``Store.write``.
 
         With ``replace=False``, a put whose response is lost finds its own object on the retry and raises Conflict.
