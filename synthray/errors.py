@@ -1,87 +1,100 @@
-"""Every error that synthray raises on purpose.
+"""Every error that synthray raises on purpose, and `summary` of any error.
 
     SynthrayError
-    ├── ConfigError        a flag, a setting or a request is wrong; nothing was started (exit code 2)
-    ├── StorageError       the store could not be reached, or refused
-    │   └── NotFound       what was asked for is not there
-    ├── DataError          what was read is not what it should be
-    │   ├── BadBatch       one source batch cannot be used (the reason is told)
-    │   ├── UnsafePickle   a pickle holds more than plain data
+    ├── ConfigError        a flag or setting is invalid; nothing was started
+    ├── StorageError       the store cannot be reached, or refuses
+    │   └── NotFound       the object, data set or bucket does not exist
+    ├── DataError          stored data are not as expected
+    │   ├── BadBatch       one source batch cannot be used
+    │   ├── UnsafePickle   a pickle contains more than plain data
     │   ├── CorruptShard   a shard does not match its manifest
-    │   └── Conflict       other data already stands where this would be written
+    │   └── Conflict       the target already holds other data
     ├── ModelError         a model file or its card cannot be used
-    ├── TrainingError      training cannot go on
-    ├── Stopped            training was asked to end, and has
-    └── SoundError         an audio file or a preset cannot be used
+    ├── TrainingError      training cannot continue
+    ├── Stopped            training stopped on request
+    ├── SoundError         an audio file or preset cannot be used
+    └── RequestError       the service rejects an HTTP request
 
-The message names the object, the index and the value, and says what to do.
+Messages name the object, index and value, and say what to do. Exit codes are not here but in `synthray.cli`.
 """
 
 
 class SynthrayError(Exception):
-    """The root: what the jobs and the command line tell in one line, without a traceback."""
+    """The root of the tree. Commands print it as one line, without a traceback."""
 
 
 class ConfigError(SynthrayError, ValueError):
-    """A setting is outside of what is possible; the message names it and its value."""
+    """An invalid flag or setting; the message names it and its value."""
 
 
 class StorageError(SynthrayError):
-    """The store could not be reached, or refused; the message names the object."""
+    """A store that cannot be reached, or refuses; the message names the object."""
 
 
 class NotFound(StorageError):
-    """What was asked for does not exist; the message says which job makes it."""
+    """An object that does not exist; the message may name the command that creates it."""
 
 
 class DataError(SynthrayError):
-    """What was read is not what it should be."""
+    """Stored data that are not as expected."""
 
 
 class BadBatch(DataError):
-    """One batch of the source cannot be used.
-
-    ``source`` is the object's path below the source's root, ``reason`` one line.
-    """
+    """A source batch that cannot be used."""
 
     def __init__(self, source: str, reason: str) -> None:
         super().__init__(source, reason)
-        self.source, self.reason = source, reason
+        self.source = source
+        """Path of the batch below the root of its source."""
+        self.reason = reason
+        """One line that says what is wrong."""
 
     def __str__(self) -> str:
         return f"{self.source}: {self.reason}"
 
 
 class UnsafePickle(DataError):
-    """A pickle asks for more than plain lists, numbers, strings and arrays."""
+    """A pickle that asks for more than plain lists, numbers, strings and arrays."""
 
 
 class CorruptShard(DataError):
-    """A shard does not match the size, digest or schema that its manifest states."""
+    """A shard that does not match the size, digest or schema in its manifest."""
 
 
 class Conflict(DataError):
-    """Other data already stands where this would be written."""
+    """A write to a place that already holds other data."""
 
 
 class ModelError(SynthrayError):
-    """A model file or its card is missing, damaged or of another kind."""
+    """A model file or card that is missing, corrupt or of another kind."""
 
 
 class TrainingError(SynthrayError):
-    """Training cannot go on; the message says at which step, and why."""
+    """A training that cannot continue; the message says at which step, and why."""
 
 
 class Stopped(SynthrayError):
-    """Training ended because it was asked to; the message says where. The same command goes on from there."""
+    """A training that stopped on request; the same command resumes it."""
 
 
 class SoundError(SynthrayError):
-    """An audio file or a preset cannot be used."""
+    """An audio file or preset that cannot be used."""
+
+
+class RequestError(SynthrayError):
+    """An HTTP request that the service rejects."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)  # both, because pickle calls the class with these
+        self.status = status
+        """HTTP status of the response."""
+
+    def __str__(self) -> str:
+        return str(self.args[1])
 
 
 _OURS = "synthray.errors."
-# TensorFlow's errors begin with the place in a graph where they were raised.
+# TensorFlow puts the graph location before the cause.
 _LOCATIONS = ("Graph execution error", "Detected at node", "<stack traces", "File ")
 
 

@@ -1,12 +1,12 @@
-"""A relay in front of a real S3 server that does to chosen requests what networks and busy stores do.
+"""A proxy in front of a real S3 server that injects faults into chosen requests.
 
     with faulty_proxy(server.endpoint_url) as proxy:
         proxy.on(status(503), method="PUT", path=r"shards/", times=3)
         ...  # talk to proxy.url instead of the server
         assert len(proxy.asked("PUT", "shards/")) == 4
 
-It relays head and body as they are (a signature covers the Host header, and the server compares it with the one that it
-receives), one request a connection. It knows requests with a Content-Length or without a body: what boto3 sends here.
+The proxy forwards head and body unchanged, because the request signature covers the Host header. It handles one request
+per connection, with a Content-Length or without a body, which is what boto3 sends here.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ FOREVER = 10**9
 
 
 class Cut(Exception):
-    """The connection is to break off here."""
+    """Raised by a fault to reset the connection."""
 
 
 @dataclass
 class Exchange:
-    """One request on its way, and both ends of it."""
+    """One request and the sockets on both sides of it."""
 
     proxy: FaultyProxy
     client: socket.socket
@@ -45,7 +45,7 @@ class Exchange:
     started: bytes = b""
 
     def body(self, most: int | None = None) -> bytes:
-        """What the client sends after the head; of that no more than ``most`` bytes."""
+        """Return the request's body, or its first ``most`` bytes."""
         wanted = self.length if most is None else min(most, self.length)
         while len(self.started) < wanted:
             received = self.client.recv(65536)
@@ -54,23 +54,23 @@ class Exchange:
             self.started += received
         return self.started[:wanted]
 
-    def answer(self) -> bytes:
-        """Send the request to the server; its whole answer."""
+    def forward(self) -> bytes:
+        """Send the request to the server and return the whole response."""
         body = self.body()
         with socket.create_connection(self.proxy.server, timeout=60) as upstream:
             upstream.sendall(self.head + body)
-            answer = b""
+            response = b""
             while received := upstream.recv(65536):
-                answer += received
-            return answer
+                response += received
+            return response
 
 
-# What is done instead of relaying an exchange: returns what the client gets, or raises Cut.
 Fault = Callable[[Exchange], bytes]
+"""Handles an exchange in place of the server: returns what the client receives, or raises `Cut`."""
 
 
 def status(code: int, name: str = "Trouble") -> Fault:
-    """The store answers with an error, and does nothing."""
+    """Answer with an error status and do nothing."""
 
     def fault(exchange: Exchange) -> bytes:
         exchange.body()
@@ -81,24 +81,24 @@ def status(code: int, name: str = "Trouble") -> Fault:
     return fault
 
 
-def cut_answer(after: int = 0) -> Fault:
-    """The request is done, and of the body of the answer ``after`` bytes arrive."""
+def cut_response(after: int = 0) -> Fault:
+    """Perform the request; deliver only ``after`` bytes of the response's body."""
 
     def fault(exchange: Exchange) -> bytes:
-        head, separator, body = exchange.answer().partition(b"\r\n\r\n")
+        head, separator, body = exchange.forward().partition(b"\r\n\r\n")
         return head + separator + body[:after]
 
     return fault
 
 
-def lose_answer(exchange: Exchange) -> bytes:
-    """The request is done, and nothing of the answer arrives."""
-    exchange.answer()
+def lose_response(exchange: Exchange) -> bytes:
+    """Perform the request, and deliver nothing of the response."""
+    exchange.forward()
     raise Cut
 
 
 def cut_request(after: int) -> Fault:
-    """Of the body of the request ``after`` bytes reach the server."""
+    """Pass only the first ``after`` bytes of the request's body to the server."""
 
     def fault(exchange: Exchange) -> bytes:
         body = exchange.body(after)
@@ -110,14 +110,14 @@ def cut_request(after: int) -> Fault:
 
 
 def slow(seconds: float, pieces: int = 8) -> Fault:
-    """The answer comes in pieces; the last of them after so many seconds."""
+    """Deliver the response in pieces over ``seconds``."""
 
     def fault(exchange: Exchange) -> bytes:
-        answer = exchange.answer()
-        size = -(-len(answer) // pieces)
-        for first in range(0, len(answer), size):
+        response = exchange.forward()
+        size = -(-len(response) // pieces)
+        for first in range(0, len(response), size):
             time.sleep(seconds / pieces)
-            exchange.client.sendall(answer[first : first + size])
+            exchange.client.sendall(response[first : first + size])
         return b""
 
     return fault
@@ -125,12 +125,13 @@ def slow(seconds: float, pieces: int = 8) -> Fault:
 
 @dataclass
 class Hold:
-    """The first ``part`` bytes of the body of the request go to the server; there it waits until it is let go of.
+    """A fault that holds a request in the middle of its body.
 
-    Then it breaks off.
+    Once the test releases the request, it is cut.
     """
 
     part: int = 0
+    """Bytes of the body that reach the server before the request is held."""
     reached: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
     client: tuple[str, int] | None = None
@@ -146,8 +147,8 @@ class Hold:
         raise Cut
 
     def wait(self, timeout_s: float = 60) -> tuple[str, int]:
-        """Until a request is held; the address of the client's end of its connection."""
-        assert self.reached.wait(timeout_s), "no such request came"
+        """Wait until a request is held; return the client's address."""
+        assert self.reached.wait(timeout_s), f"no request was held within {timeout_s:g} s"
         return self.client
 
 
@@ -161,14 +162,16 @@ class Rule:
 
 @dataclass
 class FaultyProxy:
-    """The relay. Made by :func:`faulty_proxy`.
-
-    requests: method and path (decoded, without the query) of all that came, in order.
-    """
+    """A running proxy, see `faulty_proxy`."""
 
     server: tuple[str, int]
+    """Host and port of the server behind it."""
     rules: list[Rule] = field(default_factory=list)
+    """Faults to inject; the first rule that matches a request applies."""
     requests: list[tuple[str, str]] = field(default_factory=list)
+    """Method and decoded path, without the query, of every request so far."""
+    errors: list[Exception] = field(default_factory=list)
+    """Exceptions of faults that are themselves wrong; they fail the test at the end."""
     stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _listener: socket.socket | None = None
@@ -179,31 +182,33 @@ class FaultyProxy:
         return f"http://{HOST}:{self._port}"
 
     def on(self, fault: Fault, method: str = "", path: str = "", times: int = FOREVER) -> None:
-        """Do this to the next ``times`` requests of a method (default: any) whose path has this expression in it.
+        """Inject a fault into the next ``times`` requests that match.
 
-        Of several rules that fit, the one that was given first is followed, until it has been used up.
+        ``path`` is a regular expression.
+
+        An empty method or path matches any. An earlier rule takes precedence until it is used up.
         """
         with self._lock:
             self.rules.append(Rule(fault, method, re.compile(path), times))
 
     def heal(self) -> None:
-        """No more faults; what was asked for before is forgotten."""
+        """Remove all faults and forget past requests."""
         with self._lock:
             self.rules.clear()
             self.requests.clear()
 
     def asked(self, method: str, path: str = "") -> list[str]:
-        """The paths of the requests that came so far, of a method and with this expression in the path."""
+        """Return the paths of past requests whose path matches a regular expression."""
         with self._lock:
             return [each for asked, each in self.requests if asked == method and re.search(path, each)]
 
     def refuse(self) -> None:
-        """Refuse every connection from now on; the port stays taken."""
+        """Refuse connections from now on, and keep the port reserved."""
         self._close()
         self._bind()
 
     def accept(self) -> None:
-        """Take connections, from now on or again."""
+        """Accept connections from now on."""
         self._listener.listen(128)
         threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
 
@@ -218,7 +223,9 @@ class FaultyProxy:
         self._port = self._listener.getsockname()[1]
 
     def _close(self) -> None:
-        with contextlib.suppress(OSError):  # it does not listen: wakes the thread that waits in accept otherwise
+        with contextlib.suppress(
+            OSError
+        ):  # shutdown wakes the thread in accept(); it fails if the socket does not listen
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
@@ -235,9 +242,11 @@ class FaultyProxy:
                 exchange = self._receive(client)
                 client.sendall(self._fault(exchange)(exchange))
             except (Cut, OSError):
-                # with a reset, as from a process that was killed, and not in order
+                # SO_LINGER 0 closes with a reset, as the kernel does for a killed process
                 with contextlib.suppress(OSError):
                     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            except Exception as error:
+                self.errors.append(error)
 
     def _receive(self, client: socket.socket) -> Exchange:
         received = b""
@@ -250,7 +259,7 @@ class FaultyProxy:
         first, *lines = head.decode("latin-1").split("\r\n")
         method, target, _ = first.split(" ")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-        if headers.get("expect"):  # answered here, and not sent on: it is not among what is signed
+        if headers.get("expect"):  # answered here; the header is not signed, so it need not reach the server
             client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         kept = [line for line in lines if line.partition(":")[0].lower() not in ("expect", "connection")]
         head = "\r\n".join([first, *kept, "Connection: close", "", ""]).encode("latin-1")
@@ -264,12 +273,12 @@ class FaultyProxy:
                 if rule.times and rule.method in ("", exchange.method) and rule.path.search(exchange.path):
                     rule.times -= 1
                     return rule.fault
-        return Exchange.answer
+        return Exchange.forward
 
 
 @contextlib.contextmanager
 def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
-    """A relay to the server at a URL, on a free port of 127.0.0.1; ends with the block."""
+    """Run a proxy to the server at a URL until the block ends."""
     parts = urlsplit(server_url)
     proxy = FaultyProxy((parts.hostname, parts.port))
     proxy._bind()
@@ -278,9 +287,13 @@ def faulty_proxy(server_url: str) -> Iterator[FaultyProxy]:
         yield proxy
     finally:
         proxy.stop()
+    assert not proxy.errors
 
 
-def everything(uri: Path | str) -> dict[str, bytes]:
-    """Every object below a place, by its path from there."""
+def all_objects(uri: Path | str) -> dict[str, bytes]:
+    """Return every object below a URI, by path."""
     store = open_store(uri)
     return {entry.path: store.read(entry.path) for entry in store.list()}
+
+
+everything = all_objects

@@ -1,4 +1,7 @@
-"""The suite's S3 server: one for all tests, started by the first that asks for it. Import it in a ``conftest.py``."""
+"""The suite's S3 server, started by the first test that needs it.
+
+Import the fixture in a ``conftest.py``.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,10 @@ from infra.s3_server import S3Server, running_s3_server
 
 
 def place_in(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A prefix of a test's own in a server, which this process is pointed at until the test ends."""
+    """Point this process at a server until the test ends.
+
+    Return a URI that only this test uses.
+    """
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{server.bucket}/{request.node.name}"
@@ -18,10 +24,9 @@ def place_in(server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server that all tests share: use keys of your own, and start another one to break it.
+    """Return the S3 server that all tests share. To break a server, start another one.
 
-    It sets nothing: give ``server.environment`` to what is tested (``monkeypatch.setenv``, or a subprocess's ``env``).
+    The fixture sets no variables: give ``server.environment`` to ``monkeypatch.setenv`` or to a subprocess.
     """
     with running_s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
-        server.kill()  # nothing of it is needed any more; its own end takes ten seconds

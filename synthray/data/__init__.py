@@ -1,1 +1,1 @@
-"""Records, shards, manifests, storage and order: sounds and presets as a data set that can be trusted."""
+"""Data sets: examples, Parquet shards, manifests and the training order."""

@@ -1,4 +1,7 @@
-"""Reading a published data set."""
+"""A published data set: shards that match its manifest, and any of its rows.
+
+Opening a URI is not here (``open.py``), nor reading on a cluster (``synthray.cluster.loader``).
+"""
 
 from __future__ import annotations
 
@@ -19,30 +22,34 @@ from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
 from synthray.storage import Store, locate, open_store
 
-_MEND = "the job that made the data set mends it when it is run again"
+_REPAIR = "Run the job that created the data set again to repair it."
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A manifest and where it lies. Every shard that is read is compared with it first."""
+    """A manifest and its location.
+
+    Each shard is compared with the manifest before use.
+    """
 
     uri: str
+    """Absolute URI of the manifest's folder."""
     manifest: Manifest
 
     @classmethod
     def load(cls, uri: str) -> Dataset:
-        """Return the stored data set at a URI; raises NotFound, ConfigError, DataError."""
+        """Return the stored data set at a URI; raise NotFound, ConfigError or DataError."""
         store = open_store(uri)
         return cls(store.uri, Manifest.load(store))
 
     @property
     def store(self) -> Store:
-        """The folder of the manifest."""
+        """The manifest's folder."""
         return open_store(self.uri)
 
     @property
     def fresh(self) -> bool:
-        """Whether each epoch has sounds of its own."""
+        """True if each epoch has its own sounds."""
         return False
 
     @cached_property
@@ -52,42 +59,48 @@ class Dataset:
 
     @cached_property
     def shard_starts(self) -> np.ndarray:
-        """First row of each shard, and the number of rows at the end."""
+        """First row of each shard, followed by the total number of rows."""
         return np.concatenate([[0], np.cumsum(self.shard_rows)])
 
-    def read_shard(self, number: int, epoch: int = 0) -> Examples:  # noqa: ARG002 - what is stored is the same in all
-        """The examples of a shard, as they are in an epoch.
+    def read_shard(self, number: int, epoch: int = 0) -> Examples:  # noqa: ARG002 - all epochs are the same
+        """Return the examples of a shard in an epoch.
 
         Returns:
-            features in the manifest's dtype, rendered where only presets are stored; labels float64.
+            Features in the manifest's dtype, rendered if the shard stores presets; labels float64.
 
         Raises:
             CorruptShard: the file is missing, or differs from the manifest in size or digest.
-            DataError: the presets are of another version of the instrument.
+            DataError: the presets need another version of the instrument.
             StorageError: the store cannot be reached.
         """
         batch = decode_shard(self.read_bytes(number), self.manifest.table, self._name(number))
         if self.manifest.content == FEATURES:
             return batch
-        # imported here: stored features are read without the instrument and its compiler
+        # Imported late: stored features need neither the instrument nor its compiler.
         from synthray.data.rendering import check_instrument, render
 
         check_instrument(self.manifest, self.uri)
+        assert batch.noise_seeds is not None
         features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
         return replace(batch, features=features)
 
     def read_bytes(self, number: int) -> bytes:
-        """The file of a shard, compared with the manifest; raises CorruptShard, StorageError."""
+        """Return the file of a shard after comparing it with the manifest.
+
+        Raises:
+            CorruptShard: the file is missing, or differs from the manifest in size or digest.
+            StorageError: the store cannot be reached.
+        """
         shard = self.manifest.shards[number]
         store, path = locate(self.store, shard.path)
         try:
             raw = store.read(path)
         except NotFound:
-            raise CorruptShard(f"{self._name(number)} is missing; {_MEND}") from None
+            raise CorruptShard(f"{self._name(number)} is missing. {_REPAIR}") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
             raise CorruptShard(
                 f"{self._name(number)} has changed since it was published: {len(raw)} of {shard.bytes} bytes, SHA-256 "
-                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…; {_MEND}"
+                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…. {_REPAIR}"
             )
         return raw
 
@@ -96,25 +109,32 @@ class Dataset:
         return f"{store.uri}/{path}"
 
     def take(self, rows: np.ndarray) -> Examples:
-        """The examples at any rows of the data set, in their order; zeros at ``PADDING``. Reads what it needs.
+        """Return the examples at any rows, in the given order.
+
+        Only their shards are read. Features and labels are zero at ``PADDING``.
 
         Returns:
-            features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
+            Features in their stored dtype ``(len(rows), frames, bins)``, labels float32 ``(len(rows), learned)``.
         """
         return gather(rows, self, self.read_shard)
 
 
 def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) -> Examples:
-    """Examples from several shards, in the order of ``rows``; zeros at ``PADDING``.
+    """Return examples from several shards, in the order of ``rows``.
+
+    Features and labels are zero at ``PADDING``.
 
     Args:
-        rows: of the whole data set.
-        dataset: what the examples look like, and where shards begin.
-        read: gives the examples of a shard.
+        rows: int64, row numbers of the data set.
+        dataset: the data set, for its shapes and shard boundaries.
+        read: returns the examples of a shard.
+
+    Raises:
+        IndexError: a row is beyond the data set.
     """
     manifest, starts = dataset.manifest, dataset.shard_starts
     if len(rows) and not PADDING <= rows.min() <= rows.max() < starts[-1]:
-        raise IndexError(f"rows {rows.min()} to {rows.max()} of a data set that has {starts[-1]}")
+        raise IndexError(f"rows {rows.min()} to {rows.max()} are not in a data set of {starts[-1]} rows")
     features = _empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING
@@ -126,13 +146,16 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) 
         shard = int(shards[first])
         if shard >= 0:
             local = rows[first:last] - starts[shard]
-            # straight to its place: with mode="clip" NumPy does not make a copy in between
+            # With the default mode "raise", np.take buffers `out`, which is one more copy.
             np.take(batches[shard].features, local, axis=0, out=features[first:last], mode="clip")
             labels[first:last] = batches[shard].labels[local]
     return Examples(features, labels)
 
 
 def _empty(shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """Return an uninitialised array in a buffer of Arrow's pool, which reuses memory and aligns it to 64 bytes."""
+    """Return an uninitialised array in a buffer of Arrow's pool.
+
+    The pool reuses memory and aligns it to 64 bytes.
+    """
     buffer = pa.allocate_buffer(math.prod(shape) * np.dtype(dtype).itemsize)
     return np.frombuffer(buffer, dtype).reshape(shape)

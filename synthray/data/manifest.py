@@ -1,7 +1,7 @@
-"""The manifest: what a data set is, and the point at which it comes to be.
+"""The manifest: the description of a data set, and its commit point.
 
-It is written last, in one put. Without it there is no data set, with it every byte is known. It holds no time, host or
-path of its making, so that the same source gives the same manifest anywhere.
+It is written last, in one put: without it there is no data set. It holds no time, host or path, so the same source
+gives the same manifest anywhere. Writing it is not here; see ``build/publish.py``.
 """
 
 from __future__ import annotations
@@ -25,70 +25,70 @@ FEATURES, PRESETS = CONTENTS = ("features", "presets")
 
 @dataclass(frozen=True)
 class Shard:
-    """One Parquet file: where it is, rows, size in bytes, SHA-256 in hexadecimal.
-
-    The path leads from the manifest's folder; that of an appended data set also into other folders, ``Store.locate``.
-    """
+    """One Parquet file of a data set."""
 
     path: str
+    """Path from the manifest's folder, or into the folder of an appended data set; see ``storage.locate``."""
     rows: int
+    """Number of examples."""
     bytes: int
+    """Size of the file in bytes."""
     sha256: str
+    """SHA-256 of the file, in hexadecimal."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A source object that is not in the data set, and why."""
+    """A source batch that could not be used."""
 
     source: str
+    """Path of the batch below the root of its source."""
     reason: str
+    """One line that says what is wrong."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """One published version of a data set.
-
-    content: what the shards hold: ``"features"``, or ``"presets"``, from which the sounds are rendered as they are read.
-    source: how it was made: ``{"kind": "notebook", "digest": …}`` or ``{"kind": "synth", "seed": …}``; of an appended
-        one ``{"kind": "appended", "parts": […]}``.
-    statistics: for each learned parameter, mean, deviation, extremes and histogram of a range (as labels), or counts
-        by class.
-    loudness: how many sounds are how loud; empty in a data set from before this was counted.
-    """
+    """One published version of a data set."""
 
     table: ParameterTable
+    """The parameters of the sounds."""
     feature_shape: tuple[int, int]
+    """Frames and bins of one example."""
     feature_dtype: str
+    """Name of the NumPy dtype of the features."""
     source: dict[str, Any]
+    """Origin: ``{"kind": "notebook", "digest": …}``, ``{"kind": "synth", "seed": …}`` or, after ``--append``,
+    ``{"kind": "appended", "parts": […]}``."""
     shards: tuple[Shard, ...]
+    """The files, in row order."""
     statistics: dict[str, dict[str, Any]]
+    """By learned parameter: mean, deviation, extremes and histogram of a range's labels, or counts per class."""
     skipped: tuple[Skipped, ...] = ()
+    """Source batches that could not be used."""
     loudness: dict[str, Any] = field(default_factory=dict)
+    """Histogram of the sounds' loudness; empty in older data sets."""
     content: str = FEATURES
+    """``"features"``, or ``"presets"`` if the features are rendered as they are read."""
 
     @cached_property
     def rows(self) -> int:
-        """Examples in all shards."""
+        """Number of examples."""
         return sum(shard.rows for shard in self.shards)
 
     @cached_property
     def feature_bytes(self) -> int:
-        """Size of all examples as they are trained on."""
+        """Size of all features in memory, in bytes."""
         return self.rows * int(np.prod(self.feature_shape)) * np.dtype(self.feature_dtype).itemsize
 
     @cached_property
-    def bytes(self) -> int:
-        """Size of all shards."""
-        return sum(shard.bytes for shard in self.shards)
-
-    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, and so, through the shards' own, of the whole data set."""
+        """SHA-256 of the manifest, and through the shards' digests of the whole data set."""
         return hashlib.sha256(self.encode()).hexdigest()
 
     def encode(self) -> bytes:
-        """The file's content; the same manifest gives the same bytes."""
-        body = {
+        """Return the file's content; the same manifest gives the same bytes."""
+        body: dict[str, Any] = {
             "format": FORMAT,
             "rows": self.rows,
             "features": {"shape": list(self.feature_shape), "dtype": self.feature_dtype},
@@ -100,16 +100,16 @@ class Manifest:
         }
         if self.content != FEATURES:
             body["features"]["content"] = self.content
-        if self.loudness:  # an older manifest keeps its bytes, and so its digest, which models name
+        if self.loudness:  # absent in older manifests, whose digest must not change because models refer to it
             body["loudness"] = self.loudness
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def decode(cls, raw: bytes, name: str) -> Manifest:
-        """The inverse of ``encode``; ``name`` is for the error.
+        """Read a manifest that ``encode`` wrote; ``name`` is for the error.
 
         Raises:
-            DataError: it is damaged, or of another format.
+            DataError: the manifest is corrupt or has another format.
         """
         try:
             body = json.loads(raw)
@@ -127,19 +127,24 @@ class Manifest:
                 content=body["features"].get("content", FEATURES),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{name} is damaged ({type(error).__name__}: {error})") from None
+            raise DataError(f"{name} is corrupt ({type(error).__name__}: {error})") from None
 
     @classmethod
     def load(cls, store: Store) -> Manifest:
-        """The manifest of the data set at a store's root.
+        """Return the manifest of the data set at a store's root.
 
         Raises:
-            NotFound: there is no data set (yet).
-            DataError: the manifest is damaged.
+            NotFound: there is no finished data set.
+            DataError: the manifest is corrupt or has another format.
         """
         try:
             return cls.decode(store.read(MANIFEST), f"{store.uri}/{MANIFEST}")
         except NotFound:
             raise NotFound(
-                f"{store.uri} holds no {MANIFEST}, so there is no finished data set; jobs/convert.py makes one"
+                f"{store.uri} holds no {MANIFEST}, so there is no finished data set. Make one with `synthray convert`."
             ) from None
+
+    @cached_property
+    def bytes(self) -> int:  # below every annotation that means the built-in type
+        """Size of all shards, in bytes."""
+        return sum(shard.bytes for shard in self.shards)

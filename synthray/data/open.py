@@ -1,4 +1,7 @@
-"""From a URI to a data set: a stored one, or ``synth://…``, which is rendered as it is read."""
+"""From a URI to a data set that is stored, or rendered on the fly (``synth://…``).
+
+Reading its shards is not here; see ``dataset.py``.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def open_dataset(uri: str) -> Dataset:
         DataError: the manifest is corrupt.
     """
     if uri.startswith(SYNTH):
-        # imported here: stored data sets are read without the instrument and its compiler
+        # Imported late: stored data sets need neither the instrument nor its compiler.
         from synthray.data.sources.on_the_fly import OnTheFlyDataset
 
         return OnTheFlyDataset.load(uri)

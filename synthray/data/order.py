@@ -1,17 +1,16 @@
-"""The order of examples: which of them make global batch *k* of epoch *e*, as a pure function.
+"""The order of examples: which rows make the batch of an epoch and step.
 
-Nothing here depends on how many workers there are or on what was read before, so a run may stop at any step and go on
-with another number of workers, and every example is seen exactly once an epoch.
+It is a pure function of seed, epoch and step. Reading the rows is not here: see ``dataset.gather``.
 
-How it is made, so that reading stays sequential enough for Parquet in a bucket:
+The order does not depend on the number of workers or on what was read before. So a run may stop at any step and resume
+with another number of workers, and each epoch contains every example exactly once. Reads stay sequential enough for
+Parquet files in a bucket:
 
-1. The shards are put in a new order each epoch; their rows, one after the other, make one long line.
-2. The line is cut into ``streams`` equal segments. A batch takes the same number of rows from each of them, so that it
-   draws from many shards at once.
-3. Within its segment a stream shuffles windows of rows, as large as fit in memory.
+1. Each epoch shuffles the shards. Their rows, one shard after the other, are the epoch's sequence.
+2. The sequence is cut into equal segments. A batch takes the same number of rows from each, so it mixes many shards.
+3. Within a segment, windows of rows are shuffled that are small enough to fit in memory.
 
-A worker's share of a batch is a contiguous slice of it: a few whole streams, where the workers divide them, so that
-they read different shards.
+Each worker takes a contiguous slice of a batch. Where the workers divide the segments, they read different shards.
 """
 
 from __future__ import annotations
@@ -29,30 +28,34 @@ _MOST_SEGMENTS = 16
 _WINDOW_ROWS = 4096
 
 PADDING = -1
-"""Stands where a batch holds no example: at the end of an epoch, and of the last worker's share."""
+"""Row number of a slot without an example: at the end of an epoch, and of the last worker's slice."""
 
 
 def _permutation(size: int, *key: int) -> np.ndarray:
-    """A permutation of ``range(size)`` from raw Philox bits: NumPy promises that those never change."""
+    """Return a permutation of ``range(size)`` that depends on ``key`` alone.
+
+    It comes from raw Philox bits, which NumPy promises never to change.
+    """
     seed = np.random.SeedSequence(key)
     return np.argsort(np.random.Philox(seed).random_raw(size), kind="stable")
 
 
 @dataclass(frozen=True)
 class EpochOrder:
-    """The order of ``rows`` examples in batches.
-
-    shard_rows: rows of each shard, in the manifest's order. first, count: the range of rows that takes part, as rows of
-    the whole data set (``count`` None: to the end). batch_size: examples of a global batch. window_rows: examples that
-    are shuffled together, over all streams.
-    """
+    """The order of a data set's examples in batches."""
 
     shard_rows: tuple[int, ...]
+    """Rows of each shard, in the manifest's order."""
     batch_size: int
+    """Examples of a global batch."""
     seed: int = 0
+    """Seed of all shuffles."""
     first: int = 0
+    """First row of the data set that takes part."""
     count: int | None = None
+    """Number of rows that take part; None for all from ``first`` on."""
     window_rows: int = _WINDOW_ROWS
+    """Rows that are shuffled together, over all segments."""
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -61,7 +64,7 @@ class EpochOrder:
         if self.count is None:
             object.__setattr__(self, "count", total - self.first)
         if self.first < 0 or self.rows < 1 or self.first + self.rows > total:
-            raise ConfigError(f"rows {self.first} to {self.first + self.rows} are asked for, of {total} that there are")
+            raise ConfigError(f"rows {self.first} to {self.first + self.rows} are not in a data set of {total} rows")
 
     @property
     def rows(self) -> int:
@@ -75,14 +78,14 @@ class EpochOrder:
 
     @property
     def rows_per_segment(self) -> int:
-        """Rows that a batch takes from each stream."""
+        """Rows that a batch takes from each segment."""
         return self.batch_size // self.segments
 
     @cached_property
     def steps(self) -> int:
-        """Batches in an epoch; the last may hold padding."""
-        longest = -(-self.rows // self.segments)
-        return -(-longest // self.rows_per_segment)
+        """Batches in an epoch; the last may contain padding."""
+        longest_segment = -(-self.rows // self.segments)
+        return -(-longest_segment // self.rows_per_segment)
 
     @cached_property
     def steps_per_window(self) -> int:
@@ -91,43 +94,46 @@ class EpochOrder:
 
     @property
     def windows(self) -> int:
+        """Windows in an epoch."""
         return -(-self.steps // self.steps_per_window)
 
     def window_steps(self, window: int) -> range:
-        """The steps of an epoch that a window holds."""
+        """Return the steps of an epoch that a window contains."""
         start = window * self.steps_per_window
         return range(start, min(start + self.steps_per_window, self.steps))
 
-    def window(self, epoch: int, window: int, slots: range | None = None) -> np.ndarray:
-        """The rows of a window's batches.
+    def window(self, epoch: int, window: int, batch_slots: range | None = None) -> np.ndarray:
+        """Return the rows of a window's batches.
 
         Args:
             epoch: from 0.
             window: from 0, below ``windows``.
-            slots: places of a batch that are wanted, all when None; see ``share``. Beyond its end is padding.
+            batch_slots: the wanted positions within a batch, see ``worker_slice``; all if None.
 
         Returns:
-            int64 ``(steps, slots)``: rows of the whole data set, or ``PADDING``.
+            int64 ``(steps, slots)``: rows of the data set; ``PADDING`` for slots beyond the end of the batch.
         """
-        slots = slots if slots is not None else range(self.batch_size)
+        wanted = batch_slots if batch_slots is not None else range(self.batch_size)
         steps = self.window_steps(window)
-        rows = np.full((len(steps), len(slots)), PADDING, np.int64)
-        slots = range(slots.start, min(slots.stop, self.batch_size))
-        if not slots:
+        rows = np.full((len(steps), len(wanted)), PADDING, np.int64)
+        within = range(wanted.start, min(wanted.stop, self.batch_size))
+        if not within:
             return rows
-        each = self.rows_per_segment
-        streams = range(slots.start // each, -(-slots.stop // each))
-        # sorted within a batch, where the order does not matter to training: rows of one shard are read in one go
-        lines = [np.sort(self._segment_rows(epoch, stream, steps).reshape(len(steps), each)) for stream in streams]
-        start = slots.start - streams.start * each
-        rows[:, : len(slots)] = np.concatenate(lines, axis=1)[:, start : start + len(slots)]
+        width = self.rows_per_segment
+        segments = range(within.start // width, -(-within.stop // width))
+        # Sorted within a batch, where training ignores the order: rows of one shard are then read in one run.
+        blocks = [np.sort(self._segment_rows(epoch, each, steps).reshape(len(steps), width)) for each in segments]
+        start = within.start - segments.start * width
+        rows[:, : len(within)] = np.concatenate(blocks, axis=1)[:, start : start + len(within)]
         return rows
 
     def worker_slice(self, rank: int, workers: int) -> range:
-        """The places of a global batch that one worker takes: as many for each, so that the last may be beyond its end.
+        """Return the slots of a global batch that one worker takes.
+
+        All workers take the same number, so the last slice may reach beyond the batch.
 
         Raises:
-            ConfigError: there are more workers than places.
+            ConfigError: there are more workers than slots.
         """
         if not 1 <= workers <= self.batch_size:
             raise ConfigError(f"a batch of {self.batch_size} cannot be shared by {workers} workers")
@@ -135,55 +141,68 @@ class EpochOrder:
         return range(rank * size, (rank + 1) * size)
 
     def worker_batches(self, start: tuple[int, int], epochs: int, rank: int, workers: int) -> Iterator[np.ndarray]:
-        """The rows of one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
+        """Yield the rows of one worker's slice of every batch.
+
+        Args:
+            start: epoch and step to begin at.
+            epochs: epochs of the whole run.
+            rank: the worker's number, from 0.
+            workers: number of workers.
 
         Yields:
-            int64 ``(share,)``, as ``window`` gives them.
+            int64 ``(slots,)``, as ``window`` returns them.
         """
-        places = self.worker_slice(rank, workers)
-        for epoch, window, skip in self.plan(start, epochs):
-            yield from self.window(epoch, window, places)[skip:]
+        batch_slots = self.worker_slice(rank, workers)
+        for epoch, window, skipped_steps in self.plan(start, epochs):
+            yield from self.window(epoch, window, batch_slots)[skipped_steps:]
 
     def plan(self, start: tuple[int, int], epochs: int) -> list[tuple[int, int, int]]:
-        """Epoch, window, and how many of its first steps are left out, from epoch and step ``start`` on."""
-        first, skip = divmod(start[1], self.steps_per_window)
-        plan = [(epoch, window, 0) for epoch in range(start[0], epochs) for window in range(self.windows)][first:]
-        return [(*plan[0][:2], skip), *plan[1:]] if plan else []
+        """Return the windows to read from epoch and step ``start`` on.
+
+        Each is an epoch, a window, and the number of steps to skip in it.
+        """
+        skipped_windows, skipped_steps = divmod(start[1], self.steps_per_window)
+        windows = [(epoch, window, 0) for epoch in range(start[0], epochs) for window in range(self.windows)]
+        plan = windows[skipped_windows:]
+        return [(*plan[0][:2], skipped_steps), *plan[1:]] if plan else []
 
     def examples(self, step: int) -> int:
-        """How many of a batch's places hold an example: all but in the last batch of an epoch."""
+        """Return the number of examples in a batch.
+
+        Only the last batch of an epoch has less than the batch size.
+        """
         if step < self.steps - 1:
             return self.batch_size
-        # every stream is as long as its neighbours, or one row shorter
-        lengths = (self._segment(stream)[1] - self._segment(stream)[0] for stream in range(self.segments))
+        lengths = (end - begin for begin, end in map(self._segment_bounds, range(self.segments)))
         return sum(max(0, min(length - step * self.rows_per_segment, self.rows_per_segment)) for length in lengths)
 
-    def _segment(self, stream: int) -> tuple[int, int]:
-        """First place in the epoch's line that belongs to a stream, and the first that does not any more."""
-        return stream * self.rows // self.segments, (stream + 1) * self.rows // self.segments
+    def _segment_bounds(self, segment: int) -> tuple[int, int]:
+        """Return a segment's first position in the epoch's sequence, and its end."""
+        return segment * self.rows // self.segments, (segment + 1) * self.rows // self.segments
 
-    def _segment_rows(self, epoch: int, stream: int, steps: range) -> np.ndarray:
-        """The rows that a stream gives to some consecutive batches, shuffled, padded at the end."""
-        begin, end = self._segment(stream)
+    def _segment_rows(self, epoch: int, segment: int, steps: range) -> np.ndarray:
+        """Return a segment's rows for consecutive batches, shuffled and padded."""
+        begin, end = self._segment_bounds(segment)
         first = begin + steps.start * self.rows_per_segment
-        wanted = len(steps) * self.rows_per_segment
-        places = np.arange(first, min(first + wanted, end))
-        shuffled = places[_permutation(len(places), self.seed, 1, epoch, stream, steps.start)]
-        rows = np.full(wanted, PADDING, np.int64)
+        count = len(steps) * self.rows_per_segment
+        positions = np.arange(first, min(first + count, end))
+        shuffled = positions[_permutation(len(positions), self.seed, 1, epoch, segment, steps.start)]
+        rows = np.full(count, PADDING, np.int64)
         rows[: len(shuffled)] = self._epoch_rows(epoch, shuffled)
         return rows
 
-    def _epoch_rows(self, epoch: int, places: np.ndarray) -> np.ndarray:
-        """Places in the epoch's line to rows of the data set."""
-        starts, lengths = self._taking_part
-        order = _permutation(len(starts), self.seed, 0, epoch)
-        ends = np.cumsum(lengths[order])
-        piece = np.searchsorted(ends, places, side="right")
-        return starts[order][piece] + places - (ends - lengths[order])[piece]
+    def _epoch_rows(self, epoch: int, positions: np.ndarray) -> np.ndarray:
+        """Return the data set's rows at positions of the epoch's sequence."""
+        starts, lengths = self._shard_ranges
+        shuffled_shards = _permutation(len(starts), self.seed, 0, epoch)
+        ends = np.cumsum(lengths[shuffled_shards])
+        shard = np.searchsorted(ends, positions, side="right")
+        rows: np.ndarray = starts[shuffled_shards][shard] + positions - (ends - lengths[shuffled_shards])[shard]
+        return rows
 
     @cached_property
-    def _taking_part(self) -> tuple[np.ndarray, np.ndarray]:
-        """First row and length of each shard, as far as it lies within the range that takes part."""
+    def _shard_ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        """First row and length of each shard, cut to the rows that take part."""
         edges = np.concatenate([[0], np.cumsum(self.shard_rows)])
         edges = np.clip(edges, self.first, self.first + self.rows)
         lengths = np.diff(edges)

@@ -1,9 +1,8 @@
-"""One Parquet shard: its schema, its writing, its reading.
+"""A Parquet shard: its schema, encoder and decoder.
 
-A named column for each learned parameter, with values that a person can query (Hz, ms, dB, the name of a class), and
-the features as one fixed-size binary column whose dtype and shape stand in the field's metadata. A data set of presets
-has a noise seed for each sound instead of its features. Plain Arrow types only. Page checksums are written, for other
-readers; ours compare the SHA-256 of the whole file with the manifest's.
+Each learned parameter is a named column that a person can query, in Hz, ms, dB or as a class name. Features are one
+fixed-size binary column, whose dtype and shape are in the field's metadata. A shard of presets has noise seeds instead.
+Page checksums serve other readers; synthray compares the SHA-256 of the whole file, which is not here (``dataset.py``).
 """
 
 from __future__ import annotations
@@ -28,17 +27,19 @@ DTYPES = ("float32", "float16")
 def schema(
     table: ParameterTable, feature_shape: tuple[int, int], dtype: str, content: str = FEATURES_CONTENT
 ) -> pa.Schema:
-    """The columns of every shard of a data set.
+    """Return the columns of every shard of a data set.
 
     Raises:
-        DataError: a parameter has the name of one of the other columns.
+        DataError: a learned parameter has the name of another column.
     """
     size = int(np.prod(feature_shape)) * np.dtype(dtype).itemsize
     shape = ",".join(str(n) for n in feature_shape)
     sound = pa.field(FEATURES, pa.binary(size), False, {"dtype": dtype, "shape": shape})
     last = pa.field(NOISE_SEED, pa.uint64(), False) if content == PRESETS else sound
     if last.name in table.label_index:
-        raise DataError(f"a learned parameter is named {last.name!r}, which is the name of the sounds' own column")
+        raise DataError(
+            f"learned parameter {last.name!r}: this name is reserved for a column of the shards. Rename it."
+        )
     fields = [
         pa.field(p.name, pa.dictionary(pa.int32(), pa.string()) if isinstance(p, Choice) else pa.float64(), False)
         for p in table.learned
@@ -47,7 +48,10 @@ def schema(
 
 
 def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schema: pa.Schema) -> bytes:
-    """Return the Parquet file of one or more batches, in their order. The same input gives the same bytes."""
+    """Return the Parquet file of one or more batches, in order.
+
+    The same input gives the same bytes.
+    """
     labels = np.concatenate([batch.labels for batch in batches])
     last = shard_schema[-1]
     if last.name == NOISE_SEED:
@@ -55,7 +59,7 @@ def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schem
         options = {"compression": "zstd", "use_byte_stream_split": [p.name for p in table.ranges]}
     else:
         column = pa.chunked_array([_feature_column(batch.features, last) for batch in batches])
-        # Magnitudes do not compress, and an uncompressed column is read without a copy.
+        # Magnitudes hardly compress.
         options = {"compression": "none"}
     file = io.BytesIO()
     pq.write_table(
@@ -65,6 +69,7 @@ def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schem
         use_dictionary=[p.name for p in table.choices],
         write_statistics=[p.name for p in table.learned],
         write_page_checksum=True,
+        store_schema=True,  # keeps the features' metadata
         **options,
     )
     return file.getvalue()
@@ -76,7 +81,7 @@ def _feature_column(features: np.ndarray, field: pa.Field) -> pa.Array:
 
 
 def _label_columns(labels: np.ndarray, table: ParameterTable) -> list[pa.Array]:
-    """Return one column for each learned parameter: a range in its unit, a choice by class name."""
+    """Return one column per learned parameter: a range in its unit, a choice by name."""
     columns: list[pa.Array] = []
     for number, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
@@ -88,13 +93,14 @@ def _label_columns(labels: np.ndarray, table: ParameterTable) -> list[pa.Array]:
 
 
 def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Examples:
-    """The examples of a shard whose digest was compared already.
+    """Return the examples of a shard.
 
     Returns:
-        features in their stored dtype, without a copy; for a shard of presets ``(examples, 0, 0)`` and noise seeds.
+        Features in their stored dtype, a read-only view of Arrow's buffer. For a shard of presets, features of shape
+        ``(examples, 0, 0)`` and noise seeds.
 
     Raises:
-        CorruptShard: the file is not what this table's shards look like.
+        CorruptShard: the file is not a shard of this table.
     """
     try:
         file = pq.ParquetFile(pa.BufferReader(raw), read_dictionary=[p.name for p in table.choices])
@@ -104,7 +110,7 @@ def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Ex
             return Examples(np.empty((len(read), 0, 0), np.float32), labels, read[NOISE_SEED].to_numpy())
         return Examples(_features(read), labels)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise CorruptShard(f"{name} cannot be read: {error}; make the data set again") from error
+        raise CorruptShard(f"{name} cannot be read: {error}. Create the data set again.") from error
 
 
 def _features(read: pa.Table) -> np.ndarray:

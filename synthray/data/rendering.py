@@ -1,4 +1,7 @@
-"""Features from presets: what a data set that stores presets renders as it is read."""
+"""Rendering of data sets that store presets instead of features.
+
+The instrument itself is not here; see ``synthray.synth``.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,31 @@ from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 
 
 def check_instrument(manifest: Manifest, name: str) -> None:
-    """See that this synthray plays the presets of a data set as the one did that made them.
+    """Check that this instrument renders a data set's presets as when they were made.
 
     Raises:
-        DataError: its instrument is another.
+        DataError: the presets need another version of the instrument.
     """
     for part in manifest.source.get("parts", [manifest.source]):
         if part.get("instrument") != INSTRUMENT_VERSION or manifest.table != INSTRUMENT:
             raise DataError(
-                f"{name} holds presets of version {part.get('instrument')} of the instrument, this synthray plays "
-                f"version {INSTRUMENT_VERSION}: they would sound otherwise. Make the data set again"
+                f"{name}: these presets need instrument version {part.get('instrument')}; this synthray has version "
+                f"{INSTRUMENT_VERSION}. Generate the data set again."
             )
 
 
 def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32") -> np.ndarray:
-    """Features of the instrument's presets, in this thread: the tasks of a cluster share its cores already."""
+    """Return the features of presets.
+
+    They are rendered in this thread alone, because parallel tasks already use the other cores.
+
+    Args:
+        labels: float ``(sounds, learned)``.
+        seeds: uint64 ``(sounds,)``, seeds of the noise.
+        dtype: NumPy dtype of the result.
+
+    Returns:
+        ``dtype`` ``(sounds, 20, 551)``.
+    """
     settings = INSTRUMENT.labels_to_settings(np.asarray(labels, np.float32))
-    return render_features(settings, seeds, threads=1, dtype=dtype)
+    return render_features(settings, seeds, threads=1, dtype=np.dtype(dtype))

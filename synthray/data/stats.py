@@ -1,4 +1,9 @@
-"""Statistics of labels and sounds that add up: the same for a data set however it is cut into shards."""
+"""Statistics of labels and loudness, summed shard by shard.
+
+They are the same for any division of a data set into shards.
+
+Showing them is not here; see ``card/``.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +17,23 @@ from synthray.data.examples import Examples
 from synthray.data.manifest import Manifest
 from synthray.synth.parameters import Choice, ParameterTable
 
-# The bins of a range's labels, each from one edge to just below the next; 1 itself still belongs to the last.
+# Bins of a range's labels. Each is half open, except that the last one includes 1.
 BINS = 20
 _EDGES = np.append(np.arange(BINS) / BINS, np.nextafter(1.0, 2.0))
 
-# The bins of loudness; what is louder than full scale belongs to the last.
+# Bins of loudness. The last one includes sounds above full scale.
 _LOUDNESS_FROM_DBFS, _LOUDNESS_STEP_DB, _LOUDNESS_BINS = -100, 5, 20
 _LOUDNESS_EDGES_DBFS = _LOUDNESS_FROM_DBFS + _LOUDNESS_STEP_DB * np.arange(_LOUDNESS_BINS)
 
 
 def summarise(batches: Sequence[Examples], table: ParameterTable) -> dict[str, Any]:
-    """Sums over one part of a data set, as plain JSON values, for ``merge`` and ``merge_loudness`` to add up.
+    """Return the sums over one part of a data set, as JSON values.
+
+    ``merge`` and ``merge_loudness`` add them up.
 
     Args:
-        batches: at least one example; features ``(examples, frames, bins)``, labels ``(examples, learned)``.
-        table: what the labels are of.
+        batches: at least one example.
+        table: the parameters of the labels.
     """
     labels = np.concatenate([batch.labels for batch in batches])
     sums: dict[str, Any] = {}
@@ -35,7 +42,7 @@ def summarise(batches: Sequence[Examples], table: ParameterTable) -> dict[str, A
         if isinstance(parameter, Choice):
             sums[parameter.name] = np.bincount(label.astype(np.int64), minlength=len(parameter.values)).tolist()
         else:
-            # fsum is exact, so that the order and the cut do not matter to the last bit
+            # fsum is exact, so the result does not depend on how the data set is divided.
             extremes = [float(label.min()), float(label.max())]
             moments = [len(label), math.fsum(label), math.fsum(label * label)]
             sums[parameter.name] = [*moments, *extremes, _count(_EDGES, label)]
@@ -44,17 +51,18 @@ def summarise(batches: Sequence[Examples], table: ParameterTable) -> dict[str, A
 
 
 def _count(edges: np.ndarray, values: np.ndarray) -> list[int]:
-    """How many values lie below the first edge, from each edge to just below the next, and from the last one on."""
-    return np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
+    """Count values below, between and above edges; a bin includes its lower edge."""
+    counts: list[int] = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1).tolist()
+    return counts
 
 
 def merge(parts: Sequence[dict[str, Any]], table: ParameterTable) -> dict[str, dict[str, Any]]:
-    """The manifest's ``statistics`` from the sums of one or more parts, in their order.
+    """Return the manifest's ``statistics`` from the sums of parts, in order.
 
     Returns:
-        By name; for a choice ``counts`` by class; for a range, all of its labels, ``mean``, ``deviation``,
-        ``minimum``, ``maximum`` and ``histogram``: ``counts`` in 20 equal bins of [0, 1], and beside them how many lie
-        ``below`` 0 and ``above`` 1. No ``histogram`` where labels were not counted in every part.
+        By parameter name: for a choice ``counts`` by class; for a range ``mean``, ``deviation``, ``minimum``,
+        ``maximum`` and ``histogram`` of its labels. A histogram has ``counts`` in 20 equal bins of [0, 1], and the
+        number of labels ``below`` 0 and ``above`` 1. It is absent if a part has none.
     """
     statistics: dict[str, dict[str, Any]] = {}
     for parameter in table.learned:
@@ -79,12 +87,11 @@ def merge(parts: Sequence[dict[str, Any]], table: ParameterTable) -> dict[str, d
 
 
 def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The manifest's ``loudness`` from the sums of one or more parts.
+    """Return the manifest's ``loudness`` from the sums of one or more parts.
 
     Returns:
-        ``counts`` of sounds in bins of ``step_db`` from ``from_dbfs`` on, and how many are quieter, ``below``. The
-        loudness is ``synthray.synth.loudness.loudness_dbfs``; what is above the last bin counts there. ``{}`` where it
-        was not counted in every part.
+        ``counts`` of sounds in bins of ``step_db`` from ``from_dbfs`` on, and the number of quieter sounds, ``below``.
+        The last bin includes louder sounds. ``{}`` if a part has no loudness.
     """
     if any(part["loudness"] is None for part in parts):
         return {}
@@ -93,9 +100,10 @@ def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def sums_of(manifest: Manifest) -> dict[str, Any]:
-    """The sums over a whole published data set, as those of one part of a larger one.
+    """Return the sums over a published data set, as one part of a larger one.
 
-    Counts and extremes are exact, sums as exact as mean and deviation are; what an older manifest lacks is None.
+    Counts and extremes are exact, and the sums as exact as mean and deviation. Fields that an older manifest lacks
+    are None.
     """
     sums: dict[str, Any] = {}
     for parameter in manifest.table.learned:

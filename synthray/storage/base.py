@@ -1,62 +1,84 @@
-"""Where things are: a local directory or an S3 bucket behind one small interface.
+"""The interface of a store: objects below one root, read and written whole.
 
-A location is a URI: a local path, ``file://…`` or ``s3://bucket/prefix``. Writing is atomic: an object is there
-as a whole or not at all, so a writer may be killed at any moment. S3 is reached as boto3's standard variables say
-(``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, ``AWS_ENDPOINT_URL``, ``AWS_REGION``).
+The back ends are not here: ``local.py`` is a directory, ``s3.py`` a bucket.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One object below a store's root: its path from there, size in bytes, and time of writing in Unix seconds."""
+    """One object in a store."""
 
     path: str
+    """Path from the store's root."""
     size: int
+    """Size in bytes."""
     modified_s: float
+    """Time of the last write, in Unix seconds."""
 
 
 class Store(ABC):
-    """Objects below one root URI, by their path from there (``a/b.npy``). Stores pickle as their URI."""
+    """Objects below one root URI, named by their path from it (``a/b.npy``).
+
+    A store pickles as its URI.
+    """
 
     uri: str
+    """Absolute URI of the root."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:
-        """The whole object. Raises NotFound, StorageError."""
-
-    @abstractmethod
-    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
-        """Put the whole object in one step.
+        """Return the whole object.
 
         Raises:
-            Conflict: it exists already and ``replace`` is False.
+            NotFound: the object does not exist.
+            StorageError: the store refuses or cannot be reached.
+        """
+
+    @abstractmethod
+    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
+        """Write the whole object atomically.
+
+        A reader sees all of it or nothing, even if the writer is killed.
+
+        Args:
+            path: the object's path from the root.
+            data: its content.
+            replace: replace an object of that name; otherwise raise Conflict.
+            durable: return only when the object survives a power failure. ``replace=False`` implies it.
+
+        Raises:
+            Conflict: the object exists and ``replace`` is False.
             StorageError: the store refuses or cannot be reached.
         """
 
     @abstractmethod
     def exists(self, path: str) -> bool:
-        """Whether the object is there. Raises StorageError."""
+        """Return whether the object exists; raise StorageError if the store cannot say."""
 
     @abstractmethod
-    def list(self, prefix: str = "") -> list[Entry]:
-        """All objects below a folder, however deep, sorted by path; an absent folder is empty."""
+    def list(self, prefix: str = "") -> Sequence[Entry]:
+        """Return all objects below a folder, at any depth, sorted by path.
+
+        A folder that does not exist has none.
+        """
 
     @abstractmethod
-    def folders(self) -> list[str]:
-        """Names of the folders directly below the root, sorted."""
+    def folders(self) -> Sequence[str]:
+        """Return the names of the folders directly below the root, sorted."""
 
     @abstractmethod
     def entry(self, path: str) -> Entry:
-        """One object's size and time of writing. Raises NotFound, StorageError."""
+        """Return the size and time of one object; raise NotFound or StorageError."""
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove the object; it may be absent. Raises StorageError."""
+        """Delete the object if it exists; raise StorageError if that fails."""
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"

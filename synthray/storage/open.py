@@ -76,7 +76,7 @@ def home() -> str:
 
 
 def newest(uri: str, marker: str) -> str | None:
-    """Return the folder directly below ``uri`` whose object ``marker`` was written last.
+    """Return the folder below ``uri`` whose object ``marker`` was written last.
 
     None if no folder has that object.
     """

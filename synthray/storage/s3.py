@@ -1,60 +1,53 @@
 """An S3 bucket, or any store that speaks S3, as a store.
 
-One policy for every request; boto3's own retries are off. What may pass (no connection, a connection or a body that
-breaks off, no answer in time, 5xx, "slow down") is tried again: after 0.1 s, then twice as long each time up to 5 s,
-each pause cut short by chance, so that many workers do not all come back at once. When the trouble has lasted 60 s, or
-the seconds that ``SYNTHRAY_STORAGE_RETRY_S`` says, a StorageError names the object. What will not pass (credentials,
-a bucket that is not there, a name that is taken) is told at once.
+boto3's own retries are off: ``retry.py`` has the policy, and this module decides which errors are transient.
+Credentials, region and endpoint come from boto3's standard sources, such as ``AWS_ACCESS_KEY_ID``.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import os
-import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar
 
 from synthray.errors import ConfigError, Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store
+from synthray.storage.retry import Retries, retry_timeout_s
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
-RETRY_TIMEOUT = "SYNTHRAY_STORAGE_RETRY_S"
-_RETRY_TIMEOUT_S = 60.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
-# How long one answer is waited for, once there is a connection.
-_TIMEOUT_S = 30.0
-# Trouble that lasts longer than this is told while it lasts: nobody should think that the job hangs.
-_TELL_AFTER_S = 5.0
+_CONNECT_TIMEOUT_S = 5.0
+# Time between two pieces of a response, not of the whole.
+_READ_TIMEOUT_S = 30.0
 
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
-_TAKEN = {"PreconditionFailed", "412"}
-# Answers below 500 after which the same request may well succeed.
-_RETRYABLE_CODES = {
+NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound"}
+CONFLICT_CODES = {"PreconditionFailed", "412"}
+RETRYABLE_CODES = {
     "SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "429", "RequestTimeout", "408",
     "IncompleteBody", "ConditionalRequestConflict", "OperationAborted",
 }  # fmt: skip
-_FULL = 507
-# Answers from 500 on that stay as they are: not implemented, another HTTP, no room.
-_PERMANENT_STATUSES = {501, 505, _FULL}
+"""Codes of responses below status 500 that may succeed on a retry."""
+_INSUFFICIENT_STORAGE = 507
+PERMANENT_STATUSES = {501, 505, _INSUFFICIENT_STORAGE}
+"""Statuses from 500 on that a retry does not change; all others are retryable."""
 
 
 @lru_cache(maxsize=4)
-def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: ARG001 - a forked one would share sockets
+def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: ARG001
+    """Return a client for one process: sockets must not be shared after a fork."""
     import boto3
     from botocore.config import Config
 
     config = Config(
         retries={"mode": "standard", "total_max_attempts": 1},
-        connect_timeout=5,
+        connect_timeout=_CONNECT_TIMEOUT_S,
         read_timeout=timeout_s,
         max_pool_connections=32,
-        # Many stores that speak S3 do not know AWS's newer trailing checksums.
+        # Many S3-compatible stores do not support AWS's newer trailing checksums.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
@@ -65,35 +58,27 @@ def _client(process_id: int, endpoint: str, timeout_s: float) -> Any:  # noqa: A
         raise ConfigError(f"AWS_ENDPOINT_URL is {endpoint!r}, AWS_REGION {region!r}: {error}") from None
 
 
-def retry_timeout_s() -> float:
-    """How long trouble with the store that may pass is ridden out, seconds; raises ConfigError."""
-    text = os.environ.get(RETRY_TIMEOUT, "")
-    try:
-        retry_timeout_s = float(text or _RETRY_TIMEOUT_S)
-    except ValueError:
-        retry_timeout_s = math.nan
-    if not retry_timeout_s >= 0:
-        raise ConfigError(f"{RETRY_TIMEOUT} is {text!r}; it must be a number of seconds, 0 or more")
-    return retry_timeout_s
+def _response(error: Exception) -> tuple[int, str, str]:
+    """Return HTTP status, code and message of an error's response.
 
-
-def _answer(error: Exception) -> tuple[int, str, str]:
-    """HTTP status, code and message of an answer; status 0 where there was none."""
+    The status is 0 if there was no response.
+    """
     response = getattr(error, "response", None) or {}
-    told = response.get("Error", {})
+    details = response.get("Error", {})
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return int(status), str(told.get("Code", "")), str(told.get("Message", ""))
+    return int(status), str(details.get("Code", "")), str(details.get("Message", ""))
 
 
-def _is_retryable(error: Exception) -> bool:
+def is_retryable(error: Exception) -> bool:
+    """Return whether the same request may succeed later."""
     from botocore import exceptions as boto
     from botocore.parsers import ResponseParserError
 
     if isinstance(error, boto.ClientError):
-        status, code, _ = _answer(error)
-        return code in _RETRYABLE_CODES or (status >= 500 and status not in _PERMANENT_STATUSES)
-    broken = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ChecksumError)
-    return isinstance(error, (*broken, ResponseParserError)) and "CERTIFICATE" not in str(error)
+        status, code, _ = _response(error)
+        return code in RETRYABLE_CODES or (status >= 500 and status not in PERMANENT_STATUSES)
+    transient = (boto.ConnectionError, boto.HTTPClientError, boto.IncompleteReadError, boto.ChecksumError)
+    return isinstance(error, (*transient, ResponseParserError)) and "CERTIFICATE" not in str(error)
 
 
 def _endpoint() -> str:
@@ -101,20 +86,20 @@ def _endpoint() -> str:
 
 
 def _reason(error: Exception) -> str:
-    status, code, message = _answer(error)
+    status, code, message = _response(error)
     if not status:
         return " ".join(str(error).split())
     return f"the store answers {' '.join(dict.fromkeys([str(status), code]))}: {message}"
 
 
-def _timeout_error(where: str, error: Exception, seconds: float, tries: int) -> StorageError:
-    if _answer(error)[0]:
-        advice = f"see the log and the free space of the store (endpoint: {_endpoint()})"
+def _timeout_error(where: str, error: Exception, retries: Retries, now_s: float) -> StorageError:
+    if _response(error)[0]:
+        advice = "Check the log and the free space of the store"
     else:
-        advice = f"see that the store runs, check the AWS_… variables (endpoint: {_endpoint()})"
+        advice = "Check that the store runs, and the AWS_… variables"
     return StorageError(
-        f"{where}: {_reason(error)}; gave up after {seconds:.0f} s and {tries} tries: {advice}, "
-        "then run the same command again"
+        f"{where}: {_reason(error)}; gave up after {now_s - retries.began_s:.0f} s and {retries.attempts} attempts. "
+        f"{advice} (endpoint: {_endpoint()}), then run the same command again."
     )
 
 
@@ -132,60 +117,68 @@ class S3Store(Store):
         return f"{self.prefix}/{path}" if self.prefix else path
 
     def _call(self, path: str, action: Callable[[Any], Result]) -> Result:
-        """Run one request by the policy above; what is given up becomes an error that names the object."""
+        """Return the result of one request; retry transient errors.
+
+        Other errors are raised as one of synthray's, which names the object.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         where = f"{self.uri}/{path}" if path else self.uri
-        limit_s, began_s = retry_timeout_s(), time.monotonic()
-        trouble_s, tries, told = None, 0, False
+        retries = Retries(retry_timeout_s())
         while True:
             try:
-                return action(_client(os.getpid(), os.environ.get("AWS_ENDPOINT_URL", ""), _TIMEOUT_S))
+                return action(_client(os.getpid(), os.environ.get("AWS_ENDPOINT_URL", ""), _READ_TIMEOUT_S))
             except (BotoCoreError, ClientError, ResponseParserError) as error:
-                if not _is_retryable(error):
-                    raise self._refusal(where, error) from error
-                now_s, tries = time.monotonic(), tries + 1
-                # counted from the first failure: what was slow, but went on until then, was no trouble
-                trouble_s = now_s if trouble_s is None else trouble_s
-                pause_s = min(_FIRST_PAUSE_S * 2 ** min(tries - 1, 9), _LONGEST_PAUSE_S) * random.uniform(0.5, 1)
-                if now_s + pause_s > trouble_s + limit_s:
-                    raise _timeout_error(where, error, now_s - began_s, tries) from error
-                if now_s - trouble_s > _TELL_AFTER_S and not told:
-                    told = True
-                    left_s = trouble_s + limit_s - now_s
-                    _log.warning("%s: %s; trying again for %.0f s", where, _reason(error), left_s)
-            time.sleep(pause_s)
+                if not is_retryable(error):
+                    raise self._permanent_error(where, error) from error
+                now_s = time.monotonic()
+                delay_s = retries.next_delay_s(now_s)
+                if delay_s is None:
+                    raise _timeout_error(where, error, retries, now_s) from error
+                if retries.should_log(now_s):
+                    _log.warning("%s: %s; retrying for %.0f s", where, _reason(error), retries.seconds_left(now_s))
+            time.sleep(delay_s)
 
-    def _refusal(self, where: str, error: Exception) -> Exception:
-        """What an answer means that would be the same next time."""
-        status, code, message = _answer(error)
-        if code in _ABSENT:
+    def _permanent_error(self, where: str, error: Exception) -> Exception:
+        status, code, message = _response(error)
+        if code in NOT_FOUND_CODES:
             return NotFound(f"{where} does not exist")
         if code == "NoSuchBucket":
-            return NotFound(f"{where}: there is no bucket {self.bucket!r}; create it first")
-        if code in _TAKEN:
+            return NotFound(f"{where}: there is no bucket {self.bucket!r}. Create it first.")
+        if code in CONFLICT_CODES:
             return Conflict(f"{where} exists already")
         if status in (401, 403):
             return StorageError(
-                f"{where}: the store refuses ({code}: {message}); check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
-                f"and that they may use the bucket {self.bucket!r}"
+                f"{where}: the store denies access ({code}: {message}). Check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY "
+                f"and their permissions on the bucket {self.bucket!r}."
             )
-        if status == _FULL:
-            return StorageError(f"{where}: the store is full ({code}); make room, then run the same command again")
+        if status == _INSUFFICIENT_STORAGE:
+            return StorageError(f"{where}: the store is full ({code}). Free space, then run the same command again.")
         if status:
             return StorageError(f"{where}: {_reason(error)}")
-        return StorageError(f"{where}: {_reason(error)}; check the AWS_… variables (endpoint: {_endpoint()})")
+        return StorageError(f"{where}: {_reason(error)}. Check the AWS_… variables (endpoint: {_endpoint()}).")
 
     def read(self, path: str) -> bytes:
-        # The body is read inside of the request: one that breaks off is asked for again from its beginning.
-        return self._call(path, lambda s3: s3.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read())
+        def get(client: Any) -> bytes:
+            # The body is read within the attempt, so that an interrupted one is requested again from its start.
+            body: bytes = client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
+            return body
 
-    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True) -> None:
-        """As in every store.
+        return self._call(path, get)
 
-        With ``replace=False``, a put that arrived while its answer was lost finds its own object when it is tried
-        again: Conflict then, too. Who must know which it was, compares what is there.
+    def write(
+        self,
+        path: str,
+        data: bytes | memoryview,
+        *,
+        replace: bool = True,
+        durable: bool = False,  # noqa: ARG002 - S3 objects always are
+    ) -> None:
+        """Write the whole object, see ``Store.write``.
+
+        With ``replace=False``, a put whose response is lost finds its own object on the retry and raises Conflict.
+        Callers that need to know compare the content.
         """
         condition = {} if replace else {"IfNoneMatch": "*"}
         self._call(
@@ -199,7 +192,7 @@ class S3Store(Store):
             return False
         return True
 
-    def list(self, prefix: str = "") -> list[Entry]:
+    def list(self, prefix: str = "") -> Sequence[Entry]:
         start = len(self._key(""))
         entries = [
             Entry(item["Key"][start:], item["Size"], item["LastModified"].timestamp())
@@ -208,18 +201,19 @@ class S3Store(Store):
         ]
         return sorted(entries, key=lambda entry: entry.path)
 
-    def folders(self) -> list[str]:
+    def folders(self) -> Sequence[str]:
         start = len(self._key(""))
         pages = self._pages("", Prefix=self._key(""), Delimiter="/")
         return sorted(item["Prefix"][start:-1] for page in pages for item in page.get("CommonPrefixes", ()))
 
-    def _pages(self, path: str, **query: str) -> list[dict[str, Any]]:
+    def _pages(self, path: str, **query: str) -> Sequence[dict[str, Any]]:
+        """Return all pages of a listing, fetched within one attempt."""
         from botocore.exceptions import IncompleteReadError
 
-        def get(client: Any) -> list[dict[str, Any]]:
+        def get(client: Any) -> Sequence[dict[str, Any]]:
             pages = []
             for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **query):
-                if "IsTruncated" not in page:  # boto3 takes an answer without a body for an empty listing
+                if "IsTruncated" not in page:  # boto3 parses a response that lost its body as an empty listing
                     length = page["ResponseMetadata"]["HTTPHeaders"].get("content-length", "some")
                     raise IncompleteReadError(actual_bytes=0, expected_bytes=length)
                 pages.append(page)

@@ -27,7 +27,7 @@ from synthray.data.build.shard import build_shard
 from synthray.data.open import open_dataset
 from synthray.errors import NotFound
 from synthray.storage import open_store
-from synthray.storage.s3 import RETRY_TIMEOUT
+from synthray.storage.retry import RETRY_TIMEOUT
 from tests.faults import Exchange, FaultyProxy, Hold, everything, faulty_proxy, status
 from tests.s3_fixture import place_in
 
@@ -142,8 +142,8 @@ def test_a_killed_driver_and_then_a_storm(
     assert re.fullmatch(
         rf"generate\.py: {out}/(shards/\S+|unfinished/\S+|manifest\.json): the store answers "
         r"(503 SlowDown: made by the test|503: Service Unavailable); "
-        r"gave up after \d+ s and \d+ tries: see the log and the free space of the store "
-        rf"\(endpoint: {proxy.url}\), then run the same command again",
+        r"gave up after \d+ s and \d+ attempts\. Check the log and the free space of the store "
+        rf"\(endpoint: {proxy.url}\), then run the same command again\.",
         line,
     )
     with pytest.raises(NotFound, match="no finished data set"):

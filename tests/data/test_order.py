@@ -1,4 +1,4 @@
-"""The order of examples: pure, exactly once an epoch, the same for any number of workers."""
+"""The order: every example once an epoch, the same batches for any workers."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def orders(draw: st.DrawFn) -> EpochOrder:
     )
 
 
-def epoch_batches(order: EpochOrder, epoch: int, places: range | None = None) -> np.ndarray:
-    return np.concatenate([order.window(epoch, window, places) for window in range(order.windows)])
+def epoch_batches(order: EpochOrder, epoch: int, batch_slots: range | None = None) -> np.ndarray:
+    return np.concatenate([order.window(epoch, window, batch_slots) for window in range(order.windows)])
 
 
 @given(orders(), st.integers(0, 3))
-def test_every_example_is_seen_exactly_once_an_epoch(order: EpochOrder, epoch: int) -> None:
+def test_epoch_contains_every_example_exactly_once(order: EpochOrder, epoch: int) -> None:
     batches = epoch_batches(order, epoch)
     assert batches.shape == (order.steps, order.batch_size)
-    seen = batches[batches != PADDING]
-    assert sorted(seen.tolist()) == list(range(order.first, order.first + order.rows))
+    rows = batches[batches != PADDING]
+    assert sorted(rows.tolist()) == list(range(order.first, order.first + order.rows))
 
 
 @given(orders(), st.data())
-def test_the_workers_shares_make_up_the_batch(order: EpochOrder, data: st.DataObject) -> None:
+def test_worker_slices_concatenate_to_the_batch(order: EpochOrder, data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, min(9, order.batch_size)))
     shares = [epoch_batches(order, 1, order.worker_slice(rank, workers)) for rank in range(workers)]
     assert len({share.shape for share in shares}) == 1
@@ -51,7 +51,7 @@ def test_the_workers_shares_make_up_the_batch(order: EpochOrder, data: st.DataOb
 
 
 @given(orders())
-def test_only_the_last_batch_is_padded_and_its_size_is_known(order: EpochOrder) -> None:
+def test_only_the_last_batch_is_padded_and_examples_counts_it(order: EpochOrder) -> None:
     real = (epoch_batches(order, 0) != PADDING).sum(axis=1)
     assert [order.examples(step) for step in range(order.steps)] == real.tolist()
     assert (real[:-1] == order.batch_size).all()
@@ -59,47 +59,47 @@ def test_only_the_last_batch_is_padded_and_its_size_is_known(order: EpochOrder) 
 
 
 @given(orders(), st.integers(0, 3), st.data())
-def test_a_window_can_be_had_without_the_ones_before_it(order: EpochOrder, epoch: int, data: st.DataObject) -> None:
+def test_window_does_not_depend_on_earlier_windows(order: EpochOrder, epoch: int, data: st.DataObject) -> None:
     window = data.draw(st.integers(0, order.windows - 1))
     steps = order.window_steps(window)
     np.testing.assert_array_equal(order.window(epoch, window), epoch_batches(order, epoch)[steps.start : steps.stop])
 
 
 @given(orders(), st.data())
-def test_the_rest_of_a_run_can_be_had_from_any_step(order: EpochOrder, data: st.DataObject) -> None:
+def test_worker_batches_resume_at_any_step(order: EpochOrder, data: st.DataObject) -> None:
     workers = data.draw(st.integers(1, min(9, order.batch_size)))
     rank = data.draw(st.integers(0, workers - 1))
     start = (data.draw(st.integers(0, 1)), data.draw(st.integers(0, order.steps - 1)))
-    places = order.worker_slice(rank, workers)
-    whole = np.concatenate([epoch_batches(order, epoch, places) for epoch in range(2)])
+    batch_slots = order.worker_slice(rank, workers)
+    whole = np.concatenate([epoch_batches(order, epoch, batch_slots) for epoch in range(2)])
     rest = list(order.worker_batches(start, 2, rank, workers))
     np.testing.assert_array_equal(rest, whole[start[0] * order.steps + start[1] :])
 
 
-def test_epochs_and_seeds_differ() -> None:
+def test_epochs_and_seeds_give_different_orders() -> None:
     order, other = EpochOrder((64,) * 8, 32, seed=1), EpochOrder((64,) * 8, 32, seed=2)
-    lines = [epoch_batches(order, 0), epoch_batches(order, 1), epoch_batches(other, 0)]
+    sequences = [epoch_batches(order, 0), epoch_batches(order, 1), epoch_batches(other, 0)]
     for i, j in ((0, 1), (0, 2), (1, 2)):
-        assert (lines[i] == lines[j]).mean() < 0.1
+        assert (sequences[i] == sequences[j]).mean() < 0.1
 
 
 @settings(deadline=None)
 @given(st.integers(0, 3))
-def test_neighbours_in_storage_end_up_far_apart(epoch: int) -> None:
+def test_neighbours_in_storage_are_far_apart_in_the_epoch(epoch: int) -> None:
     order = EpochOrder((256,) * 32, 32, seed=3, window_rows=2048)
-    line = epoch_batches(order, epoch).reshape(-1)
-    place = np.empty(len(line), np.int64)
-    place[line] = np.arange(len(line))
-    apart = np.abs(np.diff(place))
-    # of 8192 examples: a perfect shuffle puts neighbours a third of the epoch apart
-    assert np.median(apart) > 8192 / 32
+    rows = epoch_batches(order, epoch).reshape(-1)
+    position = np.empty(len(rows), np.int64)
+    position[rows] = np.arange(len(rows))
+    distance = np.abs(np.diff(position))
+    # A perfect shuffle puts neighbours a third of the 8192 examples apart on average.
+    assert np.median(distance) > 8192 / 32
 
 
-def test_the_order_never_changes_by_accident() -> None:
+def test_order_matches_the_pinned_values() -> None:
     order = EpochOrder((100, 64, 7, 200), 32, seed=11, first=5, count=350, window_rows=128)
-    line = np.concatenate([epoch_batches(order, epoch) for epoch in range(3)])
-    assert line[0, :8].tolist() == GOLDEN_BEGINNING
-    assert hashlib.sha256(line.astype("<i8").tobytes()).hexdigest()[:16] == GOLDEN_DIGEST
+    batches = np.concatenate([epoch_batches(order, epoch) for epoch in range(3)])
+    assert batches[0, :8].tolist() == GOLDEN_BEGINNING
+    assert hashlib.sha256(batches.astype("<i8").tobytes()).hexdigest()[:16] == GOLDEN_DIGEST
 
 
 GOLDEN_BEGINNING = [10, 12, 27, 33, 52, 53, 71, 74]
@@ -110,15 +110,15 @@ GOLDEN_DIGEST = "6544ef68f1b67b81"
     ("arguments", "message"),
     [
         ({"batch_size": 0}, "batch size is 0"),
-        ({"batch_size": 4, "first": 10}, "of 10 that there are"),
+        ({"batch_size": 4, "first": 10}, "not in a data set of 10 rows"),
         ({"batch_size": 4, "first": 5, "count": 6}, "rows 5 to 11"),
     ],
 )
-def test_impossible_orders_are_refused(arguments: dict, message: str) -> None:
+def test_invalid_order_is_rejected(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         EpochOrder((4, 6), **arguments)
 
 
-def test_more_workers_than_examples_are_refused() -> None:
+def test_more_workers_than_slots_are_rejected() -> None:
     with pytest.raises(ConfigError, match="a batch of 32 cannot be shared by 33 workers"):
         EpochOrder((64,), 32).worker_slice(0, 33)

@@ -1,4 +1,4 @@
-"""Statistics of labels and sounds: right, and the same however the data set is cut."""
+"""Statistics: correct, and the same for any division into shards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BINS = np.arange(21) / 20
 
 
 def batch(rows: int, seed: int) -> Examples:
-    """Ranges of which some stand out of [0, 1], and sounds from silence to beyond full scale."""
+    """Return labels in and out of [0, 1], and sounds from silence to clipping."""
     random = np.random.default_rng(seed)
     labels = np.stack([random.normal(0.5, 0.5, rows), random.integers(3, size=rows), random.random(rows)], axis=1)
     gains = 10 ** random.uniform(-8, 3, size=(rows, 1, 1)) * random.integers(2, size=(rows, 1, 1))
@@ -29,7 +29,7 @@ def batch(rows: int, seed: int) -> Examples:
 
 
 def count(labels: list[float]) -> dict:
-    """The histogram of one range's labels."""
+    """Return the histogram of one range's labels."""
     part = stats.summarise(
         [Examples(np.ones((len(labels), 1, 1)), np.array(labels)[:, None])], ParameterTable((Range("a"),))
     )
@@ -37,7 +37,7 @@ def count(labels: list[float]) -> dict:
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.data())
-def test_they_do_not_depend_on_the_cut(sizes: list[int], data: st.DataObject) -> None:
+def test_statistics_do_not_depend_on_the_division(sizes: list[int], data: st.DataObject) -> None:
     batches = [batch(rows, seed) for seed, rows in enumerate(sizes)]
     cuts = sorted({0, len(sizes), *data.draw(st.lists(st.integers(0, len(sizes)), max_size=4))})
     parts = [stats.summarise(batches[a:b], TABLE) for a, b in itertools.pairwise(cuts)]
@@ -53,7 +53,7 @@ def test_they_do_not_depend_on_the_cut(sizes: list[int], data: st.DataObject) ->
 
 
 @given(st.integers(1, 200))
-def test_they_are_what_numpy_says(rows: int) -> None:
+def test_statistics_equal_numpys(rows: int) -> None:
     one = batch(rows, rows)
     found = stats.merge([stats.summarise([one], TABLE)], TABLE)
     label = one.labels[:, 0]
@@ -69,7 +69,7 @@ def test_they_are_what_numpy_says(rows: int) -> None:
 
 
 @given(st.integers(1, 200))
-def test_loudness_is_what_numpy_says(rows: int) -> None:
+def test_loudness_histogram_equals_numpys(rows: int) -> None:
     one = batch(rows, rows)
     dbfs = np.minimum(loudness_dbfs(one.features), -1.0)
     assert stats.merge_loudness([stats.summarise([one], TABLE)]) == {
@@ -80,22 +80,22 @@ def test_loudness_is_what_numpy_says(rows: int) -> None:
     }
 
 
-def test_the_edges_of_the_bins() -> None:
+def test_labels_on_bin_edges_are_counted_in_the_upper_bin() -> None:
     assert count((np.arange(20) / 20).tolist())["counts"] == [1] * 20
     assert count([1.0, np.nextafter(1.0, 0.0)]) == {"below": 0, "counts": [0] * 19 + [2], "above": 0}
     assert count([np.nextafter(1.0, 2.0), 440.0, 1e100]) == {"below": 0, "counts": [0] * 20, "above": 3}
     assert count([-0.0, -1e-300, -5.0]) == {"below": 2, "counts": [1] + [0] * 19, "above": 0}
 
 
-def test_silence_is_below_and_what_is_no_spectrum_is_loud() -> None:
+def test_silence_counts_as_below_and_huge_features_as_loud() -> None:
     features = np.zeros((3, 2, 4))
-    features[1], features[2] = 1e30, -1e-300  # squares that float32 cannot hold
+    features[1], features[2] = 1e30, -1e-300  # their squares overflow or underflow in float32
     part = stats.summarise([Examples(features, np.zeros((3, 3)))], TABLE)
     assert stats.merge_loudness([part])["below"] == 2
     assert stats.merge_loudness([part])["counts"] == [0] * 19 + [1]
 
 
-def test_features_of_any_dtype_count_the_same() -> None:
+def test_loudness_does_not_depend_on_the_dtype() -> None:
     features = np.random.default_rng(0).integers(0, 200, (50, 3, 7))
     labels = np.zeros((50, 3))
     counted = [
@@ -107,7 +107,7 @@ def test_features_of_any_dtype_count_the_same() -> None:
 
 
 @given(st.lists(st.integers(1, 9), min_size=2, max_size=5), st.data())
-def test_a_published_data_set_adds_up_with_more(sizes: list[int], data: st.DataObject) -> None:
+def test_published_statistics_merge_with_a_new_part(sizes: list[int], data: st.DataObject) -> None:
     batches = [batch(rows, seed) for seed, rows in enumerate(sizes)]
     cut = data.draw(st.integers(1, len(sizes) - 1))
     before, more = (stats.summarise(part, TABLE) for part in (batches[:cut], batches[cut:]))
@@ -123,13 +123,13 @@ def test_a_published_data_set_adds_up_with_more(sizes: list[int], data: st.DataO
 
 
 def published(part: dict, rows: int, **fields: object) -> Manifest:
-    """The manifest of one part, as if it were a data set."""
+    """Return the manifest of one part, as a data set of its own."""
     found, loudness = stats.merge([part], TABLE), stats.merge_loudness([part])
     made = Manifest(TABLE, (4, 8), "float32", {}, (Shard("a", rows, 1, "ab"),), found, loudness=loudness)
     return replace(made, **fields)
 
 
-def test_what_an_older_data_set_did_not_count_is_not_guessed() -> None:
+def test_statistics_missing_in_an_older_data_set_stay_missing() -> None:
     part = stats.summarise([batch(9, 0)], TABLE)
     found = stats.merge([part], TABLE)
     del found["a"]["histogram"]

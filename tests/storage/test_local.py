@@ -1,36 +1,32 @@
-"""A local directory that runs full, and writers that are killed in it."""
+"""A local directory: full disks, killed and concurrent writers, durability."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
-import io
 import os
 import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from synthray.storage.memory import Memory
 
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.shard import build_shard
 from synthray.data.sources.notebook import NotebookSource
-from synthray.errors import NotFound, StorageError
-from synthray.storage import open_store
+from synthray.errors import StorageError
+from synthray.storage import local, open_store
 from tests import foreign
 from tests.conftest import convert_here
-from tests.faults import everything
+from tests.faults import all_objects
 
 BODY = bytes(range(256)) * 1000
+TWO_DAYS_S = 2 * 24 * 3600
 
 
-def test_a_full_disk_is_told_and_gone_on_with_when_there_is_room(tmp_path: Path) -> None:
-    """A limit on the size of a file: the refusal of the kernel, in the middle of a write, that needs no disk."""
+def test_convert_on_full_disk_reports_it_and_resumes_when_there_is_room(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE makes the kernel refuse a write half way, without a full disk."""
     source = foreign.write(tmp_path / "training_data")
     convert_here(source, tmp_path / "undisturbed")
     out = tmp_path / "out"
@@ -46,90 +42,25 @@ def test_a_full_disk_is_told_and_gone_on_with_when_there_is_room(tmp_path: Path)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     message = str(caught.value)
     assert message.startswith(f"{out}/shards/00001-")
-    assert message.endswith("cannot be written: File too large; make room there, then run the same command again")
+    assert message.endswith("cannot be written: File too large. Free space there, then run the same command again.")
     assert not [path for path in out.rglob("*") if "shards/00001" in str(path) or path.name.startswith(".")]
     convert_here(source, out)
-    assert everything(out) == everything(tmp_path / "undisturbed")
+    assert all_objects(out) == all_objects(tmp_path / "undisturbed")
     assert finished.stat().st_mtime_ns == written.st_mtime_ns
 
 
-@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, 3 * 4096, 300_000])
-@pytest.mark.parametrize("trouble", ["none", "no direct writing", "other blocks", "short writes"])
-def test_what_begins_with_a_page_of_memory_is_written_whole(
-    size: int, trouble: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It goes past the page cache, where the file system can do that, and as far as it can."""
-    body = Memory().empty((size,), "uint8")
-    body[:] = np.random.default_rng(size).integers(256, size=size)
-    control, write, direct = fcntl.fcntl, os.write, []
-
-    def control_or_not(handle: int, command: int, value: int = 0) -> int:
-        if trouble == "no direct writing" and command == fcntl.F_SETFL and value & os.O_DIRECT:
-            raise OSError(errno.EINVAL, "Invalid argument")
-        return control(handle, command, value)
-
-    def write_or_not(handle: int, data: memoryview) -> int:
-        if control(handle, fcntl.F_GETFL) & os.O_DIRECT:
-            direct.append(len(data))
-            if trouble == "other blocks":
-                raise OSError(errno.EINVAL, "Invalid argument")
-        return write(handle, data[:4096] if trouble == "short writes" else data)
-
-    monkeypatch.setattr(fcntl, "fcntl", control_or_not)
-    monkeypatch.setattr(os, "write", write_or_not)
-    store = open_store(str(tmp_path))
-    store.write("x", body.data)
-    assert store.read("x") == body.tobytes()
-    assert bool(direct) == (size >= 4096 and trouble != "no direct writing" and has_direct_writing(tmp_path / "x"))
-    if direct and trouble == "short writes":
-        assert len(direct) == size // 4096
-
-
-@pytest.mark.parametrize("size", [0, 1, 4096, 3 * 1024 * 1024 + 5])
-def test_a_file_is_read_into_memory_that_is_used_again(size: int, tmp_path: Path) -> None:
-    store, memory = open_store(str(tmp_path)), Memory()
-    first, second = np.random.default_rng(size).bytes(size), bytes(size)
-    store.write("first", first)
-    store.write("second", second)
-    read = store.read_into("first", memory)
-    place = np.frombuffer(read, np.uint8).ctypes.data if size else None
-    held = store.read_into("second", memory)
-    assert read == first
-    assert held == second
-    del read
-    again = store.read_into("first", memory)
-    assert again == first
-    assert held == second
-    if size:
-        assert np.frombuffer(again, np.uint8).ctypes.data == place
-
-
-def test_a_file_that_comes_in_parts_is_read_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As the kernel gives one of more than 2 GiB."""
-
-    class InParts(io.FileIO):
-        def readinto(self, target: memoryview) -> int:
-            return super().readinto(target[:1000])
-
-    (tmp_path / "x").write_bytes(BODY)
-    monkeypatch.setattr(Path, "open", lambda path, *_, **__: InParts(path))
-    assert open_store(str(tmp_path)).read_into("x", Memory()) == BODY
-
-
-def test_a_file_that_cannot_be_read_into_memory_is_told(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path))
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(NotFound, match="x does not exist"):
-        store.read_into("x", Memory())
-    with pytest.raises(StorageError, match="folder cannot be read: Is a directory"):
-        store.read_into("folder", Memory())
-
-
-def has_direct_writing(path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
-        return True
-    return False
+def test_failed_write_keeps_the_old_object_and_leaves_no_file(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.write("x", b"before")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(StorageError, match="x cannot be written: File too large"):
+            store.write("x", bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert store.read("x") == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
 KILLED_BEFORE_THE_NAME = """
@@ -143,31 +74,125 @@ open_store(sys.argv[1]).write("shards/x", b"half", replace=sys.argv[2] == "repla
 
 
 @pytest.mark.parametrize("step", ["replace", "hardlink_to"])
-def test_what_a_killed_writer_left_is_cleared_away(step: str, tmp_path: Path) -> None:
-    store, shards = open_store(str(tmp_path)), tmp_path / "shards"
+def test_killed_writer_leaves_a_hidden_file_that_a_writer_deletes_after_a_day(step: str, tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_NAME, str(tmp_path), step])
+    assert run.returncode == -signal.SIGKILL
+    [left] = (tmp_path / "shards").iterdir()
+    store = open_store(tmp_path)
 
-    def kill_a_writer() -> None:
-        run = subprocess.run([sys.executable, "-c", KILLED_BEFORE_THE_NAME, str(tmp_path), step])
-        assert run.returncode == -signal.SIGKILL
-        assert len(list(shards.iterdir())) == 1
-
-    kill_a_writer()
     assert not store.exists("shards/x")
     assert store.list() == []
-    assert list(shards.iterdir()) == []
-    shards.rmdir()
-    kill_a_writer()
+    store.write("shards/y", b"")
+    assert left.exists()
+
+    old_s = time.time() - TWO_DAYS_S
+    os.utime(left, (old_s, old_s))
+    local._delete_abandoned.cache_clear()  # as in a new process
+    assert [entry.path for entry in store.list()] == ["shards/y"]
+    assert left.exists()
     store.write("shards/x", b"whole")
-    assert [path.name for path in shards.iterdir()] == ["x"]
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["x", "y"]
 
 
-def test_what_is_being_written_is_not_cleared_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def others_come_by(path: Path, mode: int) -> None:
-        assert path.name.startswith(".unfinished-")
-        looked = "import sys; from synthray.storage import open_store; s = open_store(sys.argv[1]); s.write('y', b''); "
-        subprocess.run([sys.executable, "-c", f"{looked} print(s.list())", str(tmp_path)], check=True)
-        assert path.exists()
+ANOTHER_PROCESS = """
+import sys
+from synthray.storage import open_store
 
-    monkeypatch.setattr(Path, "chmod", others_come_by)
-    open_store(str(tmp_path)).write("x", BODY)
+store = open_store(sys.argv[1])
+store.write("y", b"")
+assert [entry.path for entry in store.list()] == ["y"]
+"""
+
+
+@pytest.mark.parametrize("age_s", [0, TWO_DAYS_S])
+def test_file_that_is_being_written_survives_other_writers_and_listings(
+    age_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[Path] = []
+    fsync = os.fsync
+
+    def run_another_process(handle: int) -> None:
+        if not checked:
+            [unfinished] = tmp_path.glob(".unfinished-*")
+            os.utime(unfinished, (time.time() - age_s,) * 2)
+            subprocess.run([sys.executable, "-c", ANOTHER_PROCESS, str(tmp_path)], check=True)
+            assert unfinished.exists()
+            checked.append(unfinished)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", run_another_process)
+    open_store(tmp_path).write("x", BODY, durable=True)
+    assert checked
     assert (tmp_path / "x").read_bytes() == BODY
+
+
+def test_unfinished_file_is_hidden_from_readers_and_not_deleted(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".unfinished-abc"
+    unfinished.write_bytes(b"half")
+    assert open_store(tmp_path).list() == []
+    assert unfinished.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "synced"),
+    [({}, []), ({"durable": True}, ["file", "folder"]), ({"replace": False}, ["file", "folder"])],
+)
+def test_durable_write_syncs_the_file_before_its_name_and_the_folder_after(
+    options: dict[str, bool], synced: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def fsync(handle: int) -> None:
+        named = (tmp_path / "x").exists()
+        if os.path.samestat(os.fstat(handle), tmp_path.stat()):
+            assert named
+            calls.append("folder")
+        else:
+            assert not named
+            assert os.fstat(handle).st_size == len(BODY)
+            calls.append("file")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    open_store(tmp_path).write("x", BODY, **options)
+    assert calls == synced
+
+
+def test_delete_removes_empty_folders_but_never_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    store = open_store(root)
+    for path in ("a/x", "y"):
+        store.write(path, b"1")
+    store.delete("a/x")
+    assert [path.name for path in root.iterdir()] == ["y"]
+    store.delete("y")
+    assert root.is_dir()
+
+
+def test_folder_in_the_place_of_an_object_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(StorageError, match="folder cannot be read: Is a directory"):
+        open_store(tmp_path).read("folder")
+
+
+def test_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="file/x cannot be written: "):
+        open_store(tmp_path / "file").write("x", b"1")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_object_that_cannot_be_accessed_is_not_taken_for_missing(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for call in (store.exists, store.entry, store.list):
+        with pytest.raises(StorageError, match=r"cannot be (accessed|listed): File name too long"):
+            call("x" * 300)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_file_mode_follows_the_umask(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        open_store(tmp_path).write("a", b"a")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == mode

@@ -111,7 +111,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(tmp_path / "out")))
     for number in (0, 2, 5):
         build_shard(plan, number)
-    with pytest.raises(NotFound, match=r"no finished data set; jobs/convert\.py makes one"):
+    with pytest.raises(NotFound, match="no finished data set"):
         open_dataset(str(tmp_path / "out"))
     made: list[int] = []
     original = build_module._make_shard
@@ -412,13 +412,13 @@ def test_a_manifest_says_everything_and_is_checked(source: Path, tmp_path: Path)
     assert body["statistics"]["1_osc_pitch"].keys() == {"mean", "deviation", "minimum", "maximum", "histogram"}
     assert sum(body["statistics"]["env_0"]["counts"].values()) == EXAMPLES
     assert sum(body["loudness"]["counts"]) == EXAMPLES
-    for spoilt, message in (
-        ("{", "is damaged"),
+    for corrupt, message in (
+        ("{", "is corrupt"),
         (json.dumps(body | {"format": "other/9"}), "is of the format 'other/9'"),
-        (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is damaged"),
+        (json.dumps({k: v for k, v in body.items() if k != "shards"}), "is corrupt"),
         (json.dumps(body | {"parameters": [{"kind": "odd"}]}), "parameter 0 of the table"),
     ):
-        path.write_text(spoilt)
+        path.write_text(corrupt)
         with pytest.raises(DataError, match=message):
             open_dataset(str(tmp_path / "out"))
     assert replace(manifest, skipped=()).digest == manifest.digest
@@ -430,7 +430,7 @@ def test_the_newest_data_set_is_found_or_the_job_that_makes_one(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
-    with pytest.raises(NotFound, match=r"jobs/convert\.py"):
+    with pytest.raises(NotFound, match="synthray convert"):
         newest_dataset()
     convert_here(source, tmp_path / "home" / "data" / "one")
     assert newest_dataset() == str(tmp_path / "home" / "data" / "one")
