@@ -1,11 +1,17 @@
 """Selection of the examples to score, and checks of model against data set."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from synthray.data.manifest import Manifest, Shard
 from synthray.errors import ModelError
-from synthray.evaluate.examples import Part, check_fits, choose_rows, cut
+from synthray.evaluate.examples import Part, check_fits, choose_rows, cut, score_part
+from synthray.synth.features import FEATURE_SHAPE
+from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.synth.presets import random_labels
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
 
@@ -55,3 +61,21 @@ def test_check_fits_refuses_other_parameters_and_shapes(data, message):
     with pytest.raises(ModelError, match=message):
         check_fits(card("x"), data)
     check_fits(card("x"), manifest())
+
+
+def test_score_part_clips_ranges_but_not_choices_before_rendering(monkeypatch):
+    truth = random_labels(INSTRUMENT, 0, 0, 4).astype(np.float32)
+    is_range = [isinstance(parameter, Range) for parameter in INSTRUMENT.learned]
+    predicted = np.where(is_range, np.float32(1.5), truth)
+    examples = SimpleNamespace(features=np.zeros((4, *FEATURE_SHAPE), np.float32), labels=truth)
+    dataset = SimpleNamespace(manifest=SimpleNamespace(table=INSTRUMENT), read_shard=lambda shard: examples)
+    predictor = SimpleNamespace(
+        card=build_card(INSTRUMENT, FEATURE_SHAPE), labels=lambda features, clip: predicted[-len(features) :]
+    )
+    monkeypatch.setattr(
+        "synthray.evaluate.examples.measure_distances", lambda features, settings, threads: settings.tolist()
+    )
+    sums, settings = score_part(predictor, dataset, Part(0, 1, 4), truth[0])
+    assert sums.rows == 3
+    clipped = np.where(is_range, np.float32(1.0), truth)
+    assert settings == INSTRUMENT.labels_to_settings(clipped[1:]).tolist()
