@@ -1,45 +1,24 @@
 """Model registries: folders of models, each with one promoted model that services answer with.
 
 A registry is any folder with models at any depth, by default ``SYNTHRAY_HOME/models``. A model's name is its folder
-below the registry, its version is its file name. ``promoted.json`` in the registry lists all promotions, each with the
-SHA-256 of its file; the last one counts. The file is replaced atomically. Of two simultaneous promotions the later one
-wins, and the other may be missing from the history.
-
-Reading and writing of models is in ``saved.py``.
+below the registry, its version is its file name. The promotions file is read and written in ``promotions.py``, models
+in ``saved.py``.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from synthray.errors import ConfigError, Conflict, ModelError, NotFound, StorageError
+from synthray.model.promotions import PROMOTIONS_FILE, Promotion, encode_history, read_history
 from synthray.model.saved import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
 from synthray.storage import Entry, Store, home, open_parent, open_store
 
-FORMAT = "synthray-promoted/1"
-PROMOTIONS_FILE = "promoted.json"
 # Cards are read concurrently, because a bucket takes some 10 ms for each.
 _THREADS = 8
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """One promotion of a model."""
-
-    model: str
-    """Path of the ``.keras`` file below the registry."""
-    sha256: str
-    promoted_at: str
-    """UTC, ISO 8601."""
-
-    def __post_init__(self) -> None:
-        if not self.model.endswith(SUFFIX) or self.model.startswith("/") or ".." in self.model.split("/"):
-            raise ValueError(f"{self.model!r} is not the path of a {SUFFIX} file below the registry")
 
 
 @dataclass(frozen=True)
@@ -97,7 +76,7 @@ def promoted(registry: str) -> Promotion | None:
         ModelError: ``promoted.json`` is corrupt.
         StorageError: the store cannot be reached.
     """
-    history = _read_history(open_store(registry))
+    history = read_history(open_store(registry))
     return history[-1] if history else None
 
 
@@ -172,12 +151,12 @@ def promote(uri: str, registry: str = "") -> Change:
     _, card = read_verified(f"{store.uri}/{path}")
     now = Promotion(path, card.sha256, datetime.now(UTC).isoformat(timespec="seconds"))
     while True:
-        history = _read_history(store)
+        history = read_history(store)
         before = history[-1] if history else None
         if before and (before.model, before.sha256) == (now.model, now.sha256):
             return Change(store.uri, before, before)
         try:
-            store.write(PROMOTIONS_FILE, _encode_history([*history, now]), replace=bool(history))
+            store.write(PROMOTIONS_FILE, encode_history([*history, now]), replace=bool(history))
             return Change(store.uri, before, now)
         except Conflict:  # another process made the first promotion meanwhile
             continue
@@ -191,14 +170,14 @@ def rollback(registry: str = "") -> Change:
         ModelError: the earlier model has changed since, or is corrupt.
     """
     store = open_store(registry or default_registry())
-    history = _read_history(store)
+    history = read_history(store)
     if not history:
         raise NotFound(f"nothing is promoted at {store.uri}. Run synthray models promote URI.")
     if len(history) == 1:
         raise NotFound(f"nothing was promoted at {store.uri} before {history[0].model}. Promote another model instead.")
     now = history[-2]
     read_verified(_require_unchanged(store, now, "Promote another model."))
-    store.write(PROMOTIONS_FILE, _encode_history(history[:-1]))
+    store.write(PROMOTIONS_FILE, encode_history(history[:-1]))
     return Change(store.uri, history[-1], now)
 
 
@@ -227,27 +206,6 @@ def _require_unchanged(store: Store, promotion: Promotion, advice: str) -> str:
     if read_card(uri).sha256 != promotion.sha256:
         raise ModelError(f"{uri} has changed since it was promoted (SHA-256 {promotion.sha256[:12]}…). {advice}")
     return uri
-
-
-def _encode_history(history: Sequence[Promotion]) -> bytes:
-    body = {"format": FORMAT, "history": [asdict(promotion) for promotion in history]}
-    return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
-
-
-def _read_history(store: Store) -> list[Promotion]:
-    """Return all promotions, the one that counts last; raise ModelError if the file is corrupt."""
-    name = f"{store.uri}/{PROMOTIONS_FILE}"
-    try:
-        body = json.loads(store.read(PROMOTIONS_FILE))
-        if body["format"] != FORMAT or not body["history"]:
-            raise ValueError(f"its format is not {FORMAT}")
-        return [Promotion(**entry) for entry in body["history"]]
-    except NotFound:
-        return []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(
-            f"{name} is corrupt ({type(error).__name__}: {error}). Delete it, then promote a model."
-        ) from None
 
 
 def _require_path_below(uri: str, store: Store) -> str:
