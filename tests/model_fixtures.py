@@ -10,7 +10,7 @@ from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
-    """A folder with ``model_2_1`` (of the instrument) and the older ``foreign/model_3_1``."""
+    """A folder with ``model_2_1``, of the instrument, and ``foreign/model_3_1``."""
     from synthray.model.saved import save_model
 
     folder = tmp_path_factory.mktemp("models")

@@ -16,7 +16,7 @@ FOREIGN_SHAPE = (5, 7)
 
 
 def build_model(table, shape, range_activation=None, seed=0):
-    """Build a model with the layers and names of a saved one, and heads that differ visibly."""
+    """Build a small model like a saved one, with heads that differ visibly."""
     import keras
 
     keras.utils.set_random_seed(seed)

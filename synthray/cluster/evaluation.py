@@ -1,6 +1,6 @@
-"""Evaluation as a Ray Data pipeline: worker processes hold the model and score one shard after the other.
+"""Evaluation as a Ray Data pipeline.
 
-Only sums come back to the driver. Scores and report are in ``synthray.evaluate``.
+Each worker process holds the model and scores one shard after the other. Only sums come back to the driver. Scores and report are in ``synthray.evaluate``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
-    """Score a model on a data set: its holdout if the model was trained on it, else all of it.
+    """Score a model on the holdout of its own data set, or on all of another one.
 
     Args:
         model: URI of the ``.keras`` file.
@@ -93,13 +93,14 @@ def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
 
 
 def _task_cpus() -> float:
-    """Return the CPUs that a task asks for: at most those of the largest node, or it would wait forever."""
+    """Return the CPUs per task, at most those of the largest node."""
     largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    return min(CPUS_PER_TASK, largest or CPUS_PER_TASK)  # no node is up yet in an autoscaling cluster
+    # An autoscaling cluster may have no node yet. A task that asks for more than any node has would wait forever.
+    return min(CPUS_PER_TASK, largest or CPUS_PER_TASK)
 
 
 def _original_error(error: RayTaskError) -> Exception:
-    """Return the SynthrayError that a task raised, or ``error`` itself if it raised another one."""
+    """Return the SynthrayError that a task raised, or ``error`` for any other."""
     cause: BaseException = error
     while isinstance(cause, RayTaskError):
         cause = cause.cause

@@ -1,4 +1,4 @@
-"""Quality of a model: scores per parameter next to a baseline, and the distance between sounds.
+"""Quality of a model: scores per parameter, baselines, and a report.
 
 Scoring on a cluster is in ``synthray.cluster.evaluation``.
 """

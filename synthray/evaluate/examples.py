@@ -36,7 +36,7 @@ class Part:
 
 
 def check_fits(card: ModelCard, manifest: Manifest) -> None:
-    """Raise ModelError unless the model has the data set's parameters and feature shape."""
+    """Raise ModelError unless parameters and feature shape match the data set's."""
     if tuple(card.feature_shape) != tuple(manifest.feature_shape):
         raise ModelError(
             f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(manifest.feature_shape)}"
@@ -49,8 +49,9 @@ def check_fits(card: ModelCard, manifest: Manifest) -> None:
 
 
 def choose_rows(card: ModelCard, manifest: Manifest) -> tuple[str, int, int]:
-    """Return which rows to score: ``"holdout"`` or ``"all"``, first row, row after the last.
+    """Return the rows to score: their kind, the first, and the one after the last.
 
+    The kind is ``"holdout"`` or ``"all"``.
     The holdout is known only if the model was trained on this version of the data set.
     """
     holdout = card.dataset.get("holdout") or {}
@@ -60,7 +61,7 @@ def choose_rows(card: ModelCard, manifest: Manifest) -> tuple[str, int, int]:
 
 
 def cut(manifest: Manifest, first: int, last: int) -> list[Part]:
-    """Cut rows ``[first, last)`` of the data set into parts, one per shard, without empty ones."""
+    """Cut rows ``[first, last)`` into non-empty parts, at most one per shard."""
     parts, start = [], 0
     for number, shard in enumerate(manifest.shards):
         part = Part(number, max(first - start, 0), min(last - start, shard.rows))

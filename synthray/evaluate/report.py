@@ -31,7 +31,7 @@ class Evaluation:
     """``Distances.to_json()``, for models of synthray's own instrument."""
 
     def mean(self, kind: str) -> Score | None:
-        """Return the mean over all parameters of a kind (``range`` or ``choice``), or None without any."""
+        """Return the mean over all parameters of a kind, or None if there are none."""
         found = [score for score in self.scores if score.kind == kind]
         if not found:
             return None

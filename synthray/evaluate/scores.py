@@ -1,4 +1,4 @@
-"""Scores per parameter, computed from sums that are independent of how the examples are split.
+"""Scores per parameter, from sums that do not depend on the split of examples.
 
 A choice scores by accuracy (higher is better). A range scores by the mean absolute error of its position in [0, 1]
 (lower is better). The baseline always predicts the data set's mean or its most common class.
@@ -18,7 +18,7 @@ from synthray.synth.parameters import Choice, ParameterTable
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums of hits (choices) and absolute errors (ranges) over examples, which can be added."""
+    """Sums over examples: hits of choices, absolute errors of ranges."""
 
     rows: int
     model: np.ndarray
@@ -37,11 +37,12 @@ class Sums:
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one parameter: accuracy of a choice, or mean absolute error of a range."""
+    """The score of one parameter."""
 
     name: str
     kind: str
     value: float
+    """Accuracy of a choice, mean absolute error of a range."""
     baseline: float
     """Score of the baseline on the same examples."""
 
@@ -52,7 +53,9 @@ class Score:
 
 
 def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
-    """Return the baseline's labels, float64 ``(learned,)``: the mean of a range, the most common class of a choice.
+    """Return the baseline's labels, float64 ``(learned,)``.
+
+    They are the mean of a range and the most common class of a choice.
 
     Args:
         table: of the data set.

@@ -1,4 +1,4 @@
-"""Log-spectral distance between sounds, and the distances of predicted settings to the originals.
+"""Log-spectral distance between sounds, and that of predicted settings.
 
 Scores per parameter are in ``synthray.evaluate``.
 """
@@ -46,7 +46,7 @@ class Distances:
 
 
 def log_spectral_distance_db(features: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return the log-spectral distance of each pair of sounds in dB, float64 ``(sounds,)``.
+    """Return the log-spectral distance of each pair, in dB, float64 ``(sounds,)``.
 
     It is the root mean square of the level differences over bins, averaged over frames (Gray and Markel, 1976).
     Levels below -80 dB of full scale count as -80 dB.
@@ -60,7 +60,7 @@ def log_spectral_distance_db(features: np.ndarray, other: np.ndarray) -> np.ndar
 
 
 def measure_distances(features: np.ndarray, settings: np.ndarray, threads: int | None = None) -> Distances:
-    """Return the distances of the originals to the predicted presets, and to random presets.
+    """Return the distances of sounds to their predicted and to random presets.
 
     Args:
         features: of the originals, float32 ``(sounds, frames, bins)``.

@@ -51,7 +51,7 @@ def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
 
 
 def is_instrument_model(predictor: Predictor) -> bool:
-    """Return whether the model was trained on synthray's own instrument, and so can match sounds."""
+    """Return whether the model was trained on synthray's own instrument."""
     return predictor.card.table == INSTRUMENT and tuple(predictor.card.feature_shape) == FEATURE_SHAPE
 
 
@@ -65,7 +65,7 @@ def require_instrument(predictor: Predictor) -> None:
 
 
 def normalize_level(audio: np.ndarray) -> np.ndarray:
-    """Scale a sound to a level that occurs in training; float32 ``(samples,)`` to the same shape.
+    """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
 
     The level of a recording carries little information, and most recordings are louder than any training sound.
 
@@ -80,7 +80,7 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Run the model once, and render once if it can match sounds, to pay all first-time costs now."""
+    """Run the model and, if it can match sounds, the voice, to compile both now."""
     predictor.warm_up()
     if is_instrument_model(predictor):
         render(match_settings(predictor, np.full(N_SAMPLES, 0.01, np.float32))[None])

@@ -1,4 +1,4 @@
-"""Networks, heads, losses, saved models, their registry and the predictor, in Keras 3.
+"""Networks, heads, losses, saved models, registry and predictor, in Keras 3.
 
 Training is in ``synthray.train``, matching a sound in ``synthray.match``.
 """

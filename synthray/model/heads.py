@@ -1,4 +1,4 @@
-"""Output heads: one ``Dense`` layer per learned parameter, or all of them fused into one.
+"""Output heads: one ``Dense`` layer per learned parameter, or all fused into one.
 
 A saved model has named heads, as in the notebook. Training and serving fuse them, because dozens of small layers cost
 more than the network itself. Networks are in ``networks.py``, losses in ``losses.py``.
@@ -30,13 +30,13 @@ def output_name(parameter_name: str) -> str:
 
 @dataclass(frozen=True)
 class HeadLayout:
-    """Columns of each head in the fused output ``(examples, width)``, in the table's order."""
+    """Columns of each head in the fused output, in the table's order."""
 
     table: ParameterTable
 
     @cached_property
     def columns(self) -> dict[str, slice]:
-        """Columns of each learned parameter in the fused output."""
+        """Columns of each learned parameter in the fused output ``(examples, width)``."""
         edges = np.cumsum([0, *(parameter.num_outputs for parameter in self.table.learned)]).tolist()
         return {p.name: slice(edges[i], edges[i + 1]) for i, p in enumerate(self.table.learned)}
 
@@ -78,7 +78,10 @@ class HeadLayout:
 
     @cached_property
     def choice_mask(self) -> np.ndarray:
-        """Values to add to gathered logits, float32 ``(choices, classes)``: 0, or a large negative for padding."""
+        """Mask to add to gathered logits, float32 ``(choices, classes)``.
+
+        It is 0, or a large negative number for padding.
+        """
         return np.where(self.choice_padding, _MASKED, 0).astype(np.float32)
 
     @cached_property
@@ -93,7 +96,7 @@ class HeadLayout:
         return columns
 
     def initial_kernel(self, inputs: int, seed: int) -> np.ndarray:
-        """Return Keras's default initial kernel for each head, float32 ``(inputs, width)``.
+        """Return Keras's default kernel for each head, float32 ``(inputs, width)``.
 
         Each head is drawn by Glorot and Bengio (2010), with the limit of its own width instead of the fused width.
         """
@@ -106,7 +109,7 @@ class HeadLayout:
 
 
 def check_outputs(model: keras.Model, table: ParameterTable) -> None:
-    """Raise ModelError unless ``model`` has exactly one output of the right shape per learned parameter."""
+    """Raise ModelError unless the model's outputs are the heads of ``table``."""
     expected = {output_name(p.name): p.num_outputs for p in table.learned}
     found = dict(zip(model.output_names, (tuple(output.shape) for output in model.outputs), strict=True))
     if missing := [name for name in expected if name not in found]:
@@ -136,7 +139,9 @@ def can_fuse(model: keras.Model, layout: HeadLayout) -> bool:
 
 
 def fuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
-    """Return ``model`` with its named heads replaced by one ``Dense`` layer; the inverse of ``unfuse``.
+    """Return ``model`` with one fused ``Dense`` layer as its head.
+
+    It is the inverse of ``unfuse``.
 
     Args:
         model: a model for which ``can_fuse`` is true. The result shares its other layers.
@@ -156,7 +161,9 @@ def fuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
 
 
 def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
-    """Return ``model`` with one named ``Dense`` layer per learned parameter; the inverse of ``fuse``.
+    """Return ``model`` with one named ``Dense`` layer per learned parameter.
+
+    It is the inverse of ``fuse``.
 
     Args:
         model: a model whose last layer is the fused one. The result shares its other layers.

@@ -21,7 +21,7 @@ Trunk = Callable[[keras.KerasTensor, int], keras.KerasTensor]
 
 
 def notebook(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """Return the notebook's network: a convolution over time, then a dense layer, each of ``width`` units."""
+    """Return a convolution over time and a dense layer, as in the notebook."""
     x = keras.layers.Conv1D(width, 3, activation="relu", name="conv1d")(features)
     x = keras.layers.Flatten(name="flatten")(x)
     return keras.layers.Dense(width, activation="relu", name="dense")(x)
@@ -36,7 +36,7 @@ NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log}
 
 
 def check_network(name: str, feature_shape: tuple[int, int]) -> None:
-    """Raise ConfigError for an unknown name, or for features that the network cannot take."""
+    """Raise ConfigError for an unknown network or features that it cannot take."""
     if name not in NETWORKS:
         raise ConfigError(f"network is {name!r}; it can be {', '.join(NETWORKS)}")
     if feature_shape[0] < 3:
@@ -89,7 +89,9 @@ def build_named(
     width: int = WIDTH,
     weights: list[np.ndarray] | None = None,
 ) -> keras.Model:
-    """Build the network as it is saved: a layer ``out_<name>`` per parameter, compiled as in the notebook.
+    """Build the network as it is saved, with a layer ``out_<name>`` per parameter.
+
+    It is compiled with the losses and metrics of the notebook.
 
     Args:
         name: a key of ``NETWORKS``.

@@ -1,4 +1,4 @@
-"""Predictions of a saved model: from features to outputs, and from outputs to labels.
+"""Predictions of a saved model: from features to outputs and labels.
 
 Sounds and presets are in ``synthray.match``, HTTP is in ``synthray.serve``.
 """
@@ -54,7 +54,7 @@ class Predictor:
         return predictor
 
     def warm_up(self) -> None:
-        """Run the network once for one row and once for two, to pay its first-time costs now."""
+        """Run the network for one row and for two, to pay its first-time costs now."""
         for rows in (1, 2):
             self.predict(np.zeros((rows, self.frames, self.bins), np.float32))
 
@@ -120,8 +120,9 @@ def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[
 
 
 def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return a function from features ``(sounds, frames, bins)`` to all outputs ``(sounds, width)``, both float32.
+    """Return a function from features to the outputs of all heads.
 
+    It maps float32 ``(sounds, frames, bins)`` to float32 ``(sounds, width)``.
     A model whose heads cannot be fused, such as one with sigmoid ranges, runs its own layers.
     """
     if can_fuse(model, layout):
@@ -137,7 +138,7 @@ def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Ten
 
 
 def _activate(outputs: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
-    """Turn the logits of each choice into probabilities; ``(sounds, width)`` to the same shape."""
+    """Turn logits of choices into probabilities, ``(sounds, width)`` to the same."""
     if not len(layout.choice_columns):
         return outputs
     # Minus infinity instead of ``choice_mask``, which logits beyond 1e9 would outweigh.

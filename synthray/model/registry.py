@@ -1,8 +1,8 @@
-"""Model registries: folders of models, each with one promoted model that services answer with.
+"""Model registries: folders of models, each with one promoted model.
 
-A registry is any folder with models at any depth, by default ``SYNTHRAY_HOME/models``. A model's name is its folder
-below the registry, its version is its file name. The promotions file is read and written in ``promotions.py``, models
-in ``saved.py``.
+A registry is any folder with models at any depth, by default ``SYNTHRAY_HOME/models``. Services answer with its
+promoted model. A model's name is its folder below the registry, and its version is its file name. The promotions file
+is read and written in ``promotions.py``, models in ``saved.py``.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class Change:
-    """The result of a promotion or a rollback; ``before`` equals ``now`` if nothing changed."""
+    """The result of a promotion or a rollback."""
 
     registry: str
     before: Promotion | None
+    """Equal to ``now`` if nothing changed."""
     now: Promotion
 
 
@@ -64,7 +65,7 @@ def default_registry() -> str:
 
 
 def registry_of(uri: str) -> str:
-    """Return a model's own registry: ``SYNTHRAY_HOME/models`` if the model is below it, else its folder."""
+    """Return the default registry if the model is below it, else its folder."""
     registry = default_registry()
     return registry if _path_below(uri, registry) else open_parent(uri)[0].uri
 
@@ -81,7 +82,7 @@ def promoted(registry: str) -> Promotion | None:
 
 
 def served_model(uri: str = "") -> str:
-    """Return the URI of the ``.keras`` file that a service at ``uri`` answers with, without loading it.
+    """Return the URI of the model that a service at ``uri`` answers with.
 
     Args:
         uri: of a ``.keras`` file, or of a registry: its promoted model, or its newest if none is promoted. The default
@@ -100,7 +101,7 @@ def served_model(uri: str = "") -> str:
 
 
 def list_models(registry: str) -> list[ModelEntry]:
-    """Return all models of a registry, the newest last; a corrupt one has a ``problem``.
+    """Return all models of a registry, the newest last, corrupt ones included.
 
     Raises:
         ModelError: ``promoted.json`` is corrupt.
@@ -131,7 +132,7 @@ def find_model(uri: str, registry: str) -> ModelEntry:
 
 
 def promote(uri: str, registry: str = "") -> Change:
-    """Make ``uri`` the promoted model of a registry, after comparing its SHA-256 with its card.
+    """Make ``uri`` the promoted model of a registry, after verifying its SHA-256.
 
     Args:
         uri: of a ``.keras`` file.
@@ -199,7 +200,12 @@ def _read_entry(store: Store, file: Entry, promotion: Promotion | None) -> Model
 
 
 def _require_unchanged(store: Store, promotion: Promotion, advice: str) -> str:
-    """Return the URI of a promoted model; raise NotFound or ModelError if it is missing or has changed."""
+    """Return the URI of a promoted model.
+
+    Raises:
+        NotFound: it is missing.
+        ModelError: it has changed since.
+    """
     uri = f"{store.uri}/{promotion.model}"
     if not store.exists(promotion.model):
         raise NotFound(f"{uri} was promoted, but its file is missing. {advice}")
@@ -215,7 +221,7 @@ def _require_path_below(uri: str, store: Store) -> str:
 
 
 def _path_below(uri: str, registry: str) -> str:
-    """Return a file's path below a registry, or ``""``; local paths are compared after resolving links."""
+    """Return a file's path below a registry, or ``""``; local links are resolved."""
     folder, file = open_parent(uri)
     inner, outer = (uri if "://" in uri else os.path.realpath(uri) for uri in (folder.uri, open_store(registry).uri))
     if inner == outer:

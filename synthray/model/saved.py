@@ -1,5 +1,6 @@
-"""Saved models: a ``.keras`` file, which opens in plain Keras, and a JSON card that describes it.
+"""Saved models: a ``.keras`` file and a JSON card that describes it.
 
+The file opens, predicts and trains in plain Keras without synthray.
 The promoted model of a folder is in ``registry.py``.
 """
 
@@ -73,7 +74,7 @@ class ModelCard:
 
 
 def model_name(batches: int, epochs: int) -> str:
-    """Return the notebook's name for a model trained on so many batches and epochs."""
+    """Return a model's name, as in the notebook."""
     return f"model_{batches}_{epochs}"
 
 
@@ -86,7 +87,7 @@ def model_version(card: ModelCard) -> str:
 
 
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
-    """Write ``<name>.keras`` and then its card below ``out``; return the URI of the file.
+    """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
 
     The card's SHA-256 lets a reader detect a file of another run. An identical model with an identical card is not
     written again: Keras writes other bytes each time, and promotions name a SHA-256.

@@ -17,7 +17,7 @@ from tests.models import build_card, build_model
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """``(model, data)``: a foreign data set, and a model whose card holds out rows 100 to 202."""
+    """URIs of a model that held out rows 100 to 202, and of its data set."""
     from synthray.model.saved import save_model
 
     folder = tmp_path_factory.mktemp("evaluate")

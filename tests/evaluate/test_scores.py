@@ -1,4 +1,4 @@
-"""Scores against an oracle in plain Python, and sums over any split of the examples."""
+"""Scores against an oracle in plain Python, and sums over any split."""
 
 import itertools
 

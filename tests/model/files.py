@@ -1,4 +1,4 @@
-"""Fake model files: arbitrary bytes with a valid card, for tests that never open them."""
+"""Fake model files: arbitrary bytes with a valid card."""
 
 from __future__ import annotations
 

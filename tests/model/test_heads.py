@@ -14,7 +14,7 @@ from tests.models import FOREIGN, FOREIGN_SHAPE, build_model
 
 
 def make_table(classes: list[int | None]) -> ParameterTable:
-    """A table with a constant, then a range for each None and a choice of so many values for each number."""
+    """Return a table with a range per None and a choice of n values per number n."""
     learned = [
         Range(f"p{number}") if count is None else Choice(f"p{number}", tuple(map(str, range(count))))
         for number, count in enumerate(classes)
