@@ -1,6 +1,7 @@
 """Evaluation as a Ray Data pipeline.
 
-Each worker process holds the model and scores one shard after the other. Only sums come back to the driver. Scores and report are in ``synthray.evaluate``.
+Each worker process holds the model and scores one shard after the other. Only sums come back to the driver. Scores
+and report are in ``synthray.evaluate``.
 """
 
 from __future__ import annotations

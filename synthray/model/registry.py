@@ -84,6 +84,8 @@ def promoted(registry: str) -> Promotion | None:
 def served_model(uri: str = "") -> str:
     """Return the URI of the model that a service at ``uri`` answers with.
 
+    It does not load the model.
+
     Args:
         uri: of a ``.keras`` file, or of a registry: its promoted model, or its newest if none is promoted. The default
             is the default registry.
