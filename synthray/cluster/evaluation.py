@@ -62,7 +62,7 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
 
 def _score_on_cluster(model: str, data: str, parts: list[Part]) -> Iterator[dict[str, Any]]:
     """Yield one row of sums for each part, in any order."""
-    # Otherwise Ray Data wraps the exception of a map function, and loses its object on the way to the driver.
+    # Otherwise Ray Data raises a UserCodeException without the error that caused it.
     ray.data.DataContext.get_current().raise_original_map_exception = True
     items = [{"model": model, "data": data, **asdict(part)} for part in parts]
     try:
@@ -77,9 +77,12 @@ def _score_on_cluster(model: str, data: str, parts: list[Part]) -> Iterator[dict
 
 def _score_row(row: dict[str, Any]) -> dict[str, Any]:
     """Return the sums of one part; runs in a worker process."""
-    predictor, dataset, guess = _load(row["model"], row["data"])
-    part = Part(int(row["shard"]), int(row["first"]), int(row["last"]))
-    sums, distances = score_part(predictor, dataset, part, guess)
+    try:
+        predictor, dataset, guess = _load(row["model"], row["data"])
+        part = Part(int(row["shard"]), int(row["first"]), int(row["last"]))
+        sums, distances = score_part(predictor, dataset, part, guess)
+    except SynthrayError as error:
+        raise _PartFailed(error) from error
     return {**vars(sums), **asdict(distances)}
 
 
@@ -100,9 +103,14 @@ def _task_cpus() -> float:
     return min(CPUS_PER_TASK, largest or CPUS_PER_TASK)
 
 
+class _PartFailed(Exception):
+    """The SynthrayError of a part, as its argument.
+
+    Ray Data appends advice about retries to the first argument of an exception if that is text.
+    """
+
+
 def _original_error(error: RayTaskError) -> Exception:
     """Return the SynthrayError that a task raised, or ``error`` for any other."""
-    cause: BaseException = error
-    while isinstance(cause, RayTaskError):
-        cause = cause.cause
-    return cause if isinstance(cause, SynthrayError) else error
+    original: Exception = error.cause.args[0] if isinstance(error.cause, _PartFailed) else error
+    return original
