@@ -1,4 +1,4 @@
-"""Small models in their files, and a sound."""
+"""Fixtures: small saved models, their predictors, and a sound."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory):
-    """A directory with ``model_2_1`` (the instrument's) and, older, ``foreign/model_3_1`` (another's)."""
+    """A folder with ``model_2_1``, of the instrument, and ``foreign/model_3_1``."""
     from synthray.model.saved import save_model
 
     folder = tmp_path_factory.mktemp("models")

@@ -1,4 +1,4 @@
-"""Small real models: what training saves, with a few units instead of hundreds."""
+"""Small models of the shape that training saves."""
 
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
@@ -16,7 +16,7 @@ FOREIGN_SHAPE = (5, 7)
 
 
 def build_model(table, shape, range_activation=None, seed=0):
-    """The layers and names of a saved model, with heads that differ visibly."""
+    """Build a small model like a saved one, with heads that differ visibly."""
     import keras
 
     keras.utils.set_random_seed(seed)
@@ -36,6 +36,7 @@ def build_model(table, shape, range_activation=None, seed=0):
 
 
 def build_card(table, shape, name="model_2_1", **fields):
+    """Build a card; ``fields`` replace its default values."""
     from synthray.model.saved import ModelCard
 
     values = {"epochs": 1, "dataset": {}, "config": {}, "metrics": {}, "sha256": "0123456789abcdef" * 4, **fields}

@@ -49,11 +49,12 @@ def match(arguments: Namespace) -> None:
     model = served_model(arguments.model)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # at 2 it still tells of the GPU that most machines lack
     with quiet_import():
+        from synthray.match.sound import match_sound
         from synthray.model.predictor import Predictor
         from synthray.model.saved import load_model
 
     predictor = Predictor(*load_model(model))
-    preset = predictor.match(audio)
+    preset = match_sound(predictor, audio)
     text = json.dumps(preset, indent=1, ensure_ascii=False) + "\n"
     if arguments.out:
         _write(arguments.out, text.encode())

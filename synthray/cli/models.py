@@ -128,10 +128,10 @@ def roll_back(arguments: Namespace) -> None:
 
 def _tell(change: Change) -> None:
     if change.before == change.now:
-        print(f"{change.place} serves {change.now.model} already, since {_here(change.now.promoted_at)}")
+        print(f"{change.registry} serves {change.now.model} already, since {_here(change.now.promoted_at)}")
         return
     before = f", before it was {change.before.model}" if change.before else ""
-    print(f"{change.place} serves {change.now.model}{before}")
+    print(f"{change.registry} serves {change.now.model}{before}")
 
 
 def _here(promoted_at: str) -> str:

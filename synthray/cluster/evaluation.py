@@ -1,4 +1,8 @@
-"""Evaluation on Ray Data: worker processes hold the model and score shard after shard; only sums come back."""
+"""Evaluation as a Ray Data pipeline.
+
+Each worker process holds the model and scores one shard after the other. Only sums come back to the driver. Scores
+and report are in ``synthray.evaluate``.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayTaskError
 
-from synthray import errors
 from synthray.cluster.connect import connect
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.errors import SynthrayError
-from synthray.evaluate.examples import CORES_PER_TASK, Part, check_fits, choose_rows, cut, score_part
+from synthray.evaluate.examples import CPUS_PER_TASK, Part, check_fits, choose_rows, cut, score_part
 from synthray.evaluate.report import Evaluation
 from synthray.evaluate.scores import Sums, constant_guess, scores
 from synthray.match.distance import Distances
@@ -27,18 +31,18 @@ if TYPE_CHECKING:
 
 
 def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
-    """Score the ``.keras`` file at ``model`` on the data set at ``data``.
-
-    Only the holdout is scored when the model was trained on this very data set, else all of it.
+    """Score a model on the holdout of its own data set, or on all of another one.
 
     Args:
-        model: URI of the file.
+        model: URI of the ``.keras`` file.
         data: URI of the data set.
-        verbose: show what Ray tells of itself.
+        verbose: show Ray's own output.
 
     Raises:
         ModelError: the model does not fit the data set.
-        NotFound, CorruptShard, StorageError: one of them cannot be read.
+        NotFound: the model or the data set does not exist.
+        CorruptShard: a shard does not match its manifest.
+        StorageError: the store cannot be reached.
     """
     card, dataset = read_card(model), open_dataset(data)
     manifest = dataset.manifest
@@ -48,7 +52,7 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
     parts = cut(manifest, first, last)
     connect(verbose=verbose)
     with Progress("scoring", len(parts), "shards") as progress:
-        for row in _score(resolve_model(model), dataset.uri, parts):
+        for row in _score_on_cluster(resolve_model(model), dataset.uri, parts):
             sums += Sums(row["rows"], np.asarray(row["model"]), np.asarray(row["baseline"]))
             distances += Distances(row["sounds"], row["predicted_db"], row["random_db"])
             progress.advance()
@@ -56,18 +60,33 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
     return Evaluation(card.name, dataset.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json())
 
 
+def _score_on_cluster(model: str, data: str, parts: list[Part]) -> Iterator[dict[str, Any]]:
+    """Yield one row of sums for each part, in any order."""
+    # Otherwise Ray Data raises a UserCodeException without the error that caused it.
+    ray.data.DataContext.get_current().raise_original_map_exception = True
+    items = [{"model": model, "data": data, **asdict(part)} for part in parts]
+    try:
+        yield from (
+            ray.data.from_items(items, override_num_blocks=len(items))
+            .map(_score_row, num_cpus=_task_cpus())
+            .iter_rows()
+        )
+    except RayTaskError as error:
+        raise _original_error(error) from None
+
+
 def _score_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The sums of one part, in a worker process; or what went wrong, which Ray would wrap in tracebacks of its own."""
+    """Return the sums of one part; runs in a worker process."""
     try:
         predictor, dataset, guess = _load(row["model"], row["data"])
         part = Part(int(row["shard"]), int(row["first"]), int(row["last"]))
         sums, distances = score_part(predictor, dataset, part, guess)
     except SynthrayError as error:
-        return {"error": str(error), "kind": type(error).__name__}
-    return {"error": "", **vars(sums), **asdict(distances)}
+        raise _PartFailed(error) from error
+    return {**vars(sums), **asdict(distances)}
 
 
-@lru_cache(maxsize=1)  # a worker process scores one part after the other, and loads the model for the first
+@lru_cache(maxsize=1)  # a worker process scores many parts with one model
 def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
     from synthray.model.predictor import Predictor
     from synthray.model.saved import load_model
@@ -77,14 +96,21 @@ def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
     return Predictor(*load_model(model)), dataset, guess
 
 
-def _score(model: str, data: str, parts: list[Part]) -> Iterator[dict[str, Any]]:
-    """One row of sums for each part, in any order."""
-    # no more than a node has, or it would wait for ever; where no node is up yet, what a node will have
-    most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
-    cores = min(CORES_PER_TASK, most or CORES_PER_TASK)
-    items = [{"model": model, "data": data, **asdict(part)} for part in parts]
-    rows = ray.data.from_items(items, override_num_blocks=len(parts)).map(_score_row, num_cpus=cores)
-    for row in rows.iter_rows():
-        if row["error"]:
-            raise getattr(errors, row["kind"])(row["error"])
-        yield row
+def _task_cpus() -> float:
+    """Return the CPUs per task, at most those of the largest node."""
+    largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
+    # An autoscaling cluster may have no node yet. A task that asks for more than any node has would wait forever.
+    return min(CPUS_PER_TASK, largest or CPUS_PER_TASK)
+
+
+class _PartFailed(Exception):
+    """The SynthrayError of a part, as its argument.
+
+    Ray Data appends advice about retries to the first argument of an exception if that is text.
+    """
+
+
+def _original_error(error: RayTaskError) -> Exception:
+    """Return the SynthrayError that a task raised, or ``error`` for any other."""
+    original: Exception = error.cause.args[0] if isinstance(error.cause, _PartFailed) else error
+    return original

@@ -1,1 +1,4 @@
-"""How good a model is: scores per parameter beside always guessing the same, and the distance between sounds."""
+"""Quality of a model: scores per parameter, baselines, and a report.
+
+Scoring on a cluster is in ``synthray.cluster.evaluation``.
+"""

@@ -1,4 +1,7 @@
-"""Which examples are scored, and the score of one shard of them."""
+"""Selection of the examples to score, and the scores of one shard.
+
+Scores themselves are in ``scores.py``.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,15 @@ from synthray.data.manifest import Manifest
 from synthray.errors import ModelError
 from synthray.evaluate.scores import Sums, sum_scores
 from synthray.match.distance import Distances, measure_distances
+from synthray.match.sound import is_instrument_model
 from synthray.model.saved import ModelCard
-from synthray.synth.parameters import Range
+from synthray.synth.parameters import Choice
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 
-CORES_PER_TASK = 2
+CPUS_PER_TASK = 2
 
 
 @dataclass(frozen=True)
@@ -32,22 +36,23 @@ class Part:
 
 
 def check_fits(card: ModelCard, manifest: Manifest) -> None:
-    """Raise ModelError unless the model speaks of the data set's parameters and features."""
+    """Raise ModelError unless parameters and feature shape match the data set's."""
     if tuple(card.feature_shape) != tuple(manifest.feature_shape):
         raise ModelError(
             f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(manifest.feature_shape)}"
         )
     if card.table.learned != manifest.table.learned:
-        ours, theirs = card.table.label_index, manifest.table.label_index
-        other = next((name for name in (*ours, *theirs) if (name in ours) != (name in theirs)), None)
-        what = f"{other!r} is in one of them only" if other else "they have other values, ranges or order"
-        raise ModelError(f"{card.name} was trained on other parameters than the data set's: {what}")
+        names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
+        first = next((p.name for p in (*card.table.learned, *manifest.table.learned) if p.name in names), None)
+        reason = f"{first!r} is in only one of them" if first else "their values, ranges or order differ"
+        raise ModelError(f"{card.name} was trained on other parameters than the data set's: {reason}")
 
 
 def choose_rows(card: ModelCard, manifest: Manifest) -> tuple[str, int, int]:
-    """``("holdout" or "all", first row, row after the last)`` of the data set.
+    """Return the rows to score: their kind, the first, and the one after the last.
 
-    Only when the model was trained on this very data set does its card tell which rows it has not seen.
+    The kind is ``"holdout"`` or ``"all"``.
+    The holdout is known only if the model was trained on this version of the data set.
     """
     holdout = card.dataset.get("holdout") or {}
     if card.dataset.get("digest") == manifest.digest and holdout.get("count", 0) > 0:
@@ -56,7 +61,7 @@ def choose_rows(card: ModelCard, manifest: Manifest) -> tuple[str, int, int]:
 
 
 def cut(manifest: Manifest, first: int, last: int) -> list[Part]:
-    """Rows ``[first, last)`` of the data set as parts of its shards, without empty ones."""
+    """Cut rows ``[first, last)`` into non-empty parts, at most one per shard."""
     parts, start = [], 0
     for number, shard in enumerate(manifest.shards):
         part = Part(number, max(first - start, 0), min(last - start, shard.rows))
@@ -67,14 +72,25 @@ def cut(manifest: Manifest, first: int, last: int) -> list[Part]:
 
 
 def score_part(predictor: Predictor, dataset: Dataset, part: Part, guess: np.ndarray) -> tuple[Sums, Distances]:
-    """Score a part's examples; raises CorruptShard, StorageError."""
-    batch = dataset.read_shard(part.shard)
-    features = np.asarray(batch.features[part.first : part.last], np.float32)
+    """Score the examples of one part.
+
+    Args:
+        predictor: the model.
+        dataset: the data set, read from its store.
+        part: rows of one shard.
+        guess: labels of the baseline, ``(learned,)``.
+
+    Raises:
+        CorruptShard: the shard does not match its manifest.
+        StorageError: the shard cannot be read.
+    """
+    examples = dataset.read_shard(part.shard)
+    features = np.asarray(examples.features[part.first : part.last], np.float32)
     table = dataset.manifest.table
     predicted = predictor.labels(features, clip=False)
-    sums = sum_scores(table, batch.labels[part.first : part.last], predicted, guess)
-    if not predictor.is_of_instrument:
+    sums = sum_scores(table, examples.labels[part.first : part.last], predicted, guess)
+    if not is_instrument_model(predictor):
         return sums, Distances()
-    is_choice = [not isinstance(parameter, Range) for parameter in table.learned]
+    is_choice = [isinstance(parameter, Choice) for parameter in table.learned]
     clipped = np.where(is_choice, predicted, np.clip(predicted, 0.0, 1.0))
-    return sums, measure_distances(features, table.labels_to_settings(clipped), threads=CORES_PER_TASK)
+    return sums, measure_distances(features, table.labels_to_settings(clipped), threads=CPUS_PER_TASK)

@@ -1,4 +1,7 @@
-"""An evaluation as a table for a terminal and as JSON."""
+"""An evaluation as a text table and as JSON.
+
+Scores are computed in ``scores.py``, distances in ``synthray.match.distance``.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,21 @@ BETTER, NOT_BETTER = "better", "-"
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was scored, on which examples, and how it went.
-
-    examples: ``"holdout"`` when only those that the model did not see in training, else ``"all"``.
-    distance: optional, see ``listen.py``: how far the predicted settings' sounds are from the originals.
-    """
+    """The scores of a model on examples of a data set."""
 
     model: str
     data: str
+    """URI of the data set."""
     data_digest: str
     examples: str
+    """``"holdout"`` for the examples that the model was not trained on, else ``"all"``."""
     rows: int
     scores: tuple[Score, ...]
     distance: dict[str, Any] | None = None
+    """``Distances.to_json()``, for models of synthray's own instrument."""
 
     def mean(self, kind: str) -> Score | None:
-        """The mean over all parameters of one kind (``range`` or ``choice``); None where there is none."""
+        """Return the mean over all parameters of a kind, or None if there are none."""
         found = [score for score in self.scores if score.kind == kind]
         if not found:
             return None
@@ -38,7 +40,7 @@ class Evaluation:
         return Score(f"mean of {len(found)}", kind, value, baseline)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return the evaluation as plain JSON values."""
         means = {kind: mean for kind in (Choice.kind, Range.kind) if (mean := self.mean(kind))}
         return {
             "format": FORMAT,
@@ -52,31 +54,28 @@ class Evaluation:
         }
 
     def to_text(self) -> str:
-        """A table, aligned: one line a parameter, then the means."""
+        """Return an aligned table: one line per parameter, then the means."""
         means = [mean for kind in (Choice.kind, Range.kind) if (mean := self.mean(kind))]
         header = ("parameter", "measure", "model", "baseline", "")
         rows = [header, *map(_cells, self.scores), ("",) * 5, *map(_cells, means)]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
         lines = [_align(row, widths) for row in rows]
-        return "\n".join([f"{self.model} on {self._examples_in_words()}", "", *lines, *self._distance_in_words()])
+        return "\n".join([self._title(), "", *lines, *self._distance_lines()])
 
-    def _examples_in_words(self) -> str:
-        seen = {"holdout": "that it was not trained on", "all": "(all; it may have been trained on some of them)"}
-        return f"{self.rows} examples of {self.data} {seen[self.examples]}"
+    def _title(self) -> str:
+        origin = {"holdout": "not used for training", "all": "all examples, possibly used for training"}
+        return f"{self.model} on {self.rows} examples of {self.data} ({origin[self.examples]})"
 
-    def _distance_in_words(self) -> list[str]:
+    def _distance_lines(self) -> list[str]:
         if not self.distance:
             return []
-        found = self.distance
-        return [
-            "",
-            f"distance of the sounds: {found['predicted_db']:.2f} dB predicted, {found['random_db']:.2f} dB random "
-            f"preset ({found['sounds']} sounds)",
-        ]
+        predicted_db, random_db, sounds = (self.distance[key] for key in ("predicted_db", "random_db", "sounds"))
+        text = f"{predicted_db:.2f} dB for predicted presets, {random_db:.2f} dB for random presets ({sounds} sounds)"
+        return ["", f"log-spectral distance: {text}"]
 
 
 def measure(kind: str) -> str:
-    """What the number of a parameter of this kind is."""
+    """Return the name of the score of a kind of parameter."""
     return "accuracy" if kind == Choice.kind else "error"
 
 

@@ -1,7 +1,7 @@
-"""Scores per parameter, as sums that add up however the examples are cut into parts. NumPy only.
+"""Scores per parameter, from sums that do not depend on the split of examples.
 
-A choice scores by accuracy (higher is better), a range by mean absolute error of its position in [0, 1] (lower is
-better). Beside each stands its baseline on the same examples: always the data set's mean, or its commonest class.
+A choice scores by accuracy (higher is better). A range scores by the mean absolute error of its position in [0, 1]
+(lower is better). The baseline always predicts the data set's mean or its most common class.
 """
 
 from __future__ import annotations
@@ -18,45 +18,48 @@ from synthray.synth.parameters import Choice, ParameterTable
 
 @dataclass(frozen=True)
 class Sums:
-    """What a part of the examples adds: ``rows``, and for each learned parameter, float64 ``(learned,)``:
-
-    hits or absolute errors of the model (``model``) and of the guess (``baseline``).
-    """
+    """Sums over examples: hits of choices, absolute errors of ranges."""
 
     rows: int
     model: np.ndarray
+    """Sums of the model, float64 ``(learned,)``."""
     baseline: np.ndarray
+    """Sums of the baseline, float64 ``(learned,)``."""
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.rows + other.rows, self.model + other.model, self.baseline + other.baseline)
 
     @classmethod
     def zero(cls, table: ParameterTable) -> Sums:
-        """The sums of no examples at all."""
+        """Return the sums over no examples."""
         return cls(0, np.zeros(len(table.learned)), np.zeros(len(table.learned)))
 
 
 @dataclass(frozen=True)
 class Score:
-    """One parameter's line: accuracy of a choice or mean absolute error of a range, and the baseline's."""
+    """The score of one parameter."""
 
     name: str
     kind: str
     value: float
+    """Accuracy of a choice, mean absolute error of a range."""
     baseline: float
+    """Score of the baseline on the same examples."""
 
     @property
     def is_better(self) -> bool:
-        """Whether the model beats the guess."""
+        """True if the model beats the baseline."""
         return self.value > self.baseline if self.kind == Choice.kind else self.value < self.baseline
 
 
 def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
-    """What the baseline always says, labels float64 ``(learned,)``: the mean of a range, a choice's commonest class.
+    """Return the baseline's labels, float64 ``(learned,)``.
+
+    They are the mean of a range and the most common class of a choice.
 
     Args:
-        table: the data set's.
-        statistics: its manifest's, for each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
+        table: of the data set.
+        statistics: of its manifest. For each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
 
     Raises:
         DataError: a parameter has no statistics.
@@ -75,33 +78,39 @@ def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, 
 
 
 def sum_scores(table: ParameterTable, truth: np.ndarray, predicted: np.ndarray, guess: np.ndarray) -> Sums:
-    """Sums over one part of the examples.
+    """Return the sums over one part of the examples.
 
     Args:
         table: whose learned parameters are the columns.
         truth: labels ``(examples, learned)``.
-        predicted: labels ``(examples, learned)`` that the model gave.
-        guess: labels ``(learned,)`` of the baseline.
+        predicted: labels of the model, ``(examples, learned)``.
+        guess: labels of the baseline, ``(learned,)``.
 
     Raises:
-        DataError: the shapes do not fit together.
+        DataError: the shapes do not match.
     """
     shape = (len(truth), len(table.learned))
     if truth.shape != shape or predicted.shape != shape or guess.shape != shape[1:]:
-        raise DataError(f"labels {truth.shape}, predicted {predicted.shape}, guess {guess.shape} do not fit {shape}")
+        raise DataError(
+            f"labels {truth.shape}, predicted {predicted.shape} and guess {guess.shape} do not match {shape}"
+        )
     is_choice = np.array([isinstance(parameter, Choice) for parameter in table.learned])
     truth = truth.astype(np.float64)
 
-    def total(answer: np.ndarray) -> np.ndarray:
-        return np.where(is_choice, truth == answer, np.abs(truth - answer)).sum(axis=0)
+    def total(labels: np.ndarray) -> np.ndarray:
+        return np.asarray(np.where(is_choice, truth == labels, np.abs(truth - labels)).sum(axis=0))
 
     return Sums(len(truth), total(predicted.astype(np.float64)), total(guess))
 
 
 def scores(table: ParameterTable, sums: Sums) -> tuple[Score, ...]:
-    """The means, in the table's order; raises DataError when there was no example."""
+    """Return the mean scores, in the table's order.
+
+    Raises:
+        DataError: there are no examples.
+    """
     if sums.rows == 0:
-        raise DataError("there is no example to score")
+        raise DataError("there are no examples to score")
     model, baseline = sums.model / sums.rows, sums.baseline / sums.rows
     return tuple(
         Score(parameter.name, parameter.kind, float(model[column]), float(baseline[column]))

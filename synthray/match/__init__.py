@@ -1,1 +1,4 @@
-"""From a sound to a preset, and how close the two sound."""
+"""From a sound to a preset, and the distance between two sounds.
+
+Networks and predictions are in ``synthray.model``.
+"""

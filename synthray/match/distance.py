@@ -1,4 +1,7 @@
-"""How far two sounds are from each other, and so how close a predicted preset sounds. Needs the instrument."""
+"""Log-spectral distance between sounds, and that of predicted settings.
+
+Scores per parameter are in ``synthray.evaluate``.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,23 @@ from typing import Any
 
 import numpy as np
 
-# Magnitudes of a full-scale sine reach 551 in a chunk of 1102 samples; 80 dB below that is silence to any listener.
+from synthray.synth.features import analyse
+from synthray.synth.voice import render
+
+# A full-scale sine has magnitude 551 in a frame of 1102 samples. Below -80 dB of that counts as silence.
 FULL_SCALE = 551.0
 FLOOR = FULL_SCALE * 10 ** (-80 / 20)
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Sums over sounds, in dB: of the predicted presets' distances, and of a random other preset's."""
+    """Sums of distances over sounds, which can be added."""
 
     sounds: int = 0
     predicted_db: float = 0.0
+    """Sum of the distances of the predicted presets."""
     random_db: float = 0.0
+    """Sum of the distances of random other presets."""
 
     def __add__(self, other: Distances) -> Distances:
         return Distances(
@@ -26,7 +34,7 @@ class Distances:
         )
 
     def to_json(self) -> dict[str, Any] | None:
-        """The means; None where no sound was measured."""
+        """Return the means, or None without sounds."""
         if not self.sounds:
             return None
         return {
@@ -38,33 +46,34 @@ class Distances:
 
 
 def log_spectral_distance_db(features: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Distances of sounds, float64 ``(sounds,)``, in dB.
+    """Return the log-spectral distance of each pair, in dB, float64 ``(sounds,)``.
 
-    The root mean square, over bins, of the level difference in dB, averaged over frames; levels below -80 dB of full
-    scale count as -80 dB (Gray and Markel, 1976, with a floor).
+    It is the root mean square of the level differences over bins, averaged over frames (Gray and Markel, 1976).
+    Levels below -80 dB of full scale count as -80 dB.
 
     Args:
         features: magnitudes ``(sounds, frames, bins)``.
-        other: the same shape.
+        other: magnitudes of the same shape.
     """
-    levels_db = [20 * np.log10(np.maximum(magnitudes, FLOOR, dtype=np.float64)) for magnitudes in (features, other)]
-    return np.sqrt(((levels_db[0] - levels_db[1]) ** 2).mean(axis=2)).mean(axis=1)
+    difference_db = _levels_db(features) - _levels_db(other)
+    return np.asarray(np.sqrt((difference_db**2).mean(axis=2)).mean(axis=1))
 
 
 def measure_distances(features: np.ndarray, settings: np.ndarray, threads: int | None = None) -> Distances:
-    """Distances of the originals to the sounds of predicted ``settings``, and to each other.
+    """Return the distances of sounds to their predicted and to random presets.
 
     Args:
         features: of the originals, float32 ``(sounds, frames, bins)``.
-        settings: predicted, float32 ``(sounds, parameters)`` in units.
-        threads: for rendering; without it, every core.
+        settings: predicted, float32 ``(sounds, parameters)`` in each parameter's unit.
+        threads: threads that render. The default is one per CPU.
     """
-    from synthray.synth.features import analyse
-    from synthray.synth.voice import render
-
     if len(features) < 2:
         return Distances()
     predicted = log_spectral_distance_db(features, analyse(render(settings, threads=threads), threads=threads))
-    # The neighbour's preset is as good as a random one: examples of a data set are independent.
-    other = log_spectral_distance_db(features, np.roll(features, 1, axis=0))
-    return Distances(len(features), float(predicted.sum()), float(other.sum()))
+    # Examples of a data set are independent, so the preset of a neighbour is a random preset.
+    random = log_spectral_distance_db(features, np.roll(features, 1, axis=0))
+    return Distances(len(features), float(predicted.sum()), float(random.sum()))
+
+
+def _levels_db(magnitudes: np.ndarray) -> np.ndarray:
+    return np.asarray(20 * np.log10(np.maximum(magnitudes, FLOOR, dtype=np.float64)))

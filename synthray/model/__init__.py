@@ -1,1 +1,4 @@
-"""Networks, heads, losses and saved models. Keras 3 (never ``tf.keras``)."""
+"""Networks, heads, losses, saved models, registry and predictor, in Keras 3.
+
+Training is in ``synthray.train``, matching a sound in ``synthray.match``.
+"""

@@ -1,7 +1,7 @@
 """Loss and metrics on the fused output, in TensorFlow operations.
 
-The same numbers as the notebook's 38 Keras losses give: categorical cross-entropy for each choice, mean absolute error
-for each range, all added up. One gather and one softmax for all choices instead of one each.
+They equal the notebook's 38 Keras losses: categorical cross-entropy per choice, mean absolute error per range, summed.
+All choices share one gather and one softmax. Activations for prediction are in ``predictor.py``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from synthray.model.heads import HeadLayout
 
 
 class Scores(NamedTuple):
-    """Per example, float32 ``(examples,)``: loss, share of the choices that are right, mean absolute error."""
+    """Scores per example, each float32 ``(examples,)``."""
 
     loss: tf.Tensor
     accuracy: tf.Tensor
+    """Fraction of the choices that are predicted correctly."""
     error: tf.Tensor
+    """Mean absolute error of the ranges."""
 
 
 def score(outputs: tf.Tensor, labels: tf.Tensor, layout: HeadLayout) -> Scores:
@@ -27,22 +29,22 @@ def score(outputs: tf.Tensor, labels: tf.Tensor, layout: HeadLayout) -> Scores:
     Args:
         outputs: float32 ``(examples, width)``, logits for choices.
         labels: float32 ``(examples, learned)``, class indices for choices.
-        layout: where each head lies.
+        layout: the columns of each head.
 
     Returns:
-        the scores of each example; a kind of parameter that the table lacks scores 0.
+        the scores of each example. A kind of parameter that the table lacks scores 0.
     """
     outputs = tf.cast(outputs, tf.float32)
-    nothing = tf.zeros(tf.shape(outputs)[:1])
-    loss, accuracy, error = nothing, nothing, nothing
+    zeros = tf.zeros(tf.shape(outputs)[:1])
+    loss, accuracy, error = zeros, zeros, zeros
     if len(layout.range_columns):
-        wanted = tf.gather(labels, layout.range_labels, axis=1)
-        errors = tf.abs(tf.gather(outputs, layout.range_columns, axis=1) - wanted)
+        targets = tf.gather(labels, layout.range_labels, axis=1)
+        errors = tf.abs(tf.gather(outputs, layout.range_columns, axis=1) - targets)
         loss, error = loss + tf.reduce_sum(errors, axis=1), tf.reduce_mean(errors, axis=1)
     if len(layout.choice_columns):
         logits = tf.gather(outputs, layout.choice_columns, axis=1) + layout.choice_mask
         classes = tf.cast(tf.gather(labels, layout.choice_labels, axis=1), tf.int32)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
-        right = tf.equal(tf.argmax(logits, axis=2, output_type=tf.int32), classes)
-        loss, accuracy = loss + tf.reduce_sum(entropy, axis=1), tf.reduce_mean(tf.cast(right, tf.float32), axis=1)
+        correct = tf.equal(tf.argmax(logits, axis=2, output_type=tf.int32), classes)
+        loss, accuracy = loss + tf.reduce_sum(entropy, axis=1), tf.reduce_mean(tf.cast(correct, tf.float32), axis=1)
     return Scores(loss, accuracy, error)

@@ -1,4 +1,7 @@
-"""Networks by name: from features to the vector that the heads read."""
+"""Networks by name: from features to the vector that the heads read.
+
+Heads are in ``heads.py``, losses in ``losses.py``. To add a network, write its function and add it to ``NETWORKS``.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,9 @@ import keras
 import numpy as np
 
 from synthray.errors import ConfigError
-from synthray.model.heads import INPUT_NAME, HeadLayout, output_name
-from synthray.synth.parameters import Choice, ParameterTable
+from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_name, unfuse
+from synthray.synth.parameters import ParameterTable
 
-HEADS_NAME = "heads"
 WIDTH = 256
 """Units of the notebook's layers."""
 
@@ -19,14 +21,14 @@ Trunk = Callable[[keras.KerasTensor, int], keras.KerasTensor]
 
 
 def notebook(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """The notebook's network: a convolution over time of 256 filters, and 256 units on all of it; or of ``width``."""
+    """Return a convolution over time and a dense layer, as in the notebook."""
     x = keras.layers.Conv1D(width, 3, activation="relu", name="conv1d")(features)
     x = keras.layers.Flatten(name="flatten")(x)
     return keras.layers.Dense(width, activation="relu", name="dense")(x)
 
 
 def log(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """The same layers on the logarithms of the magnitudes, as ears hear: from some -1 for silence to some 1."""
+    """Return the notebook's network on log magnitudes, scaled to about [-1, 1]."""
     return notebook(keras.ops.log(keras.ops.maximum(features, 0) + 1e-3) / 5 + 0.4, width)
 
 
@@ -34,11 +36,11 @@ NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log}
 
 
 def check_network(name: str, feature_shape: tuple[int, int]) -> None:
-    """Raises ConfigError for an unknown name, or for features that the network cannot take."""
+    """Raise ConfigError for an unknown network or features that it cannot take."""
     if name not in NETWORKS:
-        raise ConfigError(f"model is {name!r}; it can be {', '.join(NETWORKS)}")
+        raise ConfigError(f"network is {name!r}; it can be {', '.join(NETWORKS)}")
     if feature_shape[0] < 3:
-        raise ConfigError(f"the model {name!r} convolves over 3 frames; the data set has {feature_shape[0]}")
+        raise ConfigError(f"network {name!r} convolves over 3 frames; the data set has {feature_shape[0]}")
 
 
 def build_fused(
@@ -49,55 +51,67 @@ def build_fused(
     width: int = WIDTH,
     precision: str = "float32",
 ) -> keras.Model:
-    """The network for training: ``(examples, frames, bins)`` to the fused heads' raw outputs ``(examples, columns)``.
+    """Build the network for training, with fused heads.
 
-    width: units of its layers. precision: a Keras dtype policy for all but the heads, whose outputs are float32.
+    Args:
+        name: a key of ``NETWORKS``.
+        feature_shape: ``(frames, bins)``.
+        layout: the columns of each head.
+        seed: of the initial weights. Sets Keras's global seed.
+        width: units of the network's layers.
+        precision: Keras dtype policy of all layers but the heads, which are float32.
+
+    Returns:
+        a model from features ``(examples, frames, bins)`` to raw outputs, float32 ``(examples, columns)``.
     """
-    keras.utils.set_random_seed(seed % 2**32)  # more bits it does not take
+    keras.utils.set_random_seed(keras_seed(seed))
     features = keras.Input(feature_shape, name=INPUT_NAME)
-    before = keras.config.dtype_policy()
+    policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
         vector = NETWORKS[name](features, width)
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(policy)
     kernel = layout.initial_kernel(vector.shape[-1], seed)
     heads = keras.layers.Dense(
         layout.width,
         kernel_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(kernel, dtype),  # noqa: ARG005
-        name=HEADS_NAME,
+        name=FUSED_NAME,
         dtype="float32",
     )
     return keras.Model(features, heads(vector), name=name)
 
 
-def build_named(name: str, feature_shape: tuple[int, int], table: ParameterTable, width: int = WIDTH) -> keras.Model:
-    """The network as it is saved: a layer ``out_<name>`` for each learned parameter, compiled as in the notebook."""
-    features = keras.Input(feature_shape, name=INPUT_NAME)
-    vector = NETWORKS[name](features, width)
-    outputs, losses, metrics = [], {}, {}
-    for parameter in table.learned:
-        output = output_name(parameter.name)
-        if isinstance(parameter, Choice):
-            activation, losses[output] = "softmax", "categorical_crossentropy"
-            metrics[output] = "categorical_accuracy"
-        else:
-            activation, losses[output] = None, "mean_absolute_error"
-        outputs.append(keras.layers.Dense(parameter.num_outputs, activation=activation, name=output)(vector))
-    model = keras.Model(features, outputs, name=name)
+def build_named(
+    name: str,
+    feature_shape: tuple[int, int],
+    table: ParameterTable,
+    width: int = WIDTH,
+    weights: list[np.ndarray] | None = None,
+) -> keras.Model:
+    """Build the network as it is saved, with a layer ``out_<name>`` per parameter.
+
+    It is compiled with the losses and metrics of the notebook.
+
+    Args:
+        name: a key of ``NETWORKS``.
+        feature_shape: ``(frames, bins)``.
+        table: the parameters to predict.
+        width: units of the network's layers.
+        weights: of a fused network (``model.get_weights()``). The default is the initial weights of seed 0.
+    """
+    layout = HeadLayout(table)
+    fused = build_fused(name, feature_shape, layout, seed=0, width=width)
+    if weights is not None:
+        fused.set_weights(weights)
+    model = unfuse(fused, layout)
+    choices, ranges = ([output_name(p.name) for p in kind] for kind in (table.choices, table.ranges))
+    losses = dict.fromkeys(choices, "categorical_crossentropy") | dict.fromkeys(ranges, "mean_absolute_error")
+    metrics = dict.fromkeys(choices, "categorical_accuracy")
     model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)
     return model
 
 
-def unfuse(
-    weights: list[np.ndarray], name: str, feature_shape: tuple[int, int], table: ParameterTable, width: int = WIDTH
-) -> keras.Model:
-    """The model to be saved, from the weights of a fused one (``model.get_weights()``)."""
-    layout = HeadLayout(table)
-    *trunk, kernel, bias = weights
-    for parameter in table.learned:
-        columns = layout.columns[parameter.name]
-        trunk += [kernel[:, columns], bias[columns]]
-    model = build_named(name, feature_shape, table, width)
-    model.set_weights(trunk)
-    return model
+def keras_seed(seed: int) -> int:
+    """Return a seed for Keras, which takes 32 bits; shorter ones stay as they are."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])

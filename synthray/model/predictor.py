@@ -1,31 +1,30 @@
-"""A model ready to answer: features to outputs, to labels, and sound to preset. No Ray, no HTTP."""
+"""Predictions of a saved model: from features to outputs and labels.
+
+Sounds and presets are in ``synthray.match``, HTTP is in ``synthray.serve``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from synthray.errors import ModelError, SoundError
-from synthray.model.heads import INPUT_NAME, output_name
-from synthray.model.output_columns import OutputColumns, check_outputs, fused_function
+from synthray.errors import ModelError
+from synthray.model.heads import INPUT_NAME, HeadLayout, can_fuse, check_outputs, fuse, output_name
 from synthray.model.saved import ModelCard, load_model
-from synthray.synth.features import FEATURE_SHAPE, analyse
-from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import Range
 
-ROWS_AT_ONCE = 1024
-FAMILIAR_RMS_DB = (-56.0, -20.0)  # of random presets, 5 % are quieter and 5 % louder
-SILENCE_RMS = 1e-5
+MAX_ROWS = 1024
+"""Rows per call of the network, to bound its memory."""
 
 
 class Predictor:
-    """One model and its card. Safe to call from several threads once it is made.
+    """One model and its card, safe to call from several threads.
 
     Raises:
-        ModelError: the model's input or outputs are not those that its card states.
+        ModelError: the model's input or outputs differ from those in its card.
     """
 
     def __init__(self, model: keras.Model, card: ModelCard) -> None:
@@ -36,120 +35,76 @@ class Predictor:
             shapes = [tuple(tensor.shape) for tensor in model.inputs]
             raise ModelError(f"{card.name}: the model's inputs are {shapes}, its card says {expected}")
         check_outputs(model, card.table)
-        self._layout = OutputColumns(card.table)
-        # An open first axis: one trace serves every batch size, so no request ever waits for a new one.
+        self._layout = HeadLayout(card.table)
+        # With an open first axis one trace serves every batch size, so no request waits for tracing.
         signature = [tf.TensorSpec(expected, tf.float32, name=INPUT_NAME)]
-        self._function = tf.function(fused_function(model, self._layout), input_signature=signature)
+        self._function = tf.function(_output_function(model, self._layout), input_signature=signature)
         self._compiled = self._function.get_concrete_function()
 
     @classmethod
     def load(cls, uri: str) -> Predictor:
-        """Load the ``.keras`` file at ``uri`` (or the newest below it) and warm it up.
+        """Load the ``.keras`` file at ``uri``, or the newest one below it, and warm it up.
 
         Raises:
             NotFound: there is no model.
-            ModelError: it or its card cannot be used.
+            ModelError: the model or its card is corrupt.
         """
         predictor = cls(*load_model(uri))
         predictor.warm_up()
         return predictor
 
-    @property
-    def is_of_instrument(self) -> bool:
-        """Whether this model speaks of synthray's own instrument, so that sounds can be matched with it."""
-        return self.card.table == INSTRUMENT and tuple(self.card.feature_shape) == FEATURE_SHAPE
-
-    def require_instrument(self) -> None:
-        """Raise ModelError unless sounds can be matched with this model."""
-        if not self.is_of_instrument:
-            raise ModelError(
-                f"{self.card.name} was trained on another instrument than synthray's own: it can predict from "
-                "features, but it cannot match a sound"
-            )
-
     def warm_up(self) -> None:
-        """Pay all first-time costs now: traces, buffers, compiled kernels."""
+        """Run the network for one row and for two, to pay its first-time costs now."""
         for rows in (1, 2):
             self.predict(np.zeros((rows, self.frames, self.bins), np.float32))
-        if self.is_of_instrument:
-            self.render(self.match_settings(np.full(N_SAMPLES, 0.01, np.float32)))
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Features float32 ``(sounds, frames, bins)`` to ``{"out_<name>": float32 (sounds, units)}``.
+        """Return the outputs for features, in the table's order.
 
-        Probabilities for a choice, one number (not yet clipped) for a range, in the table's order.
+        Args:
+            features: float32 ``(sounds, frames, bins)``.
+
+        Returns:
+            ``{"out_<name>": float32 (sounds, units)}``: probabilities for a choice, one unclipped number for a range.
+
+        Raises:
+            ModelError: the features have another shape.
         """
         outputs = self._outputs(features)
-        return {name: outputs[:, columns] for name, columns in self._layout.columns.items()}
+        return {output_name(name): outputs[:, columns] for name, columns in self._layout.columns.items()}
 
     def labels(self, features: np.ndarray, *, clip: bool = True) -> np.ndarray:
-        """Features ``(sounds, frames, bins)`` to labels float32 ``(sounds, learned)``.
+        """Return the predicted labels, float32 ``(sounds, learned)``.
 
-        A choice is the index of its likeliest class, a range is clipped to [0, 1] (with ``clip=False`` it is what the
-        network said: a foreign data set's ranges may lie elsewhere).
+        A choice is the index of its most likely class.
+
+        Args:
+            features: float32 ``(sounds, frames, bins)``.
+            clip: clip ranges to [0, 1]. The ranges of a foreign data set may lie elsewhere.
+
+        Raises:
+            ModelError: the features have another shape.
         """
-        outputs = self.predict(features)
+        outputs = self._outputs(features)
         labels = np.empty((len(features), len(self.card.table.learned)), np.float32)
         for column, parameter in enumerate(self.card.table.learned):
-            output = outputs[output_name(parameter.name)]
+            output = outputs[:, self._layout.columns[parameter.name]]
             labels[:, column] = output[:, 0] if isinstance(parameter, Range) else output.argmax(axis=1)
             if clip and isinstance(parameter, Range):
                 np.clip(labels[:, column], 0.0, 1.0, out=labels[:, column])
         return labels
 
-    def match_settings(self, audio: np.ndarray) -> np.ndarray:
-        """Sound float32 ``(samples,)`` to the settings that might have made it, float32 ``(parameters,)``.
-
-        Raises:
-            ModelError: the model was trained on another instrument.
-            SoundError: ``audio`` has another length, is not finite, or is silent.
-        """
-        self.require_instrument()
-        if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
-            raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-        return self.card.table.labels_to_settings(self.labels(analyse(normalize_level(audio)[None])))[0]
-
-    def match(self, audio: np.ndarray) -> dict[str, Any]:
-        """Sound float32 ``(samples,)`` to a preset in human units; raises as :meth:`match_settings` does."""
-        settings = self.match_settings(audio)
-        from synthray.synth.presets import preset_to_json
-
-        return preset_to_json(self.card.table, settings, model=self.card.name)
-
-    def render(self, settings: np.ndarray) -> np.ndarray:
-        """Settings float32 ``(parameters,)`` to sound float32 ``(samples,)``."""
-        from synthray.synth.voice import render
-
-        return render(settings[None])[0]
-
     def _outputs(self, features: np.ndarray) -> np.ndarray:
-        """All heads' outputs side by side, float32 ``(sounds, units)``."""
+        """Return the outputs of all heads, float32 ``(sounds, width)``."""
         features = np.asarray(features, np.float32)
         if features.ndim != 3 or features.shape[1:] != (self.frames, self.bins):
             raise ModelError(f"features have shape {features.shape}, expected (sounds, {self.frames}, {self.bins})")
-        if len(features) <= ROWS_AT_ONCE:
-            return self._compiled(tf.constant(features)).numpy()
-        blocks = np.array_split(features, -(-len(features) // ROWS_AT_ONCE))
+        blocks = np.array_split(features, max(1, -(-len(features) // MAX_ROWS)))
         return np.concatenate([self._compiled(tf.constant(block)).numpy() for block in blocks])
 
 
-def normalize_level(audio: np.ndarray) -> np.ndarray:
-    """A sound, brought into the range of levels in which a network has heard sounds; others it knows nothing of.
-
-    A recording's level says little of the sound, and most recordings are louder than any that the instrument makes.
-
-    Raises:
-        SoundError: the sound is silent.
-    """
-    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
-    if rms < SILENCE_RMS:
-        raise SoundError("the sound is silent in its first 2 s: there is nothing to match")
-    quietest, loudest = (10 ** (level / 20) for level in FAMILIAR_RMS_DB)
-    return (audio * (np.clip(rms, quietest, loudest) / rms)).astype(np.float32)
-
-
 def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """Answer several requests with one call for each model among them, in the requests' order."""
+    """Answer several requests with one call per model, in the order of the requests."""
     answers: list[dict[str, np.ndarray]] = [{}] * len(requests)
     by_model: dict[int, list[int]] = {}
     for number, (predictor, _) in enumerate(requests):
@@ -162,3 +117,31 @@ def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[
             rows = slice(end - len(requests[number][1]), end)
             answers[number] = {name: values[rows] for name, values in outputs.items()}
     return answers
+
+
+def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return a function from features to the outputs of all heads.
+
+    It maps float32 ``(sounds, frames, bins)`` to float32 ``(sounds, width)``.
+    A model whose heads cannot be fused, such as one with sigmoid ranges, runs its own layers.
+    """
+    if can_fuse(model, layout):
+        fused = fuse(model, layout)
+        return lambda features: _activate(fused(features, training=False), layout)
+    names = [output_name(parameter.name) for parameter in layout.table.learned]
+
+    def concatenate(features: tf.Tensor) -> tf.Tensor:
+        outputs = dict(zip(model.output_names, keras.tree.flatten(model(features, training=False)), strict=True))
+        return tf.concat([tf.cast(outputs[name], tf.float32) for name in names], axis=1)
+
+    return concatenate
+
+
+def _activate(outputs: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
+    """Turn logits of choices into probabilities, ``(sounds, width)`` to the same."""
+    if not len(layout.choice_columns):
+        return outputs
+    # Minus infinity instead of ``choice_mask``, which logits beyond 1e9 would outweigh.
+    logits = tf.where(layout.choice_padding, -np.inf, tf.gather(outputs, layout.choice_columns, axis=1))
+    probabilities = tf.reshape(tf.nn.softmax(logits), (-1, layout.choice_padding.size))
+    return tf.gather(tf.concat([outputs, probabilities], axis=1), layout.activated_columns, axis=1)

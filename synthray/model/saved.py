@@ -1,4 +1,8 @@
-"""A model at a URI: the ``.keras`` file, which opens in plain Keras, and beside it a card that says what it is."""
+"""Saved models: a ``.keras`` file and a JSON card that describes it.
+
+The file opens, predicts and trains in plain Keras without synthray.
+The promoted model of a folder is in ``registry.py``.
+"""
 
 from __future__ import annotations
 
@@ -20,36 +24,45 @@ if TYPE_CHECKING:
 
 FORMAT = "synthray-model/1"
 SUFFIX = ".keras"
-# Folders that a training keeps beside its model; whatever lies in them is not the model.
-_BESIDE = {"checkpoints", "logs"}
+# Folders that a training writes next to its model. A `.keras` file in them is not a saved model.
+_TRAINING_FOLDERS = {"checkpoints", "logs"}
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model is.
-
-    table, feature_shape: what it was trained on. dataset: ``uri``, ``digest`` and ``holdout`` (``first``, ``count``:
-    the rows kept from training). config: that of the training. metrics: of the epoch whose weights these are. sha256:
-    of the file.
-    """
+    """The description of a saved model."""
 
     name: str
     table: ParameterTable
+    """The parameters that it was trained on."""
     feature_shape: tuple[int, int]
+    """``(frames, bins)`` of its input."""
     epochs: int
     dataset: dict[str, Any]
+    """``uri``, ``digest`` and ``holdout`` (``first`` and ``count`` of the rows that were not trained on)."""
     config: dict[str, Any]
+    """Configuration of the training."""
     metrics: dict[str, float]
+    """Metrics of the epoch whose weights were saved."""
     sha256: str
+    """SHA-256 of the ``.keras`` file."""
 
     def encode(self) -> bytes:
-        """The card as a JSON file."""
+        """Return the card as a JSON file."""
         body = {"format": FORMAT, **asdict(self), "table": self.table.to_json()}
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 
     @classmethod
     def decode(cls, raw: bytes, name: str) -> ModelCard:
-        """The inverse of ``encode``; raises ModelError, naming the file."""
+        """Read a card from a JSON file; the inverse of ``encode``.
+
+        Args:
+            raw: the file.
+            name: of the file, for messages.
+
+        Raises:
+            ModelError: the file is not a model card.
+        """
         try:
             body = json.loads(raw)
             if body.pop("format") != FORMAT:
@@ -61,15 +74,23 @@ class ModelCard:
 
 
 def model_name(batches: int, epochs: int) -> str:
-    """As the notebook names it: by batches and epochs."""
+    """Return a model's name, as in the notebook."""
     return f"model_{batches}_{epochs}"
 
 
-def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
-    """Write ``<name>.keras`` and then its card below ``out``; returns the URI of the file.
+def model_version(card: ModelCard) -> str:
+    """Return a model's version for clients of TensorFlow Serving, a whole number.
 
-    The card carries the digest of the file, so that a reader notices when one of them is of another run. The same
-    model with the same card is not written again: each file that Keras writes is another, and a promotion names one.
+    It depends on the file alone, so it is the same on every replica.
+    """
+    return str(int(card.sha256[:8], 16))
+
+
+def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
+    """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
+
+    The card's SHA-256 lets a reader detect a file of another run. An identical model with an identical card is not
+    written again: Keras writes other bytes each time, and promotions name a SHA-256.
     """
     store = open_store(out)
     uri = f"{store.uri}/{card.name}{SUFFIX}"
@@ -86,77 +107,85 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
 
 
 def _is_saved(model: keras.Model, uri: str, card: ModelCard) -> bool:
+    """Return whether ``uri`` holds the same weights with the same card."""
     try:
-        saved, its_card = load_model(uri)
+        saved_model, saved_card = load_model(uri)
     except (NotFound, ModelError):
         return False
-    if its_card.encode() != replace(card, sha256=its_card.sha256).encode():
+    if saved_card.encode() != replace(card, sha256=saved_card.sha256).encode():
         return False
-    weights = saved.get_weights(), model.get_weights()
-    return len(weights[0]) == len(weights[1]) and all(map(np.array_equal, *weights))
+    saved_weights, weights = saved_model.get_weights(), model.get_weights()
+    return len(saved_weights) == len(weights) and all(map(np.array_equal, saved_weights, weights))
 
 
 def resolve_model(uri: str = "") -> str:
-    """The URI of one ``.keras`` file; nothing is loaded for it.
+    """Return the URI of one ``.keras`` file, without loading it.
 
     Args:
-        uri: of the file, of a folder (the newest below it is taken), or empty (the newest under ``SYNTHRAY_HOME``).
+        uri: of the file, or of a folder, whose newest model is taken. The default is the models of ``SYNTHRAY_HOME``.
 
     Raises:
-        NotFound: there is none; the message says which job makes one.
+        NotFound: there is no model.
     """
     store = open_store(uri or f"{home()}/models")
     if uri.endswith(SUFFIX):
         folder, file = open_parent(store.uri)
         if not folder.exists(file):
-            raise NotFound(f"there is no model at {store.uri}; jobs/train.py makes one")
+            raise NotFound(f"there is no model at {store.uri}. Run synthray train to make one.")
         return store.uri
     files = model_files(store)
     if not files:
-        raise NotFound(f"{store.uri} holds no model; jobs/train.py makes one, or give --model")
+        raise NotFound(f"{store.uri} holds no model. Run synthray train to make one, or give --model.")
     return f"{store.uri}/{files[-1].path}"
 
 
 def model_files(store: Store) -> list[Entry]:
-    """The ``.keras`` files below a folder, however deep, the newest last. Raises StorageError."""
+    """Return the ``.keras`` files at any depth below a folder, the newest last.
+
+    Raises:
+        StorageError: the store cannot be reached.
+    """
     files = [entry for entry in store.list() if entry.path.endswith(SUFFIX)]
-    models = [entry for entry in files if not _BESIDE.intersection(entry.path.split("/")[:-1])]
+    models = [entry for entry in files if not _TRAINING_FOLDERS.intersection(entry.path.split("/")[:-1])]
     return sorted(models, key=lambda entry: (entry.modified_s, entry.path))
 
 
 def read_card(uri: str) -> ModelCard:
-    """The card beside the ``.keras`` file at ``uri``.
+    """Read the card of the ``.keras`` file at ``uri``.
 
     Raises:
-        NotFound: the model has no card. ModelError: the card cannot be read.
+        NotFound: the model has no card.
+        ModelError: the card is corrupt.
     """
     store, file = open_parent(uri)
     name = f"{file.removesuffix(SUFFIX)}.json"
     try:
         return ModelCard.decode(store.read(name), f"{store.uri}/{name}")
     except NotFound:
-        raise NotFound(f"{uri} has no card: {name} should stand beside it, as jobs/train.py writes it") from None
+        raise NotFound(f"{uri} has no card: {name} is missing from its folder. Run synthray train again.") from None
 
 
 def read_verified(uri: str) -> tuple[bytes, ModelCard]:
-    """The bytes of the ``.keras`` file at ``uri``, and the card that describes exactly these.
+    """Read the ``.keras`` file at ``uri`` and its card, and compare their SHA-256.
 
     Raises:
-        NotFound: one of them is missing. ModelError: the file is damaged, or not the one that its card describes.
+        NotFound: the file or its card is missing.
+        ModelError: the card is corrupt, or the file does not match it.
     """
     card = read_card(uri)
     store, file = open_parent(uri)
     raw = store.read(file)
     if hashlib.sha256(raw).hexdigest() != card.sha256:
-        raise ModelError(f"{uri} is not the file that its card describes: its SHA-256 differs; train it again")
+        raise ModelError(f"{uri} does not match its card: its SHA-256 differs. Train the model again.")
     return raw, card
 
 
 def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
-    """The model that ``resolve_model`` finds, and its card.
+    """Load the model that ``resolve_model`` finds, and its card.
 
     Raises:
-        NotFound: there is none. ModelError: the file is damaged, or not the one that its card describes.
+        NotFound: there is no model.
+        ModelError: the file is corrupt, or does not match its card.
     """
     uri = resolve_model(uri)
     raw, card = read_verified(uri)
@@ -167,6 +196,7 @@ def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
         local = Path(folder, uri.rpartition("/")[2])
         local.write_bytes(raw)
         try:
-            return keras.models.load_model(local, compile=False), card
+            # Safe mode refuses layers with pickled Python code, so that a model file cannot run any.
+            return keras.models.load_model(local, compile=False, safe_mode=True), card
         except (ValueError, OSError, TypeError) as error:
             raise ModelError(f"{uri} cannot be opened by Keras: {error}") from error

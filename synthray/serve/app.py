@@ -31,11 +31,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray.errors import ModelError, SoundError
+from synthray.match.sound import match_settings, match_sound, require_instrument
 from synthray.serve.config import AppConfig
 from synthray.serve.decode import RequestError, decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status, model_version
 from synthray.serve.request_body import RAW, UNSTATED, content_type, prefers_wav, read_body
 from synthray.synth.instrument import DURATION_S
+from synthray.synth.voice import render
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -125,7 +127,7 @@ class _Handlers:
 
     async def match(self, request: Request) -> Response:
         predictor = self._predictor(request)
-        predictor.require_instrument()
+        require_instrument(predictor)
         kind = content_type(request)
         if not kind.startswith("audio/") and kind not in (RAW, "application/ogg", *UNSTATED):
             raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
@@ -164,7 +166,7 @@ def _match_json(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
     """The preset as JSON, and how many seconds the sound lasts."""
     audio, lasts_s = _sound(body)
     told = {"lasts_s": round(lasts_s, 3), "matched_s": min(DURATION_S, round(lasts_s, 3))}
-    return json.dumps({"preset": predictor.match(audio), "sound": told}).encode(), lasts_s
+    return json.dumps({"preset": match_sound(predictor, audio), "sound": told}).encode(), lasts_s
 
 
 def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
@@ -173,7 +175,7 @@ def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
 
     audio, lasts_s = _sound(body)
     buffer = io.BytesIO()
-    write_wav(buffer, predictor.render(predictor.match_settings(audio)))
+    write_wav(buffer, render(match_settings(predictor, audio)[None])[0])
     return buffer.getvalue(), lasts_s
 
 

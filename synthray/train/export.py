@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from synthray.data.dataset import Dataset
-from synthray.model.networks import unfuse
+from synthray.model.networks import build_named
 from synthray.model.saved import ModelCard, model_name, save_model
 from synthray.train.config import TrainConfig
 from synthray.train.loop import TrainResult
@@ -25,5 +25,5 @@ def publish(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
     )
     with trained.steps.averaged():
         weights = trained.steps.model.get_weights()
-    model = unfuse(weights, config.network, manifest.feature_shape, manifest.table, config.width)
+    model = build_named(config.network, manifest.feature_shape, manifest.table, config.width, weights)
     return save_model(model, config.out, card)

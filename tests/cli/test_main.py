@@ -92,7 +92,7 @@ def test_render_makes_the_presets_sound(files, tmp_path):
     [
         (["match", "{files}/none.wav"], 1, "none.wav does not exist"),
         (["match", "{files}/preset.json"], 1, "cannot be read as a sound file"),
-        (["match", "{files}/sound.wav", "--model", "{files}/none"], 1, "holds no model; jobs/train.py makes one"),
+        (["match", "{files}/sound.wav", "--model", "{files}/none"], 1, "holds no model. Run synthray train"),
         (["match", "{files}/sound.wav", "--model", "{files}/foreign"], 1, "was trained on another instrument"),
         (["match", "{files}/sound.wav", "--model", "ftp://x"], 2, "unknown scheme ftp://"),
         (["render", "{files}/sound.wav", "--out", "{files}/x.wav"], 1, "is not a preset in JSON"),

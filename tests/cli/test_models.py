@@ -39,11 +39,11 @@ def test_ls_tells_every_model_the_newest_last(place: Path, capsys: pytest.Captur
     assert re.fullmatch(rf"mine +model_9_3 +3 +1\.2500 +1\.5 MB +[0-9a-f]{{12}}  {time}  {time}", first)
     assert re.fullmatch(rf"mine +model_9_4 +3 +1\.2500 +0\.0 MB +[0-9a-f]{{12}}  {time}", second)
     assert head.index("promoted") == first.rindex("  ") + 2
-    assert re.match(r"z_damaged +model_9_5 +damaged: .* is not a model card", third)
+    assert re.match(r"z_damaged +model_9_5 +corrupt: .* is not a model card", third)
     (place / "mine/model_9_3.keras").unlink()
     assert main(["models", "ls", str(place)]) == 0
     *_, last = capsys.readouterr().out.splitlines()
-    assert re.fullmatch(r"mine +model_9_3 +promoted, but its file is gone", last)
+    assert re.fullmatch(r"mine +model_9_3 +promoted, but its file is missing", last)
 
 
 def test_show_tells_what_the_promoted_model_is(place: Path, capsys: pytest.CaptureFixture) -> None:
@@ -92,12 +92,12 @@ def test_promote_and_rollback_say_what_is_served_and_what_was(place: Path, capsy
     ("argv", "code", "message"),
     [
         (["ls", "{place}/none"], 1, "/none holds no model; jobs/train.py makes one"),
-        (["show", "{place}/none"], 1, "/none holds no model; jobs/train.py makes one"),
+        (["show", "{place}/none"], 1, "/none holds no model. Run synthray train"),
         (["show", "{place}/none.keras"], 1, "there is no model at "),
         (["show", "{place}/mine/bare.keras"], 1, "has no card"),
-        (["promote", "{place}/mine"], 2, "names no .keras file"),
+        (["promote", "{place}/mine"], 2, "is not a .keras file"),
         (["promote", "{place}/mine/bare.keras"], 1, "has no card"),
-        (["promote", "{place}/mine/model_9_3.keras", "--place", "{place}/other"], 2, "does not lie below"),
+        (["promote", "{place}/mine/model_9_3.keras", "--place", "{place}/other"], 2, "is not below the registry"),
         (["rollback"], 1, "nothing is promoted at "),
         (["rollback", "ftp://x"], 2, "unknown scheme ftp://"),
     ],

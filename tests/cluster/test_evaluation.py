@@ -1,4 +1,4 @@
-"""A whole evaluation on Ray against the same done here, shard by shard."""
+"""Evaluation on Ray against the same scores computed in this process."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from tests.models import build_card, build_model
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """``(model, data)``: a foreign data set, and a model whose card says that rows 100 to 202 were kept from it."""
+    """URIs of a model that held out rows 100 to 202, and of its data set."""
     from synthray.model.saved import save_model
 
     folder = tmp_path_factory.mktemp("evaluate")
@@ -37,21 +37,21 @@ def score_here(model, data, first, last):
     return scores(dataset.manifest.table, sum(parts, Sums.zero(dataset.manifest.table)))
 
 
-def test_a_part_is_scored_as_its_examples(trained):
+def test_score_part_equals_the_scores_of_its_examples(trained):
     from synthray.model.predictor import Predictor
 
     model, data = trained
     dataset, predictor = open_dataset(data), Predictor.load(model)
-    batch = dataset.take(np.arange(100, 203))
-    predicted = predictor.labels(np.asarray(batch.features, np.float32), clip=False)
+    examples = dataset.take(np.arange(100, 203))
+    predicted = predictor.labels(np.asarray(examples.features, np.float32), clip=False)
     found = score_here(model, data, 100, 203)
     assert len(found) == 4
-    assert found[1].value == pytest.approx(np.abs(batch.labels[:, 1] - predicted[:, 1]).mean(), rel=1e-5)
-    assert found[0].value == pytest.approx((batch.labels[:, 0] == predicted[:, 0]).mean())
+    assert found[1].value == pytest.approx(np.abs(examples.labels[:, 1] - predicted[:, 1]).mean(), rel=1e-5)
+    assert found[0].value == pytest.approx((examples.labels[:, 0] == predicted[:, 0]).mean())
 
 
 @pytest.mark.ray
-def test_on_ray_the_holdout_is_scored_as_here(ray_cluster, trained, capsys):
+def test_evaluate_scores_the_holdout_as_in_this_process(ray_cluster, trained, capsys):
     from synthray.cluster.evaluation import evaluate
 
     evaluation = evaluate(*trained)
@@ -63,11 +63,24 @@ def test_on_ray_the_holdout_is_scored_as_here(ray_cluster, trained, capsys):
 
 
 @pytest.mark.ray
-def test_on_ray_a_damaged_shard_is_told_in_our_own_words(ray_cluster, trained, tmp_path):
+def test_evaluate_of_a_corrupt_shard_raises_the_original_error(ray_cluster, trained, tmp_path):
     from synthray.cluster.evaluation import evaluate
 
     shutil.copytree(trained[1], tmp_path / "data")
     for shard in (tmp_path / "data").rglob("*.parquet"):
         shard.write_bytes(shard.read_bytes() + b"x")
-    with pytest.raises(CorruptShard, match="has changed since it was published"):
+    with pytest.raises(CorruptShard, match="has changed since it was published") as raised:
         evaluate(trained[0], str(tmp_path / "data"))
+    assert type(raised.value) is CorruptShard
+    assert "Failed to apply UDF" not in str(raised.value)
+
+
+def test_original_error_of_another_exception_is_the_task_error():
+    from ray.exceptions import RayTaskError
+
+    from synthray.cluster.evaluation import _original_error, _PartFailed
+
+    ours = CorruptShard("shard 3")
+    assert _original_error(RayTaskError("score", "traceback", _PartFailed(ours))) is ours
+    error = RayTaskError("score", "traceback", ValueError("other"))
+    assert _original_error(error) is error

@@ -178,7 +178,7 @@ def test_what_is_promoted_is_followed_under_load_and_a_rollback_too(served, mode
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert versions[0]["name"] == "model_3_1"
-    assert "is not the file that its card describes" in versions[1]["status"]["error_message"]
+    assert "does not match its card" in versions[1]["status"]["error_message"]
     assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, "model_3_1")
     Path(models[1]).write_bytes(whole)
     wait_for("model_4_1")

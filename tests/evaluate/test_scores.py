@@ -1,4 +1,4 @@
-"""Scores against a slow oracle that is written out literally, and their sums however the examples are cut."""
+"""Scores against an oracle in plain Python, and sums over any split."""
 
 import itertools
 
@@ -24,7 +24,7 @@ def random_labels(examples, seed):
 
 
 def oracle(truth, answers):
-    """Example by example, parameter by parameter."""
+    """Score example by example, parameter by parameter."""
     results = []
     for column, kind in enumerate(("choice", "range", "choice")):
         total = 0.0
@@ -37,7 +37,7 @@ def oracle(truth, answers):
     return results
 
 
-def test_scores_are_those_of_the_oracle():
+def test_scores_equal_the_oracle():
     truth, predicted = random_labels(57, 1), random_labels(57, 2)
     found = scores(TABLE, sum_scores(TABLE, truth, predicted, GUESS))
     assert [(score.name, score.kind) for score in found] == [("shape", "choice"), ("cutoff", "range"), ("on", "choice")]
@@ -46,7 +46,7 @@ def test_scores_are_those_of_the_oracle():
 
 
 @given(st.lists(st.integers(0, 40), max_size=5), st.integers(1, 40), st.integers(0, 1000))
-def test_any_cut_of_the_examples_gives_the_same(cuts, examples, seed):
+def test_sum_scores_is_the_same_for_any_split_of_the_examples(cuts, examples, seed):
     truth, predicted = random_labels(examples, seed), random_labels(examples, seed + 1)
     edges = [0, *sorted(min(cut, examples) for cut in cuts), examples]
     parts = [slice(first, last) for first, last in itertools.pairwise(edges)]
@@ -57,14 +57,14 @@ def test_any_cut_of_the_examples_gives_the_same(cuts, examples, seed):
     np.testing.assert_allclose(merged.baseline, whole.baseline, atol=1e-9)
 
 
-def test_better_is_higher_for_a_choice_and_lower_for_a_range():
+def test_is_better_means_higher_for_a_choice_and_lower_for_a_range():
     assert Score("a", "choice", 0.6, 0.5).is_better
     assert not Score("a", "choice", 0.5, 0.5).is_better
     assert Score("a", "range", 0.1, 0.2).is_better
     assert not Score("a", "range", 0.2, 0.2).is_better
 
 
-def test_the_guess_is_the_mean_and_the_commonest_class():
+def test_constant_guess_is_the_mean_and_the_most_common_class():
     statistics = {
         "shape": {"counts": {"sine": 3, "saw": 9, "noise": 4}},
         "cutoff": {"mean": 0.4, "deviation": 0.1},
@@ -74,16 +74,16 @@ def test_the_guess_is_the_mean_and_the_commonest_class():
 
 
 @pytest.mark.parametrize("statistics", [{}, {"shape": {}}, {"shape": None}])
-def test_absent_statistics_are_told(statistics):
+def test_constant_guess_without_statistics_raises_data_error(statistics):
     with pytest.raises(DataError, match="no statistics of 'shape'"):
         constant_guess(TABLE, statistics)
 
 
-def test_labels_of_another_shape_are_refused():
+def test_sum_scores_of_other_shapes_raises_data_error():
     with pytest.raises(DataError, match=r"labels \(4, 3\), predicted \(4, 2\)"):
         sum_scores(TABLE, random_labels(4, 0), random_labels(4, 0)[:, :2], GUESS)
 
 
-def test_no_examples_have_no_score():
-    with pytest.raises(DataError, match="no example"):
+def test_scores_of_no_examples_raises_data_error():
+    with pytest.raises(DataError, match="there are no examples to score"):
         scores(TABLE, Sums.zero(TABLE))

@@ -1,4 +1,4 @@
-"""Files that look like saved models to whoever does not open them: some bytes, and beside them their card."""
+"""Fake model files: arbitrary bytes with a valid card."""
 
 from __future__ import annotations
 
@@ -11,17 +11,24 @@ from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
 
 def write_model(
-    place: Path | str, path: str, content: bytes = b"weights", hour: int | None = None, **card: object
+    folder: Path | str, path: str, content: bytes = b"weights", hour: int | None = None, **fields: object
 ) -> str:
-    """Write ``path`` and its card below a place; returns the URI. hour: when, for the order of local models."""
+    """Write ``path`` and its card below a folder, and return the URI.
+
+    Args:
+        folder: path or URI.
+        path: of the ``.keras`` file below it.
+        content: bytes of the file.
+        hour: modification time of the file, to order local models.
+        fields: of the card.
+    """
     stem = path.removesuffix(".keras")
-    told = {"metrics": {"epoch": 3, "val_loss": 1.25}, "epochs": 3, **card}
-    made = build_card(
-        FOREIGN, FOREIGN_SHAPE, stem.rpartition("/")[2], **told, sha256=hashlib.sha256(content).hexdigest()
-    )
-    store = open_store(place)
+    fields = {"metrics": {"epoch": 3, "val_loss": 1.25}, "epochs": 3, **fields}
+    sha256 = hashlib.sha256(content).hexdigest()
+    card = build_card(FOREIGN, FOREIGN_SHAPE, stem.rpartition("/")[2], **fields, sha256=sha256)
+    store = open_store(folder)
     store.write(path, content)
-    store.write(f"{stem}.json", made.encode())
+    store.write(f"{stem}.json", card.encode())
     if hour is not None:
-        os.utime(Path(place, path), (1_700_000_000 + 3600 * hour,) * 2)
+        os.utime(Path(folder, path), (1_700_000_000 + 3600 * hour,) * 2)
     return f"{store.uri}/{path}"

@@ -1,21 +1,16 @@
-"""The fused network against Keras's own 38 layers and losses."""
+"""Networks with fused heads against Keras's own 38 layers and losses."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from synthray.errors import ConfigError, ModelError, NotFound
+from synthray.errors import ConfigError
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
-from synthray.model.networks import build_fused, build_named, check_network, unfuse
-from synthray.model.saved import ModelCard, load_model, model_name, resolve_model, save_model
+from synthray.model.networks import build_fused, build_named, check_network
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
 
@@ -37,15 +32,11 @@ def random_labels(table: ParameterTable, count: int) -> np.ndarray:
     ).astype(np.float32)  # fmt: skip
 
 
-def card(table: ParameterTable = INSTRUMENT, name: str = "model_9_20") -> ModelCard:
-    return ModelCard(name, table, SHAPE, 20, {"digest": "d"}, {"seed": 0}, {"loss": 1.0}, "")
-
-
 @pytest.mark.parametrize("name", TABLES)
-def test_fused_loss_and_metrics_are_those_of_keras(name: str) -> None:
+def test_score_equals_keras_losses_and_metrics(name: str) -> None:
     table, shape = TABLES[name], (4, 7)
     fused = build_fused("notebook", shape, HeadLayout(table), seed=3)
-    named = unfuse(fused.get_weights(), "notebook", shape, table)
+    named = build_named("notebook", shape, table, weights=fused.get_weights())
     features = np.random.default_rng(0).random((16, *shape)).astype(np.float32)
     labels = random_labels(table, 16)
     scores = score(fused(features), tf.constant(labels), HeadLayout(table))
@@ -54,9 +45,9 @@ def test_fused_loss_and_metrics_are_those_of_keras(name: str) -> None:
     for number, parameter in enumerate(table.learned):
         output = outputs[f"out_{parameter.name}"]
         if isinstance(parameter, Choice):
-            wanted = keras.ops.one_hot(labels[:, number].astype(int), len(parameter.values))
-            losses.append(keras.losses.CategoricalCrossentropy()(wanted, output))
-            accuracies.append(np.mean(keras.metrics.categorical_accuracy(wanted, output)))
+            targets = keras.ops.one_hot(labels[:, number].astype(int), len(parameter.values))
+            losses.append(keras.losses.CategoricalCrossentropy()(targets, output))
+            accuracies.append(np.mean(keras.metrics.categorical_accuracy(targets, output)))
         else:
             losses.append(keras.losses.MeanAbsoluteError()(labels[:, number : number + 1], output))
             errors.append(losses[-1])
@@ -65,7 +56,7 @@ def test_fused_loss_and_metrics_are_those_of_keras(name: str) -> None:
     assert np.mean(scores.error) == pytest.approx(float(np.mean(errors)) if errors else 0, rel=1e-5)
 
 
-def test_the_numbers_of_the_notebook() -> None:
+def test_build_named_has_the_notebooks_parameter_counts() -> None:
     model = build_named("notebook", SHAPE, INSTRUMENT)
     counts = {layer.name: layer.count_params() for layer in model.layers}
     assert counts["conv1d"] == 423_424
@@ -77,72 +68,48 @@ def test_the_numbers_of_the_notebook() -> None:
     assert counts["out_oscillator_2_routing"] == 771
 
 
-def test_heads_start_as_keras_would_start_them() -> None:
-    layout = HeadLayout(INSTRUMENT)
-    kernel = layout.initial_kernel(256, seed=5)
-    assert kernel.shape == (256, 31 + 27)
-    for parameter in INSTRUMENT.learned:
-        limit = np.sqrt(6 / (256 + parameter.num_outputs))
-        part = kernel[:, layout.columns[parameter.name]]
-        assert 0.9 * limit < np.abs(part).max() <= limit
-    np.testing.assert_array_equal(kernel, layout.initial_kernel(256, seed=5))
-    assert (kernel != layout.initial_kernel(256, seed=6)).mean() > 0.99
+def test_build_named_compiles_the_notebooks_losses() -> None:
+    model = build_named("notebook", (4, 7), TABLES["foreign"], width=4)
+    assert model.get_compile_config()["loss"] == {
+        "out_a": "categorical_crossentropy",
+        "out_b": "mean_absolute_error",
+        "out_c": "categorical_crossentropy",
+    }
+    assert model.get_compile_config()["metrics"] == {"out_a": "categorical_accuracy", "out_c": "categorical_accuracy"}
 
 
-def test_a_saved_model_opens_in_plain_keras(tmp_path: Path) -> None:
-    fused = build_fused("notebook", SHAPE, HeadLayout(INSTRUMENT), seed=0)
-    uri = save_model(unfuse(fused.get_weights(), "notebook", SHAPE, INSTRUMENT), str(tmp_path), card())
-    assert uri == str(tmp_path / "model_9_20.keras")
-    program = (
-        "import sys, keras, numpy as np; "
-        f"model = keras.models.load_model({uri!r}); "
-        "outputs = model.predict(np.zeros((2, 20, 551)), verbose=0); "
-        "assert not any(name.startswith('synthray') for name in sys.modules); "
-        "print(model.input.name, len(model.outputs), model.output_names[0], len(keras.tree.flatten(outputs)))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
-        env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )  # fmt: skip
-    assert done.stdout.split() == ["in_fft", "38", "out_oscillator_1_waveform", "38"]
+def trunk(seed: int) -> list[np.ndarray]:
+    """Initial weights without those of the heads."""
+    return build_fused("notebook", (4, 7), HeadLayout(TABLES["foreign"]), seed, width=4).get_weights()[:-2]
 
 
-def test_a_model_comes_back_with_its_card(tmp_path: Path) -> None:
-    fused = build_fused("notebook", (4, 7), HeadLayout(TABLES["foreign"]), seed=0)
-    named = unfuse(fused.get_weights(), "notebook", (4, 7), TABLES["foreign"])
-    uri = save_model(named, str(tmp_path), card(TABLES["foreign"]))
-    for where in (uri, str(tmp_path)):
-        model, read = load_model(where)
-        assert read.table == TABLES["foreign"]
-        assert len(read.sha256) == 64
-        for a, b in zip(model.get_weights(), named.get_weights(), strict=True):
-            np.testing.assert_array_equal(a, b)
+@pytest.mark.parametrize("seed", [2**32, 2**63 - 1])
+def test_build_fused_uses_all_bits_of_a_seed(seed: int) -> None:
+    weights, shorter = trunk(seed), trunk(seed % 2**32)
+    assert all(np.isfinite(array).all() for array in weights)
+    assert not np.array_equal(weights[0], shorter[0])
+    np.testing.assert_array_equal(weights[0], trunk(seed)[0])
 
 
-def test_what_is_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path))
-    with pytest.raises(NotFound, match=r"jobs/train\.py makes one"):
-        resolve_model()
-    with pytest.raises(NotFound, match=r"no model at .*x\.keras; jobs/train\.py makes one"):
-        load_model(str(tmp_path / "x.keras"))
-    fused = build_fused("notebook", (4, 7), HeadLayout(TABLES["foreign"]), seed=0)
-    named = unfuse(fused.get_weights(), "notebook", (4, 7), TABLES["foreign"])
-    uri = save_model(named, str(tmp_path / "models" / "a"), card(TABLES["foreign"]))
-    assert resolve_model() == uri
-    Path(uri).write_bytes(Path(uri).read_bytes()[:-1])
-    with pytest.raises(ModelError, match="is not the file that its card describes"):
-        load_model(uri)
-    Path(uri).with_suffix(".json").write_text("{}")
-    with pytest.raises(ModelError, match="is not a model card"):
-        load_model(uri)
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_build_fused_seeds_keras_with_a_short_seed_itself(seed: int) -> None:
+    weights = trunk(seed)
+    keras.utils.set_random_seed(seed)
+    x = keras.layers.Conv1D(4, 3)(features := keras.Input((4, 7)))
+    x = keras.layers.Dense(4)(keras.layers.Flatten()(x))
+    for array, expected in zip(weights, keras.Model(features, x).get_weights(), strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
-def test_networks_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ConfigError, match="model is 'huge'; it can be notebook"):
+def test_build_fused_restores_the_dtype_policy_and_keeps_heads_in_float32() -> None:
+    model = build_fused("notebook", (4, 7), HeadLayout(TABLES["foreign"]), 0, width=4, precision="mixed_bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+    assert model.get_layer("dense").compute_dtype == "bfloat16"
+    assert model.output.dtype == "float32"
+
+
+def test_check_network_refuses_unknown_names_and_too_few_frames() -> None:
+    with pytest.raises(ConfigError, match="network is 'huge'; it can be notebook"):
         check_network("huge", SHAPE)
     with pytest.raises(ConfigError, match="convolves over 3 frames; the data set has 2"):
         check_network("notebook", (2, 551))
-
-
-def test_models_are_named_as_in_the_notebook() -> None:
-    assert model_name(9, 20) == "model_9_20"

@@ -9,6 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from synthray.errors import ConfigError
+from synthray.match.sound import match_settings
 from synthray.model.predictor import Predictor
 from synthray.serve.app import OneModel, build_app
 from synthray.serve.config import AppConfig
@@ -207,7 +208,7 @@ def test_a_sound_gives_its_preset(client, predictor, sound, wav):
 
     settings = preset_from_json(predictor.card.table, answer.json()["preset"])
     assert settings.shape == (46,)
-    expected = predictor.match_settings(sound)
+    expected = match_settings(predictor, sound)
     table = predictor.card.table
     labels, wanted = (table.settings_to_labels(row[None])[0] for row in (settings, expected))
     np.testing.assert_allclose(labels, wanted, atol=0.02)  # the file has 16 bits, and the preset is rounded

@@ -1,0 +1,86 @@
+"""From a sound to the preset that a model predicts for it.
+
+The predictor itself is in ``synthray.model.predictor``, the distance between sounds in ``distance.py``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthray.errors import ModelError, SoundError
+from synthray.synth.features import FEATURE_SHAPE, analyse
+from synthray.synth.instrument import DURATION_S, INSTRUMENT, N_SAMPLES
+from synthray.synth.presets import preset_to_json
+from synthray.synth.voice import render
+
+if TYPE_CHECKING:
+    from synthray.model.predictor import Predictor
+
+# RMS levels of random presets, in dB of full scale: 5 % are quieter, 5 % are louder.
+TRAINED_RMS_DB = (-56.0, -20.0)
+SILENCE_RMS = 1e-5
+
+
+def match_sound(predictor: Predictor, audio: np.ndarray) -> dict[str, Any]:
+    """Return the preset predicted for a sound, in human units.
+
+    Arguments and errors are those of ``match_settings``.
+    """
+    settings = match_settings(predictor, audio)
+    return preset_to_json(predictor.card.table, settings, model=predictor.card.name)
+
+
+def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
+    """Return the settings predicted for a sound, float32 ``(parameters,)``.
+
+    Args:
+        predictor: of synthray's own instrument.
+        audio: float32 ``(samples,)``.
+
+    Raises:
+        ModelError: the model was trained on another instrument.
+        SoundError: the sound has another length, is not finite, or is silent.
+    """
+    require_instrument(predictor)
+    if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
+        raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
+    labels = predictor.labels(analyse(normalize_level(audio)[None]))
+    return np.asarray(predictor.card.table.labels_to_settings(labels)[0])
+
+
+def is_instrument_model(predictor: Predictor) -> bool:
+    """Return whether the model was trained on synthray's own instrument."""
+    return predictor.card.table == INSTRUMENT and tuple(predictor.card.feature_shape) == FEATURE_SHAPE
+
+
+def require_instrument(predictor: Predictor) -> None:
+    """Raise ModelError unless the model can match sounds."""
+    if not is_instrument_model(predictor):
+        raise ModelError(
+            f"{predictor.card.name} was trained on another instrument. It can predict from features, "
+            "but it cannot match a sound."
+        )
+
+
+def normalize_level(audio: np.ndarray) -> np.ndarray:
+    """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
+
+    The level of a recording carries little information, and most recordings are louder than any training sound.
+
+    Raises:
+        SoundError: the sound is silent.
+    """
+    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+    if rms < SILENCE_RMS:
+        raise SoundError(f"the sound is silent in its first {DURATION_S:.0f} s: there is nothing to match")
+    quietest, loudest = (10 ** (level_db / 20) for level_db in TRAINED_RMS_DB)
+    return np.asarray(audio * (np.clip(rms, quietest, loudest) / rms), np.float32)
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Run the model and, if it can match sounds, the voice, to compile both now."""
+    predictor.warm_up()
+    if is_instrument_model(predictor):
+        render(match_settings(predictor, np.full(N_SAMPLES, 0.01, np.float32))[None])
