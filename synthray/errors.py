@@ -12,7 +12,8 @@
     ├── ModelError         a model file or its card cannot be used
     ├── TrainingError      training cannot go on
     ├── Stopped            training was asked to end, and has
-    └── SoundError         an audio file or a preset cannot be used
+    ├── SoundError         an audio file or a preset cannot be used
+    └── RequestError       an HTTP request cannot be answered
 
 The message names the object, the index and the value, and says what to do.
 """
@@ -78,6 +79,14 @@ class Stopped(SynthrayError):
 
 class SoundError(SynthrayError):
     """An audio file or a preset cannot be used."""
+
+
+class RequestError(SynthrayError):
+    """A request that cannot be answered; ``status`` is the HTTP status of the answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 _OURS = "synthray.errors."

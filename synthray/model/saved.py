@@ -65,6 +65,11 @@ def model_name(batches: int, epochs: int) -> str:
     return f"model_{batches}_{epochs}"
 
 
+def model_version(card: ModelCard) -> str:
+    """Return the version of a model for TensorFlow Serving's clients: a whole number made of its digest."""
+    return str(int(card.sha256[:8], 16))
+
+
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras`` and then its card below ``out``; returns the URI of the file.
 
