@@ -1,4 +1,4 @@
-"""How every long command reacts to Ctrl-C and SIGTERM."""
+"""The one policy for Ctrl-C and SIGTERM of every long command. The commands decide what a stop means for them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,16 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def sigterm_ignored() -> Iterator[None]:
+    """Ignore SIGTERM during clean-up, because some supervisors send it twice; Ctrl-C still interrupts."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
