@@ -14,6 +14,7 @@ one, so both models answer for some seconds. A new ``user_config: {model: URI}``
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +33,9 @@ APPLICATION = "synthray"
 MAX_BATCH_REQUESTS = 32
 # A request of this many sounds uses all cores by itself, so batching would only add latency.
 ROWS_WITHOUT_BATCHING = 64
+
+# A batch holds the requests that arrived during the previous one, so a timeout would only add latency.
+_in_batches: Callable[..., Any] = serve.batch(max_batch_size=MAX_BATCH_REQUESTS, batch_wait_timeout_s=0.0)
 
 
 @serve.deployment(name=APPLICATION, max_ongoing_requests=4 * MAX_BATCH_REQUESTS, health_check_period_s=10)
@@ -88,10 +92,10 @@ class ModelServer:
         """Return ``predictor.predict(features)``; small requests are computed in batches."""
         if len(features) >= ROWS_WITHOUT_BATCHING:
             return await asyncio.to_thread(predictor.predict, features)
-        return await self._predict_together((predictor, features))
+        outputs: dict[str, np.ndarray] = await self._predict_together((predictor, features))
+        return outputs
 
-    # A batch holds the requests that arrived during the previous one, so a timeout would only add latency.
-    @serve.batch(max_batch_size=MAX_BATCH_REQUESTS, batch_wait_timeout_s=0.0)
+    @_in_batches
     async def _predict_together(self, requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         from synthray.model.predictor import predict_together
 
@@ -101,7 +105,7 @@ class ModelServer:
 def build(args: dict[str, Any]) -> Application:
     """Return the Serve application for ``args``, the fields of :class:`.ReplicaConfig`; raise ConfigError."""
     config = ReplicaConfig.from_args(args)
-    deployment = ModelServer.options(
+    deployment = ModelServer.options(  # type: ignore[attr-defined]  # the decorator returns a Deployment
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": config.num_cpus},
         user_config={"model": config.model, "follow": config.follow, "owner": config.owner},

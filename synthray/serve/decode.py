@@ -129,7 +129,7 @@ def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestEr
 
 def _shape_of(value: Any) -> str:
     """Return ``shape (19, 551)``, following the first element of each list."""
-    lengths = []
+    lengths: list[int] = []
     while isinstance(value, list) and len(lengths) < 8:
         lengths.append(len(value))
         value = value[0] if value else None
