@@ -57,7 +57,7 @@ class RayHead:
 
 @contextlib.contextmanager
 def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) -> Iterator[RayHead]:
-    """Start a head whose jobs see ``environment``, yield it once it is ready, and stop it.
+    """Yield a ready head whose jobs see ``environment``, and stop it afterwards.
 
     Raises:
         RayHeadError: it did not start in time.
@@ -103,7 +103,7 @@ def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> di
 
 
 def _wait_until_ready(process: subprocess.Popen, dashboard: str, env: Mapping[str, str], log: Path) -> None:
-    """Return when the job API answers; raise RayHeadError if the process ends or the timeout passes."""
+    """Return when the job API answers; raise RayHeadError if it does not in time."""
     request = urllib.request.Request(
         f"{dashboard}/api/jobs/", headers={"Authorization": f"Bearer {env['RAY_AUTH_TOKEN']}"}
     )
@@ -118,7 +118,7 @@ def _wait_until_ready(process: subprocess.Popen, dashboard: str, env: Mapping[st
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """Stop the head: SIGTERM makes ``ray start --block`` stop its children, then kill the process group."""
+    """Stop the head: SIGTERM also stops its children, SIGKILL what is left."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -65,21 +65,22 @@ class ModelServer:
         return self._model.last_error
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Load and serve ``user_config["model"]``; running requests finish on the model they started with.
+        """Load and serve ``user_config["model"]``.
 
-        The first model must load. If a later one fails, the replica keeps its model and reports the error in the
-        model's status, because Serve would stop every replica that raises here.
+        Running requests finish on the model that they started with. The first model must load. If a later one fails,
+        the replica keeps its model and reports the error in the model's status, because Serve would stop every replica
+        that raises here.
         """
         model_config = dict(user_config)
         self._owner = model_config.pop("owner", "")
         await self._model.load(model_config)
 
     async def owner(self) -> str:
-        """Return the token of the job that deployed this application (``ReplicaConfig.owner``)."""
+        """Return ``ReplicaConfig.owner``, the token of the job that deployed it."""
         return self._owner
 
     async def check_health(self) -> None:
-        """Raise if the outputs for silent features are not finite; Serve then replaces the replica."""
+        """Raise if outputs for silence are not finite; Serve then replaces the replica."""
         predictor = self.predictor
         if predictor is None:
             raise RuntimeError("no model is loaded")
@@ -103,7 +104,11 @@ class ModelServer:
 
 
 def build(args: dict[str, Any]) -> Application:
-    """Return the Serve application for ``args``, the fields of :class:`.ReplicaConfig`; raise ConfigError."""
+    """Return the Serve application for the fields of :class:`.ReplicaConfig`.
+
+    Raises:
+        ConfigError: a name is unknown or a value invalid.
+    """
     config = ReplicaConfig.from_args(args)
     deployment = ModelServer.options(  # type: ignore[attr-defined]  # the decorator returns a Deployment
         num_replicas=config.replicas,

@@ -81,7 +81,7 @@ def serve_until_stopped(
 
 
 def _resolve_model(config: ReplicaConfig) -> ReplicaConfig:
-    """Return the configuration with one model file, the folder to follow, and a new owner token.
+    """Return the configuration with one model file, its folder and an owner token.
 
     The file is fixed here, because replicas that start later must serve the same model as the others.
     """
@@ -91,13 +91,13 @@ def _resolve_model(config: ReplicaConfig) -> ReplicaConfig:
 
 
 def _running_applications() -> list[str] | None:
-    """Return the names of the applications that Serve runs on this cluster; None if Serve does not run."""
+    """Return the names of the running applications; None if Serve does not run."""
     status = serve.status()
     return list(status.applications) if status.proxies or status.applications else None
 
 
 def _check_startable(running: list[str] | None, address: Address, *, take_over: bool) -> None:
-    """Raise SynthrayError if the address is in use, or the application runs and must not be replaced."""
+    """Raise SynthrayError if the address is in use or the application runs already."""
     if running is None:
         address.check_free()
     elif APPLICATION in running and not take_over:
@@ -167,7 +167,10 @@ def _watch(
 
 
 def _check_ours(owner: str, address: Address) -> None:
-    """Raise SynthrayError if another job removed or replaced the application; RayError if there is no answer."""
+    """Raise SynthrayError if another job removed or replaced the application.
+
+    A RayError means that Serve did not answer.
+    """
     if APPLICATION not in (_running_applications() or ()):
         raise SynthrayError(f"application {APPLICATION!r}: removed by another job.")
     if _is_replaced(owner):
@@ -175,7 +178,7 @@ def _check_ours(owner: str, address: Address) -> None:
 
 
 def _is_replaced(owner: str) -> bool:
-    """Return whether another job has deployed the application since; False if it cannot be asked."""
+    """Return whether another job replaced the application; False if unknown."""
     try:
         found = serve.get_app_handle(APPLICATION).owner.remote().result(timeout_s=POLL_S)
     except (RayServeException, RayError, TimeoutError):
@@ -205,7 +208,7 @@ def _first_answer(address: Address, requested: threading.Event) -> str:
 
 
 def _model_status(address: Address) -> tuple[str, str]:
-    """Return the name of the served model, and why another one failed to replace it (empty if none did)."""
+    """Return the served model, and the error of one that failed to replace it."""
     with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=FIRST_ANSWER_TIMEOUT_S) as answer:  # noqa: S310
         served, *failed = json.load(answer)["model_version_status"]
     return served["name"], failed[0]["status"]["error_message"] if failed else ""
@@ -216,9 +219,10 @@ def _print(text: str) -> None:
 
 
 def _remove(owner: str, *, with_serve: bool) -> None:
-    """Remove the application unless another job replaced it, and Serve if no other application needs it.
+    """Remove the application, and Serve if no other application needs it.
 
-    Serve finishes the removal by itself if this process is killed meanwhile.
+    An application that another job deployed stays. Serve finishes the removal by itself if this process is killed
+    meanwhile.
     """
     with suppress(RayServeException, RayError):  # a cluster that is gone needs no clean-up
         if _is_replaced(owner):

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set; the second signal raises KeyboardInterrupt.
+    """Yield an event that SIGINT and SIGTERM set.
 
-    An event, because an exception raised at an arbitrary point of the main thread can be lost inside a library.
-    Signals are delivered to the main thread only, so in another thread the event is never set.
+    The second signal raises KeyboardInterrupt. The first sets an event, because an exception raised at an arbitrary
+    point of the main thread can be lost inside a library. In another thread the event is never set, because signals are
+    delivered to the main thread only.
     """
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -35,7 +36,10 @@ def stop_requests() -> Iterator[threading.Event]:
 
 @contextmanager
 def sigterm_ignored() -> Iterator[None]:
-    """Ignore SIGTERM during clean-up, because some supervisors send it twice; Ctrl-C still interrupts."""
+    """Ignore SIGTERM during clean-up; Ctrl-C still interrupts.
+
+    Some supervisors send SIGTERM twice.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -177,7 +177,7 @@ def _match_json(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
 
 
 def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
-    """Return the sound of the preset as a WAV file, and the duration of the request's file in seconds."""
+    """Return the preset's sound as a WAV file, and the original's duration in seconds."""
     from synthray.match.sound import match_settings
     from synthray.synth.sound_file import write_wav
     from synthray.synth.voice import render
@@ -190,7 +190,7 @@ def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
 
 
 def _decode_sound(body: bytes) -> tuple[np.ndarray, float]:
-    """Return the first samples of a sound file for matching, and its whole duration in seconds."""
+    """Return the samples to match, and the duration of the whole file in seconds."""
     from synthray.synth.sound_file import duration_s, read_sound
 
     if not body:

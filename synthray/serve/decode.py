@@ -17,11 +17,14 @@ SIGNATURES = ("", "serving_default")
 
 
 def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """Return the features float32 ``(sounds, frames, bins)`` of a body of little-endian float32 numbers.
+    """Return the features of a body of little-endian float32 numbers.
 
     Args:
         body: the sounds one after the other, each ``frames * bins`` numbers.
         shape: ``(frames, bins)``.
+
+    Returns:
+        float32 ``(sounds, frames, bins)``.
 
     Raises:
         RequestError: 400, the length is no multiple of one sound, or a number is not finite.
@@ -38,10 +41,11 @@ def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 
 def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
-    """Return the features float32 ``(sounds, frames, bins)`` of a TensorFlow Serving request, and its format.
+    """Return the features of a TensorFlow Serving request, and its format.
 
-    The second value is True for the row format ``{"instances": [...]}`` and False for the column format
-    ``{"inputs": ...}``. Both formats take a bare array or ``{"in_fft": array}``.
+    The features are float32 ``(sounds, frames, bins)``. The second value is True for the row format
+    ``{"instances": [...]}`` and False for the column format ``{"inputs": ...}``. Both formats take a bare array or
+    ``{"in_fft": array}``.
 
     Raises:
         RequestError: 400, the message names the instance, row and column.
@@ -74,7 +78,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _unwrap(value: Any, where: str) -> Any:
-    """Return the array of ``{"in_fft": array}``, or the value itself if it is no object."""
+    """Return the array of ``{"in_fft": array}``, or any other value itself."""
     if not isinstance(value, dict):
         return value
     if set(value) != {INPUT_NAME}:
@@ -107,7 +111,7 @@ def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarra
 
 
 def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestError:
-    """Return the error for the first fault of an instance that is no ``(frames, bins)`` array of numbers."""
+    """Return the error for the first fault of an invalid instance."""
     where = f"instance {index}"
     frames, bins = shape
     expected = f"expected {frames} rows of {bins} numbers"

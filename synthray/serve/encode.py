@@ -12,11 +12,12 @@ from synthray.model.saved import ModelCard, model_version
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict[str, Any]:
-    """Return outputs ``{name: (sounds, units)}`` as ``{"predictions": [...]}`` or ``{"outputs": {...}}``.
+    """Return outputs as ``{"predictions": [...]}`` or ``{"outputs": {...}}``.
 
     A single output is written without its name, as TensorFlow Serving does.
 
     Args:
+        outputs: name to float32 ``(sounds, units)``.
         in_rows: write one object per sound instead of one array per output.
 
     Raises:
@@ -34,7 +35,7 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
 
 
 def encode_status(card: ModelCard, last_error: str | None = None) -> dict[str, Any]:
-    """Return the status of the served model, and of the model that failed to replace it."""
+    """Return the status of the served model, and of one that failed to replace it."""
     ok = {"error_code": "OK", "error_message": ""}
     versions = [{"version": model_version(card), "state": "AVAILABLE", "status": ok, "name": card.name}]
     if last_error:
@@ -44,7 +45,7 @@ def encode_status(card: ModelCard, last_error: str | None = None) -> dict[str, A
 
 
 def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
-    """Return the shapes of inputs and outputs, and the parameter table that the outputs refer to."""
+    """Return the shapes of inputs and outputs, and the parameter table."""
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
         "inputs": {INPUT_NAME: _tensor(INPUT_NAME, (-1, *card.feature_shape))},

@@ -21,7 +21,7 @@ logger = logging.getLogger("ray.serve")
 
 
 def load_predictor(uri: str) -> Predictor:
-    """Load the ``.keras`` file at ``uri`` and warm it up; raise NotFound or ModelError."""
+    """Load and warm up the ``.keras`` file at ``uri``; raise NotFound or ModelError."""
     # Imported in the replica only: the job that deploys it needs no TensorFlow.
     from synthray.match.sound import warm_up
     from synthray.model.predictor import Predictor
@@ -75,14 +75,14 @@ class HotSwapModel:
         return self._load_promoted(folder, promotion) if promotion else self._load_file(served_model(model))
 
     def _load_promoted(self, folder: str, promotion: Promotion) -> Predictor:
-        """Load a promoted model; raise ModelError if the promotion or the file changed meanwhile."""
+        """Load a promoted model; raise ModelError if it changed meanwhile."""
         predictor = self._load_file(served_model(folder))
         if predictor.card.sha256 != promotion.sha256:
             raise ModelError(f"{folder}: changed while {promotion.model} was loading; it is loaded again")
         return predictor
 
     async def _follow(self, folder: str) -> None:
-        """Swap the model at each new promotion, and retry after errors; log each error once."""
+        """Swap the model at each promotion; log each error once and retry."""
         logged: object = None
         while True:
             await asyncio.sleep(self._follow_s)

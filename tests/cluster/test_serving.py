@@ -76,7 +76,10 @@ def versions(url: str) -> list[dict]:
 
 @contextmanager
 def predicting(url: str, features: np.ndarray) -> Iterator[list[Answer]]:
-    """Send requests from four clients during the block, and one more each after it; fill the list at the end."""
+    """Send requests from four clients during the block, and a last one each after it.
+
+    The list of answers is filled at the end.
+    """
     done, answers = threading.Event(), []
 
     def send_until_done() -> list[Answer]:
@@ -96,7 +99,7 @@ def predicting(url: str, features: np.ndarray) -> Iterator[list[Answer]]:
 
 
 def assert_only_whole_answers_of(names: set[str], answers: list[Answer]) -> None:
-    """Check that no request failed, that every model answered, and that no answer mixes two models."""
+    """Check that no request failed, all models answered, and no answer mixes two."""
     assert {status for status, _, _ in answers} == {200}
     assert {name for _, name, _ in answers} == names
     assert len({(name, json.dumps(body)) for _, name, body in answers}) == len(names)

@@ -61,7 +61,7 @@ class FakeServe:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeServe]:
-    """Return a function that installs a :class:`FakeServe` without pauses between polls."""
+    """Return a function that installs a :class:`FakeServe` and polls without pauses."""
 
     def install(*answers: object) -> FakeServe:
         faked = FakeServe(*answers)
@@ -91,7 +91,7 @@ def watch(requested: threading.Event, lines: list[str]) -> None:
 
 
 def test_session_controller_restarts_keeps_application(fake: Callable[..., FakeServe]) -> None:
-    """The application survives polls without an answer, and a stop request then removes it once."""
+    """Polls without an answer keep the application; a stop request removes it once."""
     lost = [RayActorError() for _ in range(session.MAX_STATUS_FAILURES - 1)]
     removed_before_stop: list[str] = []
 

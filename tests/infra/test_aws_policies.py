@@ -69,7 +69,7 @@ def test_head_policy_stops_only_this_cluster(head: list[Statement], cluster: dic
 
 
 def test_head_policy_cannot_tag_foreign_instances(head: list[Statement], cluster: dict[str, Any]) -> None:
-    """The cluster's tag on a foreign instance would make it one that the head may terminate.
+    """With the cluster's tag, the head could terminate a foreign instance.
 
     Ray's autoscaler writes tags at launch, and three status tags later.
     """

@@ -32,7 +32,7 @@ def test_cluster_yaml_is_accepted_by_launcher(config: dict[str, Any]) -> None:
 
 
 def test_validate_config_unknown_field_raises(written: dict[str, Any]) -> None:
-    """The launcher's validation, on which the test above relies, rejects a misspelled field."""
+    """The launcher's validation, used above, rejects a misspelled field."""
     with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minuets"):
         validate_config(prepare_config(written | {"idle_timeout_minuets": 5}))
 
@@ -46,7 +46,7 @@ def test_dashboard_listens_on_loopback_only(config: dict[str, Any]) -> None:
 
 
 def test_every_node_requires_the_copied_token(config: dict[str, Any]) -> None:
-    """``run_options`` apply to all containers, and the launcher copies the token file that they name."""
+    """All containers get ``run_options``; the launcher copies the token file."""
     options = config["docker"]["run_options"]
     assert "-e RAY_AUTH_MODE=token" in options
     (path,) = [option.partition("RAY_AUTH_TOKEN_PATH=")[2] for option in options if "RAY_AUTH_TOKEN_PATH" in option]

@@ -36,7 +36,7 @@ def test_dockerfile_has_no_hadolint_findings(root: Path) -> None:
 
 
 def test_dockerfile_installs_pinned_requirements_before_source(instructions: list[str]) -> None:
-    """The layer of the requirements stays cached when the source changes, and the package adds no dependency."""
+    """The layer of the requirements stays cached when the source changes."""
     assert "ARG REQUIREMENTS=requirements.txt" in instructions
     requirements = position(instructions, "--requirement /tmp/requirements.txt")
     source = position(instructions, "COPY synthray")
@@ -45,7 +45,7 @@ def test_dockerfile_installs_pinned_requirements_before_source(instructions: lis
 
 
 def test_dockerfile_runs_as_launchers_user(instructions: list[str]) -> None:
-    """The UID equals the launcher's user on the host, whose files are mounted into the container."""
+    """The UID equals that of the launcher's user, whose files are mounted."""
     assert "--uid 1000" in instructions[position(instructions, "useradd")]
     assert [line for line in instructions if line.startswith("USER")] == ["USER 1000"]
 

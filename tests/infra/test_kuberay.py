@@ -45,7 +45,10 @@ def schemas(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema with unlisted fields forbidden; Kubernetes would drop them silently."""
+    """Return the schema with unlisted fields forbidden.
+
+    Kubernetes drops them silently.
+    """
     changed = {}
     for key, value in schema.items():
         if key == "properties":

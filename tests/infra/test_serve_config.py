@@ -38,7 +38,7 @@ def test_serve_schema_unknown_field_raises(root: Path, name: str) -> None:
 
 
 def test_serve_config_listens_on_loopback_except_in_pod(root: Path) -> None:
-    """Serve's default host is 0.0.0.0. In a pod, probes and services connect to the pod's IP address."""
+    """In a pod, probes and services connect to the pod's IP address."""
     hosts = [ServeDeploySchema.model_validate(read(root, name)).http_options.host for name in (PLAIN, IN_A_POD)]
     assert hosts == ["127.0.0.1", "0.0.0.0"]
 
