@@ -1,9 +1,10 @@
-"""A Ray of this machine's own for the demo and the tests: 127.0.0.1 alone, free ports, a token, jobs accepted.
+"""A private Ray head for the demo and the tests: on 127.0.0.1, with free ports and a token.
 
     with running_ray_head({"SYNTHRAY_HOME": home}) as head:
         subprocess.run(head.command("python", "jobs/train.py"), env=head.environment, check=True)
 
-It is started with ``ray start --head --block`` and ended by that process's id. A Ray beside it is not touched.
+It runs ``ray start --head --block`` and stops that process only, so other Rays on the machine keep running. Real
+clusters are described in infra/README.md.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
-# Ray listens on every address of a Linux machine, unless it takes it for one on which clusters are not to be.
+# Ray on Linux listens on every network interface unless clusters are disabled.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# As ``synthray.cluster.build`` starts one, so that tasks that read find the workers that they had before.
+# The same setting as synthray.cluster.connect.LOCAL_RAY: idle workers stay, so that reader tasks can reuse them.
 KEEPING_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
@@ -35,38 +36,41 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 class RayHeadError(RuntimeError):
-    """The head could not be started; the message ends with what it said last."""
+    """A failed start of the head; the message ends with the last lines of its log."""
 
 
 @dataclass(frozen=True)
 class RayHead:
-    """A running head: its dashboard's address, its GCS's, and the environment of everything that talks to it."""
+    """A running head."""
 
     dashboard_url: str
+    """URL of the dashboard and the job API."""
     address: str
+    """``host:port`` of the GCS, for ``RAY_ADDRESS``."""
     environment: dict[str, str]
+    """Environment variables of its clients, with the token."""
 
     def command(self, *entrypoint: str, options: tuple[str, ...] = ()) -> list[str]:
-        """The command line that submits a job from this repository, as it is on any cluster."""
+        """Return the command line that submits a job from this repository."""
         return ["ray", "job", "submit", "--working-dir", ".", *options, "--", *entrypoint]
 
 
 @contextlib.contextmanager
 def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) -> Iterator[RayHead]:
-    """A ready head whose jobs see ``environment``; it ends with the block.
+    """Yield a ready head whose jobs see ``environment``, and stop it afterwards.
 
     Raises:
-        RayHeadError: it did not come up in time.
+        RayHeadError: it did not start in time.
     """
     names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port", "metrics-export-port")
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
-    scratch = Path(tempfile.mkdtemp(prefix="synthray-", dir="/tmp"))
+    temp_dir = Path(tempfile.mkdtemp(prefix="synthray-", dir="/tmp"))  # short, for the paths of Ray's sockets
     dashboard = f"http://{HOST}:{ports['dashboard-port']}"
     env = _environment(environment, dashboard, Path(sys.executable).parent)
     options = [f"--{name}={port}" for name, port in ports.items()]
-    options += [f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", f"--temp-dir={scratch}"]
+    options += [f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", f"--temp-dir={temp_dir}"]
     options += [f"--num-cpus={cpus}"] if cpus else []
-    log = scratch / "head.log"
+    log = temp_dir / "head.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             ["ray", "start", "--head", "--block", "--disable-usage-stats", *options],
@@ -74,21 +78,21 @@ def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) ->
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C is for the owner, who then ends Ray in order
+            start_new_session=True,  # Ctrl-C goes to the caller only, which then stops Ray in order
         )
     try:
         _wait_until_ready(process, dashboard, env, log)
         yield RayHead(dashboard, f"{HOST}:{ports['port']}", env)
     finally:
         _stop(process)
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(temp_dir, ignore_errors=True)
 
 
 def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> dict[str, str]:
     return {
         **os.environ,
         **extra,
-        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # so that a job's `python` is this one
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # jobs run this Python
         "RAY_API_SERVER_ADDRESS": dashboard,
         **LOOPBACK_ONLY,
         **KEEPING_WORKERS,
@@ -99,7 +103,7 @@ def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> di
 
 
 def _wait_until_ready(process: subprocess.Popen, dashboard: str, env: Mapping[str, str], log: Path) -> None:
-    """Until the job API answers."""
+    """Return when the job API answers; raise RayHeadError if it does not in time."""
     request = urllib.request.Request(
         f"{dashboard}/api/jobs/", headers={"Authorization": f"Bearer {env['RAY_AUTH_TOKEN']}"}
     )
@@ -108,13 +112,13 @@ def _wait_until_ready(process: subprocess.Popen, dashboard: str, env: Mapping[st
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=2):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            said = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
-            raise RayHeadError(f"Ray did not come up (exit code {process.poll()}); it said:\n{said}")
+            last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+            raise RayHeadError(f"Ray did not start (exit code {process.poll()}). Its log ends with:\n{last_lines}")
         time.sleep(0.1)
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """``ray start --block`` takes its children with it when it is told to end."""
+    """Stop the head: SIGTERM also stops its children, SIGKILL what is left."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -125,8 +129,9 @@ def _stop(process: subprocess.Popen) -> None:
 
 
 def _free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+    """Return different free ports: all are bound before the first is released."""
+    with contextlib.ExitStack() as open_sockets:
+        sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
             each.bind((HOST, 0))
         return [each.getsockname()[1] for each in sockets]

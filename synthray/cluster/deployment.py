@@ -1,20 +1,20 @@
-"""The HTTP application on Ray Serve: replicas, batches of concurrent requests, models swapped in place.
+"""The Ray Serve deployment of the HTTP application: replicas, request batching and hot swap.
 
-From a Serve configuration file::
+The application itself is ``synthray.serve.app``'s concern. A Serve configuration file names this module::
 
     applications:
       - name: synthray
         import_path: synthray.cluster.deployment:build
         args: {model: "s3://bucket/models/model_9_20.keras"}
 
-Where ``model`` is a folder, each replica looks at it every few seconds and swaps its model in place when another one
-was promoted there; for as long as a model takes to load, some replicas answer with the new one and some with the old.
-A new ``user_config: {model: URI}`` for the deployment swaps the model without a restart, too.
+If ``model`` is a folder, each replica polls it and swaps its model when another one is promoted. Replicas swap one by
+one, so both models answer for some seconds. A new ``user_config: {model: URI}`` also swaps the model without a restart.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,68 +31,72 @@ if TYPE_CHECKING:
 
 APPLICATION = "synthray"
 MAX_BATCH_REQUESTS = 32
-# A request of this many sounds fills the cores by itself: waiting for company would only delay it and the others.
-ROWS_WORTH_A_BATCH = 64
+# A request of this many sounds uses all cores by itself, so batching would only add latency.
+ROWS_WITHOUT_BATCHING = 64
+
+# A batch holds the requests that arrived during the previous one, so a timeout would only add latency.
+_in_batches: Callable[..., Any] = serve.batch(max_batch_size=MAX_BATCH_REQUESTS, batch_wait_timeout_s=0.0)
 
 
 @serve.deployment(name=APPLICATION, max_ongoing_requests=4 * MAX_BATCH_REQUESTS, health_check_period_s=10)
 @serve.ingress()
 class ModelServer:
-    """One replica: a model, its preprocessing and the HTTP application in one process. Implements ``app.Models``."""
+    """One replica: a model and the HTTP application in one process; implements ``app.ServedModel``."""
 
     def __init__(
         self, max_body_bytes: int = AppConfig.max_body_bytes, follow_s: float = ReplicaConfig.follow_s
     ) -> None:
         self._config = AppConfig(max_body_bytes)
-        self._current = HotSwapModel(follow_s)
+        self._model = HotSwapModel(follow_s)
         self._owner = ""
 
     def __serve_build_asgi_app__(self) -> Starlette:
-        """What Serve asks for once the replica's constructor is done."""
+        """Return the ASGI application; Serve calls this after the constructor."""
         return build_app(self, self._config)
 
     @property
     def predictor(self) -> Predictor | None:
-        """The model that answers; None before the first :meth:`reconfigure`."""
-        return self._current.predictor
+        """The served model; None before the first :meth:`reconfigure`."""
+        return self._model.predictor
 
     @property
-    def failed(self) -> str | None:
-        """Why the model asked for last is not the one that answers; None when it is."""
-        return self._current.failed
+    def last_error(self) -> str | None:
+        """The reason why the configured or promoted model is not served; None if it is."""
+        return self._model.last_error
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Load ``user_config["model"]``, then let it answer; requests under way finish on the model they began with.
+        """Load and serve ``user_config["model"]``.
 
-        The first model must load. A later one that does not leaves the one that answers in its place, because a
-        replica that fails here would be stopped, and so would all others: the model's status tells of it instead.
+        Running requests finish on the model that they started with. The first model must load. If a later one fails,
+        the replica keeps its model and reports the error in the model's status, because Serve would stop every replica
+        that raises here.
         """
-        asked = dict(user_config)
-        self._owner = asked.pop("owner", "")
-        await self._current.take(asked)
+        model_config = dict(user_config)
+        self._owner = model_config.pop("owner", "")
+        await self._model.load(model_config)
 
     async def owner(self) -> str:
-        """Who deployed it, as ``ReplicaConfig`` says."""
+        """Return ``ReplicaConfig.owner``, the token of the job that deployed it."""
         return self._owner
 
     async def check_health(self) -> None:
-        """Raise unless the model still answers a silent sound with finite numbers; Serve then replaces the replica."""
+        """Raise if outputs for silence are not finite; Serve then replaces the replica."""
         predictor = self.predictor
         if predictor is None:
             raise RuntimeError("no model is loaded")
         silence = np.zeros((1, predictor.frames, predictor.bins), np.float32)
         outputs = await asyncio.to_thread(predictor.predict, silence)
         if not all(np.isfinite(values).all() for values in outputs.values()):
-            raise RuntimeError(f"{predictor.card.name} answers silence with numbers that are not finite")
+            raise RuntimeError(f"{predictor.card.name}: outputs for silent features are not finite")
 
     async def predict(self, predictor: Predictor, features: np.ndarray) -> dict[str, np.ndarray]:
-        """``predictor.predict(features)``, small requests together with those that arrive meanwhile."""
-        if len(features) >= ROWS_WORTH_A_BATCH:
+        """Return ``predictor.predict(features)``; small requests are computed in batches."""
+        if len(features) >= ROWS_WITHOUT_BATCHING:
             return await asyncio.to_thread(predictor.predict, features)
-        return await self._predict_together((predictor, features))
+        outputs: dict[str, np.ndarray] = await self._predict_together((predictor, features))
+        return outputs
 
-    # No waiting: a batch is what arrived while the one before it was computed.
-    @serve.batch(max_batch_size=MAX_BATCH_REQUESTS, batch_wait_timeout_s=0.0)
+    @_in_batches
     async def _predict_together(self, requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
         from synthray.model.predictor import predict_together
 
@@ -100,9 +104,13 @@ class ModelServer:
 
 
 def build(args: dict[str, Any]) -> Application:
-    """The Serve application for ``args`` (the fields of :class:`.ReplicaConfig`); raises ConfigError."""
+    """Return the Serve application for the fields of :class:`.ReplicaConfig`.
+
+    Raises:
+        ConfigError: a name is unknown or a value invalid.
+    """
     config = ReplicaConfig.from_args(args)
-    deployment = ModelServer.options(
+    deployment = ModelServer.options(  # type: ignore[attr-defined]  # the decorator returns a Deployment
         num_replicas=config.replicas,
         ray_actor_options={"num_cpus": config.num_cpus},
         user_config={"model": config.model, "follow": config.follow, "owner": config.owner},

@@ -1,15 +1,17 @@
-"""Serving from a job: find or start Ray and Serve, deploy, say where it is, wait, and take down what was put up."""
+"""A serving job's session: connect, deploy the application, watch it, and remove it.
+
+Replicas and the application's arguments are deployment.py's concern.
+"""
 
 from __future__ import annotations
 
 import json
-import signal
+import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from types import FrameType
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -17,10 +19,12 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from synthray.cluster.connect import connect
 from synthray.cluster.deployment import APPLICATION, build
-from synthray.errors import SynthrayError
+from synthray.cluster.signals import sigterm_ignored, stop_requests
+from synthray.errors import SynthrayError, summary
 from synthray.model.registry import default_registry, served_model
 from synthray.model.saved import SUFFIX
 from synthray.serve.app import MODEL_NAME
@@ -28,8 +32,12 @@ from synthray.serve.config import Address, ReplicaConfig
 from synthray.storage import open_store
 
 POLL_S = 5.0
-ANSWER_WITHIN_S = 30.0
+DEPLOY_POLL_S = 0.2
+FIRST_ANSWER_TIMEOUT_S = 30.0
+MAX_STATUS_FAILURES = 12
+"""Polls in a row without a status before the session ends: a restart of Serve's controller takes some seconds."""
 _NO_ANSWER = (URLError, OSError, ValueError, KeyError)
+_QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
 def serve_until_stopped(
@@ -40,164 +48,186 @@ def serve_until_stopped(
     announce: Callable[[str], None] | None = None,
     verbose: bool = False,
 ) -> None:
-    """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application, and Serve if it was started for it.
+    """Serve ``config.model`` until SIGTERM or SIGINT, then remove the application.
 
-    Where it is a directory, or none, what is promoted there while it serves takes its place.
+    Joins the cluster that ``RAY_ADDRESS`` or the job's environment names, or starts a local Ray. Also stops Serve if
+    this session, or the one that it replaced, started it. If ``config.model`` is a folder, its promotions are followed.
 
     Args:
-        take_over: serve in the place of an application of this name that the cluster runs already. Its job then ends.
-        announce: is given the lines for people, instead of the terminal: where it serves, and which model, whenever
-            that changes.
-
-    Connects to the cluster that ``RAY_ADDRESS`` or the job's environment names, else starts a local Ray.
+        take_over: replace an application of this name that the cluster already runs; the job that serves it then ends.
+        announce: receives the lines for people instead of stdout: the URL, and the model at each change.
 
     Raises:
-        NotFound: there is no such model, or the promoted one is gone.
-        ModelError: it cannot be used.
-        SynthrayError: the address is taken, or another application of this name runs and ``take_over`` is False; or,
-            later, the application was removed or another job took its place.
+        NotFound: there is no such model, or the promoted one is missing.
+        ModelError: the model cannot be used.
+        SynthrayError: the address is in use, or the application runs already and ``take_over`` is False. Later: the
+            application was removed, or another job replaced it.
     """
     announce = announce or _print
-    # A file, and beside it the directory to follow: while nothing is promoted there, a replica that starts later must
-    # serve the same model as the others.
-    place = config.follow or ("" if config.model.endswith(SUFFIX) else config.model or default_registry())
-    follow = open_store(place).uri if place else ""
-    config = replace(config, model=served_model(config.model), follow=follow, owner=uuid.uuid4().hex)
+    config = _resolve_model(config)
     connect(verbose=verbose, quiet="ray.serve")
-    with _stopped_by_signals():
-        was_running = _applications()
-        if was_running is None:
-            address.check_free()
-        elif APPLICATION in was_running and not take_over:
-            raise SynthrayError(
-                f"an application {APPLICATION!r} already runs on this cluster; stop its job, or take its place with "
-                "--replace"
-            )
+    with stop_requests() as requested:
+        running = _running_applications()
+        _check_startable(running, address, take_over=take_over)
         try:
-            _deploy(config, address)
-            name = _first_answer(address)
-            announce(_invitation(address, name))
-            _wait(config.owner, address, name, announce)
+            _deploy(config, address, requested)
+            model = _first_answer(address, requested)
+            with suppress(KeyboardInterrupt):  # a second signal also ends the session in order
+                _watch(config.owner, address, model, announce, requested)
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some send it twice; Ctrl-C still breaks this off
-            with suppress(RayServeException, RayError):  # a cluster that is gone needs no clearing
-                # What another job has put up in the place of this one is that job's to take down.
-                if not _has_given_way(config.owner):
-                    _remove(with_serve=was_running is None or APPLICATION in was_running)
-            ray.shutdown()
+            with sigterm_ignored():
+                _remove(config.owner, with_serve=running is None or APPLICATION in running)
+                ray.shutdown()
 
 
-def _applications() -> list[str] | None:
-    """Names of the applications that Serve runs on this cluster; None when Serve does not run."""
+def _resolve_model(config: ReplicaConfig) -> ReplicaConfig:
+    """Return the configuration with one model file, its folder and an owner token.
+
+    The file is fixed here, because replicas that start later must serve the same model as the others.
+    """
+    folder = config.follow or ("" if config.model.endswith(SUFFIX) else config.model or default_registry())
+    follow = open_store(folder).uri if folder else ""
+    return replace(config, model=served_model(config.model), follow=follow, owner=uuid.uuid4().hex)
+
+
+def _running_applications() -> list[str] | None:
+    """Return the names of the running applications; None if Serve does not run."""
     status = serve.status()
     return list(status.applications) if status.proxies or status.applications else None
 
 
-def _has_given_way(owner: str) -> bool:
-    """Whether another job has deployed the application in the place of this one's."""
+def _check_startable(running: list[str] | None, address: Address, *, take_over: bool) -> None:
+    """Raise SynthrayError if the address is in use or the application runs already."""
+    if running is None:
+        address.check_free()
+    elif APPLICATION in running and not take_over:
+        raise SynthrayError(
+            f"application {APPLICATION!r}: already runs on this cluster. Stop its job, or replace it with --replace."
+        )
+
+
+def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event) -> None:
+    """Start Serve and the application, and return when it runs.
+
+    Raises:
+        SynthrayError: Serve or the application cannot start.
+        KeyboardInterrupt: a stop was requested meanwhile.
+    """
+    try:
+        serve.start(http_options={"host": address.host, "port": address.port}, logging_config=_QUIET_LOGS)
+    except (RuntimeError, RayError) as error:
+        raise SynthrayError(f"Serve cannot start at {address.url}: {summary(error)}") from error
+    # Not serve.run: it blocks until the application runs, and no stop request would end it.
+    target = serve.RunTarget(build(vars(config)), APPLICATION, "/", _QUIET_LOGS)
+    serve.run_many([target], wait_for_ingress_deployment_creation=False, wait_for_applications_running=False)
+    while not requested.wait(DEPLOY_POLL_S):
+        application = serve.status().applications.get(APPLICATION)
+        if application is None:
+            raise SynthrayError(f"application {APPLICATION!r}: removed by another job while it started.")
+        if application.status == ApplicationStatus.RUNNING:
+            return
+        if application.status == ApplicationStatus.DEPLOY_FAILED:
+            raise SynthrayError(f"{config.model}: cannot be served ({_cause(application)})")
+    raise KeyboardInterrupt("interrupted")
+
+
+def _cause(application: ApplicationStatusOverview) -> str:
+    """Return the line of a failed application's status that states the cause."""
+    messages = [each.message for each in application.deployments.values() if each.message] or [application.message]
+    # Serve puts its own sentences before the replica's traceback.
+    _, mark, traceback = "\n".join(messages).rpartition("Traceback (most recent call last)")
+    return summary(mark + traceback)
+
+
+def _watch(
+    owner: str, address: Address, model: str, announce: Callable[[str], None], requested: threading.Event
+) -> None:
+    """Announce the URL and each change of the model until a stop is requested.
+
+    Raises:
+        SynthrayError: another job removed or replaced the application, or Serve's controller does not come back.
+    """
+    announce(
+        f"serving {model} at {address.url}   (Ctrl-C stops it)\n"
+        f"  curl --data-binary @sound.wav {address.url}/v1/models/{MODEL_NAME}:match"
+    )
+    announced, status_failures = (model, False), 0
+    while not requested.wait(POLL_S):
+        try:
+            _check_ours(owner, address)
+            status_failures = 0
+        except RayError as error:  # the controller restarts: no answer is no reason to remove the application
+            status_failures += 1
+            if status_failures >= MAX_STATUS_FAILURES:
+                raise SynthrayError(f"Serve: its controller does not answer ({summary(error)}).") from error
+        with suppress(*_NO_ANSWER):  # Serve restarts a proxy or replica by itself
+            model, last_error = _model_status(address)
+            if announced != (announced := (model, bool(last_error))):
+                announce(f"still serving {model}: {last_error}" if last_error else f"now serving {model}")
+
+
+def _check_ours(owner: str, address: Address) -> None:
+    """Raise SynthrayError if another job removed or replaced the application.
+
+    A RayError means that Serve did not answer.
+    """
+    if APPLICATION not in (_running_applications() or ()):
+        raise SynthrayError(f"application {APPLICATION!r}: removed by another job.")
+    if _is_replaced(owner):
+        raise SynthrayError(f"application {APPLICATION!r}: another job replaced it at {address.url}.")
+
+
+def _is_replaced(owner: str) -> bool:
+    """Return whether another job replaced the application; False if unknown."""
     try:
         found = serve.get_app_handle(APPLICATION).owner.remote().result(timeout_s=POLL_S)
-    except (RayServeException, RayError, TimeoutError):  # it is not there, or has no replica at the moment
+    except (RayServeException, RayError, TimeoutError):
         return False
-    return found not in ("", owner)  # "" where someone gave the deployment a configuration of his own
+    return found not in ("", owner)  # empty after a reconfiguration by hand
 
 
-def _deploy(config: ReplicaConfig, address: Address) -> None:
-    quiet = {"log_level": "WARNING", "enable_access_log": False}
-    try:
-        serve.start(http_options={"host": address.host, "port": address.port}, logging_config=quiet)
-    except (RuntimeError, RayError) as error:
-        raise SynthrayError(f"Serve cannot start at {address.url}: {str(error).splitlines()[-1]}") from error
-    try:
-        serve.run(build(vars(config)), name=APPLICATION, route_prefix="/", logging_config=quiet)
-    except RuntimeError as error:
-        raise SynthrayError(f"{config.model} cannot be served: {_cause(error)}") from error
+def _first_answer(address: Address, requested: threading.Event) -> str:
+    """Return the name of the served model as a client sees it.
 
-
-def _cause(error: RuntimeError) -> str:
-    """The last line of what the replica failed with, which Serve wraps in its own words and tracebacks."""
-    application = serve.status().applications.get(APPLICATION)
-    told = [deployment.message for deployment in application.deployments.values()] if application else []
-    lines = [line.strip() for text in (str(error), *told) for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("synthray.errors.")]
-    return errors[-1].partition(": ")[2] if errors else lines[-1]
-
-
-def _first_answer(address: Address) -> str:
-    """The name of the model that answers there, as a client sees it."""
-    deadline = time.monotonic() + ANSWER_WITHIN_S
+    Raises:
+        SynthrayError: nothing answers at the address.
+        KeyboardInterrupt: a stop was requested meanwhile.
+    """
+    deadline = time.monotonic() + FIRST_ANSWER_TIMEOUT_S
     while True:
         try:
-            return _answering(address)[0]
+            return _model_status(address)[0]
         except _NO_ANSWER as error:
             if time.monotonic() > deadline:
                 raise SynthrayError(
-                    f"the application runs, but {address.url} does not answer ({error}); was Serve started on this "
-                    "cluster before, with another host or port?"
+                    f"{address.url}: the application runs, but nothing answers here ({error}). "
+                    "Check whether Serve was started earlier on this cluster with another host or port."
                 ) from None
-            time.sleep(0.2)
+        if requested.wait(DEPLOY_POLL_S):
+            raise KeyboardInterrupt("interrupted")
 
 
-def _answering(address: Address) -> tuple[str, str]:
-    """The model that answers, and why the one that was to take its place does not, or ''."""
-    with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=ANSWER_WITHIN_S) as answer:  # noqa: S310
-        answering, *failed = json.load(answer)["model_version_status"]
-    return answering["name"], failed[0]["status"]["error_message"] if failed else ""
-
-
-def _invitation(address: Address, model: str) -> str:
-    return (
-        f"serving {model} at {address.url}   (Ctrl-C stops it)\n"
-        f"  curl --data-binary @sound.wav {address.url}/v1/models/synthray:match"
-    )
+def _model_status(address: Address) -> tuple[str, str]:
+    """Return the served model, and the error of one that failed to replace it."""
+    with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=FIRST_ANSWER_TIMEOUT_S) as answer:  # noqa: S310
+        served, *failed = json.load(answer)["model_version_status"]
+    return served["name"], failed[0]["status"]["error_message"] if failed else ""
 
 
 def _print(text: str) -> None:
-    # At once, also into a job's log: whoever started this waits for the line.
-    print(text, flush=True)
+    print(text, flush=True)  # also in a job's log, where the caller waits for the line
 
 
-def _wait(owner: str, address: Address, name: str, announce: Callable[[str], None]) -> None:
-    """Block until a signal comes, and tell when the model ``name`` gives way to another, or one cannot take its place.
+def _remove(owner: str, *, with_serve: bool) -> None:
+    """Remove the application, and Serve if no other application needs it.
 
-    Raises:
-        SynthrayError: someone else removed the application, or took its place.
+    An application that another job deployed stays. Serve finishes the removal by itself if this process is killed
+    meanwhile.
     """
-    told = name, False
-    with suppress(KeyboardInterrupt):
-        while True:
-            with suppress(*_NO_ANSWER):  # Serve sees to it that there is one again
-                name, failed = _answering(address)
-                if told != (told := (name, bool(failed))):
-                    announce(f"still serving {name}: {failed}" if failed else f"now serving {name}")
-            time.sleep(POLL_S)
-            if APPLICATION not in (_applications() or ()):
-                raise SynthrayError(f"the application {APPLICATION!r} was removed by someone else")
-            if _has_given_way(owner):
-                raise SynthrayError(f"another job serves at {address.url} in the place of this one")
-
-
-def _remove(*, with_serve: bool) -> None:
-    """Take down what was put up, here or by the job whose place was taken: with Serve, unless others use it.
-
-    Serve does it by itself once told, should this process be killed meanwhile.
-    """
-    if with_serve and not set(_applications() or ()) - {APPLICATION}:
-        serve.shutdown()
-    else:
-        serve.delete(APPLICATION)
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM, which a job is stopped with, end the wait as Ctrl-C does."""
-
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with suppress(RayServeException, RayError):  # a cluster that is gone needs no clean-up
+        if _is_replaced(owner):
+            return
+        if with_serve and not set(_running_applications() or ()) - {APPLICATION}:
+            serve.shutdown()
+        else:
+            serve.delete(APPLICATION)

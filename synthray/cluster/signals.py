@@ -1,4 +1,4 @@
-"""How every long command reacts to Ctrl-C and SIGTERM."""
+"""The one policy for Ctrl-C and SIGTERM of every long command. The commands decide what a stop means for them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Yield an event that SIGINT and SIGTERM set; the second signal raises KeyboardInterrupt.
+    """Yield an event that SIGINT and SIGTERM set.
 
-    An event, because an exception raised at an arbitrary point of the main thread can be lost inside a library.
-    Signals are delivered to the main thread only, so in another thread the event is never set.
+    The second signal raises KeyboardInterrupt. The first sets an event, because an exception raised at an arbitrary
+    point of the main thread can be lost inside a library. In another thread the event is never set, because signals are
+    delivered to the main thread only.
     """
     requested = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -31,3 +32,19 @@ def stop_requests() -> Iterator[threading.Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def sigterm_ignored() -> Iterator[None]:
+    """Ignore SIGTERM during clean-up; Ctrl-C still interrupts.
+
+    Some supervisors send SIGTERM twice.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,1 +1,1 @@
-"""The model behind an address: predictor, HTTP application, and the adapter that runs both on Ray Serve."""
+"""The HTTP service: application, request and response formats, hot swap of the model, and the web page."""

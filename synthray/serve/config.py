@@ -1,4 +1,7 @@
-"""What can be chosen about serving, checked before anything is started. No Ray."""
+"""Configuration of the service, validated before anything starts.
+
+Serve's own configuration files are infra/serve.yaml and infra/kuberay/rayservice.yaml.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,10 @@ from synthray.errors import ConfigError, SynthrayError
 
 @dataclass(frozen=True)
 class AppConfig:
-    """What can be chosen about the application."""
+    """Configuration of the HTTP application."""
 
     max_body_bytes: int = 32 * 2**20
+    """Limit of a request's body, bytes."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 1:
@@ -23,28 +27,27 @@ class AppConfig:
 
 @dataclass(frozen=True)
 class ReplicaConfig:
-    """Arguments of ``ray_serve.build``, and so ``args`` in a Serve configuration file.
-
-    model: URI of a ``.keras`` file, or of a directory: the one promoted there, or its newest; empty for the models of
-    ``SYNTHRAY_HOME``. follow: the directory whose promotions replicas follow; ``model`` itself where that is one.
-    follow_s: seconds between a replica's looks at it; 0 for none. num_cpus: cores that Ray sets aside for each replica.
-    owner: names the job that deployed it, so that it notices when another one takes its place.
-    """
+    """Configuration of the deployment, and so the ``args`` of a Serve configuration file."""
 
     model: str = ""
+    """URI of a ``.keras`` file, or of a folder; empty for the models of ``SYNTHRAY_HOME``."""
     follow: str = ""
+    """Folder whose promotions replicas follow; empty for ``model`` itself if it is a folder."""
     owner: str = ""
+    """Token of the job that deployed it, by which the job notices that another one replaced it."""
     follow_s: float = 5.0
+    """Seconds between a replica's polls of ``follow``; 0 for none."""
     replicas: int = 1
+    """Number of replicas."""
     num_cpus: float = 1.0
+    """CPUs that Ray reserves for each replica."""
     max_body_bytes: int = AppConfig.max_body_bytes
+    """Limit of a request's body, bytes."""
 
     def __post_init__(self) -> None:
-        for name in ("model", "follow", "owner"):
+        for name, expected in (("model", "a URI"), ("follow", "a URI"), ("owner", "text")):
             if not isinstance(getattr(self, name), str):
-                raise ConfigError(
-                    f"{name} is {getattr(self, name)!r}, expected {'text' if name == 'owner' else 'a URI'}"
-                )
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
         if not isinstance(self.follow_s, int | float) or not 0 <= self.follow_s < math.inf:
             raise ConfigError(f"follow_s is {self.follow_s!r}, expected a number of seconds, 0 or more")
         if not isinstance(self.replicas, int) or self.replicas < 1:
@@ -55,39 +58,41 @@ class ReplicaConfig:
 
     @classmethod
     def from_args(cls, args: dict[str, Any]) -> ReplicaConfig:
-        """From plain values; raises ConfigError for a name that does not exist."""
+        """Return the configuration of plain values; raise ConfigError for an unknown name."""
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(args) - set(known)):
-            raise ConfigError(f"args hold {unknown[0]!r}, which is none of {', '.join(known)}")
+            raise ConfigError(f"args: {unknown[0]!r} is unknown, expected one of {', '.join(known)}")
         return cls(**args)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where Serve listens. The default is this machine alone; ``0.0.0.0`` is every network it has."""
+    """Host and port on which Serve listens; the default is reachable from this machine only."""
 
     host: str = "127.0.0.1"
+    """Host name or IP address; ``0.0.0.0`` for every network interface."""
     port: int = 8000
+    """TCP port."""
 
     def __post_init__(self) -> None:
         if not self.host:
-            raise ConfigError("the host is empty; 127.0.0.1 is this machine alone, 0.0.0.0 every network")
+            raise ConfigError("host is empty, expected 127.0.0.1 (this machine only) or 0.0.0.0 (every network)")
         if not 1 <= self.port <= 65535:
-            raise ConfigError(f"the port is {self.port}, expected 1 to 65535")
+            raise ConfigError(f"port is {self.port}, expected 1 to 65535")
 
     @property
     def url(self) -> str:
-        """As a client on this machine writes it."""
+        """The URL for a client on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def check_free(self) -> None:
-        """Raise SynthrayError when something listens there, or this machine has no such address."""
+        """Raise SynthrayError if the port is in use or the address is not this machine's."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-            family, kind, protocol, _, where = found[0]
+            family, kind, protocol, _, address = found[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(where)
+                probe.bind(address)
         except OSError as error:
-            raise SynthrayError(f"cannot listen at {self.host}:{self.port} ({error.strerror}); try --port") from None
+            raise SynthrayError(f"{self.host}:{self.port}: cannot listen ({error.strerror}). Try --port.") from None

@@ -1,4 +1,7 @@
-"""Request bodies to arrays. Every refusal names what is wrong, and where."""
+"""Decoding of request bodies into feature arrays; every error names the instance, row and column.
+
+Reading the body is request_body.py's concern, the answer encode.py's.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from synthray.errors import SynthrayError
+from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME
 
 SIGNATURES = ("", "serving_default")
 
 
-class RequestError(SynthrayError):
-    """A request cannot be answered; ``status`` is the HTTP status that says so."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
-    """Little-endian float32 numbers, one sound after the other, to features ``(sounds, frames, bins)``.
+    """Return the features of a body of little-endian float32 numbers.
+
+    Args:
+        body: the sounds one after the other, each ``frames * bins`` numbers.
+        shape: ``(frames, bins)``.
+
+    Returns:
+        float32 ``(sounds, frames, bins)``.
 
     Raises:
         RequestError: 400, the length is no multiple of one sound, or a number is not finite.
@@ -39,13 +41,14 @@ def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
 
 
 def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
-    """A TensorFlow Serving request to features float32 ``(sounds, frames, bins)`` and whether it came in rows.
+    """Return the features of a TensorFlow Serving request, and its format.
 
-    ``{"instances": [...]}`` is in rows, ``{"inputs": ...}`` in columns; either holds the bare array or
+    The features are float32 ``(sounds, frames, bins)``. The second value is True for the row format
+    ``{"instances": [...]}`` and False for the column format ``{"inputs": ...}``. Both formats take a bare array or
     ``{"in_fft": array}``.
 
     Raises:
-        RequestError: 400, saying which instance, row and column is not as expected.
+        RequestError: 400, the message names the instance, row and column.
     """
     request = _parse(body)
     signature = request.get("signature_name", "")
@@ -66,7 +69,7 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
-        # UnicodeDecodeError and numbers of thousands of digits are ValueErrors too.
+        # UnicodeDecodeError is a ValueError, and json raises ValueError for numbers of thousands of digits.
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, f"the body is not JSON: {reason}") from None
     if not isinstance(request, dict):
@@ -75,7 +78,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
 
 def _unwrap(value: Any, where: str) -> Any:
-    """The array itself, from ``{"in_fft": array}`` or bare."""
+    """Return the array of ``{"in_fft": array}``, or any other value itself."""
     if not isinstance(value, dict):
         return value
     if set(value) != {INPUT_NAME}:
@@ -94,11 +97,11 @@ def _to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarra
 
 
 def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarray:
-    """One sound's nested lists to float32 ``(frames, bins)``."""
+    """Return one sound's nested lists as float32 ``(frames, bins)``."""
     try:
         array = np.asarray(instance)
         if array.dtype == object and all(type(number) in (int, float) for number in array.flat):
-            array = array.astype(np.float64)  # whole numbers beyond 64 bits
+            array = array.astype(np.float64)  # NumPy stores integers beyond 64 bits as objects
     except (ValueError, OverflowError):
         array = None
     if array is None or array.shape != shape or array.dtype.kind not in "iuf":
@@ -108,7 +111,7 @@ def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarra
 
 
 def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestError:
-    """The first thing that is wrong with an instance that is no array of numbers of this shape."""
+    """Return the error for the first fault of an invalid instance."""
     where = f"instance {index}"
     frames, bins = shape
     expected = f"expected {frames} rows of {bins} numbers"
@@ -129,8 +132,8 @@ def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestEr
 
 
 def _shape_of(value: Any) -> str:
-    """``shape (19, 551)`` along the first elements, for the message."""
-    lengths = []
+    """Return ``shape (19, 551)``, following the first element of each list."""
+    lengths: list[int] = []
     while isinstance(value, list) and len(lengths) < 8:
         lengths.append(len(value))
         value = value[0] if value else None

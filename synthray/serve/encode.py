@@ -1,4 +1,4 @@
-"""Predictions and descriptions of a model in TensorFlow Serving's JSON."""
+"""Encoding of predictions and model descriptions in TensorFlow Serving's JSON; decode.py has the requests."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ from typing import Any
 
 import numpy as np
 
+from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME, output_name
-from synthray.model.saved import ModelCard
-from synthray.serve.decode import RequestError
+from synthray.model.saved import ModelCard, model_version
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict[str, Any]:
-    """Outputs ``{name: (sounds, units)}`` as ``{"predictions": [...]}`` (rows) or ``{"outputs": {...}}`` (columns).
+    """Return outputs as ``{"predictions": [...]}`` or ``{"outputs": {...}}``.
 
-    As TensorFlow Serving has it, a single output stands there without its name.
+    A single output is written without its name, as TensorFlow Serving does.
+
+    Args:
+        outputs: name to float32 ``(sounds, units)``.
+        in_rows: write one object per sound instead of one array per output.
 
     Raises:
-        RequestError: 400, an instance is so far from any sound that the model's answer is not finite.
+        RequestError: 400, an output is not finite.
     """
     _check_finite(outputs)
     columns = {name: values.tolist() for name, values in outputs.items()}
@@ -30,24 +34,18 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
     return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
 
 
-def model_version(card: ModelCard) -> str:
-    """A whole number, as TensorFlow Serving's clients expect, the same on every replica that has this model."""
-    return str(int(card.sha256[:8], 16))
-
-
-def encode_status(card: ModelCard, failed: str | None = None) -> dict[str, Any]:
-    """Which model answers; and, beside it, the one that was to take its place and could not."""
+def encode_status(card: ModelCard, last_error: str | None = None) -> dict[str, Any]:
+    """Return the status of the served model, and of one that failed to replace it."""
     ok = {"error_code": "OK", "error_message": ""}
     versions = [{"version": model_version(card), "state": "AVAILABLE", "status": ok, "name": card.name}]
-    if failed:
-        versions.append(
-            {"version": "0", "state": "END", "status": {"error_code": "NOT_FOUND", "error_message": failed}}
-        )
+    if last_error:
+        status = {"error_code": "NOT_FOUND", "error_message": last_error}
+        versions.append({"version": "0", "state": "END", "status": status})
     return {"model_version_status": versions}
 
 
 def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
-    """Inputs and outputs with their shapes, and the parameter table that tells what the outputs mean."""
+    """Return the shapes of inputs and outputs, and the parameter table."""
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
         "inputs": {INPUT_NAME: _tensor(INPUT_NAME, (-1, *card.feature_shape))},
@@ -73,4 +71,4 @@ def _check_finite(outputs: dict[str, np.ndarray]) -> None:
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():
             instance = int(np.argmin(finite))
-            raise RequestError(400, f"instance {instance}: {name!r} came out not finite; these features are no sound's")
+            raise RequestError(400, f"instance {instance}: output {name!r} is not finite; check the features")

@@ -1,4 +1,7 @@
-"""The model of the moment: loaded as it is asked for, swapped when its place promotes another. No Ray, no HTTP."""
+"""The served model: loaded on request, and swapped when its folder promotes another one.
+
+HTTP is app.py's concern, promotions are ``synthray.model.registry``'s.
+"""
 
 from __future__ import annotations
 
@@ -18,94 +21,96 @@ logger = logging.getLogger("ray.serve")
 
 
 def load_predictor(uri: str) -> Predictor:
-    """The model at the URI of a ``.keras`` file, warmed up; raises NotFound, ModelError."""
-    # Imported where a model is loaded, in the replica: the job that deploys it needs no TensorFlow.
+    """Load and warm up the ``.keras`` file at ``uri``; raise NotFound or ModelError."""
+    # Imported in the replica only: the job that deploys it needs no TensorFlow.
+    from synthray.match.sound import warm_up
     from synthray.model.predictor import Predictor
 
-    return Predictor.load(uri)
+    predictor = Predictor.load(uri)
+    warm_up(predictor)
+    return predictor
 
 
 class HotSwapModel:
-    """The model that answers, for one event loop; what takes long runs in threads, while it goes on answering.
-
-    predictor: None before the first :meth:`take`. failed: why the model asked for last, by a configuration or by a
-    promotion, is not the one that answers; None when it is.
+    """The served model of one event loop, which keeps answering while another model loads in a thread.
 
     Args:
-        follow_s: seconds between two looks at the place; 0 for none.
-        load: from the URI of a ``.keras`` file to a predictor that is ready.
+        follow_s: seconds between polls of the followed folder; 0 for none.
+        load_file: loads the predictor of a ``.keras`` URI.
     """
 
-    def __init__(self, follow_s: float, load: Callable[[str], Predictor] = load_predictor) -> None:
+    def __init__(self, follow_s: float, load_file: Callable[[str], Predictor] = load_predictor) -> None:
         self.predictor: Predictor | None = None
-        self.failed: str | None = None
-        self._follow_s, self._load = follow_s, load
+        """The served model; None before the first :meth:`load`."""
+        self.last_error: str | None = None
+        """The reason why the configured or promoted model is not served; None if it is."""
+        self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None
 
-    async def take(self, user_config: dict[str, Any]) -> None:
-        """Load what ``user_config`` asks for, then let it answer, and follow its place from now on.
+    async def load(self, user_config: dict[str, Any]) -> None:
+        """Load and serve the model that ``user_config`` names, and follow its folder.
 
-        The first model must load: what its loading raises is raised. A later one that does not leaves the one that
-        answers in its place.
+        The first model must load: its errors are raised. If a later one fails, the service keeps its present model.
 
         Args:
-            user_config: ``model``, a URI as ``served_model`` takes it. ``follow``, the place whose promotions count
-                before ``model``; without it that is ``model`` itself, unless it is one file.
+            user_config: ``model`` is a URI for ``served_model``. ``follow`` is the folder whose promotions take
+                precedence over ``model``; by default ``model`` itself, unless it is a file.
         """
-        place = ""
+        folder = ""
         try:
-            model, place = _parse(user_config)
+            model, folder = _parse(user_config)
             if self._following:
-                self._following.cancel()  # it swaps nothing any more, whatever its thread is loading
-            self.predictor = await asyncio.to_thread(self._load_first, model, place)
-            self.failed = None
+                self._following.cancel()  # a model that its thread is still loading is not served either
+            self.predictor = await asyncio.to_thread(self._load_configured, model, folder)
+            self.last_error = None
         except Exception as error:
             if self.predictor is None:
                 raise
-            self._keep(error)
-        if place and self._follow_s:
-            self._following = asyncio.create_task(self._follow(place))
+            self._keep_serving(error)
+        if folder and self._follow_s:
+            self._following = asyncio.create_task(self._follow(folder))
 
-    def _load_first(self, model: str, place: str) -> Predictor:
-        promotion = promoted(place) if place else None
-        return self._load_promoted(place, promotion) if promotion else self._load(served_model(model))
+    def _load_configured(self, model: str, folder: str) -> Predictor:
+        promotion = promoted(folder) if folder else None
+        return self._load_promoted(folder, promotion) if promotion else self._load_file(served_model(model))
 
-    def _load_promoted(self, place: str, promotion: Promotion) -> Predictor:
-        """Raises NotFound, ModelError; the latter also when another model was promoted, or written, meanwhile."""
-        predictor = self._load(served_model(place))
+    def _load_promoted(self, folder: str, promotion: Promotion) -> Predictor:
+        """Load a promoted model; raise ModelError if it changed meanwhile."""
+        predictor = self._load_file(served_model(folder))
         if predictor.card.sha256 != promotion.sha256:
-            raise ModelError(f"{place} changed while {promotion.model} was loaded")
+            raise ModelError(f"{folder}: changed while {promotion.model} was loading; it is loaded again")
         return predictor
 
-    async def _follow(self, place: str) -> None:
-        """Swap the model whenever the place has promoted another; trouble is logged once a cause, and tried again."""
-        told: object = None
+    async def _follow(self, folder: str) -> None:
+        """Swap the model at each promotion; log each error once and retry."""
+        logged: object = None
         while True:
             await asyncio.sleep(self._follow_s)
             promotion = None
             try:
-                promotion = await asyncio.to_thread(promoted, place)
+                promotion = await asyncio.to_thread(promoted, folder)
                 if promotion is None:
                     continue
                 if self.predictor is None or self.predictor.card.sha256 != promotion.sha256:
-                    self.predictor = await asyncio.to_thread(self._load_promoted, place, promotion)
-                    logger.info("now serving %s, promoted at %s", promotion.model, place)
-                self.failed = told = None
+                    self.predictor = await asyncio.to_thread(self._load_promoted, folder, promotion)
+                    logger.info("now serving %s, promoted at %s", promotion.model, folder)
+                self.last_error = logged = None
             except Exception as error:
-                # Not the message: it may count how often a store was asked.
+                # The message may differ at each poll, for example by a count of retries.
                 cause = type(error), promotion
-                self._keep(error, quietly=cause == told)
-                told = cause
+                self._keep_serving(error, log=cause != logged)
+                logged = cause
 
-    def _keep(self, error: Exception, *, quietly: bool = False) -> None:
-        self.failed = str(error)
-        if not quietly and self.predictor is not None:
+    def _keep_serving(self, error: Exception, *, log: bool = True) -> None:
+        """Record why the present model stays."""
+        self.last_error = str(error)
+        if log and self.predictor is not None:
             logger.warning("still serving %s, because the new model failed: %s", self.predictor.card.name, error)
 
 
 def _parse(user_config: dict[str, Any]) -> tuple[str, str]:
-    """Model and place; the place is empty where nothing is followed. Raises ConfigError."""
+    """Return the model and the folder to follow (empty for none); raise ConfigError."""
     if not {"model"} <= set(user_config) <= {"model", "follow"}:
-        raise ConfigError(f"user_config is {user_config!r}, expected {{'model': URI}}, and 'follow' if need be")
-    model, place = user_config["model"], user_config.get("follow", "")
-    return model, place or ("" if model.endswith(SUFFIX) else model or default_registry())
+        raise ConfigError(f"user_config is {user_config!r}, expected {{'model': URI}} and optionally 'follow'")
+    model, folder = user_config["model"], user_config.get("follow", "")
+    return model, folder or ("" if model.endswith(SUFFIX) else model or default_registry())

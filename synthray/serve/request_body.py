@@ -1,30 +1,26 @@
-"""What a request says about its body, and reading it without ever holding more than is allowed."""
+"""Headers and body of a request: its media type, the answer it accepts, and its bytes within a limit.
+
+The meaning of the bytes is decode.py's concern.
+"""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 
-from synthray.serve.decode import RequestError
+from synthray.errors import RequestError
 
 RAW = "application/octet-stream"
-# What clients send when nobody told them what the body is: curl's own default, and none at all.
+# Clients that were given no content type send none, or this one (curl's default).
 UNSTATED = ("", "application/x-www-form-urlencoded")
 
 
 def content_type(request: Request) -> str:
-    """The media type alone, in lower case; empty where none is given."""
+    """Return the media type in lower case without its options, or an empty string."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def refuse_encoding(request: Request) -> None:
-    """Raise 415 for a compressed body: its true size could not be limited."""
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise RequestError(415, f"content-encoding {encoding!r} is not supported; send the body as it is")
-
-
 def prefers_wav(request: Request) -> bool:
-    """Whether ``Accept`` asks for sound rather than JSON.
+    """Return whether ``Accept`` prefers a WAV file to JSON.
 
     Raises:
         RequestError: 406, it accepts neither.
@@ -40,8 +36,35 @@ def prefers_wav(request: Request) -> bool:
             elif name.strip() == "*/*" and offered == "application/json":
                 quality[offered] = max(quality[offered], weight * 1e-3)
     if max(quality.values()) <= 0:
-        raise RequestError(406, f"accept is {accept!r}; this answers application/json or audio/wav")
+        raise RequestError(406, f"accept is {accept!r}, expected application/json or audio/wav")
     return quality["audio/wav"] > quality["application/json"]
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body, at most ``limit`` bytes.
+
+    Raises:
+        RequestError: 413, the body is longer; 415, it is compressed; 400, its stated length is no number.
+    """
+    _require_no_encoding(request)
+    stated = request.headers.get("content-length", "0")
+    if not stated.isascii() or not stated.isdigit():
+        raise RequestError(400, f"content-length is {stated!r}, expected a number")
+    if int(stated) > limit:
+        raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
+    received = bytearray()
+    async for block in request.stream():
+        if len(received) + len(block) > limit:
+            raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
+        received += block
+    return bytes(received)
+
+
+def _require_no_encoding(request: Request) -> None:
+    # The size of a compressed body says nothing about the memory that it needs.
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestError(415, f"content-encoding {encoding!r} is not supported; send the body uncompressed")
 
 
 def _weight(options: str) -> float:
@@ -53,23 +76,3 @@ def _weight(options: str) -> float:
             except ValueError:
                 return 0.0
     return 1.0
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The body, at most ``limit`` bytes.
-
-    Raises:
-        RequestError: 413, it states or turns out to be longer; nothing beyond the limit was kept.
-    """
-    refuse_encoding(request)
-    stated = request.headers.get("content-length", "0")
-    if not stated.isascii() or not stated.isdigit():
-        raise RequestError(400, f"content-length is {stated!r}, not a number")
-    if int(stated) > limit:
-        raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
-    received = bytearray()
-    async for block in request.stream():
-        if len(received) + len(block) > limit:
-            raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
-        received += block
-    return bytes(received)

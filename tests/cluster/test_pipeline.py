@@ -205,10 +205,10 @@ def test_serving_tells_of_another_model_and_gives_way_to_another_job(ray_head: R
         wait_for("^now serving model_4_1$")
         with serving("refused", "--model", place) as (refused, _):
             assert refused.wait(60) == 1
-        assert "stop its job, or take its place with --replace" in (tmp_path / "refused").read_text()
+        assert "Stop its job, or replace it with --replace." in (tmp_path / "refused").read_text()
         with serving("other", "--model", first, "--replace") as (_, wait_for_other):
             wait_for_other("^serving model_3_1 at ")
-            wait_for(rf"^serve\.py: another job serves at http://127.0.0.1:{port} in the place of this one$")
+            wait_for(rf"another job replaced it at http://127.0.0.1:{port}\.$")
             assert job.wait(60) == 1
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 assert json.load(answer)["model"] == "model_3_1"

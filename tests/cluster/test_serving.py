@@ -1,29 +1,36 @@
-"""The application on a real Ray Serve, over real HTTP. Ray is imported by the fixture that starts it."""
+"""The application on a real Ray Serve over real HTTP. Only its fixtures import Ray."""
+
+from __future__ import annotations
 
 import json
-import socket
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
+from tests.waiting import HOST, free_port, wait_for
+
+pytestmark = pytest.mark.ray
 
 BASE = "/v1/models/synthray"
+Answer = tuple[int, str | None, dict]
 
 
-def features_of(sounds, seed=0):
+def random_features(sounds: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).random((sounds, *FOREIGN_SHAPE), np.float32)
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Two models of one instrument, and the URI of none."""
+def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
+    """Two models of one instrument, and a URI without a model."""
     from synthray.model.saved import save_model
 
     folder = tmp_path_factory.mktemp("swap")
@@ -33,153 +40,155 @@ def models(tmp_path_factory):
         )
         for seed, name in ((0, "model_3_1"), (5, "model_4_1"))
     )
-    return first, second, f"{folder}/nothing.keras"
+    return first, second, f"{folder}/missing.keras"
 
 
 @pytest.fixture(scope="module")
-def served(ray_cluster, models):
+def served(ray_cluster: object, models: tuple[str, str, str]) -> Iterator[str]:
     """URL of the first model on the suite's Ray."""
     from ray import serve
 
     from synthray.cluster.deployment import build
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    serve.start(http_options={"host": "127.0.0.1", "port": port}, logging_config={"log_level": "ERROR"})
+    port = free_port()
+    serve.start(http_options={"host": HOST, "port": port}, logging_config={"log_level": "ERROR"})
     serve.run(build({"model": models[0], "max_body_bytes": 100_000, "num_cpus": 0.5, "follow_s": 0.2}), name="synthray")
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://{HOST}:{port}"
     serve.shutdown()
 
 
-def ask(url, body=None, kind="application/json"):
-    """``(status, name of the model, JSON)``."""
-    request = urllib.request.Request(url, body, {"content-type": kind})
+def request(url: str, body: bytes | None = None, kind: str = "application/json") -> Answer:
+    """Return ``(status, name of the model, JSON)``."""
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": kind}), timeout=30) as answer:
             return answer.status, answer.headers["x-synthray-model"], json.load(answer)
     except urllib.error.HTTPError as error:
         return error.code, None, json.load(error)
 
 
-@pytest.mark.ray
-def test_over_http_concurrent_requests_get_their_own_answers(served, models):
+def predict(url: str, features: np.ndarray) -> Answer:
+    return request(f"{url}{BASE}:predict", features.tobytes(), "application/octet-stream")
+
+
+def versions(url: str) -> list[dict]:
+    return request(f"{url}{BASE}")[2]["model_version_status"]
+
+
+@contextmanager
+def predicting(url: str, features: np.ndarray) -> Iterator[list[Answer]]:
+    """Send requests from four clients during the block, and a last one each after it.
+
+    The list of answers is filled at the end.
+    """
+    done, answers = threading.Event(), []
+
+    def send_until_done() -> list[Answer]:
+        own, last = [], False
+        while not last:
+            last = done.is_set()
+            own.append(predict(url, features))
+        return own
+
+    with ThreadPoolExecutor(4) as threads:
+        clients = [threads.submit(send_until_done) for _ in range(4)]
+        try:
+            yield answers
+        finally:
+            done.set()
+        answers += [answer for client in clients for answer in client.result()]
+
+
+def assert_only_whole_answers_of(names: set[str], answers: list[Answer]) -> None:
+    """Check that no request failed, all models answered, and no answer mixes two."""
+    assert {status for status, _, _ in answers} == {200}
+    assert {name for _, name, _ in answers} == names
+    assert len({(name, json.dumps(body)) for _, name, body in answers}) == len(names)
+
+
+def test_serving_concurrent_requests_get_own_answers(served: str, models: tuple[str, str, str]) -> None:
     from synthray.model.predictor import Predictor
 
     predictor = Predictor.load(models[0])
-    requests = [features_of(1 + seed % 5, seed) for seed in range(60)] + [features_of(100)]
+    requests = [random_features(1 + seed % 5, seed) for seed in range(60)] + [random_features(100)]
     with ThreadPoolExecutor(16) as threads:
-        answers = list(
-            threads.map(
-                lambda features: ask(f"{served}{BASE}:predict", features.tobytes(), "application/octet-stream"),
-                requests,
-            )
-        )
+        answers = list(threads.map(lambda features: predict(served, features), requests))
     for features, (status, name, body) in zip(requests, answers, strict=True):
         assert (status, name) == (200, "model_3_1")
-        expected = predictor.predict(features)
-        for output, values in expected.items():
+        for output, values in predictor.predict(features).items():
             np.testing.assert_allclose([row[output] for row in body["predictions"]], values, atol=1e-6)
 
 
-@pytest.mark.ray
-def test_over_http_refusals_are_json(served):
-    assert ask(f"{served}/healthz") == (200, None, {"status": "ok", "model": "model_3_1"})
-    status, _, body = ask(f"{served}{BASE}:predict", b'{"instances": [[[1]]]}')
+def test_serving_errors_are_json(served: str) -> None:
+    assert request(f"{served}/healthz") == (200, None, {"status": "ok", "model": "model_3_1"})
+    status, _, body = request(f"{served}{BASE}:predict", b'{"instances": [[[1]]]}')
     assert (status, body) == (400, {"error": "instance 0: has shape (1, 1), expected (5, 7)"})
-    status, _, body = ask(f"{served}{BASE}:predict", b"x" * 100_001)
+    status, _, body = request(f"{served}{BASE}:predict", b"x" * 100_001)
     assert (status, body) == (413, {"error": "the body has 100001 bytes, the limit is 100000"})
-    assert ask(f"{served}{BASE}:match", b"RIFF")[0] == 409
-    assert ask(f"{served}/nothing")[0] == 404
+    assert request(f"{served}{BASE}:match", b"RIFF")[0] == 409
+    assert request(f"{served}/nothing")[0] == 404
 
 
-@pytest.mark.ray
-def test_a_model_is_swapped_under_load_and_a_bad_one_is_not_taken(served, models):
+def test_serving_reconfigured_under_load_swaps_and_keeps_model_after_error(
+    served: str, models: tuple[str, str, str]
+) -> None:
     from ray import serve
 
-    replica, body, done = serve.get_app_handle("synthray"), features_of(2).tobytes(), threading.Event()
-    with ThreadPoolExecutor(4) as threads:
+    replica, features = serve.get_app_handle("synthray"), random_features(2)
+    first, second, missing = models
 
-        def keep_asking():
-            answers, last = [], False
-            while not last:
-                last = done.is_set()  # once more after the swap
-                answers.append(ask(f"{served}{BASE}:predict", body, "application/octet-stream"))
-            return answers
+    def reconfigure(model: str) -> None:
+        replica.reconfigure.remote({"model": model}).result(timeout_s=60)
 
-        asking = [threads.submit(keep_asking) for _ in range(4)]
-        try:
-            time.sleep(0.5)
-            replica.reconfigure.remote({"model": models[1]}).result(timeout_s=60)
-        finally:
-            done.set()
-        answers = [answer for future in asking for answer in future.result()]
-    assert {status for status, _, _ in answers} == {200}
-    # Each answer is the whole of one model's, and both have answered.
-    assert len({(name, json.dumps(body)) for _, name, body in answers}) == 2
-    assert {name for _, name, _ in answers} == {"model_3_1", "model_4_1"}
+    with predicting(served, features) as answers:
+        time.sleep(0.5)
+        reconfigure(second)
+    assert_only_whole_answers_of({"model_3_1", "model_4_1"}, answers)
 
-    replica.reconfigure.remote({"model": models[2]}).result(timeout_s=60)
-    available, failed = ask(f"{served}{BASE}")[2]["model_version_status"]
+    reconfigure(missing)
+    available, failed = versions(served)
     assert (available["name"], available["state"]) == ("model_4_1", "AVAILABLE")
-    assert "nothing.keras" in failed["status"]["error_message"]
-    assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, "model_4_1")
-    replica.reconfigure.remote({"model": models[0]}).result(timeout_s=60)
-    assert len(ask(f"{served}{BASE}")[2]["model_version_status"]) == 1
+    assert "missing.keras" in failed["status"]["error_message"]
+    assert predict(served, features)[:2] == (200, "model_4_1")
+    reconfigure(first)
+    assert len(versions(served)) == 1
 
 
-@pytest.mark.ray
-def test_what_is_promoted_is_followed_under_load_and_a_rollback_too(served, models):
+def test_serving_follows_promotion_rollback_and_repair_under_load(served: str, models: tuple[str, str, str]) -> None:
     from ray import serve
 
     from synthray.model.registry import promote, rollback
 
-    place, body, done = models[0].rpartition("/")[0], features_of(2).tobytes(), threading.Event()
-    alias, aliases = Path(place, "promoted.json"), []
-    promote(models[0], place)
-    serve.get_app_handle("synthray").reconfigure.remote({"model": place}).result(timeout_s=60)
+    folder, features = models[0].rpartition("/")[0], random_features(2)
+    promotions_file, contents = Path(folder, "promoted.json"), []
+    promote(models[0], folder)
+    serve.get_app_handle("synthray").reconfigure.remote({"model": folder}).result(timeout_s=60)
 
-    def keep_asking():
-        answers = []
-        while not done.is_set():
-            answers.append(ask(f"{served}{BASE}:predict", body, "application/octet-stream"))
-        return answers
+    def wait_until_served(name: str) -> None:
+        wait_for(lambda: request(f"{served}/healthz")[2]["model"] == name, pause_s=0.1)
 
-    def wait_for(name):
-        deadline = time.monotonic() + 60
-        while ask(f"{served}/healthz")[2]["model"] != name:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    steps: list[tuple[Callable[[], object], str]] = [
+        (lambda: promote(models[1], folder), "model_4_1"),
+        (lambda: rollback(folder), "model_3_1"),
+    ]
+    with predicting(served, features) as answers:
+        for act, name in steps:
+            time.sleep(0.3)
+            act()
+            contents.append(promotions_file.read_bytes())
+            wait_until_served(name)
+            assert predict(served, features)[:2] == (200, name)
+    assert_only_whole_answers_of({"model_3_1", "model_4_1"}, answers)
 
-    with ThreadPoolExecutor(4) as threads:
-        asking = [threads.submit(keep_asking) for _ in range(4)]
-        try:
-            for act, name in ((lambda: promote(models[1], place), "model_4_1"), (lambda: rollback(place), "model_3_1")):
-                time.sleep(0.3)
-                act()
-                aliases.append(alias.read_bytes())
-                wait_for(name)
-                assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, name)
-        finally:
-            done.set()
-        answers = [answer for future in asking for answer in future.result()]
-    assert {status for status, _, _ in answers} == {200}
-    assert {name for _, name, _ in answers} == {"model_3_1", "model_4_1"}
-    # Each answer is the whole of one model's.
-    assert len({(name, json.dumps(body)) for _, name, body in answers}) == 2
-
-    whole = Path(models[1]).read_bytes()
-    Path(models[1]).write_bytes(b"damaged")
-    beside = alias.with_suffix(".new")
-    beside.write_bytes(aliases[0])
-    beside.replace(alias)  # whole at any moment: it is looked at meanwhile
-    deadline = time.monotonic() + 60
-    while len(versions := ask(f"{served}{BASE}")[2]["model_version_status"]) == 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert versions[0]["name"] == "model_3_1"
-    assert "does not match its card" in versions[1]["status"]["error_message"]
-    assert ask(f"{served}{BASE}:predict", body, "application/octet-stream")[:2] == (200, "model_3_1")
-    Path(models[1]).write_bytes(whole)
-    wait_for("model_4_1")
-    assert len(ask(f"{served}{BASE}")[2]["model_version_status"]) == 1
+    original = Path(models[1]).read_bytes()
+    Path(models[1]).write_bytes(b"corrupt")
+    replacement = promotions_file.with_suffix(".new")
+    replacement.write_bytes(contents[0])
+    replacement.replace(promotions_file)  # atomic: replicas poll it meanwhile
+    wait_for(lambda: len(versions(served)) > 1, pause_s=0.1)
+    present, failed = versions(served)
+    assert present["name"] == "model_3_1"
+    assert "SHA-256" in failed["status"]["error_message"]
+    assert predict(served, features)[:2] == (200, "model_3_1")
+    Path(models[1]).write_bytes(original)
+    wait_until_served("model_4_1")
+    assert len(versions(served)) == 1

@@ -1,4 +1,4 @@
-"""What these tests share: the repository's root and its files."""
+"""Fixtures of the infrastructure's tests: the repository's root and its pinned versions."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# infra/ is no part of the installed package.
+# infra/ is not part of the installed package.
 sys.path.insert(0, str(ROOT))
 
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The repository's root."""
+    """Return the repository's root."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def pinned_versions(root: Path) -> dict[str, str]:
-    """``requirements.txt`` as name to version."""
+    """Return ``requirements.txt`` as a dictionary of name to version."""
     lines = (root / "requirements.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))

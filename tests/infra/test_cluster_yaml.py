@@ -1,4 +1,4 @@
-"""cluster.yaml as Ray's launcher reads it, with no cloud asked."""
+"""cluster.yaml as Ray's launcher reads it, without a cloud."""
 
 from __future__ import annotations
 
@@ -22,53 +22,54 @@ def written(root: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def config(written: dict[str, Any]) -> dict[str, Any]:
-    """The configuration with the launcher's defaults filled in: what would really run."""
+    """Return the configuration with the launcher's defaults filled in."""
     return prepare_config(copy.deepcopy(written))
 
 
-def test_the_launcher_accepts_it(config: dict[str, Any]) -> None:
+def test_cluster_yaml_is_accepted_by_launcher(config: dict[str, Any]) -> None:
     validate_config(config)
     assert config["provider"]["type"] == "aws"
 
 
-def test_a_misspelt_field_is_refused(written: dict[str, Any]) -> None:
+def test_validate_config_unknown_field_raises(written: dict[str, Any]) -> None:
+    """The launcher's validation, used above, rejects a misspelled field."""
     with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minuets"):
         validate_config(prepare_config(written | {"idle_timeout_minuets": 5}))
 
 
-def test_the_dashboard_listens_to_the_head_alone(config: dict[str, Any]) -> None:
+def test_dashboard_listens_on_loopback_only(config: dict[str, Any]) -> None:
     starts = [words for command in config["head_start_ray_commands"] if "start" in (words := shlex.split(command))]
     assert len(starts) == 1
     assert "--dashboard-host=127.0.0.1" in starts[0]
-    assert "--dashboard-port=8265" in starts[0]  # where `ray dashboard` looks
+    assert "--dashboard-port=8265" in starts[0]  # the port that `ray dashboard` forwards
     assert "0.0.0.0" not in yaml.safe_dump(config)
 
 
-def test_every_node_asks_for_the_token_and_has_it(config: dict[str, Any]) -> None:
-    """``run_options`` are those of all containers; the file they name is one that the launcher copies."""
+def test_every_node_requires_the_copied_token(config: dict[str, Any]) -> None:
+    """All containers get ``run_options``; the launcher copies the token file."""
     options = config["docker"]["run_options"]
     assert "-e RAY_AUTH_MODE=token" in options
     (path,) = [option.partition("RAY_AUTH_TOKEN_PATH=")[2] for option in options if "RAY_AUTH_TOKEN_PATH" in option]
     assert config["file_mounts"] == {path: "~/.ray/auth_token"}
 
 
-def test_it_holds_no_secret(root: Path) -> None:
+def test_cluster_yaml_contains_no_secret(root: Path) -> None:
     text = (root / "cluster.yaml").read_text()
     assert not re.search(r"AKIA|AWS_ACCESS_KEY|AWS_SECRET|RAY_AUTH_TOKEN=|BEGIN .*PRIVATE KEY", text)
 
 
-def test_nodes_reach_the_bucket_by_their_role(config: dict[str, Any]) -> None:
+def test_nodes_use_instance_profiles(config: dict[str, Any]) -> None:
     for name, node in config["available_node_types"].items():
         profile = "synthray-head" if name == config["head_node_type"] else "synthray-worker"
         assert node["node_config"]["IamInstanceProfile"] == {"Name": profile}
         assert node["node_config"]["MetadataOptions"] == {"HttpTokens": "required"}
 
 
-def test_the_head_runs_no_work(config: dict[str, Any]) -> None:
+def test_head_offers_no_cpu(config: dict[str, Any]) -> None:
     assert config["available_node_types"][config["head_node_type"]]["resources"] == {"CPU": 0}
 
 
-def test_workers_come_on_demand(config: dict[str, Any]) -> None:
+def test_workers_scale_from_zero(config: dict[str, Any]) -> None:
     workers = {name: node for name, node in config["available_node_types"].items() if name != config["head_node_type"]}
     assert set(workers) == {"data", "train"}
     for node in workers.values():
@@ -76,7 +77,7 @@ def test_workers_come_on_demand(config: dict[str, Any]) -> None:
         assert 0 < node["max_workers"] <= config["max_workers"]
 
 
-def test_data_workers_have_no_gpu_and_training_workers_have(config: dict[str, Any]) -> None:
+def test_only_training_workers_have_gpus(config: dict[str, Any]) -> None:
     data, train = (config["available_node_types"][name] for name in ("data", "train"))
     assert "GPU" not in data["resources"]
     assert data["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
@@ -86,14 +87,14 @@ def test_data_workers_have_no_gpu_and_training_workers_have(config: dict[str, An
     assert "--gpus all" in train["docker"]["worker_run_options"]
 
 
-def test_the_image_is_used_as_it_is(config: dict[str, Any]) -> None:
-    """Left out, the launcher's defaults would install another Ray on every node."""
+def test_setup_commands_are_empty(config: dict[str, Any]) -> None:
+    """The launcher's defaults would install another Ray on every node."""
     for commands in ("setup_commands", "head_setup_commands", "worker_setup_commands"):
         assert config[commands] == []
 
 
 @pytest.mark.parametrize(
-    ("path", "sent"),
+    ("path", "uploaded"),
     [
         ("jobs/train.py", True),
         ("synthray/synth/parameters.py", True),
@@ -106,7 +107,7 @@ def test_the_image_is_used_as_it_is(config: dict[str, Any]) -> None:
         ("fft/fft_batch_0.npy", False),
     ],
 )
-def test_a_submitted_job_takes_the_source_alone(root: Path, path: str, sent: bool) -> None:
+def test_submitted_job_uploads_source_only(root: Path, path: str, uploaded: bool) -> None:
     excludes = get_excludes_from_ignore_files(root, include_gitignore=True)
     assert len(excludes) == 2  # .gitignore and .rayignore
-    assert any(exclude(root / path) for exclude in excludes) != sent
+    assert any(exclude(root / path) for exclude in excludes) != uploaded

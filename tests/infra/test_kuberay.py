@@ -1,4 +1,4 @@
-"""The Kubernetes manifests against KubeRay's own definitions and Kubernetes' schemas, with no cluster."""
+"""The Kubernetes manifests, validated without a cluster by KubeRay's definitions and Kubernetes' schemas."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Manifest = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def manifests(root: Path) -> dict[str, Manifest]:
-    """Kind to manifest."""
+    """Return the manifest of each kind."""
     return {kind: yaml.safe_load((root / "infra/kuberay" / name).read_text()) for kind, name in FILES.items()}
 
 
 @pytest.fixture(scope="session")
 def schemas(root: Path) -> dict[str, dict[str, Any]]:
-    """Kind to KubeRay's schema of it, with every unknown field forbidden.
+    """Return KubeRay's schema of each kind, with unknown fields forbidden.
 
-    The definitions are KubeRay's, not ours: SYNTHRAY_KUBERAY_CRDS names the folder that holds them.
+    The definitions are not part of this repository: SYNTHRAY_KUBERAY_CRDS names their folder.
     """
     folder = Path(os.environ.get("SYNTHRAY_KUBERAY_CRDS", root.parent / "shared/kuberay-crds"))
     files = sorted(folder.glob("ray.io_ray*.yaml"))
     if not files:
         pytest.skip(f"no KubeRay definitions in {folder}; SYNTHRAY_KUBERAY_CRDS names another folder")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # megabytes, which the other one takes a minute to read
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the pure Python loader takes a minute
     definitions = [yaml.load(file.read_text(), Loader=loader) for file in files]
     found = {}
     for definition in definitions:
@@ -45,7 +45,10 @@ def schemas(root: Path) -> dict[str, dict[str, Any]]:
 
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
-    """The same schema, refusing fields that it does not list; in a definition they would be dropped in silence."""
+    """Return the schema with unlisted fields forbidden.
+
+    Kubernetes drops them silently.
+    """
     changed = {}
     for key, value in schema.items():
         if key == "properties":
@@ -57,7 +60,7 @@ def closed(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in schema and not schema.get("x-kubernetes-preserve-unknown-fields"):
         changed.setdefault("additionalProperties", False)
     if schema.get("type") == "object" and schema.get("properties", {}).get("metadata") == {"type": "object"}:
-        changed["properties"]["metadata"] = {"type": "object"}  # Kubernetes' own, checked by the server
+        changed["properties"]["metadata"] = {"type": "object"}  # validated by Kubernetes itself
     return changed
 
 
@@ -67,14 +70,16 @@ def cluster_of(manifest: Manifest) -> dict[str, Any]:
 
 
 def groups_of(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Group name to worker group."""
+    """Return the worker groups by name."""
     return {group["groupName"]: group for group in cluster_of(manifest)["workerGroupSpecs"]}
 
 
 def templates_of(manifest: Manifest) -> dict[str, dict[str, Any]]:
-    """Name to pod template: the head's and every worker group's."""
+    """Return the pod templates of the head and of every worker group, by name."""
     head = {"head": cluster_of(manifest)["headGroupSpec"]["template"]}
-    return head | {name: group["template"] for name, group in groups_of(manifest).items()}
+    workers = {name: group["template"] for name, group in groups_of(manifest).items()}
+    assert workers, f"{manifest['kind']} has no worker groups"
+    return head | workers
 
 
 def container_of(template: dict[str, Any]) -> dict[str, Any]:
@@ -86,14 +91,14 @@ each_kind = pytest.mark.parametrize("kind", FILES)
 
 
 @each_kind
-def test_kuberay_knows_every_field(kind: str, manifests: dict[str, Manifest], schemas: dict[str, Any]) -> None:
+def test_manifest_matches_kuberay_schema(kind: str, manifests: dict[str, Manifest], schemas: dict[str, Any]) -> None:
     assert manifests[kind]["kind"] == kind
     assert manifests[kind]["apiVersion"] == "ray.io/v1"
     jsonschema.Draft202012Validator(schemas[kind]).validate(manifests[kind])
 
 
 @each_kind
-def test_a_misspelt_field_is_refused(kind: str, manifests: dict[str, Manifest], schemas: dict[str, Any]) -> None:
+def test_closed_schema_unknown_field_raises(kind: str, manifests: dict[str, Manifest], schemas: dict[str, Any]) -> None:
     manifest = copy.deepcopy(manifests[kind])
     container_of(templates_of(manifest)["head"])["imagePullPolice"] = "Always"
     with pytest.raises(jsonschema.ValidationError, match="imagePullPolice"):
@@ -101,14 +106,16 @@ def test_a_misspelt_field_is_refused(kind: str, manifests: dict[str, Manifest], 
 
 
 @each_kind
-def test_kubernetes_accepts_the_pods(kind: str, manifests: dict[str, Manifest]) -> None:
-    for name, template in templates_of(manifests[kind]).items():
+def test_pods_match_kubernetes_schema(kind: str, manifests: dict[str, Manifest]) -> None:
+    templates = templates_of(manifests[kind])
+    assert "head" in templates
+    for name, template in templates.items():
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": template["spec"]}
         kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def test_kubernetes_accepts_the_settings(root: Path, manifests: dict[str, Manifest]) -> None:
-    """The names that the pods use are the names given here."""
+def test_settings_match_schema_and_pods(root: Path, manifests: dict[str, Manifest]) -> None:
+    """The pods refer to the names that settings.yaml defines."""
     settings = list(yaml.safe_load_all((root / "infra/kuberay/settings.yaml").read_text()))
     for each in settings:
         kubernetes_validate.validate(each, KUBERNETES, strict=True)
@@ -122,7 +129,7 @@ def test_kubernetes_accepts_the_settings(root: Path, manifests: dict[str, Manife
             assert {"secretRef": {"name": "synthray-storage", "optional": True}} in sources
 
 
-def test_no_manifest_holds_a_secret(root: Path) -> None:
+def test_manifests_contain_no_secret(root: Path) -> None:
     for file in sorted((root / "infra/kuberay").glob("*.yaml")):
         kinds = [each["kind"] for each in yaml.safe_load_all(file.read_text())]
         assert kinds
@@ -130,7 +137,7 @@ def test_no_manifest_holds_a_secret(root: Path) -> None:
 
 
 @each_kind
-def test_the_cluster_asks_for_a_token_and_scales(
+def test_cluster_requires_token_and_scales(
     kind: str, manifests: dict[str, Manifest], pinned_versions: dict[str, str]
 ) -> None:
     cluster = cluster_of(manifests[kind])
@@ -141,7 +148,7 @@ def test_the_cluster_asks_for_a_token_and_scales(
 
 
 @each_kind
-def test_pods_are_bounded_and_unprivileged(kind: str, manifests: dict[str, Manifest]) -> None:
+def test_pods_are_limited_and_unprivileged(kind: str, manifests: dict[str, Manifest]) -> None:
     for template in templates_of(manifests[kind]).values():
         assert template["spec"]["restartPolicy"] == "Never"
         assert template["spec"]["securityContext"]["runAsNonRoot"] is True
@@ -152,7 +159,7 @@ def test_pods_are_bounded_and_unprivileged(kind: str, manifests: dict[str, Manif
 
 
 @pytest.mark.parametrize("kind", ["RayCluster", "RayJob"])
-def test_data_workers_have_no_gpu_and_training_workers_have(kind: str, manifests: dict[str, Manifest]) -> None:
+def test_only_training_workers_have_gpus(kind: str, manifests: dict[str, Manifest]) -> None:
     groups = groups_of(manifests[kind])
     assert set(groups) == {"data", "train"}
     data, train = (container_of(groups[name]["template"]) for name in ("data", "train"))
@@ -161,8 +168,8 @@ def test_data_workers_have_no_gpu_and_training_workers_have(kind: str, manifests
     assert (data["image"].rpartition(":")[2], train["image"].rpartition(":")[2]) == ("cpu", "gpu")
 
 
-def test_workers_come_on_demand(manifests: dict[str, Manifest]) -> None:
-    """Except for the GPUs of a training run, which asks once, as it starts, how many there are."""
+def test_workers_scale_from_zero_except_for_gpus_of_a_run(manifests: dict[str, Manifest]) -> None:
+    """A training run counts the GPUs once, at its start."""
     for group in groups_of(manifests["RayCluster"]).values():
         assert group["minReplicas"] == group["replicas"] == 0 < group["maxReplicas"]
     groups = groups_of(manifests["RayJob"])
@@ -170,13 +177,13 @@ def test_workers_come_on_demand(manifests: dict[str, Manifest]) -> None:
     assert groups["train"]["minReplicas"] == groups["train"]["replicas"] == groups["train"]["maxReplicas"] > 0
 
 
-def test_the_job_trains_and_leaves_nothing_behind(manifests: dict[str, Manifest]) -> None:
+def test_rayjob_trains_and_deletes_its_cluster(manifests: dict[str, Manifest]) -> None:
     spec = manifests["RayJob"]["spec"]
     assert spec["entrypoint"] == "python jobs/train.py"
     assert spec["shutdownAfterJobFinishes"] is True
 
 
-def test_names_of_services_do_not_meet(manifests: dict[str, Manifest]) -> None:
-    """The operator names a service after each manifest: two of one name would share it."""
+def test_manifest_names_are_unique(manifests: dict[str, Manifest]) -> None:
+    """The operator names a Kubernetes service after each manifest."""
     names = [manifest["metadata"]["name"] for manifest in manifests.values()]
     assert len(set(names)) == len(names)

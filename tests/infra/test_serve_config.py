@@ -1,4 +1,4 @@
-"""The two Serve configurations: the one to deploy on a cluster, and the one inside of the RayService."""
+"""The two Serve configurations: serve.yaml, and the one inside the RayService."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ both = pytest.mark.parametrize("name", [PLAIN, IN_A_POD])
 
 
 @both
-def test_serve_accepts_it(root: Path, name: str) -> None:
+def test_serve_config_matches_schema(root: Path, name: str) -> None:
     schema = ServeDeploySchema.model_validate(read(root, name))
     (application,) = schema.applications
     assert (application.name, application.route_prefix) == ("synthray", "/")
 
 
 @both
-def test_a_misspelt_field_is_refused(root: Path, name: str) -> None:
+def test_serve_schema_unknown_field_raises(root: Path, name: str) -> None:
     config = read(root, name)
     config["applications"][0]["import_pth"] = config["applications"][0].pop("import_path")
     with pytest.raises(pydantic.ValidationError, match="import_path"):
         ServeDeploySchema.model_validate(config)
 
 
-def test_it_listens_to_this_machine_alone_except_in_a_pod(root: Path) -> None:
-    """In a pod the probes and the service come in by the pod's address; left out, Serve listens everywhere."""
+def test_serve_config_listens_on_loopback_except_in_pod(root: Path) -> None:
+    """In a pod, probes and services connect to the pod's IP address."""
     hosts = [ServeDeploySchema.model_validate(read(root, name)).http_options.host for name in (PLAIN, IN_A_POD)]
     assert hosts == ["127.0.0.1", "0.0.0.0"]
 
 
 @both
-def test_the_application_takes_the_arguments(root: Path, name: str) -> None:
-    """Makes the application, which loads no model yet."""
+def test_build_accepts_arguments_of_serve_config(root: Path, name: str) -> None:
+    """Build the application, which loads no model yet."""
     (application,) = read(root, name)["applications"]
     module, _, function = application["import_path"].partition(":")
     assert application["args"]["model"].startswith("s3://")

@@ -1,4 +1,4 @@
-"""The HTTP application, as its clients see it."""
+"""The HTTP application over Starlette's test client: requests, answers and errors."""
 
 import io
 import json
@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from synthray.errors import ConfigError
-from synthray.match.sound import match_settings
+from synthray.errors import ConfigError, RequestError
 from synthray.model.predictor import Predictor
-from synthray.serve.app import OneModel, build_app
+from synthray.serve.app import FixedModel, build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.decode import RequestError
 from synthray.serve.encode import encode_predictions
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 from synthray.synth.sound_file import write_wav
@@ -26,14 +24,14 @@ RAW = {"content-type": "application/octet-stream"}
 
 @pytest.fixture(scope="module")
 def client(predictor):
-    with TestClient(build_app(OneModel(predictor))) as client:
+    with TestClient(build_app(FixedModel(predictor))) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def foreign(foreign_predictor):
-    """A client of the small model, whose requests are easily written down."""
-    with TestClient(build_app(OneModel(foreign_predictor), AppConfig(max_body_bytes=10_000))) as client:
+    """A client of the small model, whose requests are short."""
+    with TestClient(build_app(FixedModel(foreign_predictor), AppConfig(max_body_bytes=10_000))) as client:
         yield client
 
 
@@ -57,7 +55,7 @@ def test_health_and_status_name_the_model(foreign):
     assert foreign.get(f"{BASE}/versions/{version['version']}").json()["model_version_status"] == [version]
 
 
-def test_metadata_has_the_shapes_of_inputs_and_outputs(foreign):
+def test_metadata_states_shapes_of_inputs_and_outputs(foreign):
     body = foreign.get(f"{BASE}/metadata").json()
     assert body["model_spec"]["name"] == "synthray"
     signature = body["metadata"]["signature_def"]["signature_def"]["serving_default"]
@@ -78,7 +76,7 @@ def test_metadata_has_the_shapes_of_inputs_and_outputs(foreign):
     assert body["metadata"]["synthray"]["parameters"] == json.loads(json.dumps(FOREIGN.to_json()))
 
 
-def test_rows_give_predictions_and_columns_give_outputs(foreign, foreign_predictor):
+def test_predict_instances_return_predictions_and_inputs_return_outputs(foreign, foreign_predictor):
     features = features_of(3)
     expected = foreign_predictor.predict(features)
     answer = foreign.post(PREDICT, json={"instances": features.tolist()})
@@ -94,12 +92,12 @@ def test_rows_give_predictions_and_columns_give_outputs(foreign, foreign_predict
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/x-www-form-urlencoded", "text/plain"])
-def test_json_is_taken_as_curl_sends_it(foreign, kind):
+def test_predict_accepts_content_types_of_curl(foreign, kind):
     body = json.dumps({"instances": features_of(1).tolist()})
     assert foreign.post(PREDICT, content=body, headers={"content-type": kind}).status_code == 200
 
 
-def test_a_version_may_be_named(foreign):
+def test_predict_accepts_served_version_only(foreign):
     (version,) = foreign.get(BASE).json()["model_version_status"]
     body = {"instances": features_of(1).tolist()}
     assert foreign.post(f"{BASE}/versions/{version['version']}:predict", json=body).status_code == 200
@@ -108,7 +106,7 @@ def test_a_version_may_be_named(foreign):
     assert "no version '1'" in refused.json()["error"]
 
 
-def test_raw_float32_gives_what_json_gives(client):
+def test_predict_raw_float32_equals_json(client):
     features = features_of(2, (20, 551))
     from_json = client.post(PREDICT, json={"instances": features.tolist()}).json()
     from_raw = client.post(PREDICT, content=features.astype("<f4").tobytes(), headers=RAW).json()
@@ -117,7 +115,7 @@ def test_raw_float32_gives_what_json_gives(client):
     assert len(from_raw["predictions"][0]) == 38
 
 
-def test_a_single_output_stands_without_its_name():
+def test_encode_predictions_single_output_has_no_name():
     outputs = {"out_a": np.array([[0.5], [0.25]], np.float32)}
     assert encode_predictions(outputs, in_rows=True) == {"predictions": [[0.5], [0.25]]}
     assert encode_predictions(outputs, in_rows=False) == {"outputs": [[0.5], [0.25]]}
@@ -135,15 +133,15 @@ def test_a_single_output_stands_without_its_name():
         ("POST", PREDICT, {"content": b"x" * 10_001}, 413, "the body has 10001 bytes, the limit is 10000"),
         ("POST", PREDICT, {"headers": {"content-length": "ten"}}, 400, "content-length is 'ten'"),
         ("POST", PREDICT, {"content": (b"x" * 6000 for _ in range(2))}, 413, "longer than the limit of 10000"),
-        ("POST", MATCH, {"content": b"RIFF"}, 409, "model_3_1 was trained on another instrument"),
-        ("GET", PREDICT, {}, 405, "GET is not for /v1/models/synthray:predict"),
-        ("POST", BASE, {}, 405, "POST is not for /v1/models/synthray"),
-        ("GET", "/v1/models/other", {}, 404, "nothing at /v1/models/other; the model is at /v1/models/synthray"),
-        ("POST", "/v1/models/other:predict", {}, 404, "nothing at /v1/models/other:predict"),
+        ("POST", MATCH, {"content": b"RIFF"}, 409, "model_3_1"),
+        ("GET", PREDICT, {}, 405, "/v1/models/synthray:predict does not support GET"),
+        ("POST", BASE, {}, 405, "/v1/models/synthray does not support POST"),
+        ("GET", "/v1/models/other", {}, 404, "/v1/models/other does not exist; the model is at /v1/models/synthray"),
+        ("POST", "/v1/models/other:predict", {}, 404, "/v1/models/other:predict does not exist"),
         ("GET", f"{BASE}/versions/77", {}, 404, "no version '77'"),
     ],
 )
-def test_each_refusal_says_in_json_what_is_wrong(foreign, method, path, options, status, message):
+def test_invalid_request_returns_json_error(foreign, method, path, options, status, message):
     answer = foreign.request(method, path, **options)
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
@@ -161,20 +159,20 @@ def test_each_refusal_says_in_json_what_is_wrong(foreign, method, path, options,
         ({"content": b""}, 400, "the body is empty"),
     ],
 )
-def test_each_refused_sound_says_what_is_wrong(client, options, status, message):
+def test_match_invalid_sound_returns_error(client, options, status, message):
     answer = client.post(MATCH, **options)
     assert answer.status_code == status
     assert message in answer.json()["error"]
 
 
-def test_an_answer_that_is_not_finite_names_its_instance():
+def test_encode_predictions_not_finite_names_instance():
     outputs = {"out_a": np.zeros((3, 2), np.float32), "out_b": np.array([[0], [0], [np.nan]], np.float32)}
-    with pytest.raises(RequestError, match="instance 2: 'out_b' came out not finite"):
+    with pytest.raises(RequestError, match="instance 2: output 'out_b' is not finite"):
         encode_predictions(outputs, in_rows=True)
 
 
-def test_reading_stops_at_the_limit(foreign_predictor):
-    """A body without a stated length is not read to its end."""
+def test_read_body_stops_at_limit(foreign_predictor):
+    """A body without a content length is read up to the limit only."""
     sent = []
 
     def endless():
@@ -182,7 +180,7 @@ def test_reading_stops_at_the_limit(foreign_predictor):
             sent.append(number)
             yield b"x" * 1000
 
-    app, blocks = build_app(OneModel(foreign_predictor), AppConfig(max_body_bytes=5000)), endless()
+    app, blocks = build_app(FixedModel(foreign_predictor), AppConfig(max_body_bytes=5000)), endless()
 
     async def receive():
         return {"type": "http.request", "body": next(blocks), "more_body": True}
@@ -199,11 +197,12 @@ def test_reading_stops_at_the_limit(foreign_predictor):
     assert len(sent) == 6
 
 
-def test_a_sound_gives_its_preset(client, predictor, sound, wav):
+def test_match_sound_returns_preset(client, predictor, sound, wav):
     for kind in ({}, {"content-type": "audio/wav"}, {"content-type": "application/x-www-form-urlencoded"}):
         answer = client.post(MATCH, content=wav, headers=kind)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/json"
+    from synthray.match.sound import match_settings
     from synthray.synth.presets import preset_from_json
 
     settings = preset_from_json(predictor.card.table, answer.json()["preset"])
@@ -211,11 +210,11 @@ def test_a_sound_gives_its_preset(client, predictor, sound, wav):
     expected = match_settings(predictor, sound)
     table = predictor.card.table
     labels, wanted = (table.settings_to_labels(row[None])[0] for row in (settings, expected))
-    np.testing.assert_allclose(labels, wanted, atol=0.02)  # the file has 16 bits, and the preset is rounded
+    np.testing.assert_allclose(labels, wanted, atol=0.02)  # 16-bit samples, rounded preset values
 
 
 @pytest.mark.parametrize(("seconds", "cut"), [(2.0, None), (2.03, None), (3.5, "2.0 of 3.5 s")])
-def test_a_sound_that_is_cut_is_told(client, sound, seconds, cut):
+def test_match_long_sound_states_cut(client, sound, seconds, cut):
     buffer = io.BytesIO()
     write_wav(buffer, np.resize(sound, round(seconds * SAMPLE_RATE_HZ)))
     answer = client.post(MATCH, content=buffer.getvalue())
@@ -226,7 +225,7 @@ def test_a_sound_that_is_cut_is_told(client, sound, seconds, cut):
 
 
 @pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
-def test_a_sound_gives_the_presets_sound(client, wav, accept):
+def test_match_accept_wav_returns_sound(client, wav, accept):
     from synthray.synth.sound_file import read_sound
 
     answer = client.post(MATCH, content=wav, headers={"accept": accept})
@@ -238,37 +237,37 @@ def test_a_sound_gives_the_presets_sound(client, wav, accept):
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/html, application/json;q=0.9, */*;q=0.8"])
-def test_json_is_the_answer_unless_sound_is_asked_for(client, wav, accept):
+def test_match_returns_json_by_default(client, wav, accept):
     answer = client.post(MATCH, content=wav, headers={"accept": accept})
     assert answer.headers["content-type"] == "application/json"
 
 
 @pytest.mark.parametrize("body", [b"RIFF", b"\0" * 1000])
-def test_what_is_no_sound_is_refused(client, body):
+def test_match_no_sound_file_returns_400(client, body):
     answer = client.post(MATCH, content=body)
     assert answer.status_code == 400
     assert answer.json()["error"]
 
 
-def test_without_a_model_it_is_not_ready():
-    with TestClient(build_app(OneModel(None))) as client:
+def test_app_without_model_returns_503():
+    with TestClient(build_app(FixedModel(None))) as client:
         for answer in (client.get("/healthz"), client.get(BASE), client.post(PREDICT, json={})):
             assert answer.status_code == 503
             assert "no model is ready" in answer.json()["error"]
 
 
-def test_the_status_tells_of_a_model_that_could_not_take_its_place(foreign_predictor):
-    with TestClient(build_app(OneModel(foreign_predictor, failed="no such file"))) as client:
+def test_status_includes_model_that_failed_to_load(foreign_predictor):
+    with TestClient(build_app(FixedModel(foreign_predictor, last_error="no such file"))) as client:
         states = client.get(BASE).json()["model_version_status"]
     assert [state["state"] for state in states] == ["AVAILABLE", "END"]
     assert states[1]["status"]["error_message"] == "no such file"
 
 
-def test_a_request_under_way_ends_on_the_model_that_it_began_with(foreign_predictor):
+def test_predict_finishes_on_model_it_started_with(foreign_predictor):
     other = Predictor(build_model(FOREIGN, FOREIGN_SHAPE, seed=5), build_card(FOREIGN, FOREIGN_SHAPE, "model_4_1"))
 
     class Swapping:
-        predictor, failed = foreign_predictor, None
+        predictor, last_error = foreign_predictor, None
 
         async def predict(self, predictor, features):
             self.predictor = other
@@ -286,7 +285,7 @@ def test_a_request_under_way_ends_on_the_model_that_it_began_with(foreign_predic
     assert [versions[0]["name"] for versions in (before, after)] == ["model_3_1", "model_4_1"]
 
 
-def test_concurrent_requests_get_their_own_answers(foreign, foreign_predictor):
+def test_predict_concurrent_requests_get_own_answers(foreign, foreign_predictor):
     requests = [features_of(1 + seed % 4, seed=seed) for seed in range(40)]
 
     def ask(features):
@@ -299,19 +298,19 @@ def test_concurrent_requests_get_their_own_answers(foreign, foreign_predictor):
         np.testing.assert_allclose([row["out_lfo_shape"] for row in rows], expected, atol=1e-6)
 
 
-def test_a_fault_of_the_server_is_told_without_its_inside(foreign_predictor, caplog):
-    class Broken(OneModel):
+def test_unexpected_error_is_logged_and_hidden(foreign_predictor, caplog):
+    class Broken(FixedModel):
         async def predict(self, predictor, features):
             raise ZeroDivisionError("inside")
 
     with TestClient(build_app(Broken(foreign_predictor)), raise_server_exceptions=False) as client:
         answer = client.post(PREDICT, json={"instances": features_of(1).tolist()})
     assert answer.status_code == 500
-    assert answer.json() == {"error": "the server failed; its log says how"}
+    assert answer.json() == {"error": "internal error; see the server's log"}
     assert "inside" in caplog.text
 
 
-def test_the_page_needs_nothing_from_elsewhere(foreign):
+def test_page_loads_nothing_from_other_hosts(foreign):
     answer = foreign.get("/")
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -320,6 +319,6 @@ def test_the_page_needs_nothing_from_elsewhere(foreign):
     assert MATCH.lstrip("/") in answer.text
 
 
-def test_a_limit_that_is_none_is_refused():
+def test_app_config_limit_of_zero_raises():
     with pytest.raises(ConfigError, match="max_body_bytes is 0"):
         AppConfig(max_body_bytes=0)

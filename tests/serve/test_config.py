@@ -1,4 +1,4 @@
-"""Configuration names what is wrong with it."""
+"""Errors of the service's configuration, and the address."""
 
 import socket
 
@@ -11,7 +11,7 @@ from synthray.serve.config import Address, ReplicaConfig
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"modle": "x"}, "args hold 'modle', which is none of model, follow"),
+        ({"modle": "x"}, "args: 'modle' is unknown, expected one of model, follow"),
         ({"model": 3}, "model is 3, expected a URI"),
         ({"follow": None}, "follow is None, expected a URI"),
         ({"follow_s": -1}, "follow_s is -1"),
@@ -21,25 +21,25 @@ from synthray.serve.config import Address, ReplicaConfig
         ({"max_body_bytes": "1"}, "max_body_bytes is '1'"),
     ],
 )
-def test_wrong_arguments_are_told(args, message):
+def test_replica_config_invalid_value_raises(args, message):
     with pytest.raises(ConfigError, match=message):
         ReplicaConfig.from_args(args)
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")])
-def test_an_address_is_told_as_a_client_writes_it(host, url):
+def test_address_url_is_reachable_from_this_machine(host, url):
     assert Address(host, 80).url == url
 
 
 @pytest.mark.parametrize(("host", "port"), [("", 80), ("127.0.0.1", 0), ("127.0.0.1", 65536)])
-def test_a_wrong_address_is_told(host, port):
-    with pytest.raises(ConfigError, match=r"the host is empty|the port is"):
+def test_address_invalid_raises(host, port):
+    with pytest.raises(ConfigError, match=r"host is empty|port is"):
         Address(host, port)
 
 
-def test_a_port_that_is_taken_is_told():
+def test_check_free_port_in_use_raises():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SynthrayError, match=f"cannot listen at 127.0.0.1:{port}"):
+        with pytest.raises(SynthrayError, match=f"127.0.0.1:{port}: cannot listen"):
             Address("127.0.0.1", port).check_free()
     Address("127.0.0.1", port).check_free()

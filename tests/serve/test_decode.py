@@ -1,4 +1,4 @@
-"""Bodies to arrays, and the message for each thing that can be wrong with one."""
+"""Decoding of request bodies, and the message of each error."""
 
 import json
 
@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthray.serve.decode import RequestError, decode_json, decode_raw
+from synthray.errors import RequestError
+from synthray.serve.decode import decode_json, decode_raw
 
 SHAPE = (2, 3)
 GOOD = [[1, 2.5, 3], [4, 5, 6]]
 
 
-def test_rows_and_columns_bare_and_named_are_the_same():
+def test_decode_json_all_formats_are_equal():
     for request, in_rows in [
         ({"instances": [GOOD, GOOD]}, True),
         ({"instances": [{"in_fft": GOOD}, GOOD]}, True),
@@ -26,7 +27,7 @@ def test_rows_and_columns_bare_and_named_are_the_same():
         np.testing.assert_array_equal(features, [GOOD, GOOD])
 
 
-def test_whole_numbers_beyond_64_bits_are_numbers():
+def test_decode_json_accepts_integers_beyond_64_bits():
     features, _ = decode_json(json.dumps({"instances": [[[10**20, 1, 2], [3, 4, 5]]]}).encode(), SHAPE)
     assert features[0, 0, 0] == np.float32(1e20)
 
@@ -34,7 +35,7 @@ def test_whole_numbers_beyond_64_bits_are_numbers():
 @given(
     st.lists(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=6, max_size=6), min_size=1)
 )
-def test_raw_and_json_bodies_agree_to_the_last_bit(sounds):
+def test_decode_raw_and_json_are_bit_identical(sounds):
     features = np.array(sounds, np.float32).reshape(-1, *SHAPE)
     from_json, _ = decode_json(json.dumps({"instances": features.tolist()}).encode(), SHAPE)
     np.testing.assert_array_equal(decode_raw(features.astype("<f4").tobytes(), SHAPE), features)
@@ -81,11 +82,11 @@ def changed(row, column, value):
         ({"instances": [changed(0, 2, 10**400)]}, "instance 0: holds a number that is too large for float32"),
     ],
 )
-def test_each_wrong_body_is_told_exactly(body, message):
+def test_decode_json_invalid_body_names_fault(body, message):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    with pytest.raises(RequestError, match=message) as told:
+    with pytest.raises(RequestError, match=message) as raised:
         decode_json(raw, SHAPE)
-    assert told.value.status == 400
+    assert raised.value.status == 400
 
 
 @pytest.mark.parametrize(
@@ -96,13 +97,13 @@ def test_each_wrong_body_is_told_exactly(body, message):
         (np.array([0] * 6 + [0, 0, 0, 0, np.nan, 0], "<f4").tobytes(), "instance 1, row 1, column 1: nan is not"),
     ],
 )
-def test_each_wrong_raw_body_is_told_exactly(body, message):
+def test_decode_raw_invalid_body_names_fault(body, message):
     with pytest.raises(RequestError, match=message):
         decode_raw(body, SHAPE)
 
 
 @given(st.recursive(st.none() | st.booleans() | st.floats() | st.integers() | st.text(), st.lists, max_leaves=20))
-def test_no_json_value_is_worse_than_refused(value):
+def test_decode_json_any_value_decodes_or_raises_request_error(value):
     for request in ({"instances": value}, {"inputs": value}, {"instances": [value]}, value):
         try:
             features, _ = decode_json(json.dumps(request).encode(), SHAPE)

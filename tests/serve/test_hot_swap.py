@@ -1,4 +1,4 @@
-"""The model of the moment and the place that it follows. The models are made of cards alone: nothing is loaded."""
+"""Hot swap of the served model and the folder that it follows. Models are cards only: no weights are loaded."""
 
 from __future__ import annotations
 
@@ -15,176 +15,179 @@ import pytest
 from synthray.errors import ConfigError, ModelError, NotFound, StorageError
 from synthray.model.registry import promote, rollback
 from synthray.model.saved import read_card
-from synthray.serve import hot_swap as current
+from synthray.serve import hot_swap
 from synthray.serve.hot_swap import HotSwapModel
 from tests.model.files import write_model
 
-SOON_S = 5.0
+TIMEOUT_S = 5.0
+SEVERAL_POLLS_S = 0.1
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """Models 1, 2 and, the newest, 3."""
+def folder(tmp_path: Path) -> Path:
+    """A folder of models 1, 2 and 3, of which 3 is the newest."""
     for number in (1, 2, 3):
         write_model(tmp_path, f"a/model_{number}.keras", b"%d" % number, number)
     return tmp_path
 
 
-def load(uri: str) -> SimpleNamespace:
+def load_card(uri: str) -> SimpleNamespace:
     return SimpleNamespace(card=read_card(uri))
 
 
-def following(body: Callable[[HotSwapModel], Awaitable[None]], load: Callable = load) -> None:
+def run_with_model(
+    body: Callable[[HotSwapModel], Awaitable[None]], load: Callable[[str], SimpleNamespace] = load_card
+) -> None:
     async def run() -> None:
         await body(HotSwapModel(0.01, load))
 
     asyncio.run(run())
 
 
-async def becomes(model: HotSwapModel, name: str, failed: str | None = None) -> None:
-    """Wait until ``name`` answers, and what has failed is, or holds, ``failed``."""
-    deadline = time.monotonic() + SOON_S
+async def wait_until_served(model: HotSwapModel, name: str, error: str | None = None) -> None:
+    """Wait until ``name`` is served and the last error is None, or contains ``error``."""
+    deadline = time.monotonic() + TIMEOUT_S
     while True:
-        told = model.failed if failed is None else failed in (model.failed or "")
-        if model.predictor.card.name == name and told == (None if failed is None else True):
+        matches = model.last_error is None if error is None else error in (model.last_error or "")
+        if model.predictor.card.name == name and matches:
             return
-        assert time.monotonic() < deadline, (model.predictor.card.name, model.failed)
+        assert time.monotonic() < deadline, (model.predictor.card.name, model.last_error)
         await asyncio.sleep(0.01)
 
 
-def test_what_is_promoted_answers_and_what_was_before_after_a_rollback(place: Path) -> None:
+def test_follow_promotion_and_rollback_swap_the_model(folder: Path) -> None:
     async def body(model: HotSwapModel) -> None:
-        await model.take({"model": str(place)})
+        await model.load({"model": str(folder)})
         assert model.predictor.card.name == "model_3"
-        write_model(place, "a/model_4.keras", b"4", 4)
-        await asyncio.sleep(0.1)
-        assert model.predictor.card.name == "model_3"  # what is trained is not promoted by that
+        write_model(folder, "a/model_4.keras", b"4", 4)
+        await asyncio.sleep(SEVERAL_POLLS_S)
+        assert model.predictor.card.name == "model_3"  # a new file is not a promotion
         for number in (1, 2):
-            promote(f"{place}/a/model_{number}.keras", str(place))
-            await becomes(model, f"model_{number}")
-        rollback(str(place))
-        await becomes(model, "model_1")
+            promote(f"{folder}/a/model_{number}.keras", str(folder))
+            await wait_until_served(model, f"model_{number}")
+        rollback(str(folder))
+        await wait_until_served(model, "model_1")
 
-    following(body)
+    run_with_model(body)
 
 
-def test_one_file_is_followed_by_nothing_unless_a_place_is_named(place: Path) -> None:
-    first = f"{place}/a/model_1.keras"
+def test_load_file_follows_only_a_named_folder(folder: Path) -> None:
+    first = f"{folder}/a/model_1.keras"
 
     async def body(model: HotSwapModel) -> None:
-        await model.take({"model": str(place)})
-        await model.take({"model": first})
-        promote(f"{place}/a/model_2.keras", str(place))
-        await asyncio.sleep(0.1)
+        await model.load({"model": str(folder)})
+        await model.load({"model": first})
+        promote(f"{folder}/a/model_2.keras", str(folder))
+        await asyncio.sleep(SEVERAL_POLLS_S)
         assert model.predictor.card.name == "model_1"
-        await model.take({"model": first, "follow": str(place)})
+        await model.load({"model": first, "follow": str(folder)})
         assert model.predictor.card.name == "model_2"
-        promote(f"{place}/a/model_3.keras", str(place))
-        await becomes(model, "model_3")
+        promote(f"{folder}/a/model_3.keras", str(folder))
+        await wait_until_served(model, "model_3")
 
-    following(body)
+    run_with_model(body)
 
 
-def test_trouble_leaves_the_model_in_place_is_told_once_and_passes(
-    place: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_follow_errors_keep_the_model_and_are_logged_once(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def failing_load(uri: str) -> SimpleNamespace:
+    def load_unless_corrupt(uri: str) -> SimpleNamespace:
         if uri.endswith("model_2.keras"):
-            raise ModelError("model_2 is damaged")
-        return load(uri)
+            raise ModelError("model_2 is corrupt")
+        return load_card(uri)
 
-    away = threading.Event()
-    calls = 0
+    unreachable = threading.Event()
+    polls = 0
 
-    def promoted(place: str) -> object:
-        nonlocal calls
-        calls += 1
-        if away.is_set():
-            raise StorageError(f"the store is away, after {calls} tries")
-        return original(place)
+    def poll(folder: str) -> object:
+        nonlocal polls
+        polls += 1
+        if unreachable.is_set():
+            raise StorageError(f"the store is unreachable, after {polls} attempts")
+        return promoted(folder)
 
-    original = current.promoted
-    monkeypatch.setattr(current, "promoted", promoted)
-    promote(f"{place}/a/model_1.keras", str(place))
+    promoted = hot_swap.promoted
+    monkeypatch.setattr(hot_swap, "promoted", poll)
+    promote(f"{folder}/a/model_1.keras", str(folder))
 
     async def body(model: HotSwapModel) -> None:
-        await model.take({"model": str(place)})
-        promote(f"{place}/a/model_2.keras", str(place))
-        await becomes(model, "model_1", failed="model_2 is damaged")
-        await asyncio.sleep(0.1)
-        rollback(str(place))
-        await becomes(model, "model_1")
-        away.set()
-        await becomes(model, "model_1", failed="the store is away")
-        await asyncio.sleep(0.1)
-        away.clear()
-        await becomes(model, "model_1")
-        promote(f"{place}/a/model_3.keras", str(place))
-        await becomes(model, "model_3")
+        await model.load({"model": str(folder)})
+        promote(f"{folder}/a/model_2.keras", str(folder))
+        await wait_until_served(model, "model_1", error="model_2 is corrupt")
+        await asyncio.sleep(SEVERAL_POLLS_S)
+        rollback(str(folder))
+        await wait_until_served(model, "model_1")
+        unreachable.set()
+        await wait_until_served(model, "model_1", error="the store is unreachable")
+        await asyncio.sleep(SEVERAL_POLLS_S)
+        unreachable.clear()
+        await wait_until_served(model, "model_1")
+        promote(f"{folder}/a/model_3.keras", str(folder))
+        await wait_until_served(model, "model_3")
 
     with caplog.at_level(logging.WARNING, "ray.serve"):
-        following(body, failing_load)
-    told = [record.getMessage() for record in caplog.records]
-    assert len(told) == 2
-    assert told[0] == "still serving model_1, because the new model failed: model_2 is damaged"
-    assert told[1].startswith("still serving model_1, because the new model failed: the store is away, after ")
+        run_with_model(body, load_unless_corrupt)
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    prefix = "still serving model_1, because the new model failed:"
+    assert messages[0] == f"{prefix} model_2 is corrupt"
+    assert messages[1].startswith(f"{prefix} the store is unreachable, after ")
 
 
 class SlowLoad:
-    """Loads model_2 once it is told to."""
+    """A loader that holds model_2 until ``proceed`` is set."""
 
     def __init__(self) -> None:
-        self.loading, self.go_on = threading.Event(), threading.Event()
+        self.loading, self.proceed = threading.Event(), threading.Event()
 
     def __call__(self, uri: str) -> SimpleNamespace:
         if uri.endswith("model_2.keras"):
             self.loading.set()
-            assert self.go_on.wait(SOON_S)
-        return load(uri)
+            assert self.proceed.wait(TIMEOUT_S)
+        return load_card(uri)
 
 
-def test_while_one_is_loaded_the_other_answers(place: Path) -> None:
+def test_follow_serves_the_present_model_while_another_loads(folder: Path) -> None:
     slow = SlowLoad()
-
-    promote(f"{place}/a/model_1.keras", str(place))
+    promote(f"{folder}/a/model_1.keras", str(folder))
 
     async def body(model: HotSwapModel) -> None:
-        await model.take({"model": str(place)})
-        promote(f"{place}/a/model_2.keras", str(place))
-        assert await asyncio.to_thread(slow.loading.wait, SOON_S)
-        assert (model.predictor.card.name, model.failed) == ("model_1", None)
-        slow.go_on.set()
-        await becomes(model, "model_2")
+        await model.load({"model": str(folder)})
+        promote(f"{folder}/a/model_2.keras", str(folder))
+        assert await asyncio.to_thread(slow.loading.wait, TIMEOUT_S)
+        assert (model.predictor.card.name, model.last_error) == ("model_1", None)
+        slow.proceed.set()
+        await wait_until_served(model, "model_2")
 
-    following(body, slow)
+    run_with_model(body, slow)
 
 
-def test_what_is_configured_counts_more_than_what_is_being_loaded(place: Path) -> None:
+def test_load_discards_the_promoted_model_that_is_loading(folder: Path) -> None:
     slow = SlowLoad()
 
     async def body(model: HotSwapModel) -> None:
-        await model.take({"model": str(place)})
-        promote(f"{place}/a/model_2.keras", str(place))
-        assert await asyncio.to_thread(slow.loading.wait, SOON_S)
-        await model.take({"model": f"{place}/a/model_1.keras"})
-        slow.go_on.set()
-        await asyncio.sleep(0.1)
+        await model.load({"model": str(folder)})
+        promote(f"{folder}/a/model_2.keras", str(folder))
+        assert await asyncio.to_thread(slow.loading.wait, TIMEOUT_S)
+        await model.load({"model": f"{folder}/a/model_1.keras"})
+        slow.proceed.set()
+        await asyncio.sleep(SEVERAL_POLLS_S)
         assert model.predictor.card.name == "model_1"
 
-    following(body, slow)
+    run_with_model(body, slow)
 
 
-def test_a_first_model_that_cannot_be_is_raised_and_a_later_one_told(place: Path) -> None:
+def test_load_first_error_is_raised_and_later_error_is_recorded(folder: Path) -> None:
     async def body(model: HotSwapModel) -> None:
-        with pytest.raises(NotFound, match="there is no model"):
-            await model.take({"model": f"{place}/none.keras"})
+        with pytest.raises(NotFound):
+            await model.load({"model": f"{folder}/none.keras"})
         with pytest.raises(ConfigError, match=r"user_config is \{'modle': ''\}, expected"):
-            await model.take({"modle": ""})
+            await model.load({"modle": ""})
         assert model.predictor is None
-        await model.take({"model": f"{place}/a/model_1.keras"})
-        for config, reason in (({}, "user_config is {}"), ({"model": f"{place}/none.keras"}, "there is no model")):
-            await model.take(config)
+        await model.load({"model": f"{folder}/a/model_1.keras"})
+        for config, reason in (({}, "user_config is {}"), ({"model": f"{folder}/none.keras"}, "none.keras")):
+            await model.load(config)
             assert model.predictor.card.name == "model_1"
-            assert reason in model.failed
+            assert reason in model.last_error
 
-    following(body)
+    run_with_model(body)
