@@ -110,7 +110,7 @@ def served_model(uri: str = "") -> str:
     place = open_store(uri or default_registry())
     if (promotion := promoted(place.uri)) is None:
         return resolve_model(place.uri)
-    return _unchanged(place, promotion, f"synthray models rollback {place.uri}, or promote another one")
+    return _unchanged(place, promotion, f"synthray models rollback --registry {place.uri}, or promote another one")
 
 
 def list_models(place: str) -> list[ModelEntry]:

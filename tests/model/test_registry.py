@@ -106,7 +106,7 @@ def test_a_promoted_model_that_is_gone_is_told_and_no_other_is_served(place: Pat
     promote(f"{place}/a/model_9_4.keras")
     (place / "a/model_9_4.keras").unlink()
     with pytest.raises(
-        NotFound, match=rf"model_9_4\.keras was promoted, and is gone: synthray models rollback {place}"
+        NotFound, match=rf"model_9_4\.keras was promoted, and is gone: synthray models rollback --registry {place}"
     ):
         served_model()
     assert rollback().now.model == "a/model_9_3.keras"
