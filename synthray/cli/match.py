@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, write_file
 from synthray.cli.quiet import quiet_import
 from synthray.cli.runner import set_up
+from synthray.errors import SoundError
 
 DESCRIPTION = "Predict the preset of a sound file, from its first two seconds."
 EXAMPLES = """
@@ -40,7 +41,10 @@ def match(arguments: Namespace) -> None:
 
     require_wav_name(arguments.wav)
     raw = read_file(arguments.sound)
-    audio, length_s = read_sound(raw), duration_s(raw)
+    try:
+        audio, length_s = read_sound(raw), duration_s(raw)
+    except SoundError as error:
+        raise SoundError(f"{arguments.sound}: {error}") from error
     if length_s >= CUT_FROM_S:
         print(
             f"{arguments.sound} lasts {length_s:.1f} s. Only its first {DURATION_S:.0f} s are matched.", file=sys.stderr
