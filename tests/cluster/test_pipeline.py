@@ -208,7 +208,7 @@ def test_serving_tells_of_another_model_and_gives_way_to_another_job(ray_head: R
         assert "stop its job, or take its place with --replace" in (tmp_path / "refused").read_text()
         with serving("other", "--model", first, "--replace") as (_, wait_for_other):
             wait_for_other("^serving model_3_1 at ")
-            wait_for(rf"^serve\.py: another job serves at http://127.0.0.1:{port} in the place of this one$")
+            wait_for(rf"^synthray: another job serves at http://127.0.0.1:{port} in the place of this one$")
             assert job.wait(60) == 1
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=30) as answer:
                 assert json.load(answer)["model"] == "model_3_1"
@@ -231,11 +231,11 @@ def test_the_same_on_s3(ray_head: RayHead, s3_server: S3Server, on_s3: str) -> N
 
 
 FAILURES = {
-    "no data": (["jobs/train.py"], 1, r"train\.py: .*/data holds no data set; make one with jobs/generate\.py"),
-    "no batches": (["jobs/convert.py"], 1, r"convert\.py: .*/batches holds no batches; make some with jobs/generate"),
-    "no model": (["jobs/evaluate.py"], 1, r"evaluate\.py: .*/models holds no model; jobs/train\.py makes one"),
-    "nothing to serve": (["jobs/serve.py"], 1, r"serve\.py: .*/models holds no model; jobs/train\.py makes one"),
-    "a wrong value": (["jobs/generate.py", "--batches", "0"], 2, r"generate\.py: batches is 0; it must be at least 1"),
+    "no data": (["jobs/train.py"], 1, r"synthray: .*/data: no data set here\. Make one with `synthray generate`"),
+    "no batches": (["jobs/convert.py"], 1, r"synthray: .*/batches: no batches here\. Make some with `synthray generate`"),
+    "no model": (["jobs/evaluate.py"], 1, r"synthray: .*/models.* no model"),
+    "nothing to serve": (["jobs/serve.py"], 1, r"synthray: .*/models.* no model"),
+    "a wrong value": (["jobs/generate.py", "--batches", "0"], 2, r"synthray: batches is 0"),
 }
 
 
