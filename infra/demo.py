@@ -84,7 +84,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def storage(store: str) -> Iterator[dict[str, str]]:
-    """Yield the environment for a local folder, or for an S3 server that runs within the block."""
+    """Yield the environment for a local folder or for a running S3 server."""
     if store == "local":
         yield {"SYNTHRAY_HOME": str(DEMO)}
         return
@@ -96,7 +96,7 @@ def storage(store: str) -> Iterator[dict[str, str]]:
 
 @contextlib.contextmanager
 def running_service(head: RayHead) -> Iterator[str]:
-    """Serve the newest model as a Ray job within the block, and yield the service's URL."""
+    """Serve the newest model as a Ray job and yield the service's URL."""
     port = str(free_port())
     url = f"http://{HOST}:{port}"
     options = ("--no-wait", "--submission-id", SERVE_JOB)

@@ -16,7 +16,7 @@ _MIN_SHARE_FOR_ESTIMATE = 0.15
 
 
 class StatusLine:
-    """One line on stderr that is replaced on a terminal, and printed at intervals in a log."""
+    """One line on stderr: replaced on a terminal, printed at intervals in a log."""
 
     def __init__(self, log_interval_s: float = _LOG_INTERVAL_S) -> None:
         self._is_terminal = sys.stderr.isatty()

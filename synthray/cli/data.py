@@ -53,7 +53,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def list_datasets(arguments: Namespace) -> None:
-    """List the data sets in a folder, the newest last. Unfinished and damaged ones are marked."""
+    """List the data sets in a folder, newest last, and mark damaged ones."""
     store = open_store(arguments.uri or f"{home()}/data")
     folders = [] if store.exists(MANIFEST) else store.folders()
     found = [_entry(open_store(f"{store.uri}/{name}"), name) for name in folders]
@@ -115,7 +115,7 @@ def show_dataset(arguments: Namespace) -> None:
 
 
 def show_statistics(arguments: Namespace) -> None:
-    """Print the distribution of each learned parameter, and the loudness of the sounds."""
+    """Print the distributions of the learned parameters and of the loudness."""
     from synthray.data.card.summary import PARAMETER_COLUMNS, loudness_lines, parameter_rows
 
     manifest = Manifest.load(open_store(arguments.uri))
@@ -128,7 +128,7 @@ def show_statistics(arguments: Namespace) -> None:
 
 
 def verify_dataset(arguments: Namespace) -> None:
-    """Compare the size and SHA-256 of every shard with the manifest, and name every bad one."""
+    """Compare every shard with its size and SHA-256 in the manifest."""
     from synthray.data.open import open_dataset
 
     dataset = open_dataset(open_store(arguments.uri).uri)

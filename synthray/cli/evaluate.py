@@ -50,7 +50,7 @@ def evaluate(arguments: Namespace) -> None:
 
 
 def _training_data(model: str) -> str:
-    """Return the data set that the model was trained on, or the newest one if it does not exist any more."""
+    """Return the data set of the model's card, or the newest if it is gone."""
     from synthray.model.saved import read_card
 
     with contextlib.suppress(NotFound, ConfigError):

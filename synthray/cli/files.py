@@ -21,7 +21,11 @@ def read_file(uri: str) -> bytes:
 
 
 def write_file(uri: str, data: bytes) -> None:
-    """Write a file and report it on stderr. Raises ConfigError for the URI of a folder."""
+    """Write a file and report it on stderr.
+
+    Raises:
+        ConfigError: the URI is a folder.
+    """
     store, name = open_parent(uri)
     if not name:
         raise ConfigError(f"{uri!r}: this is a folder. Give the URI of a file.")

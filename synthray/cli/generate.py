@@ -30,7 +30,10 @@ INAUDIBLE_DBFS = -60.0
 
 
 def configure(parser: ArgumentParser) -> None:
-    """Add the command's flags. Their defaults are those of ``GenerateConfig``, which loads a compiler."""
+    """Add the command's flags.
+
+    Defaults come from ``GenerateConfig``, which is not imported here because it loads a compiler.
+    """
     set_up(parser, generate, DESCRIPTION, EXAMPLES)
 
     def flag(name: str, text: str, **options: object) -> None:
@@ -83,7 +86,7 @@ def generate(arguments: Namespace) -> None:
 
 
 def _default_out(config: GenerateConfig) -> str:
-    """Return a folder under ``SYNTHRAY_HOME``; its name holds every setting that differs from its default."""
+    """Return a folder under ``SYNTHRAY_HOME`` that is named after the settings."""
     name = f"{config.batches}-batches-seed-{config.seed}"
     if config.reject_silent_dbfs is not None:
         name += f"-above{config.reject_silent_dbfs:g}dBFS"

@@ -62,7 +62,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def list_all(arguments: Namespace) -> None:
-    """List the models in a folder, the newest last. Promoted and damaged ones are marked."""
+    """List the models in a folder, newest last, and mark the promoted one."""
     registry = arguments.uri or default_registry()
     models = list_models(registry)
     if not models:
@@ -71,7 +71,10 @@ def list_all(arguments: Namespace) -> None:
 
 
 def _cells(model: ModelEntry) -> tuple[str, ...]:
-    """Return one cell per column. An unusable model has fewer cells, and the last one gives the reason."""
+    """Return one cell per column.
+
+    An unusable model has fewer cells, and the last one gives the reason.
+    """
     if model.problem or model.card is None:
         return model.name, model.version, f"promoted, but {model.problem}" if model.promoted_at else model.problem
     card = model.card
@@ -144,7 +147,7 @@ def _promotion(model: ModelEntry, registry: str) -> str:
 
 
 def promote_model(arguments: Namespace) -> None:
-    """Make a folder serve one of its models. Services of that folder switch within seconds."""
+    """Make a folder serve one of its models; services switch within seconds."""
     _report(promote(arguments.uri, arguments.registry))
 
 
@@ -162,7 +165,7 @@ def _report(change: Change) -> None:
 
 
 def _local_time(promoted_at: str) -> str:
-    """Return a time of the registry in this machine's time zone, or the text itself if it is not a time."""
+    """Return an ISO time in the local time zone, or the text if it is no time."""
     try:
         return datetime.fromisoformat(promoted_at).astimezone().strftime(_TIME_FORMAT)
     except ValueError:

@@ -23,9 +23,9 @@ Command = Callable[[Namespace], None]
 
 
 def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv`` (default: ``sys.argv``), call ``command`` and return the exit code.
+    """Parse ``argv``, call ``command`` and return the exit code.
 
-    argparse itself exits for ``--help`` (0) and for a wrong flag (2).
+    Without ``argv`` it parses ``sys.argv``. argparse itself exits for ``--help`` (0) and for a wrong flag (2).
     """
     add_verbose(parser)
     parser.set_defaults(verbose=False)
@@ -54,7 +54,10 @@ def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = N
 
 @contextmanager
 def _sigterm_exits() -> Iterator[None]:
-    """Raise ``SystemExit(SIGTERM)`` on SIGTERM, so that ``finally`` blocks run. ``ray.init`` installs the same."""
+    """Raise ``SystemExit(SIGTERM)`` on SIGTERM, so that ``finally`` blocks run.
+
+    ``ray.init`` replaces this handler by one that does the same.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,7 +76,10 @@ def _failed(parser: ArgumentParser, arguments: Namespace, error: Exception) -> i
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of our own errors (it may be a list), and type and message of unexpected ones."""
+    """Return the message of an error, with its type if it is not one of ours.
+
+    Our own messages can have several lines, such as a list of bad batches.
+    """
     if isinstance(error, SynthrayError):
         return str(error)
     text = " ".join(str(error).split())
@@ -88,7 +94,10 @@ def _stdout_has_no_reader() -> bool:
 
 
 def add_verbose(parser: ArgumentParser) -> None:
-    """Add ``--verbose``, without a default: a subcommand must not reset the flag given before it."""
+    """Add ``--verbose``, without a default.
+
+    With a default, a subcommand would reset the flag that was given before it.
+    """
     parser.add_argument("--verbose", action="store_true", default=SUPPRESS, help="show the traceback of a failure")
 
 
@@ -100,13 +109,16 @@ def set_up(parser: ArgumentParser, command: Command, description: str, examples:
 
 
 def set_up_group(parser: ArgumentParser, description: str, examples: str) -> Any:
-    """Give a group of commands its description and its examples; return its subparsers."""
+    """Describe a group of commands and return its subparsers."""
     parser.description, parser.epilog = description, f"examples:\n{_indented(examples)}"
     return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
 def add_to_group(group: Any, name: str, command: Command, examples: str) -> ArgumentParser:
-    """Add a command to a group; its docstring is its help, and ``examples`` are filtered by its name."""
+    """Add a command to a group, with its docstring as help.
+
+    Of ``examples``, those with the command's name are shown.
+    """
     parser: ArgumentParser = group.add_parser(
         name, help=command.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -120,7 +132,10 @@ def _indented(examples: str) -> str:
 
 
 def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows as aligned columns. A row with fewer cells than the first one does not widen any but column 0."""
+    """Print rows as aligned columns.
+
+    A row with fewer cells than the first row widens only column 0.
+    """
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
     complete = [row for row in rows if len(row) == len(rows[0])]
     widths = [max(len(row[column]) for row in complete) for column in range(len(rows[0]))]

@@ -76,7 +76,10 @@ def _add_settings(parser: ArgumentParser) -> None:
 
 
 def _add_worker_flags(parser: ArgumentParser) -> None:
-    """Add the flags of ``synthray.cluster.trainer.Workers``, which is not imported here because it loads Ray."""
+    """Add the flags of ``synthray.cluster.trainer.Workers``.
+
+    The class is not imported here because it loads Ray.
+    """
     parser.add_argument(
         "--workers",
         default="0",

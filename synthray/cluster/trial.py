@@ -24,9 +24,10 @@ from synthray.tune.results import FAILED, UNFINISHED
 def run_trial(
     settings: dict[str, int], configs: list[TrainConfig], cached_shards: dict[int, ray.ObjectRef] | None
 ) -> None:
-    """Train with the configuration ``settings["number"]`` and report each epoch to Tune.
+    """Train one configuration and report each epoch to Tune.
 
-    Tune raises SystemExit from ``tune.report`` to stop the trial early.
+    ``settings["number"]`` is the index of the configuration. Tune raises SystemExit from ``tune.report`` to stop the
+    trial early.
     """
     config = configs[settings["number"]]
     dataset = open_dataset(config.data)
@@ -77,7 +78,10 @@ def _train(config: TrainConfig, dataset: Dataset, cached_shards: dict[int, ray.O
 
 
 def _limit_threads(tf: Any) -> None:
-    """Give TensorFlow one thread per CPU of the trial. It accepts that only before its first operation."""
+    """Give TensorFlow one thread per CPU of the trial.
+
+    TensorFlow accepts this only before its first operation.
+    """
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
     threads = max(1, min(int(cpus), len(os.sched_getaffinity(0))))
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:

@@ -46,10 +46,10 @@ _SETTLE_S = 1.0
 
 
 def search(config: SearchConfig, log: Callable[[str], None], *, verbose: bool = False) -> SearchFolder:
-    """Run the trials that have no result yet, and write table and best settings to ``config.out``.
+    """Run the trials that have no result yet, and write the results.
 
-    Results are written when a trial ends. After an interrupt, the same search runs the other trials, from their last
-    checkpoints.
+    Table and best settings go to ``config.out``. Results are written when a trial ends. After an interrupt, the same
+    search runs the other trials, from their last checkpoints.
 
     Args:
         config: the search.
@@ -124,7 +124,10 @@ class _Search:
         time.sleep(_SETTLE_S)
 
     def _follow(self, tuner: tune.Tuner, events: _Events, stopper: _Stopper) -> None:
-        """Wait for Tune to end, and handle its events in the main thread, which can be interrupted."""
+        """Wait for Tune to end and handle its events.
+
+        This is done in the main thread, which can be interrupted.
+        """
         minutes = self.config.minutes
         deadline_s = time.monotonic() + minutes * 60 if minutes else math.inf
         tracker = ResultTracker(self.trials, self.folder, self.log, deadline_s)
@@ -164,7 +167,7 @@ def _trials_at_once(config: SearchConfig, trials: int) -> int:
 
 
 def _resources(config: SearchConfig, trials: int, *, streams: bool) -> dict[str, float]:
-    """Return the resources of a trial: a GPU if the cluster has any, and an equal share of the CPUs."""
+    """Return a trial's resources: a GPU if there is any, and its share of CPUs."""
     cluster = ray.cluster_resources()
     node_cpus = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
     cpus = min(cluster.get("CPU", 1) / _trials_at_once(config, trials), max(node_cpus, default=1))
@@ -189,7 +192,10 @@ class _Stopper(tune.Stopper):  # type: ignore[misc]  # Ray has no types
 
 @dataclass
 class _Events(tune.Callback):  # type: ignore[misc]  # Ray has no types
-    """A queue of events for the main thread, because Tune hides exceptions of its callbacks."""
+    """A queue of events for the main thread.
+
+    Tune hides exceptions of its callbacks, so the events are handled elsewhere.
+    """
 
     queue: deque[TrialEvent] = field(default_factory=deque)
 
@@ -208,7 +214,10 @@ class _Events(tune.Callback):  # type: ignore[misc]  # Ray has no types
 
 
 def silence_ray_tune(*, verbose: bool) -> None:
-    """Turn off Ray Tune's own log files and, unless ``verbose``, its output. Call before the first use of Tune."""
+    """Turn off Ray Tune's own log files and, unless ``verbose``, its output.
+
+    Call it before the first use of Tune.
+    """
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # trials.csv replaces its CSV and JSON files
     if not verbose:
         os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")  # the reason is in our line for the trial

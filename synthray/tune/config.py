@@ -48,7 +48,11 @@ class SearchConfig:
             raise ConfigError(f"minutes is {self.minutes}; it must be above 0")
 
     def configs(self, manifest: Manifest) -> list[TrainConfig]:
-        """Return the training configuration of each trial. Raises ConfigError if one is not possible."""
+        """Return the training configuration of each trial.
+
+        Raises:
+            ConfigError: a trial cannot be trained on this data set.
+        """
         configs = [
             TrainConfig(
                 self.data, self.out, epochs=self.epochs, seed=self.seed, validation_examples=self.validation_examples,

@@ -98,9 +98,10 @@ class Trial:
 
 
 class SearchFolder:
-    """The output folder of searches: one JSON file per trial, ``trials.csv``, ``best.json`` and ``README.md``.
+    """The output folder of searches.
 
-    Several searches on the same data can use one folder. Their trials are then in one table.
+    It holds one JSON file per trial, ``trials.csv``, ``best.json`` and ``README.md``. Several searches on the same data
+    can use one folder. Their trials are then in one table.
     """
 
     def __init__(self, config: SearchConfig, manifest: Manifest) -> None:
@@ -145,7 +146,7 @@ class SearchFolder:
         self.write()
 
     def delete_checkpoints(self, trials: Iterable[tuple[Trial, str]]) -> None:
-        """Delete the checkpoints of finished trials, given as pairs of trial and run digest."""
+        """Delete the checkpoints of finished trials, given with their run digests."""
         digests = {digest for trial, digest in trials if trial.is_done}
         for entry in self._store.list("checkpoints"):
             if entry.path.split("/")[1] in digests:
@@ -158,7 +159,7 @@ class SearchFolder:
 
     @property
     def best(self) -> Trial | None:
-        """Return the trial with the lowest validation loss, or None if no epoch was trained."""
+        """Return the trial with the lowest validation loss, if there is any loss."""
         return next((trial for trial in self.ranked if trial.best), None)
 
     def command(self) -> str:

@@ -96,7 +96,7 @@ def _parse_value(name: str, text: str) -> Any:
 
 
 def parse_space(flags: Mapping[str, str | None]) -> tuple[Axis, ...]:
-    """Return the axes of a search from its flags, with ``DEFAULT_SPACE`` for settings without one."""
+    """Return the axes of a search from its flags and ``DEFAULT_SPACE``."""
     texts = DEFAULT_SPACE | {name: text for name, text in flags.items() if text is not None}
     return tuple(
         parse_axis(name, texts[name]) if name in texts else Axis(name, (getattr(TrainConfig, name),))

@@ -21,6 +21,7 @@ from synthray.tune.results import FAILED
 from synthray.tune.space import parse_space
 from tests import foreign
 from tests.conftest import convert_here, train_here
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -119,3 +120,24 @@ def test_trial_resumes_after_an_interrupted_search_and_after_a_kill(
     history = json.loads(note.read_text())["history"]
     assert [report["epoch"] for report in history] == list(range(1, EPOCHS + 1))
     assert [report["val_loss"] for report in history[:2]] == first
+
+
+def test_search_interrupted_by_sigterm_stops_its_trials(
+    ray_cluster: RayHead, ray_head: RayHead, dataset: Dataset, tmp_path: Path
+) -> None:
+    axes = parse_space(SPACE | {"learning_rate": "0.01"})
+    config = SearchConfig(dataset.uri, str(tmp_path), axes, trials=1, epochs=100_000)
+    other_processes = trial_processes(ray_head)
+
+    def interrupt_after_a_checkpoint() -> None:
+        wait_for(lambda: list(tmp_path.rglob("*.ckpt")), timeout_s=120)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt_after_a_checkpoint)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after 0 trials\. To continue"):
+        search(config)
+    thread.join()
+    wait_for(lambda: not trial_processes(ray_head) - other_processes, pause_s=0.5)
+    assert not list((tmp_path / "trials").glob("*"))
+    assert list(tmp_path.rglob("*.ckpt"))

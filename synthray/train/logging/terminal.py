@@ -49,7 +49,7 @@ class Display:
 
 
 def _format(step: StepReport, steps_done: int, elapsed_s: float) -> str:
-    """Return epoch, bar, loss, and the rate over the steps since the first report of this epoch."""
+    """Return epoch, bar, loss and the rate since the first step of the epoch."""
     filled = _BAR_COLUMNS * step.step // step.steps
     bar = f"{'#' * filled}{'.' * (_BAR_COLUMNS - filled)}"
     text = f"epoch {step.epoch}/{step.epochs} [{bar}] step {step.step}/{step.steps}"
