@@ -181,8 +181,8 @@ def _report_extra_files(dataset: Dataset) -> None:
     extra = [entry.path for entry in dataset.store.list(SHARDS) if entry.path not in published]
     if extra:
         print(
-            f"{len(extra)} extra files in {SHARDS}/ do not belong to this data set, and *.parquet would match them: "
-            f"{_names(extra)}. Delete them unless another job is running."
+            f"{SHARDS}/ holds files that do not belong to this data set ({len(extra)}): {_names(extra)}. "
+            "A query of *.parquet would read them. Delete them unless another job is running."
         )
 
 

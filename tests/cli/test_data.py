@@ -137,7 +137,7 @@ def test_verify_names_every_bad_shard_and_extra_file(
     assert f"verifying: {len(manifest.shards)} of {len(manifest.shards)} shards" in output.err
     (tmp_path / "data" / "shards" / "00009-another.parquet").write_bytes(b"x")
     assert main(["data", "verify", str(tmp_path / "data")]) == 0
-    assert "1 extra files in shards/ do not belong to this data set" in capsys.readouterr().out
+    assert "files that do not belong to this data set (1): shards/00009-another.parquet. " in capsys.readouterr().out
     cut, missing = (tmp_path / "data" / manifest.shards[number].path for number in (1, 4))
     cut.write_bytes(cut.read_bytes()[:-1])
     missing.unlink()
