@@ -17,8 +17,6 @@ import pytest
 from infra.ray_head import REPOSITORY
 from synthray.cli.main import COMMANDS
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
