@@ -55,11 +55,10 @@ def run(programs: Path, folder: Path, *argv: str) -> str:
 
 def test_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
-    tracked = subprocess.run(
-        ["git", "ls-files", "synthray"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    assert len(tracked) > 50
-    assert set(tracked) - packed == set()
+    files = (path for path in (REPOSITORY / "synthray").rglob("*") if path.is_file())
+    source = {str(path.relative_to(REPOSITORY)) for path in files if "__pycache__" not in path.parts}
+    assert len(source) > 50
+    assert source - packed == set()
     assert "synthray/py.typed" in packed
 
 
