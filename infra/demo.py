@@ -1,9 +1,10 @@
-"""The whole product, in order, on this machine: sounds, data set, training, evaluation, service, a match to hear.
+"""The whole product in order: sounds, data set, training, scores, service, match.
 
     make demo
     make demo STORE=s3
 
-Every step is the command that one would type on a cluster. What it makes stays in demo/; what it starts ends with it.
+Each step runs the command that a user types on a cluster. The demo starts its own Ray (``ray_head.py``) and, with
+``STORE=s3``, its own S3 server (``s3_server.py``). It stops both at the end and keeps its results in ``demo/``.
 """
 
 from __future__ import annotations
@@ -21,136 +22,181 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 from ray_head import HOST, REPOSITORY, RayHead, running_ray_head
 from s3_server import running_s3_server
 
 DEMO = REPOSITORY / "demo"
-SERVICE_TIMEOUT_S = 120.0
-SERVE_JOB = "synthray-serve"
-# What `ray job submit` says of packing, sending and following a job, around what the job says.
-RAYS_OWN = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+\s+(INFO|SUCC|WARNING) \w+\.py:\d+ -- |Running entrypoint for job")
-# Training uses seed 0: what this seed gives, the network has never seen. It is loud enough to be listened to.
+DATASET = "9-batches-seed-0"
+# The training data has seed 0. This preset is not in it, and it is loud.
 UNSEEN_SEED = 25
+SERVE_JOB = "synthray-serve"
+SERVICE_TIMEOUT_S = 120.0
+SHOWN_PARAMETERS = ("oscillator_1_waveform", "oscillator_1_pitch", "filter_type", "filter_cutoff", "noise_level")
+# Log lines of `ray job submit` itself, which surround the output of the job.
+RAY_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+\s+(INFO|SUCC|WARNING) \w+\.py:\d+ -- |Running entrypoint for job")
 
 
 def main() -> None:
+    """Run all steps in order."""
     arguments = parser().parse_args()
     DEMO.mkdir(exist_ok=True)
-    began_s = time.monotonic()
-    with contextlib.ExitStack() as running:
-        environment = {"SYNTHRAY_HOME": str(DEMO)}
-        if arguments.store == "s3":
-            title("an S3 server")
-            server = running.enter_context(running_s3_server(DEMO / "s3"))
-            environment = {"SYNTHRAY_HOME": f"s3://{server.bucket}/demo", **server.environment}
-            print(f"SeaweedFS at {server.endpoint_url}")
-        title("Ray")
-        head = running.enter_context(running_ray_head(environment))
-        print(f"Ray at {head.dashboard_url}, SYNTHRAY_HOME={environment['SYNTHRAY_HOME']}")
+    started_s = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        environment = stack.enter_context(storage(arguments.store))
+        home = environment["SYNTHRAY_HOME"]
 
-        # named, because other data sets may have been made in the demo's home since
-        batches, data = (f"{environment['SYNTHRAY_HOME']}/{folder}/9-batches-seed-0" for folder in ("batches", "data"))
-        for name, job in (
-            ("sounds: 9 batches of 32", ["jobs/generate.py"]),
-            ("a data set: Parquet shards and a manifest", ["jobs/convert.py", "--source", batches]),
-            (
-                "a network: 20 epochs on 2 workers, 8 batches to train, 1 to validate",
-                ["jobs/train.py", "--data", data, "--workers", "2"],
-            ),
-            ("its scores on the examples that were kept from training", ["jobs/evaluate.py", "--data", data]),
-        ):
-            title(name)
-            shell(head, head.command("python", *job))
+        title("Start Ray")
+        head = stack.enter_context(running_ray_head(environment))
+        print(f"Ray runs at {head.dashboard_url}. SYNTHRAY_HOME is {home}.")
 
-        print("288 sounds are too few to learn from: here every part is shown to work. `make model` makes more.")
-        title("a service, and a sound that was not in training")
-        match_over_http(head)
-    title(f"done in {time.monotonic() - began_s:.0f} s")
-    print(f"data set, model, logs and report: {environment['SYNTHRAY_HOME']}")
-    if arguments.store == "s3":
-        print("its server has ended; bring it back with:")
-        print("  .venv/bin/python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env")
-    print(f"listen: {DEMO / 'original.wav'} and {DEMO / 'match.wav'} (preset: {DEMO / 'match.json'})")
+        title("Generate 9 batches of 32 sounds")
+        submit(head, "python", "jobs/generate.py")
+
+        title("Convert them into a data set: Parquet shards and a manifest")
+        submit(head, "python", "jobs/convert.py", "--source", f"{home}/batches/{DATASET}")
+
+        title("Train a network for 20 epochs on 2 workers, with one batch held out")
+        submit(head, "python", "jobs/train.py", "--data", f"{home}/data/{DATASET}", "--workers", "2")
+
+        title("Evaluate it on the held-out batch")
+        submit(head, "python", "jobs/evaluate.py", "--data", f"{home}/data/{DATASET}")
+        print("The network learns little from 288 sounds. `make model` trains on 112,000.")
+
+        title("Make a sound that the network has not seen")
+        original, match = DEMO / "original", DEMO / "match"
+        run(head, "synthray", "random", "--seed", str(UNSEEN_SEED), "--out", f"{original}.json")
+        run(head, "synthray", "render", f"{original}.json", "--out", f"{original}.wav")
+
+        title("Serve the network and match the sound over HTTP")
+        with running_service(head) as url:
+            preset = match_over_http(url, Path(f"{original}.wav"))
+        Path(f"{match}.json").write_text(json.dumps(preset, indent=1) + "\n")
+        print_side_by_side(json.loads(Path(f"{original}.json").read_text()), preset)
+        run(head, "synthray", "render", f"{match}.json", "--out", f"{match}.wav")
+
+    title(f"Done in {time.monotonic() - started_s:.0f} s")
+    print_next_steps(arguments.store, home)
 
 
-def match_over_http(head: RayHead) -> None:
-    """Serve the model, send it a sound, render the preset that comes back."""
-    original, matched = DEMO / "original.wav", DEMO / "match.json"
-    shell(head, ["synthray", "random", "--seed", str(UNSEEN_SEED), "--out", str(DEMO / "original.json")])
-    shell(head, ["synthray", "render", str(DEMO / "original.json"), "--out", str(original)])
+@contextlib.contextmanager
+def storage(store: str) -> Iterator[dict[str, str]]:
+    """Yield the environment for a local folder or for a running S3 server."""
+    if store == "local":
+        yield {"SYNTHRAY_HOME": str(DEMO)}
+        return
+    title("Start an S3 server")
+    with running_s3_server(DEMO / "s3") as server:
+        print(f"SeaweedFS runs at {server.endpoint_url}.")
+        yield {"SYNTHRAY_HOME": f"s3://{server.bucket}/demo", **server.environment}
+
+
+@contextlib.contextmanager
+def running_service(head: RayHead) -> Iterator[str]:
+    """Serve the newest model as a Ray job and yield the service's URL."""
     port = str(free_port())
-    serve = head.command("python", "jobs/serve.py", "--port", port, options=("--no-wait", "--submission-id", SERVE_JOB))
-    shell(head, serve, quiet=True)
+    url = f"http://{HOST}:{port}"
+    options = ("--no-wait", "--submission-id", SERVE_JOB)
+    run(head, *head.command("python", "jobs/serve.py", "--port", port, options=options), quiet=True)
     try:
-        url = f"http://{HOST}:{port}"
         wait_for_service(f"{url}/healthz")
-        print(f"$ curl --data-binary @{original} {url}/v1/models/synthray:match")
-        request = urllib.request.Request(f"{url}/v1/models/synthray:match", original.read_bytes(), method="POST")
-        with urllib.request.urlopen(request, timeout=60) as response:
-            preset = json.load(response)["preset"]
-        matched.write_text(json.dumps(preset, indent=1) + "\n")
-        print_side_by_side(json.loads((DEMO / "original.json").read_text()), preset)
+        yield url
     finally:
-        shell(head, ["ray", "job", "stop", SERVE_JOB], quiet=True)
-    shell(head, ["synthray", "render", str(matched), "--out", str(DEMO / "match.wav")])
+        run(head, "ray", "job", "stop", SERVE_JOB, quiet=True)
 
 
-def print_side_by_side(original: dict, predicted: dict) -> None:
-    """Some settings of both presets, in their units."""
+def match_over_http(url: str, sound: Path) -> dict[str, Any]:
+    """Send a sound to the service and return the preset of its answer."""
+    print(f"$ curl --data-binary @{sound} {url}/v1/models/synthray:match")
+    request = urllib.request.Request(f"{url}/v1/models/synthray:match", sound.read_bytes(), method="POST")
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)["preset"]
+
+
+def print_side_by_side(original: dict[str, Any], predicted: dict[str, Any]) -> None:
+    """Print some parameters of two presets with their units."""
     print(f"{'':24}{'original':>18}{'predicted':>18}")
-    for name in ("oscillator_1_waveform", "oscillator_1_pitch", "filter_type", "filter_cutoff", "noise_level"):
-        row = [preset["parameters"][name] for preset in (original, predicted)]
-        values = [v["value"] if isinstance(v["value"], str) else f"{v['value']:.1f} {v['unit']}" for v in row]
-        print(f"{name:24}{values[0]:>18}{values[1]:>18}")
+    for name in SHOWN_PARAMETERS:
+        cells = []
+        for preset in (original, predicted):
+            parameter = preset["parameters"][name]
+            is_text = isinstance(parameter["value"], str)
+            cells.append(parameter["value"] if is_text else f"{parameter['value']:.1f} {parameter['unit']}")
+        print(f"{name:24}{cells[0]:>18}{cells[1]:>18}")
 
 
-def shell(head: RayHead, command: list[str], *, quiet: bool = False) -> None:
-    """Show a command and run it; a failure ends the demo with its exit code."""
+def print_next_steps(store: str, home: str) -> None:
+    """Print where the sounds are and how to open the page."""
+    print("To listen, play these two files:")
+    print(f"    {DEMO / 'original.wav'}")
+    print(f"    {DEMO / 'match.wav'}")
+    print("To match your own sounds on a page, serve the network again and open http://127.0.0.1:8000/ in a browser:")
+    if store == "s3":
+        print("    .venv/bin/python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env &")
+        print("    until [ -f demo/s3.env ]; do sleep 1; done; . demo/s3.env")
+    print(f"    SYNTHRAY_HOME={home} .venv/bin/synthray serve")
+
+
+def submit(head: RayHead, *command: str) -> None:
+    """Run a command as a Ray job and print its output."""
+    run(head, *head.command(*command))
+
+
+def run(head: RayHead, *command: str, quiet: bool = False) -> None:
+    """Print a command, run it and print its output. Exit if it fails."""
     print(f"$ {shlex.join(command)}", flush=True)
     with subprocess.Popen(
         command, cwd=REPOSITORY, env=head.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout or ():
-            if not quiet and not RAYS_OWN.match(line):
+            if not quiet and not RAY_LOG_LINE.match(line):
                 print(line, end="", flush=True)
     if process.returncode:
-        sys.exit(f"demo: the command failed with exit code {process.returncode}: {shlex.join(command)}")
+        sys.exit(f"demo: a command failed with exit code {process.returncode}: {shlex.join(command)}")
 
 
 def wait_for_service(url: str) -> None:
+    """Wait until the service answers at ``url``."""
     deadline = time.monotonic() + SERVICE_TIMEOUT_S
     while True:
         with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(url, timeout=2):
             return
         if time.monotonic() > deadline:
-            sys.exit(f"demo: the service did not answer at {url} within {SERVICE_TIMEOUT_S:.0f} s")
+            sys.exit(f"demo: no answer from the service at {url} within {SERVICE_TIMEOUT_S:.0f} s")
         time.sleep(0.25)
 
 
 def title(text: str) -> None:
+    """Print the title of a step."""
     print(f"\n── {text}", flush=True)
 
 
 def free_port() -> int:
+    """Return a free TCP port of this machine."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
-        return probe.getsockname()[1]
+        return int(probe.getsockname()[1])
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the demo's flags."""
     parser = argparse.ArgumentParser("demo.py", description=(__doc__ or "").partition("\n\n")[0])
-    parser.add_argument("--store", choices=("local", "s3"), default=os.environ.get("STORE", "local") or "local")
+    default = os.environ.get("STORE") or "local"
+    parser.add_argument("--store", choices=("local", "s3"), default=default, help="storage (default: %(default)s)")
     return parser
 
 
-def interrupt(*_: object) -> None:
+def raise_interrupt(*_: object) -> None:
+    """Handle SIGTERM like Ctrl-C, so that Ray and the S3 server are stopped."""
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, interrupt)  # so that what was started ends, as with Ctrl-C
+    signal.signal(signal.SIGTERM, raise_interrupt)
     try:
         main()
     except KeyboardInterrupt:
-        sys.exit("demo: stopped; what was made stays, and the next run goes on from it")
+        sys.exit("demo: interrupted. Results are kept, and the next run continues from them.")

@@ -1,3 +1,3 @@
-"""synthray: from a sound to the synthesizer settings that make it, trained and served on Ray."""
+"""synthray: from a sound to the synthesizer settings that make it. The command line is in ``synthray.cli``."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a moving line on a terminal, a line every few seconds in a log."""
+"""Progress on stderr: a moving line on a terminal, a line every few seconds in a log. Results are not printed here."""
 
 from __future__ import annotations
 
@@ -7,59 +7,104 @@ import time
 from types import TracebackType
 
 PROCESS_STARTED_S = time.time()
-"""When this module was first imported, which every command does at its start. Unix seconds."""
+"""Time of the first import of this module, at the start of each command. Unix seconds."""
 
-_SECONDS_BETWEEN_LINES = 5.0
-_SECONDS_BETWEEN_UPDATES = 0.1
-_SHARE_THAT_TELLS = 0.15
+_TERMINAL_INTERVAL_S = 0.1
+_LOG_INTERVAL_S = 5.0
+# The first items also pay for starting up, so their rate is too low for an estimate.
+_MIN_SHARE_FOR_ESTIMATE = 0.15
+
+
+class StatusLine:
+    """One line on stderr: replaced on a terminal, printed at intervals in a log."""
+
+    def __init__(self, log_interval_s: float = _LOG_INTERVAL_S) -> None:
+        self._is_terminal = sys.stderr.isatty()
+        self._interval_s = _TERMINAL_INTERVAL_S if self._is_terminal else log_interval_s
+        self._text = ""
+        self.restart_interval()
+
+    @property
+    def is_due(self) -> bool:
+        """Return whether the interval since the last text is over."""
+        return time.monotonic() - self._shown_s > self._interval_s
+
+    def show(self, text: str) -> None:
+        """Show a new text: at once on a terminal, and in a log only when it is due."""
+        if text != self._text and (self._is_terminal or self.is_due):
+            self._write(f"\r{text}\x1b[K" if self._is_terminal else f"{text}\n")
+            self._text = text
+            self.restart_interval()
+
+    def finish(self, text: str) -> None:
+        """Show a last text, which stays."""
+        self._write(f"\r{text}\x1b[K\n" if self._is_terminal else f"{text}\n")
+        self._text = ""
+
+    def clear(self) -> None:
+        """Remove the text from a terminal."""
+        if self._is_terminal and self._text:
+            self._write("\r\x1b[K")
+            self._text = ""
+
+    def leave(self) -> None:
+        """Keep the text on a terminal and continue below it."""
+        if self._is_terminal and self._text:
+            self._write("\n")
+            self._text = ""
+
+    def restart_interval(self) -> None:
+        """Count the interval from now on."""
+        self._shown_s = time.monotonic()
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(text)
+        sys.stderr.flush()
 
 
 class Progress:
-    """Counts up to ``total`` and tells how far it is, how fast, and how long it will still take.
+    """A counter up to ``total`` that shows count, rate and remaining time.
 
     >>> with Progress("converting", 3500, "batches") as progress:
     ...     progress.advance(32)
     """
 
-    def __init__(self, what: str, total: int, unit: str) -> None:
-        self.what, self.total, self.unit = what, total, unit
+    def __init__(self, activity: str, total: int, unit: str) -> None:
+        self.activity, self.total, self.unit = activity, total, unit
         self.done = 0
-        self._terminal = sys.stderr.isatty()
-        self._started_s = self._told_s = time.monotonic()
+        self._line = StatusLine()
+        self._started_s = time.monotonic()
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
         if kind is None:
-            self._tell(last=True)
-        elif self._terminal:
-            sys.stderr.write("\n")
+            self._line.finish(f"{self._count()} in {duration(self._elapsed_s())}")
+        else:
+            self._line.leave()
 
     def advance(self, count: int = 1) -> None:
-        """Count ``count`` more, and tell it when it is time to."""
+        """Add ``count`` and show the progress when it is due."""
         self.done += count
-        pause_s = _SECONDS_BETWEEN_UPDATES if self._terminal else _SECONDS_BETWEEN_LINES
-        if time.monotonic() - self._told_s >= pause_s:
-            self._tell()
+        if self._line.is_due:
+            self._line.show(self._count() + self._estimate())
 
-    def _tell(self, *, last: bool = False) -> None:
-        now_s = time.monotonic()
-        spent_s = max(now_s - self._started_s, 1e-9)
-        rate = self.done / spent_s
-        text = f"{self.what}: {self.done:,} of {self.total:,} {self.unit}"
-        if last:
-            text += f" in {duration(spent_s)}"
-        elif self.done and self.done >= self.total * _SHARE_THAT_TELLS:  # what comes first also pays for starting up
-            text += f", {rate:,.1f}/s, {duration((self.total - self.done) / rate)} left"
-        ending = "\n" if last or not self._terminal else ""
-        sys.stderr.write(f"\r{text}\x1b[K{ending}" if self._terminal else f"{text}\n")
-        sys.stderr.flush()
-        self._told_s = now_s
+    def _count(self) -> str:
+        return f"{self.activity}: {self.done:,} of {self.total:,} {self.unit}"
+
+    def _estimate(self) -> str:
+        if not self.done or self.done < self.total * _MIN_SHARE_FOR_ESTIMATE:
+            return ""
+        rate = self.done / self._elapsed_s()
+        return f", {rate:,.1f}/s, {duration((self.total - self.done) / rate)} left"
+
+    def _elapsed_s(self) -> float:
+        return max(time.monotonic() - self._started_s, 1e-9)
 
 
 def duration(seconds: float) -> str:
-    """For people: ``4.2 s``, ``3 min 05 s``, ``2 h 00 min``."""
+    """Return a duration as text: ``4.2 s``, ``3 min 05 s`` or ``2 h 00 min``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

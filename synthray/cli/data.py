@@ -1,58 +1,74 @@
-"""``synthray data …``: what data sets there are, what is in them, and whether every byte is as it was published."""
+"""The ``synthray data`` commands. Building a data set is in ``synthray.data.build``."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from argparse import Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, Namespace
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from typing import TYPE_CHECKING
 
-from synthray.cli.runner import add_command, print_columns
-from synthray.data.card.summary import PARAMETER_COLUMNS, facts, loudness_lines, parameter_rows
+from synthray.cli.runner import add_to_group, print_columns, set_up_group
 from synthray.data.manifest import MANIFEST, Manifest
-from synthray.data.open import open_dataset
 from synthray.errors import CorruptShard, DataError, NotFound, StorageError
-from synthray.progress import Progress
 from synthray.storage import Store, home, open_store
 
-EXAMPLES = """\
-examples:
-  synthray data ls
-  synthray data ls s3://bucket/data
-  synthray data show s3://bucket/data/first
-  synthray data stats s3://bucket/data/first
-  synthray data stats s3://bucket/data/first --json > statistics.json
-  synthray data verify s3://bucket/data/first
+if TYPE_CHECKING:
+    from synthray.data.dataset import Dataset
+
+DESCRIPTION = "List, show and verify data sets."
+EXAMPLES = """
+synthray data ls
+synthray data ls s3://bucket/data
+synthray data show s3://bucket/data/first
+synthray data stats s3://bucket/data/first
+synthray data stats s3://bucket/data/first --json > statistics.json
+synthray data verify s3://bucket/data/first
 """
 
-# So many shards are in memory at once; more threads would not read faster from one disk or one network.
+# Each thread holds one shard in memory. More threads are not faster on one disk or one network.
 _THREADS = 4
-_MOST_NAMED = 8
+_MAX_NAMES = 8
 
 _LS_COLUMNS = ("name", "examples", "size", "dtype", "source", "digest", "published")
-_UNFINISHED = ("unfinished", "shards")
+_UNPUBLISHED_FOLDERS = ("unfinished", "shards")
+
+_ListEntry = tuple[float, str, tuple[str, ...]]
+"""Time of the last change in Unix seconds, name, and the other cells of a row of ``data ls``."""
 
 
-def list_data_sets(arguments: Namespace) -> None:
-    """List the data sets in a folder, the newest last; one that is unfinished or damaged is told as such."""
+def configure(parser: ArgumentParser) -> None:
+    """Add the commands and their flags."""
+    group = set_up_group(parser, DESCRIPTION, EXAMPLES)
+    command = add_to_group(group, "ls", list_datasets, EXAMPLES)
+    command.add_argument(
+        "uri", nargs="?", default="", metavar="URI", help="a data set or a folder (default: data under SYNTHRAY_HOME)"
+    )
+    add_to_group(group, "show", show_dataset, EXAMPLES).add_argument("uri", metavar="URI", help="a data set")
+    command = add_to_group(group, "stats", show_statistics, EXAMPLES)
+    command.add_argument("uri", metavar="URI", help="a data set")
+    command.add_argument("--json", action="store_true", help="print the statistics of the manifest as JSON")
+    add_to_group(group, "verify", verify_dataset, EXAMPLES).add_argument("uri", metavar="URI", help="a data set")
+
+
+def list_datasets(arguments: Namespace) -> None:
+    """List the data sets in a folder, newest last, and mark damaged ones."""
     store = open_store(arguments.uri or f"{home()}/data")
-    below = [] if store.exists(MANIFEST) else store.folders()
-    found = [_entry(open_store(f"{store.uri}/{name}"), name) for name in below]
-    if not any(found):  # it is a data set itself
+    folders = [] if store.exists(MANIFEST) else store.folders()
+    found = [_entry(open_store(f"{store.uri}/{name}"), name) for name in folders]
+    if not any(found):  # the URI may be a data set itself
         found = [_entry(store, store.uri.rpartition("/")[2])]
-    listed = sorted(entry for entry in found if entry)
-    if not listed:
-        raise NotFound(f"{store.uri} holds no data set; jobs/generate.py and jobs/convert.py make one")
-    rows = [(name, *cells) for _, name, cells in listed]
-    print_columns([_LS_COLUMNS, *rows], right=(1, 2))
+    entries = sorted(entry for entry in found if entry)
+    if not entries:
+        raise NotFound(f"{store.uri}: no data set here. Make one with `synthray generate` and `synthray convert`.")
+    print_columns([_LS_COLUMNS, *((name, *cells) for _, name, cells in entries)], right=(1, 2))
 
 
-def _entry(store: Store, name: str) -> tuple[float, str, tuple[str, ...]] | None:
-    """When a data set was published, its name and its cells; None where there is none.
+def _entry(store: Store, name: str) -> _ListEntry | None:
+    """Return a data set's row, or None if there is no data set.
 
-    One that has no whole manifest has a single cell, which says why.
+    Without a valid manifest the row has a single cell, which gives the reason.
     """
     modified_s = 0.0
     try:
@@ -67,29 +83,31 @@ def _entry(store: Store, name: str) -> tuple[float, str, tuple[str, ...]] | None
         return modified_s, name, cells
     except StorageError as error:
         return modified_s, name, (f"cannot be read: {error}",)
-    except Exception as error:  # a manifest can be damaged in any way, and the other data sets are to be listed
-        reason = error if isinstance(error, DataError) else f"{MANIFEST} is no manifest: {error!r}"
+    except Exception as error:  # a manifest can be corrupt in any way, and the other data sets are still listed
+        reason = error if isinstance(error, DataError) else f"{MANIFEST} is not a manifest: {error!r}"
         return modified_s, name, (f"damaged: {reason}",)
 
 
-def _unfinished_entry(store: Store, name: str) -> tuple[float, str, tuple[str, ...]] | None:
-    entries = [entry for folder in _UNFINISHED for entry in store.list(folder)]
+def _unfinished_entry(store: Store, name: str) -> _ListEntry | None:
+    entries = [entry for folder in _UNPUBLISHED_FOLDERS for entry in store.list(folder)]
     if not entries:
         return None
     shards = [entry for entry in entries if entry.path.endswith(".parquet")]
     size = sum(entry.size for entry in shards)
-    told = f"unfinished: {len(shards)} shards so far, {size / 1e6:,.1f} MB; its job, run again, goes on"
-    return max(entry.modified_s for entry in entries), name, (told,)
+    text = f"unfinished: {len(shards)} shards, {size / 1e6:,.1f} MB. To resume, run the same command again."
+    return max(entry.modified_s for entry in entries), name, (text,)
 
 
-def show_data(arguments: Namespace) -> None:
-    """Print what a data set is, from its manifest."""
+def show_dataset(arguments: Namespace) -> None:
+    """Print what the manifest says about a data set."""
     from synthray.data.card.readme import CARD
+    from synthray.data.card.summary import facts
 
     store = open_store(arguments.uri)
     manifest = Manifest.load(store)
-    has_card = store.exists(CARD)
-    card = f"{store.uri}/{CARD}" if has_card else "none; the job that made the data set, run again, writes it"
+    card = f"{store.uri}/{CARD}"
+    if not store.exists(CARD):
+        card = "none. To write it, run the command that made the data set again."
     for name, value in {"data set": store.uri, **facts(manifest), "card": card}.items():
         print(f"{name:<10}  {value}")
     for skip in manifest.skipped:
@@ -97,52 +115,58 @@ def show_data(arguments: Namespace) -> None:
 
 
 def show_statistics(arguments: Namespace) -> None:
-    """Print how the values of each learned parameter are spread, and how loud the sounds are."""
+    """Print the distributions of the learned parameters and of the loudness."""
+    from synthray.data.card.summary import PARAMETER_COLUMNS, loudness_lines, parameter_rows
+
     manifest = Manifest.load(open_store(arguments.uri))
     if arguments.json:
         body = {"rows": manifest.rows, "statistics": manifest.statistics, "loudness": manifest.loudness}
         print(json.dumps(body, indent=1, ensure_ascii=False))
         return
     print_columns([PARAMETER_COLUMNS, *parameter_rows(manifest)], right=(2, 3))
-    print("\nloudness of the loudest chunk", *(loudness_lines(manifest) or ["not counted in this data set"]), sep="\n")
+    print("\nloudness of the loudest chunk", *(loudness_lines(manifest) or ["not in this manifest"]), sep="\n")
 
 
-def verify_data(arguments: Namespace) -> None:
-    """Read every shard of a data set and compare it with the manifest; every bad one is told."""
-    from synthray.data.build.shard import SHARDS
+def verify_dataset(arguments: Namespace) -> None:
+    """Compare every shard with its size and SHA-256 in the manifest."""
+    from synthray.data.open import open_dataset
 
     dataset = open_dataset(open_store(arguments.uri).uri)
-    shards = dataset.manifest.shards
-    bad: dict[int, str] = {}
+    paths = [shard.path for shard in dataset.manifest.shards]
+    problems = _find_problems(dataset)
+    for _, problem in problems:
+        print(problem, file=sys.stderr)
+    if problems:
+        names = _names([paths[number] for number, _ in problems])
+        raise CorruptShard(
+            f"{len(problems)} of {len(paths)} shards are missing or corrupt: {names}. "
+            "To repair them, run the command that made the data set again."
+        )
+    print(f"all {len(paths)} shards match the manifest")
+    _report_extra_files(dataset)
+
+
+def _find_problems(dataset: Dataset) -> list[tuple[int, str]]:
+    """Return number and problem of every shard that does not match the manifest."""
+    from synthray.progress import Progress
+
+    total = len(dataset.manifest.shards)
+    problems = []
     pool = ThreadPoolExecutor(_THREADS)
     try:
-        with Progress("verifying", len(shards), "shards") as progress:
-            waiting = {pool.submit(_what_is_wrong, dataset, number): number for number in range(len(shards))}
-            for done in as_completed(waiting):
-                if reason := done.result():
-                    bad[waiting[done]] = reason
+        with Progress("verifying", total, "shards") as progress:
+            numbers = {pool.submit(_problem, dataset, number): number for number in range(total)}
+            for future in as_completed(numbers):
+                if problem := future.result():
+                    problems.append((numbers[future], problem))
                 progress.advance()
     finally:
-        pool.shutdown(cancel_futures=True)  # someone who interrupts does not wait for the other shards
-    for number in sorted(bad):
-        print(bad[number], file=sys.stderr)
-    if bad:
-        names = [shards[number].path for number in sorted(bad)]
-        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-        raise CorruptShard(
-            f"{len(bad)} of {len(shards)} shards are not as published: {', '.join(names[:_MOST_NAMED])}{more}"
-        )
-    print(f"all {len(shards)} shards are as published")
-    published = {shard.path for shard in shards}
-    if strays := [entry.path for entry in dataset.store.list(SHARDS) if entry.path not in published]:
-        print(
-            f"beside them lie {len(strays)} that are not of this data set, which a query of *.parquet reads, too: "
-            f"{', '.join(strays[:_MOST_NAMED])}; another job may be about to remove them, or remove them yourself"
-        )
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the other shards
+    return sorted(problems)
 
 
-def _what_is_wrong(dataset: Any, number: int) -> str:
-    """Why a shard cannot be used, or ``""``; its bytes are let go of."""
+def _problem(dataset: Dataset, number: int) -> str:
+    """Return the reason why a shard cannot be used, or ``""``."""
     try:
         dataset.read_bytes(number)
     except (CorruptShard, StorageError) as error:
@@ -150,18 +174,18 @@ def _what_is_wrong(dataset: Any, number: int) -> str:
     return ""
 
 
-def add_data_commands(commands: Any) -> None:
-    """Add ``data`` and what comes after it to the subparsers of ``synthray``."""
-    parser = commands.add_parser(
-        "data", help="look at data sets", epilog=EXAMPLES, formatter_class=RawDescriptionHelpFormatter
-    )
-    data = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+def _report_extra_files(dataset: Dataset) -> None:
+    from synthray.data.build.shard import SHARDS
 
-    where = "of the data set, or of a folder of data sets (default: data under SYNTHRAY_HOME)"
-    command = add_command(data, "ls", list_data_sets, EXAMPLES)
-    command.add_argument("uri", nargs="?", default="", metavar="URI", help=where)
-    add_command(data, "show", show_data, EXAMPLES).add_argument("uri", metavar="URI", help="of the data set")
-    command = add_command(data, "stats", show_statistics, EXAMPLES)
-    command.add_argument("uri", metavar="URI", help="of the data set")
-    command.add_argument("--json", action="store_true", help="as JSON, as the manifest holds it")
-    add_command(data, "verify", verify_data, EXAMPLES).add_argument("uri", metavar="URI", help="of the data set")
+    published = {shard.path for shard in dataset.manifest.shards}
+    extra = [entry.path for entry in dataset.store.list(SHARDS) if entry.path not in published]
+    if extra:
+        print(
+            f"{SHARDS}/ holds files that do not belong to this data set ({len(extra)}): {_names(extra)}. "
+            "A query of *.parquet would read them. Delete them unless another job is running."
+        )
+
+
+def _names(paths: list[str]) -> str:
+    more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
+    return f"{', '.join(paths[:_MAX_NAMES])}{more}"

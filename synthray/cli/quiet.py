@@ -1,4 +1,4 @@
-"""TensorFlow without the lines that it writes to standard error while it is imported, whatever its log level is."""
+"""Import TensorFlow without its log lines. Python's own warnings and errors are not affected."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
-    """Within the block, what native code writes to standard error is dropped; errors are raised as ever.
+    """Discard what native code writes to stderr within the block.
 
-    The lines tell of processor features and of a GPU that most machines lack. They come before TensorFlow has read
-    ``TF_CPP_MIN_LOG_LEVEL``, which this sets for all that comes later.
+    Exceptions still propagate. TensorFlow logs CPU features and missing GPUs before it reads ``TF_CPP_MIN_LOG_LEVEL``.
+    The level is set for later.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
-        os.dup2(nowhere.fileno(), 2)
+    stderr_copy = os.dup(2)
+    with open(os.devnull, "wb") as devnull:  # noqa: PTH123
+        os.dup2(devnull.fileno(), 2)
     try:
         yield
     finally:
         sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr_copy, 2)
+        os.close(stderr_copy)

@@ -1,48 +1,71 @@
-"""What every job and the command line share: ``--verbose``, one-line errors, exit codes, how tables look.
+"""Exit codes, one-line errors and ``--verbose`` of every command. The commands are in the other modules.
 
-Exit codes: 0 what was asked for exists; 1 a failure, told in one line; 2 wrong usage; 130 interrupted.
+Exit codes: 0 the result exists, 1 a failure, 2 wrong usage, 130 interrupted (SIGINT), 143 terminated (SIGTERM).
 """
 
 from __future__ import annotations
 
 import os
 import select
+import signal
 import sys
+import threading
 import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError
 
-FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
+FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+Command = Callable[[Namespace], None]
 
 
-def run(main: Callable[[Namespace], None], parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv`` (default: the process's own), call ``main`` with it, return the exit code.
+def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = None) -> int:
+    """Parse ``argv``, call ``command`` and return the exit code.
 
-    ``parser`` gains ``--verbose``; the parsers of subcommands get it from :func:`add_verbose`, so that it may stand
-    before and after the subcommand. argparse itself ends the process for ``--help`` (0) and for a wrong flag (2).
+    Without ``argv`` it parses ``sys.argv``. argparse itself exits for ``--help`` (0) and for a wrong flag (2).
     """
     add_verbose(parser)
     parser.set_defaults(verbose=False)
     arguments = parser.parse_args(argv)
     try:
-        main(arguments)
+        with _sigterm_exits():
+            command(arguments)
         sys.stdout.flush()
     except BrokenPipeError as error:
-        if not _has_no_reader():
+        if not _stdout_has_no_reader():
             return _failed(parser, arguments, error)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
         return FAILED
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             print(f"{parser.prog}: {interrupt}", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as exit_request:
+        if exit_request.code != signal.SIGTERM:
+            raise
+        return TERMINATED
     except Exception as error:
         return _failed(parser, arguments, error)
     return 0
+
+
+@contextmanager
+def _sigterm_exits() -> Iterator[None]:
+    """Raise ``SystemExit(SIGTERM)`` on SIGTERM, so that ``finally`` blocks run.
+
+    ``ray.init`` replaces this handler by one that does the same.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _failed(parser: ArgumentParser, arguments: Namespace, error: Exception) -> int:
@@ -52,60 +75,72 @@ def _failed(parser: ArgumentParser, arguments: Namespace, error: Exception) -> i
     return WRONG_USAGE if isinstance(error, ConfigError) else FAILED
 
 
-def _has_no_reader() -> bool:
-    """Whether who reads our output has left, as ``| head`` does when it has enough."""
+def _one_line(error: Exception) -> str:
+    """Return the message of an error, with its type if it is not one of ours.
+
+    Our own messages can have several lines, such as a list of bad batches.
+    """
+    if isinstance(error, SynthrayError):
+        return str(error)
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (--verbose shows the traceback)" if text else type(error).__name__
+
+
+def _stdout_has_no_reader() -> bool:
+    """Return whether the reader of stdout has closed the pipe, as ``| head`` does."""
     output = select.poll()
-    output.register(sys.stdout.fileno(), 0)  # of a pipe without a reader it tells unasked
+    output.register(sys.stdout.fileno(), 0)  # poll reports a hang-up without being asked to
     return bool(output.poll(0))
 
 
-def job_parser(file: str, doc: str | None) -> ArgumentParser:
-    """A parser named after a job's file, its help made of the job's docstring: what it does, then examples."""
-    summary, _, examples = (doc or "").partition("\n\n")
-    return ArgumentParser(
-        Path(file).name,
-        description=summary,
-        epilog=f"examples:\n\n{examples}",
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-
-
 def add_verbose(parser: ArgumentParser) -> None:
-    """Add ``--verbose`` to ``parser``; without a default, so that a subcommand's does not undo the one before it."""
+    """Add ``--verbose``, without a default.
+
+    With a default, a subcommand would reset the flag that was given before it.
+    """
     parser.add_argument("--verbose", action="store_true", default=SUPPRESS, help="show the traceback of a failure")
 
 
-def add_command(commands: Any, name: str, function: Callable[[Namespace], None], examples: str) -> ArgumentParser:
-    """A subcommand of a subcommand: its help is its function's docstring and those examples that are of it."""
-    lines = [line for line in examples.splitlines()[1:] if line.split()[2] == name]
-    command = commands.add_parser(
-        name,
-        help=function.__doc__,
-        description=function.__doc__,
-        epilog="\n".join(["examples:", *lines]),
-        formatter_class=RawDescriptionHelpFormatter,
+def set_up(parser: ArgumentParser, command: Command, description: str, examples: str) -> None:
+    """Give a command's parser its function, its description and its examples."""
+    parser.description, parser.epilog = description, f"examples:\n{_indented(examples)}"
+    parser.set_defaults(command=command)
+    add_verbose(parser)
+
+
+def set_up_group(parser: ArgumentParser, description: str, examples: str) -> Any:
+    """Describe a group of commands and return its subparsers."""
+    parser.description, parser.epilog = description, f"examples:\n{_indented(examples)}"
+    return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+
+def add_to_group(group: Any, name: str, command: Command, examples: str) -> ArgumentParser:
+    """Add a command to a group, with its docstring as help.
+
+    Of ``examples``, those with the command's name are shown.
+    """
+    parser: ArgumentParser = group.add_parser(
+        name, help=command.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    command.set_defaults(command=function)
-    add_verbose(command)
-    return command
+    own = [line for line in examples.strip().splitlines() if line.split()[2] == name]
+    set_up(parser, command, command.__doc__ or "", "\n".join(own))
+    return parser
+
+
+def _indented(examples: str) -> str:
+    return "\n".join(f"  {line}" for line in examples.strip().splitlines())
 
 
 def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows of cells one below the other; a row of fewer cells does not widen the columns that it runs into."""
+    """Print rows as aligned columns.
+
+    A row with fewer cells than the first row widens only column 0.
+    """
     rows = [[" ".join(cell.split()) for cell in row] for row in rows]
-    whole = [row for row in rows if len(row) == len(rows[0])]
-    widths = [max(len(row[column]) for row in whole) for column in range(len(rows[0]))]
+    complete = [row for row in rows if len(row) == len(rows[0])]
+    widths = [max(len(row[column]) for row in complete) for column in range(len(rows[0]))]
     widths[0] = max(len(row[0]) for row in rows)
     for row in rows:
         aligns = [">" if column in right and len(row) == len(rows[0]) else "<" for column in range(len(row))]
         cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, aligns, widths, strict=False))
         print("  ".join(cells).rstrip())
-
-
-def _one_line(error: Exception) -> str:
-    """The message alone for our own errors (it may be a list); the type too for those that nobody foresaw."""
-    if isinstance(error, SynthrayError):
-        return str(error)
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text} (--verbose shows where)" if text else type(error).__name__

@@ -1,4 +1,4 @@
-"""What a trial of a search does on Ray."""
+"""One trial of a search, as a Ray Tune trainable. The search itself is in ``tuner.py``."""
 
 from __future__ import annotations
 
@@ -21,57 +21,69 @@ from synthray.train.reports import EpochReport
 from synthray.tune.results import FAILED, UNFINISHED
 
 
-def run_trial(settings: dict[str, int], configs: list[TrainConfig], held: dict[int, ray.ObjectRef] | None) -> None:
-    """One trial, in a process of its own. Tune raises SystemExit from ``tune.report`` when it has seen enough."""
+def run_trial(
+    settings: dict[str, int], configs: list[TrainConfig], cached_shards: dict[int, ray.ObjectRef] | None
+) -> None:
+    """Train one configuration and report each epoch to Tune.
+
+    ``settings["number"]`` is the index of the configuration. Tune raises SystemExit from ``tune.report`` to stop the
+    trial early.
+    """
     config = configs[settings["number"]]
     dataset = open_dataset(config.data)
     try:
-        known = _history(config, config.run_digest(dataset.manifest))[: config.epochs]
-        for report in known:
-            tune.report({"epoch": report["epoch"], "val_loss": report["val_loss"], "report": report})
-        if len(known) < config.epochs:
-            _train(config, dataset, held)
+        finished = _finished_epochs(config, config.run_digest(dataset.manifest))[: config.epochs]
+        for report in finished:
+            _report(report)
+        if len(finished) < config.epochs:
+            _train(config, dataset, cached_shards)
     except errors.SynthrayError as error:
-        # a store may come back; anything else would end the same way next time
-        passing = isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
-        ended = UNFINISHED if passing else FAILED
-        # of epoch 0: what comes before ASHA's first look is not compared
+        is_retryable = isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
+        ended = UNFINISHED if is_retryable else FAILED
+        # epoch 0 is below ASHA's grace period, so the NaN is not compared with other trials
         tune.report({"epoch": 0, "val_loss": math.nan, "ended": ended, "reason": str(error)})
 
 
-def _history(config: TrainConfig, digest: str) -> list[dict[str, Any]]:
-    """The epochs that this trial has behind it, where it goes on from a checkpoint."""
+def _report(report: dict[str, Any]) -> None:
+    tune.report({"epoch": report["epoch"], "val_loss": report["val_loss"], "report": report})
+
+
+def _finished_epochs(config: TrainConfig, digest: str) -> list[dict[str, Any]]:
+    """Return the reports of the epochs before the latest checkpoint."""
     with CheckpointFolder(config.out, digest, config.keep_checkpoints) as folder:
-        newest = folder.latest_valid()
-        return folder.load(newest).progress.history if newest else []
+        latest = folder.latest_valid()
+        return folder.load(latest).progress.history if latest else []
 
 
-def _train(config: TrainConfig, dataset: Dataset, held: dict[int, ray.ObjectRef] | None) -> None:
+def _train(config: TrainConfig, dataset: Dataset, cached_shards: dict[int, ray.ObjectRef] | None) -> None:
     import keras
     import tensorflow as tf
 
     from synthray.train import loop
 
-    keras.backend.clear_session()  # the trial before it in this process
+    keras.backend.clear_session()  # frees the model of the previous trial: Tune reuses the process
     _limit_threads(tf)
     order = config.order(dataset.manifest)
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        if held is None:
+        if cached_shards is None:
             return loader.stream_batches(dataset, order, start, config.epochs, 0, 1)
-        memory = loader.CachedReader(held, dataset)
-        return ((memory.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
+        reader = loader.CachedReader(cached_shards, dataset)
+        return ((reader.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
 
     def report(epoch: EpochReport) -> None:
-        tune.report({"epoch": epoch.epoch, "val_loss": epoch.val_loss, "report": asdict(epoch)})
+        _report(asdict(epoch))
 
     loop.run(config, dataset, tf.distribute.get_strategy(), loop.WorkerContext(), batches, report)
 
 
 def _limit_threads(tf: Any) -> None:
-    """As many threads as the trial has processors; TensorFlow takes that only before it is first used."""
-    granted = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-    threads = max(1, min(int(granted), len(os.sched_getaffinity(0))))
+    """Give TensorFlow one thread per CPU of the trial.
+
+    TensorFlow accepts this only before its first operation.
+    """
+    cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+    threads = max(1, min(int(cpus), len(os.sched_getaffinity(0))))
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

@@ -99,7 +99,9 @@ def served_model(uri: str = "") -> str:
     store = open_store(uri or default_registry())
     if (promotion := promoted(store.uri)) is None:
         return resolve_model(store.uri)
-    return _require_unchanged(store, promotion, f"Run synthray models rollback {store.uri}, or promote another model.")
+    return _require_unchanged(
+        store, promotion, f"Run synthray models rollback --registry {store.uri}, or promote another model."
+    )
 
 
 def list_models(registry: str) -> list[ModelEntry]:

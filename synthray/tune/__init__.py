@@ -1,1 +1,1 @@
-"""Hyperparameter search: its space and its results."""
+"""Hyperparameter search: space, configuration and results. Running trials is in ``synthray.cluster.tuner``."""

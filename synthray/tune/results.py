@@ -1,4 +1,4 @@
-"""A search for settings: what it is to try, what came of it, and the table and the file that it leaves."""
+"""The results of a search and the folder they are written to. Trials are run by ``synthray.cluster.tuner``."""
 
 from __future__ import annotations
 
@@ -9,113 +9,72 @@ import json
 import math
 import shlex
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from synthray.data.card.tables import escape_cell, markdown_table, sparkline
 from synthray.data.manifest import Manifest
-from synthray.data.open import absolute
 from synthray.errors import ConfigError, DataError
 from synthray.progress import duration
 from synthray.storage import open_store
 from synthray.train.config import SETTINGS, TrainConfig
-from synthray.tune.space import TUNABLE, Axis, draw
+from synthray.tune.config import SearchConfig
+from synthray.tune.space import TUNABLE
 
 FINISHED, STOPPED, FAILED, UNFINISHED = "finished", "stopped early", "failed", "unfinished"
-"""How a trial ended: with its last epoch; worse than others; in a way that is the same each time; in some other way."""
+"""Outcomes of a trial. Only an unfinished one is run again: the others would end the same way."""
 BEST, TABLE, CARD = "best.json", "trials.csv", "README.md"
 
-# How often a trial is saved is no matter of what is found.
-_KEPT_BACK = {"checkpoint_steps", "keep_checkpoints"}
-_BARS = "▁▂▃▄▅▆▇█"
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """One search.
-
-    data, out: URIs. axes: what is tried. trials: how many settings. epochs: the most that one of them is trained.
-    seed: of the settings, and of weights and order in each trial. validation_examples: as in ``TrainConfig``.
-    at_once: trials at a time; one a GPU, or a processor where there are none, when 0. gpu: a GPU each, also where none
-    is up yet. minutes: when the search ends at the latest.
-    """
-
-    data: str
-    out: str
-    axes: tuple[Axis, ...]
-    trials: int = 16
-    epochs: int = 10
-    seed: int = 0
-    validation_examples: int | None = None
-    at_once: int = 0
-    gpu: bool = False
-    minutes: float | None = None
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "data", absolute(self.data))
-        object.__setattr__(self, "out", open_store(self.out).uri)
-        if self.trials < 1:
-            raise ConfigError(f"trials is {self.trials}; it must be at least 1")
-        if self.at_once < 0:
-            raise ConfigError(f"trials-at-once is {self.at_once}; it must be at least 1, or 0 for one a GPU")
-        if self.minutes is not None and not self.minutes > 0:
-            raise ConfigError(f"minutes is {self.minutes}; it must be above 0")
-
-    def configs(self, manifest: Manifest) -> list[TrainConfig]:
-        """One training a trial; raises ConfigError where one cannot be."""
-        configs = [
-            TrainConfig(
-                self.data, self.out, epochs=self.epochs, seed=self.seed, validation_examples=self.validation_examples,
-                keep_checkpoints=1, **settings,
-            )
-            for settings in draw(self.axes, self.trials, self.seed)
-        ]  # fmt: skip
-        for config in configs:
-            config.order(manifest)
-        return configs
+# Checkpoint settings do not change the result of a training.
+_NOT_RESULTS = {"checkpoint_steps", "keep_checkpoints"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of a trial.
-
-    name: a digest of everything that its numbers depend on. settings: of ``TrainConfig``, without data and out. data,
-    held_out: digest of the data set and how many of its examples the losses are of. history: the reports of its epochs.
-    """
+    """The result of one trial."""
 
     name: str
+    """Digest of everything that its losses depend on."""
     settings: dict[str, Any]
+    """Settings of ``TrainConfig``, without data and out."""
     data: str
+    """Digest of the data set."""
     held_out: int
+    """Number of examples that the losses are computed on."""
     history: list[dict[str, Any]] = field(default_factory=list)
+    """One epoch report per finished epoch."""
     ended: str = UNFINISHED
+    """Outcome of the trial."""
     reason: str = ""
+    """Reason of a failure."""
     seconds: float = 0.0
+    """Computing time."""
 
     @classmethod
     def of(cls, config: TrainConfig, manifest: Manifest) -> Trial:
-        """One that has not begun."""
+        """Return a trial that has not begun."""
         digest = hashlib.sha256(f"{config.run_digest(manifest)}:{config.epochs}".encode()).hexdigest()
-        settings = {name: value for name, value in config.to_json().items() if name in SETTINGS - _KEPT_BACK}
+        settings = {name: value for name, value in config.to_json().items() if name in SETTINGS - _NOT_RESULTS}
         return cls(digest[:8], settings, manifest.digest, config.holdout(manifest.rows)[1])
 
     @property
     def best(self) -> dict[str, Any] | None:
-        """The report of the epoch with the lowest validation loss."""
+        """Return the report of the epoch with the lowest validation loss."""
         return min(self.history, key=lambda report: report["val_loss"], default=None)
 
     @property
-    def lowest(self) -> float:
-        """The lowest validation loss; infinity without an epoch."""
+    def lowest_loss(self) -> float:
+        """Return the lowest validation loss, or infinity without an epoch."""
         return self.best["val_loss"] if self.best else math.inf
 
     @property
-    def done(self) -> bool:
-        """Whether another try would end the same way."""
+    def is_done(self) -> bool:
+        """Return whether the trial need not be run again."""
         return self.ended != UNFINISHED
 
     def row(self) -> dict[str, Any]:
-        """Its row of the table."""
+        """Return the trial's row of the table."""
         best = self.best or {}
         return {
             "trial": self.name,
@@ -130,7 +89,7 @@ class Trial:
         }
 
     def line(self) -> str:
-        """For people: what came of it."""
+        """Return a one-line summary."""
         if self.best is None:
             return f"{self.ended} without an epoch: {self.reason}"
         epochs = f"{len(self.history)} of {self.settings['epochs']} epochs"
@@ -139,28 +98,29 @@ class Trial:
 
 
 class SearchFolder:
-    """What searches leave at a URI: a note on each trial, and of all of them table, best settings and a card.
+    """The output folder of searches.
 
-    It may be used for several searches on the same data: their trials stand in one table.
+    It holds one JSON file per trial, ``trials.csv``, ``best.json`` and ``README.md``. Several searches on the same data
+    can use one folder. Their trials are then in one table.
     """
 
     def __init__(self, config: SearchConfig, manifest: Manifest) -> None:
         self._store, self._data = open_store(config.out), config.data
         self._trials: dict[str, Trial] = {}
-        held_out = TrainConfig(config.data, config.out, validation_examples=config.validation_examples)
-        self._compared = (manifest.digest, held_out.holdout(manifest.rows)[1])
+        holdout = TrainConfig(config.data, config.out, validation_examples=config.validation_examples)
+        self._comparable = (manifest.digest, holdout.holdout(manifest.rows)[1])
 
     @property
     def uri(self) -> str:
-        """Where it is."""
+        """Return the URI of the folder."""
         return self._store.uri
 
     def load(self) -> None:
-        """Take in the trials of earlier searches.
+        """Read the trials of earlier searches.
 
         Raises:
-            ConfigError: they were of other data, or validated with other examples of it: losses could not be compared.
-            DataError: a note is damaged.
+            ConfigError: their data or validation examples differ, so losses cannot be compared.
+            DataError: the file of a trial is corrupt.
         """
         for entry in self._store.list("trials"):
             if not entry.path.endswith(".json"):
@@ -168,43 +128,43 @@ class SearchFolder:
             try:
                 trial = Trial(**json.loads(self._store.read(entry.path)))
             except (ValueError, TypeError) as error:
-                raise DataError(f"{self.uri}/{entry.path} is damaged ({error}): remove it") from None
-            if (trial.data, trial.held_out) != self._compared:
-                raise ConfigError(f"{self.uri} holds a search on other data or validation examples: give another --out")
+                raise DataError(f"{self.uri}/{entry.path}: corrupt ({error}). Delete the file.") from None
+            if (trial.data, trial.held_out) != self._comparable:
+                raise ConfigError(
+                    f"{self.uri}: holds a search on other data or validation examples. Give another --out."
+                )
             self._trials[trial.name] = trial
 
     def get(self, trial: Trial) -> Trial:
-        """The trial as it ended earlier, where it did."""
+        """Return the stored result of this trial, or the trial itself if there is none."""
         return self._trials.get(trial.name, trial)
 
     def add(self, trial: Trial) -> None:
-        """Keep a trial that has ended, and write all anew."""
+        """Store the result of a trial and rewrite table, best settings and card."""
         self._trials[trial.name] = trial
         self._store.write(f"trials/{trial.name}.json", (json.dumps(asdict(trial), indent=1) + "\n").encode())
         self.write()
 
-    def clear(self, trials: Iterable[tuple[Trial, str]]) -> None:
-        """Remove the checkpoints of trials that need them no more; with the digest of the training of each."""
-        digests = {digest for trial, digest in trials if trial.done}
+    def delete_checkpoints(self, trials: Iterable[tuple[Trial, str]]) -> None:
+        """Delete the checkpoints of finished trials, given with their run digests."""
+        digests = {digest for trial, digest in trials if trial.is_done}
         for entry in self._store.list("checkpoints"):
             if entry.path.split("/")[1] in digests:
                 self._store.delete(entry.path)
 
     @property
     def ranked(self) -> list[Trial]:
-        """All trials, the lowest validation loss first, those without one last."""
-        return sorted(
-            self._trials.values(), key=lambda t: (t.best is None, t.best["val_loss"] if t.best else 0, t.name)
-        )
+        """Return all trials, the lowest validation loss first."""
+        return sorted(self._trials.values(), key=lambda trial: (trial.lowest_loss, trial.name))
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the lowest validation loss; None where no epoch was trained."""
+        """Return the trial with the lowest validation loss, if there is any loss."""
         return next((trial for trial in self.ranked if trial.best), None)
 
     def command(self) -> str:
-        """How to train with the best settings."""
-        return shlex.join(["python", "jobs/train.py", "--data", self._data, "--config", f"{self.uri}/{BEST}"])
+        """Return the command that trains with the best settings."""
+        return shlex.join(["synthray", "train", "--data", self._data, "--config", f"{self.uri}/{BEST}"])
 
     def write(self) -> None:
         """Write table, best settings and card."""
@@ -222,39 +182,45 @@ class SearchFolder:
 
     def _card(self) -> str:
         trials = self.ranked
-        differ = [name for name in TUNABLE if len({str(trial.settings[name]) for trial in trials}) > 1]
-        same = ", ".join(f"{name} {_cell(trials[0].settings[name])}" for name in TUNABLE if name not in differ)
-        lines = [f"# {len(trials)} trials on {self._data}", ""]
-        if self.best:
-            lines += ["Lowest validation loss first. To train with the first one's settings:", ""]
-            lines += [f"    {self.command()}", ""]
+        varied = varied_settings(trials)
+        same = ", ".join(f"{name} {_cell(trials[0].settings[name])}" for name in TUNABLE if name not in varied)
         seconds = sum(trial.seconds for trial in trials)
-        lines += [f"Losses are of {trials[0].held_out} examples. Computed for {duration(seconds)} in all.", ""]
-        lines += [f"The same in all: {same}.", ""] if same else []
-        heads = [*differ, "val_loss", "by epoch", "val_accuracy", "val_error", "epochs", "examples/s", "ended"]
-        lines += [_table_line(heads), _table_line(["---"] * len(heads))]
-        for trial in trials:
-            row = trial.row()
-            numbers = [_cell(row[name], ".4f") for name in ("val_accuracy", "val_error")]
-            ended = f"{trial.ended}: {trial.reason}" if trial.reason else trial.ended
-            cells = [*(_cell(trial.settings[name]) for name in differ), _cell(row["val_loss"], ".4f"), _curve(trial)]
-            cells += [*numbers, str(row["epochs"]), _cell(row["examples_per_s"], ",.0f"), ended]
-            lines.append(_table_line(cells))
-        return "\n".join(lines) + "\n"
+        parts = [f"# {len(trials)} trials on {self._data}"]
+        if self.best:
+            parts.append("Lowest validation loss first. To train with the settings of the first row:")
+            parts.append(f"    {self.command()}")
+        parts.append(
+            f"Losses are computed on {trials[0].held_out} held-out examples. Total computing time: {duration(seconds)}."
+        )
+        if same:
+            parts.append(f"Equal in all trials: {same}.")
+        header = [*varied, "val_loss", "by epoch", "val_accuracy", "val_error", "epochs", "examples/s", "ended"]
+        parts.append(markdown_table(header, [_card_row(trial, varied) for trial in trials]))
+        return "\n\n".join(parts) + "\n"
 
 
-def _table_line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+def varied_settings(trials: Sequence[Trial]) -> list[str]:
+    """Return the names of the settings that differ between trials."""
+    return [name for name in TUNABLE if len({str(trial.settings[name]) for trial in trials}) > 1]
+
+
+def _card_row(trial: Trial, varied: Sequence[str]) -> list[str]:
+    row = trial.row()
+    losses = [report["val_loss"] for report in trial.history]
+    lowest = min(losses, default=0.0)
+    return [
+        *(_cell(trial.settings[name]) for name in varied),
+        _cell(row["val_loss"], ".4f"),
+        sparkline([loss - lowest for loss in losses]),
+        _cell(row["val_accuracy"], ".4f"),
+        _cell(row["val_error"], ".4f"),
+        str(row["epochs"]),
+        _cell(row["examples_per_s"], ",.0f"),
+        escape_cell(f"{trial.ended}: {trial.reason}" if trial.reason else trial.ended),
+    ]
 
 
 def _cell(value: Any, form: str = "") -> str:
     if value is None:
-        return "none" if not form else ""
+        return "" if form else "none"
     return format(value, form or ("g" if isinstance(value, float) else ""))
-
-
-def _curve(trial: Trial) -> str:
-    """The validation losses as bars, from the trial's own lowest to its highest."""
-    losses = [report["val_loss"] for report in trial.history]
-    low, high = min(losses, default=0.0), max(losses, default=0.0)
-    return "".join(_BARS[round((loss - low) / ((high - low) or 1.0) * (len(_BARS) - 1))] for loss in losses)

@@ -1,4 +1,4 @@
-"""What a search may try: flags such as ``1e-4:1e-1`` and ``128,256,512``, and the settings that come of them."""
+"""The search space: parses flags such as ``1e-4:1e-1`` and draws settings. Running trials is not in this package."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-from scipy.stats import qmc
 
 from synthray.errors import ConfigError
 from synthray.train.config import LEARNING_RATES, TrainConfig
@@ -25,44 +23,47 @@ TUNABLE: dict[str, type] = {
     "ema": float,
     "precision": str,
 }
-"""The settings that can be searched, and what their values are."""
+"""The settings that can be searched, and the types of their values."""
 DEFAULT_SPACE = {"network": "notebook,log", "width": "128,256,512", "optimizer": "sgd,adamw"}
-"""What is tried of a setting that nothing is said about; of all others, what ``TrainConfig`` has."""
+"""Default search space. Settings that are not listed keep their ``TrainConfig`` default."""
 LR_SPAN = 10.0
-"""Nothing said about it, a learning rate is up to so many times lower or higher than the optimizer's own."""
+"""Without a flag, learning rates are the optimizer's own, divided or multiplied by up to this factor."""
 
 _NONE = "none"
-_WITHOUT = ("clip_norm", "ema")
+_CAN_BE_NONE = ("clip_norm", "ema")
 _DIGITS = 3
-_POINTS_AT_ONCE = 64
+_POINTS_PER_DRAW = 64
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One setting: one of ``choices``, or a number from ``low`` to ``high``, evenly spread over its logarithm."""
+    """The values of one setting: ``choices``, or a logarithmic range."""
 
     name: str
     choices: tuple[Any, ...] = ()
+    """The values; empty for a range."""
     low: float = 1.0
+    """Lower end of the range."""
     high: float = 1.0
+    """Upper end of the range."""
 
     @property
-    def fixed(self) -> bool:
-        """Whether there is nothing to choose."""
+    def is_fixed(self) -> bool:
+        """Return whether there is only one value."""
         return len(self.choices) == 1
 
-    def at(self, place: float) -> Any:
-        """The value at a place in [0, 1)."""
+    def value_at(self, u: float) -> Any:
+        """Return the value at a point ``u`` in [0, 1)."""
         if self.choices:
-            return self.choices[int(place * len(self.choices))]
-        return _rounded(self.low * (self.high / self.low) ** place)
+            return self.choices[int(u * len(self.choices))]
+        return _rounded(self.low * (self.high / self.low) ** u)
 
 
 def parse_axis(name: str, text: str) -> Axis:
-    """What a flag says: ``a:b`` (from a to b, for numbers with a fraction), ``a,b,c`` (one of them) or ``a``.
+    """Parse a range ``a:b``, a list ``a,b,c`` or a value ``a``.
 
     Raises:
-        ConfigError: it says something else, or a value that the setting cannot have.
+        ConfigError: the text is none of them, or the setting cannot have this value.
     """
     if ":" in text:
         return _parse_range(name, text)
@@ -74,63 +75,66 @@ def parse_axis(name: str, text: str) -> Axis:
 
 def _parse_range(name: str, text: str) -> Axis:
     if TUNABLE[name] is not float:
-        raise ConfigError(f"{name} is {text!r}; only numbers with a fraction have a range: give a,b,c")
+        raise ConfigError(f"{name} is {text!r}; ranges are for fractional numbers. Give a list (a,b,c).")
     parts = [_parse_value(name, part.strip()) for part in text.split(":")]
     if len(parts) != 2 or None in parts or not 0 < parts[0] < parts[1]:
-        raise ConfigError(f"{name} is {text!r}; a range is FROM:TO, both above 0, TO the higher one")
+        raise ConfigError(f"{name} is {text!r}; a range is LOW:HIGH, with 0 < LOW < HIGH")
     return Axis(name, low=parts[0], high=parts[1])
 
 
 def _parse_value(name: str, text: str) -> Any:
-    if text == _NONE and name in _WITHOUT:
+    if text == _NONE and name in _CAN_BE_NONE:
         return None
     kind = TUNABLE[name]
     try:
         value = kind(text)
     except ValueError:
-        what = {int: "a whole number", float: "a number"}[kind] + (f" or {_NONE}" if name in _WITHOUT else "")
-        raise ConfigError(f"{name} is {text!r}; it can be {what}, several (a,b,c) or a range (from:to)") from None
-    TrainConfig("data", "out", **{name: value})  # which knows what it can be
+        wanted = {int: "a whole number", float: "a number"}[kind] + (f" or {_NONE}" if name in _CAN_BE_NONE else "")
+        raise ConfigError(f"{name} is {text!r}; it must be {wanted}, a list (a,b,c) or a range (low:high)") from None
+    TrainConfig("data", "out", **{name: value})  # raises for an invalid value
     return value
 
 
-def space(flags: Mapping[str, str | None]) -> tuple[Axis, ...]:
-    """The axes of a search, from its flags; what is tried of a setting without one stands in ``DEFAULT_SPACE``."""
-    said = DEFAULT_SPACE | {name: text for name, text in flags.items() if text is not None}
+def parse_space(flags: Mapping[str, str | None]) -> tuple[Axis, ...]:
+    """Return the axes of a search from its flags and ``DEFAULT_SPACE``."""
+    texts = DEFAULT_SPACE | {name: text for name, text in flags.items() if text is not None}
     return tuple(
-        parse_axis(name, said[name]) if name in said else Axis(name, (getattr(TrainConfig, name),)) for name in TUNABLE
+        parse_axis(name, texts[name]) if name in texts else Axis(name, (getattr(TrainConfig, name),))
+        for name in TUNABLE
     )
 
 
 def draw(axes: Sequence[Axis], trials: int, seed: int) -> list[dict[str, Any]]:
-    """Settings to try, no two the same: ``trials`` of them, or all that there are where those are fewer.
+    """Return ``trials`` different settings, or all possible ones if there are fewer.
 
-    The points of a scrambled Halton sequence, which leave no corner out as drawing by lot does. Number *i* depends on
-    the axes, the seed and *i* alone: more trials begin with those of fewer.
+    They are points of a scrambled Halton sequence, which covers the space more evenly than independent draws. Point
+    *i* depends only on the axes, the seed and *i*, so a search with more trials begins with the same ones.
     """
-    open_axes = [axis for axis in axes if not axis.fixed]
-    # a learning rate of None stands for what the optimizer learns with: it is searched around that
-    rate = [Axis("", low=1 / LR_SPAN, high=LR_SPAN)] if Axis("learning_rate", (None,)) in axes else []
-    fixed = {axis.name: axis.choices[0] for axis in axes if axis.fixed}
+    from scipy.stats import qmc  # imported here: it takes a second, and `synthray tune --help` does not need it
+
+    open_axes = [axis for axis in axes if not axis.is_fixed]
+    # a learning rate of None is searched around the optimizer's own
+    rate_axis = [Axis("", low=1 / LR_SPAN, high=LR_SPAN)] if Axis("learning_rate", (None,)) in axes else []
+    fixed = {axis.name: axis.choices[0] for axis in axes if axis.is_fixed}
     wanted = trials
-    if not rate and all(axis.choices for axis in open_axes):
+    if not rate_axis and all(axis.choices for axis in open_axes):
         wanted = min(trials, math.prod(len(axis.choices) for axis in open_axes))
-    points = qmc.Halton(len(open_axes) + len(rate) or 1, rng=seed)
-    found: list[dict[str, Any]] = []
-    while len(found) < wanted:
-        before = len(found)
-        for point in points.random(_POINTS_AT_ONCE).tolist():
-            settings = fixed | {axis.name: axis.at(place) for axis, place in zip(open_axes, point, strict=False)}
-            if rate:
-                own = LEARNING_RATES[settings["optimizer"]]
-                settings["learning_rate"] = _rounded(own * rate[0].at(point[-1]))
-            if settings not in found:
-                found.append({name: settings[name] for name in TUNABLE})
-        if len(found) == before:  # a narrow range has few values of so many digits
+    sequence = qmc.Halton(len(open_axes) + len(rate_axis) or 1, rng=seed)
+    drawn: list[dict[str, Any]] = []
+    while len(drawn) < wanted:
+        before = len(drawn)
+        for point in sequence.random(_POINTS_PER_DRAW).tolist():
+            settings = fixed | {axis.name: axis.value_at(u) for axis, u in zip(open_axes, point, strict=False)}
+            if rate_axis:
+                factor = rate_axis[0].value_at(point[-1])
+                settings["learning_rate"] = _rounded(LEARNING_RATES[settings["optimizer"]] * factor)
+            if settings not in drawn:
+                drawn.append({name: settings[name] for name in TUNABLE})
+        if len(drawn) == before:  # a narrow range has few different rounded values
             break
-    return found[:wanted]
+    return drawn[:wanted]
 
 
 def _rounded(value: float) -> float:
-    """For people to read and to type."""
+    """Round to three significant digits, so that people can read and type the value."""
     return float(f"{value:.{_DIGITS}g}")

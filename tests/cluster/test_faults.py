@@ -241,7 +241,7 @@ def test_interrupted_it_ends_with_a_checkpoint(
             job.process.send_signal(getattr(signal, name))
             assert job.end() == 130
             assert re.search(
-                r"^train\.py: stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of 40); the same",
+                r"^synthray: stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of 40); the same",
                 job.text,
                 re.MULTILINE,
             )
@@ -293,10 +293,10 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
         proxy.refuse()
         half.released.set()
         assert job.end() == 1
-    [line] = [line for line in job.lines if line.startswith("train.py: ")]
+    [line] = [line for line in job.lines if line.startswith("synthray: ")]
     # the epoch's log is on its way to the store, too: either of them may be the first to give up
     assert re.match(
-        r"train\.py: the workers were lost without getting further: worker 0 on [\d.]+: StorageError: "
+        r"synthray: the workers were lost without getting further: worker 0 on [\d.]+: StorageError: "
         rf"{out}/(checkpoints|logs)/\S+: .*\(endpoint: {proxy.url}\), then run the same command again",
         line,
     )

@@ -137,10 +137,10 @@ def test_a_killed_driver_and_then_a_storm(
     assert running.returncode == 1
     assert out not in output
     assert "Traceback" not in errors
-    [line] = [line for line in errors.splitlines() if line.startswith("generate.py: ")]
+    [line] = [line for line in errors.splitlines() if line.startswith("synthray: ")]
     # whatever was asked for next may be the first to be given up; the answer to a HEAD has no body that could say more
     assert re.fullmatch(
-        rf"generate\.py: {out}/(shards/\S+|unfinished/\S+|manifest\.json): the store answers "
+        rf"synthray: {out}/(shards/\S+|unfinished/\S+|manifest\.json): the store answers "
         r"(503 SlowDown: made by the test|503: Service Unavailable); "
         r"gave up after \d+ s and \d+ attempts\. Check the log and the free space of the store "
         rf"\(endpoint: {proxy.url}\), then run the same command again\.",

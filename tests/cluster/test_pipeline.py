@@ -231,11 +231,15 @@ def test_the_same_on_s3(ray_head: RayHead, s3_server: S3Server, on_s3: str) -> N
 
 
 FAILURES = {
-    "no data": (["jobs/train.py"], 1, r"train\.py: .*/data holds no data set; make one with jobs/generate\.py"),
-    "no batches": (["jobs/convert.py"], 1, r"convert\.py: .*/batches holds no batches; make some with jobs/generate"),
-    "no model": (["jobs/evaluate.py"], 1, r"evaluate\.py: .*/models holds no model\. Run synthray train"),
-    "nothing to serve": (["jobs/serve.py"], 1, r"serve\.py: .*/models holds no model\. Run synthray train"),
-    "a wrong value": (["jobs/generate.py", "--batches", "0"], 2, r"generate\.py: batches is 0; it must be at least 1"),
+    "no data": (["jobs/train.py"], 1, r"synthray: .*/data: no data set here\. Make one with `synthray generate`"),
+    "no batches": (
+        ["jobs/convert.py"],
+        1,
+        r"synthray: .*/batches: no batches here\. Make some with `synthray generate`",
+    ),
+    "no model": (["jobs/evaluate.py"], 1, r"synthray: .*/models.* no model"),
+    "nothing to serve": (["jobs/serve.py"], 1, r"synthray: .*/models.* no model"),
+    "a wrong value": (["jobs/generate.py", "--batches", "0"], 2, r"synthray: batches is 0"),
 }
 
 

@@ -1,4 +1,4 @@
-"""A search on Ray: bad trials are rows, not the end; the best settings are those of the best row; nothing is lost."""
+"""A search on Ray Tune: failed trials, best settings, and resuming after a kill."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.train.config import TrainConfig, load_settings
-from synthray.tune.results import FAILED, SearchConfig
-from synthray.tune.space import space
+from synthray.tune.config import SearchConfig
+from synthray.tune.results import FAILED
+from synthray.tune.space import parse_space
 from tests import foreign
 from tests.conftest import convert_here, train_here
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 EPOCHS = 60
-BEGUN = "000002-00000000.ckpt"
-DEFAULT_SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
+FIRST_CHECKPOINT = "000002-00000000.ckpt"
+SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +38,20 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def search(config: SearchConfig) -> tuple[list[dict[str, str]], list[str]]:
-    """The rows of the table, and the lines that were told, but for those that only say that it is still there."""
+    """Return the rows of the table, and the logged lines except those about running trials."""
     from synthray.cluster import tuner
 
     lines: list[str] = []
-    tuner.quiet(verbose=False)
+    tuner.silence_ray_tune(verbose=False)
     tuner.search(config, lines.append)
     with Path(config.out, "trials.csv").open() as table:
-        return list(csv.DictReader(table)), [line for line in lines if not line.startswith("under way: ")]
+        return list(csv.DictReader(table)), [line for line in lines if not line.startswith("running: ")]
 
 
-def test_the_best_of_a_search_is_what_a_training_takes(
+def test_search_writes_best_settings_and_a_row_for_a_failed_trial(
     ray_cluster: RayHead, dataset: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture
 ) -> None:
-    rates = space(DEFAULT_SPACE | {"learning_rate": "0.01,0.1,1e30,0.003"})
+    rates = parse_space(SPACE | {"learning_rate": "0.01,0.1,1e30,0.003"})
     config = SearchConfig(dataset.uri, str(tmp_path), rates, trials=4, epochs=3)
     rows, lines = search(config)
     assert len(rows) == len(lines) == 4
@@ -61,17 +63,17 @@ def test_the_best_of_a_search_is_what_a_training_takes(
     best = TrainConfig(dataset.uri, str(tmp_path), **load_settings(str(tmp_path / "best.json")))
     assert str(best.learning_rate) == rows[0]["learning_rate"]
     assert not list(tmp_path.rglob("*.ckpt"))
-    # the same again has nothing to do, and one more trial joins them
-    told_before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
+    # a second search has nothing left to run
+    times_before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
     again, lines = search(config)
     assert again == rows
-    assert lines == ["4 of 4 trials are known from an earlier search"]
-    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == told_before
+    assert lines == ["4 of 4 trials were finished by an earlier search"]
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == times_before
     assert "Ray" not in capfd.readouterr().out
 
 
 def trial_processes(head: RayHead) -> set[int]:
-    """Process ids of the trials of the suite's own Ray."""
+    """Return the process ids of the trials on the suite's Ray."""
     from ray.util.state import list_actors
 
     actors = list_actors(head.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True)
@@ -79,28 +81,28 @@ def trial_processes(head: RayHead) -> set[int]:
 
 
 def begin(config: TrainConfig) -> list[float]:
-    """Train two epochs in this process, as a search that was broken off has; gives their validation losses."""
+    """Train two epochs in this process, as an interrupted search does, and return their validation losses."""
     return [report["val_loss"] for report in train_here(replace(config, epochs=2))]
 
 
-def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_killed(
+def test_trial_resumes_after_an_interrupted_search_and_after_a_kill(
     ray_cluster: RayHead, ray_head: RayHead, dataset: Dataset, tmp_path: Path
 ) -> None:
     config = SearchConfig(
-        dataset.uri, str(tmp_path), space(DEFAULT_SPACE | {"learning_rate": "0.01"}), trials=4, epochs=EPOCHS
+        dataset.uri, str(tmp_path), parse_space(SPACE | {"learning_rate": "0.01"}), trials=4, epochs=EPOCHS
     )
     first = begin(config.configs(dataset.manifest)[0])
     killed: list[str] = []
-    of_others = trial_processes(ray_head)
+    other_processes = trial_processes(ray_head)
     over = threading.Event()
 
     def kill_after_another_checkpoint() -> None:
         mine: set[int] = set()
         while not over.wait(0.02):
-            # looked for before it is time: an answer of Ray's may take as long as several epochs
-            mine = mine or trial_processes(ray_head) - of_others
+            # asked for early: Ray may take as long to answer as several epochs last
+            mine = mine or trial_processes(ray_head) - other_processes
             there = sorted(path.name for path in tmp_path.rglob("*.ckpt"))
-            if mine and there[-1:] > [BEGUN]:
+            if mine and there[-1:] > [FIRST_CHECKPOINT]:
                 os.kill(mine.pop(), signal.SIGKILL)
                 killed.extend(there)
                 return
@@ -112,9 +114,30 @@ def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_kil
     finally:
         over.set()
         thread.join()
-    assert BEGUN < killed[-1] < f"{EPOCHS:06d}-00000000.ckpt"
+    assert FIRST_CHECKPOINT < killed[-1] < f"{EPOCHS:06d}-00000000.ckpt"
     assert (row["epochs"], row["ended"]) == (str(EPOCHS), "finished")
     [note] = (tmp_path / "trials").iterdir()
     history = json.loads(note.read_text())["history"]
     assert [report["epoch"] for report in history] == list(range(1, EPOCHS + 1))
     assert [report["val_loss"] for report in history[:2]] == first
+
+
+def test_search_interrupted_by_sigterm_stops_its_trials(
+    ray_cluster: RayHead, ray_head: RayHead, dataset: Dataset, tmp_path: Path
+) -> None:
+    axes = parse_space(SPACE | {"learning_rate": "0.01"})
+    config = SearchConfig(dataset.uri, str(tmp_path), axes, trials=1, epochs=100_000)
+    other_processes = trial_processes(ray_head)
+
+    def interrupt_after_a_checkpoint() -> None:
+        wait_for(lambda: list(tmp_path.rglob("*.ckpt")), timeout_s=120)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=interrupt_after_a_checkpoint)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match=r"interrupted after 0 trials\. To continue"):
+        search(config)
+    thread.join()
+    wait_for(lambda: not trial_processes(ray_head) - other_processes, pause_s=0.5)
+    assert not list((tmp_path / "trials").glob("*"))
+    assert list(tmp_path.rglob("*.ckpt"))

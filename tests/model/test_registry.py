@@ -107,7 +107,7 @@ def test_served_model_missing_raises_not_found_instead_of_serving_another(regist
     (registry / "a/model_9_4.keras").unlink()
     with pytest.raises(
         NotFound,
-        match=rf"model_9_4\.keras was promoted, but its file is missing\. Run .* rollback {registry}, or",
+        match=rf"model_9_4\.keras was promoted, but its file is missing\. Run .* rollback --registry {registry}, or",
     ):
         served_model()
     assert rollback().now.model == "a/model_9_3.keras"

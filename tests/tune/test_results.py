@@ -1,4 +1,4 @@
-"""What a search leaves: the table, the best settings, and what the next search makes of it."""
+"""The folder of a search: table, best settings, card, and reuse by the next search."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from synthray.data.manifest import Manifest
 from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, DataError, TrainingError
 from synthray.train.config import TrainConfig, load_settings
-from synthray.tune.results import FAILED, FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
-from synthray.tune.space import space
+from synthray.tune.config import SearchConfig
+from synthray.tune.results import FAILED, FINISHED, STOPPED, UNFINISHED, SearchFolder, Trial
+from synthray.tune.space import parse_space
 from tests import foreign
 from tests.conftest import convert_here
 
@@ -33,11 +34,11 @@ def manifest(data: str) -> Manifest:
 
 @pytest.fixture
 def config(tmp_path: Path) -> SearchConfig:
-    return SearchConfig("/sounds/first one", str(tmp_path), space({"clip_norm": "none,1"}), trials=4, epochs=3)
+    return SearchConfig("/sounds/first one", str(tmp_path), parse_space({"clip_norm": "none,1"}), trials=4, epochs=3)
 
 
 def ended(config: SearchConfig, manifest: Manifest, losses: list[list[float]]) -> list[Trial]:
-    """The trials of a search, after epochs of these validation losses."""
+    """Return the ended trials of a search, with these validation losses."""
     trials = [Trial.of(each, manifest) for each in config.configs(manifest)]
     return [
         replace(
@@ -66,7 +67,7 @@ def folder(config: SearchConfig, manifest: Manifest) -> SearchFolder:
     return folder
 
 
-def test_the_table_has_a_row_a_trial_best_first(folder: SearchFolder, config: SearchConfig, tmp_path: Path) -> None:
+def test_table_has_one_row_per_trial_best_first(folder: SearchFolder, config: SearchConfig, tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
     assert [row["val_loss"] for row in rows] == ["4.0", "5.0", "8.0", ""]
     assert [row["best_epoch"] for row in rows] == ["2", "2", "1", ""]
@@ -76,48 +77,48 @@ def test_the_table_has_a_row_a_trial_best_first(folder: SearchFolder, config: Se
     assert {row["seconds"] for row in rows} == {"2.0"}
 
 
-def test_the_best_settings_are_a_file_that_a_training_takes(
+def test_best_settings_can_be_loaded_by_a_training(
     folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
 ) -> None:
     best = config.configs(manifest)[3]
-    assert "checkpoint_steps" not in load_settings(str(tmp_path / "best.json"))  # nothing that changes no result
+    assert "checkpoint_steps" not in load_settings(str(tmp_path / "best.json"))
     read = TrainConfig(config.data, str(tmp_path), **load_settings(str(tmp_path / "best.json")))
     assert replace(read, keep_checkpoints=best.keep_checkpoints) == best
-    assert folder.command() == f"python jobs/train.py --data '/sounds/first one' --config {tmp_path}/best.json"
+    assert folder.command() == f"synthray train --data '/sounds/first one' --config {tmp_path}/best.json"
 
 
-def test_the_card_tells_what_differs_and_what_does_not(folder: SearchFolder, tmp_path: Path) -> None:
+def test_card_separates_varied_and_equal_settings(folder: SearchFolder, tmp_path: Path) -> None:
     text = (tmp_path / "README.md").read_text()
     table = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(table) == 2 + 4
     assert "clip_norm" in table[0]
     assert "batch_size" not in table[0]
-    assert "The same in all: batch_size 32" in text
+    assert "Equal in all trials: batch_size 32" in text
     assert f"    {folder.command()}\n" in text
     assert "| 4.0000 | █▁▃ |" in table[2]
     assert r"the loss is nan \| or so |" in table[5]
 
 
-def test_the_next_search_knows_them_and_other_settings_join_them(
+def test_load_reads_earlier_trials_and_add_joins_them(
     folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
 ) -> None:
-    other = replace(config, axes=space({"batch_size": "48"}), trials=1)
+    other = replace(config, axes=parse_space({"batch_size": "48"}), trials=1)
     again = SearchFolder(other, manifest)
     again.load()
     for number, trial in enumerate(ended(config, manifest, LOSSES)):
         new = Trial.of(config.configs(manifest)[number], manifest)
         assert again.get(new) == trial
-        assert (new.done, trial.done) == (False, True)
+        assert (new.is_done, trial.is_done) == (False, True)
     [new] = ended(other, manifest, [[1.0, 2.0, 3.0]])
     assert again.get(new) == new
     again.add(new)
     assert again.best == new
     assert len((tmp_path / "trials.csv").read_text().splitlines()) == 1 + 5
     assert load_settings(str(tmp_path / "best.json"))["batch_size"] == 48
-    assert not replace(new, ended=UNFINISHED).done
+    assert not replace(new, ended=UNFINISHED).is_done
 
 
-def test_a_trial_is_another_one_with_other_epochs_or_data(config: SearchConfig, manifest: Manifest) -> None:
+def test_trial_name_depends_on_settings_epochs_and_data(config: SearchConfig, manifest: Manifest) -> None:
     one = config.configs(manifest)[0]
     names = {
         Trial.of(each, of).name
@@ -132,7 +133,7 @@ def test_a_trial_is_another_one_with_other_epochs_or_data(config: SearchConfig, 
     assert Trial.of(replace(one, out="elsewhere"), manifest).name in names
 
 
-def test_losses_that_cannot_be_compared_are_kept_apart(
+def test_load_refuses_trials_that_cannot_be_compared(
     folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
 ) -> None:
     for other, of in (
@@ -142,11 +143,11 @@ def test_losses_that_cannot_be_compared_are_kept_apart(
         with pytest.raises(ConfigError, match="holds a search on other data or validation examples"):
             SearchFolder(other, of).load()
     next((tmp_path / "trials").iterdir()).write_text("{")
-    with pytest.raises(DataError, match=r"trials/\w+\.json is damaged .*: remove it"):
+    with pytest.raises(DataError, match=r"trials/\w+\.json: corrupt .*\. Delete the file\."):
         SearchFolder(config, manifest).load()
 
 
-def test_checkpoints_go_with_the_trials_that_are_done(
+def test_delete_checkpoints_keeps_those_of_unfinished_trials(
     folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path
 ) -> None:
     trials = ended(config, manifest, LOSSES)
@@ -155,29 +156,29 @@ def test_checkpoints_go_with_the_trials_that_are_done(
         (tmp_path / "checkpoints" / digest[:16]).mkdir(parents=True)
         (tmp_path / "checkpoints" / digest[:16] / "000001-00000000.ckpt").write_bytes(b"")
     trials[1] = replace(trials[1], ended=UNFINISHED)
-    folder.clear(zip(trials, digests, strict=True))
+    folder.delete_checkpoints(zip(trials, digests, strict=True))
     assert [path.parent.name for path in tmp_path.rglob("*.ckpt")] == [digests[1][:16]]
 
 
-def test_a_search_that_makes_no_sense_is_told(config: SearchConfig, manifest: Manifest) -> None:
+def test_search_config_names_an_invalid_value(config: SearchConfig, manifest: Manifest) -> None:
     with pytest.raises(ConfigError, match="trials is 0"):
         replace(config, trials=0)
     with pytest.raises(ConfigError, match="minutes is 0"):
         replace(config, minutes=0)
     with pytest.raises(ConfigError, match="epochs is 0"):
         replace(config, epochs=0).configs(manifest)
-    with pytest.raises(ConfigError, match="leave nothing to train on"):
+    with pytest.raises(ConfigError, match="validation"):
         replace(config, validation_examples=manifest.rows).configs(manifest)
 
 
-def test_a_search_of_which_nothing_comes_is_a_failure(config: SearchConfig, manifest: Manifest, data: str) -> None:
+def test_search_without_a_finished_epoch_fails(config: SearchConfig, manifest: Manifest, data: str) -> None:
     from synthray.cluster import tuner
 
     here = replace(config, data=data)
     folder = SearchFolder(here, manifest)
     for trial in ended(here, manifest, [[], [], [], []]):
         folder.add(trial)
-    told: list[str] = []
-    with pytest.raises(TrainingError, match=r"no trial came to the end of an epoch.*the loss is nan"):
-        tuner.search(here, told.append)
-    assert told == ["4 of 4 trials are known from an earlier search"]
+    lines: list[str] = []
+    with pytest.raises(TrainingError, match=r"no trial finished an epoch.*the loss is nan"):
+        tuner.search(here, lines.append)
+    assert lines == ["4 of 4 trials were finished by an earlier search"]

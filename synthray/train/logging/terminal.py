@@ -1,69 +1,62 @@
-"""How far a training is, on standard error: a moving line on a terminal, a line now and then in a log."""
+"""Training progress on the terminal: formats step reports. The status line itself is in ``synthray.progress``."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
 
-from synthray.progress import duration
+from synthray.progress import StatusLine, duration
 from synthray.train.reports import StepReport
 
 _BAR_COLUMNS = 24
-# An epoch that is shorter than this has a line of its own soon enough.
-_SECONDS_BETWEEN_LINES = 30.0
+# Longer than for other commands: each epoch has a line of its own.
+_LOG_INTERVAL_S = 30.0
 
 
 class Display:
-    """Shows where a training is, and keeps out of the way of the lines that stay."""
+    """The progress of a training on stderr, and its lasting lines on stdout."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._shown = ""
-        self._step: StepReport | None = None
-        self._epoch: StepReport | None = None
-        self._epoch_s = self._told_s = time.monotonic()
+        self._status = StatusLine(_LOG_INTERVAL_S)
+        self._last: StepReport | None = None
+        self._epoch_start: StepReport | None = None
+        self._epoch_start_s = time.monotonic()
 
     def reading(self, rows: int, total: int) -> None:
-        """How much of the data set is in memory, before there is a step to show."""
-        self._show(f"reading {rows:,} of {total:,} examples")
+        """Show how many examples are in memory, before the first step."""
+        self._status.show(f"reading {rows:,} of {total:,} examples")
 
-    def show(self, now: StepReport) -> None:
-        """Where it is; may be called as often as one likes."""
-        here_s = time.monotonic()
-        if self._epoch is None or now.epoch != self._epoch.epoch or now.step < self._epoch.step:
-            self._epoch, self._epoch_s = now, here_s
-        if now != self._step:
-            self._step = now
-            self._show(self._text(now, here_s))
+    def show(self, step: StepReport) -> None:
+        """Show the newest step. May be called again with the same step."""
+        now_s = time.monotonic()
+        start = self._epoch_start
+        if start is None or step.epoch != start.epoch or step.step < start.step:
+            start = self._epoch_start = step
+            self._epoch_start_s = now_s
+        if step != self._last:
+            self._last = step
+            self._status.show(_format(step, step.step - start.step, now_s - self._epoch_start_s))
 
     def line(self, text: str) -> None:
-        """A line that stays, on standard output."""
+        """Print a lasting line on stdout."""
         self.clear()
-        self._told_s = time.monotonic()
+        self._status.restart_interval()
         print(text, flush=True)
 
     def clear(self) -> None:
-        """Take the moving line away."""
-        if self._terminal and self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
-            self._shown = ""
+        """Remove the status line from a terminal."""
+        self._status.clear()
 
-    def _show(self, text: str) -> None:
-        now_s = time.monotonic()
-        if text == self._shown or (not self._terminal and now_s - self._told_s <= _SECONDS_BETWEEN_LINES):
-            return
-        sys.stderr.write(f"\r{text}\x1b[K" if self._terminal else f"{text}\n")
-        sys.stderr.flush()
-        self._shown, self._told_s = text, now_s
 
-    def _text(self, now: StepReport, here_s: float) -> str:
-        done = _BAR_COLUMNS * now.step // now.steps
-        text = f"epoch {now.epoch}/{now.epochs} [{'#' * done}{'.' * (_BAR_COLUMNS - done)}] step {now.step}/{now.steps}"
-        text += f"  loss {now.loss:.4f}" if math.isfinite(now.loss) else ""  # the first step's is not known yet
-        steps, spent_s = now.step - self._epoch.step, here_s - self._epoch_s
-        if steps and spent_s:
-            pace = steps / spent_s
-            text += f"  {pace * now.examples:,.0f} examples/s  {duration((now.steps - now.step) / pace)} left"
-        return text
+def _format(step: StepReport, steps_done: int, elapsed_s: float) -> str:
+    """Return epoch, bar, loss and the rate since the first step of the epoch."""
+    filled = _BAR_COLUMNS * step.step // step.steps
+    bar = f"{'#' * filled}{'.' * (_BAR_COLUMNS - filled)}"
+    text = f"epoch {step.epoch}/{step.epochs} [{bar}] step {step.step}/{step.steps}"
+    if math.isfinite(step.loss):  # the loss of the first step is not known yet
+        text += f"  loss {step.loss:.4f}"
+    if steps_done and elapsed_s:
+        steps_per_s = steps_done / elapsed_s
+        left_s = (step.steps - step.step) / steps_per_s
+        text += f"  {steps_per_s * step.examples:,.0f} examples/s  {duration(left_s)} left"
+    return text

@@ -1,0 +1,57 @@
+"""Presets and sounds as files. Shared by the commands that take or write one file, not a data set."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from synthray.errors import ConfigError
+from synthray.storage import open_parent
+
+if TYPE_CHECKING:
+    from synthray.synth.parameters import ParameterTable
+
+
+def read_file(uri: str) -> bytes:
+    """Return a file's bytes. Raises NotFound or StorageError."""
+    store, name = open_parent(uri)
+    return store.read(name)
+
+
+def write_file(uri: str, data: bytes) -> None:
+    """Write a file and report it on stderr.
+
+    Raises:
+        ConfigError: the URI is a folder.
+    """
+    store, name = open_parent(uri)
+    if not name:
+        raise ConfigError(f"{uri!r}: this is a folder. Give the URI of a file.")
+    store.write(name, data)
+    print(f"wrote {uri}", file=sys.stderr)
+
+
+def require_wav_name(uri: str | None) -> None:
+    """Raise ConfigError for a file name with the ending of another format than WAV."""
+    if uri and not uri.lower().endswith((".wav", ".wave")):
+        raise ConfigError(f"{uri!r}: sounds are written as WAV. Give a file name that ends in .wav.")
+
+
+def preset_text(preset: dict[str, Any]) -> str:
+    """Return a preset as indented JSON."""
+    return json.dumps(preset, indent=1, ensure_ascii=False) + "\n"
+
+
+def render_wav(table: ParameterTable, preset: dict[str, Any]) -> bytes:
+    """Render a preset and return the bytes of a WAV file. Raises SoundError."""
+    # imported here: the instrument loads a compiler
+    from synthray.synth.presets import preset_from_json
+    from synthray.synth.sound_file import write_wav
+    from synthray.synth.voice import render
+
+    settings = preset_from_json(table, preset)
+    buffer = io.BytesIO()
+    write_wav(buffer, render(settings[None])[0])
+    return buffer.getvalue()

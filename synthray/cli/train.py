@@ -1,0 +1,138 @@
+"""The ``synthray train`` command. The work is in ``synthray.cluster.trainer`` and ``synthray.train``."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
+
+from synthray.cli.runner import set_up
+from synthray.data.open import name_of, newest_dataset, open_dataset
+from synthray.storage import home
+from synthray.train.config import (
+    LEARNING_RATES,
+    NETWORKS,
+    PRECISIONS,
+    SCHEDULES,
+    SETTINGS,
+    TrainConfig,
+    already_trained,
+    load_settings,
+)
+
+DESCRIPTION = """\
+Train a network on a data set. By default one worker runs on each GPU of the cluster, or two without GPUs.
+Without flags it takes the newest data set under SYNTHRAY_HOME. Run the same command again after a failure.
+It resumes from its last checkpoint. Ctrl-C and SIGTERM write a checkpoint before the command ends.
+To follow a training: tensorboard --logdir OUT/logs"""
+EXAMPLES = """
+synthray train
+synthray train --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
+synthray train --network log --optimizer adamw --schedule cosine --warmup-steps 200 --batch-size 128
+ray job submit --working-dir . -- python jobs/train.py --workers 1:4
+"""
+WORKER_FLAGS = ("max_failures", "step_timeout_s", "rescale_interval_s")
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the command's flags."""
+    set_up(parser, train, DESCRIPTION, EXAMPLES)
+    parser.add_argument("--data", help="URI of the data set (default: the newest under SYNTHRAY_HOME)")
+    parser.add_argument("--out", help="URI for model, checkpoints and logs (default: a folder under SYNTHRAY_HOME)")
+    parser.add_argument(
+        "--config", metavar="URI", help="JSON file of settings, such as best.json of `synthray tune`; flags override it"
+    )
+    _add_settings(parser)
+    _add_worker_flags(parser)
+    parser.add_argument(
+        "--track", choices=("mlflow",), help="also log to the MLflow server that MLFLOW_TRACKING_URI names"
+    )
+
+
+def _add_settings(parser: ArgumentParser) -> None:
+    """Add a flag for each setting of ``TrainConfig``."""
+
+    def setting(name: str, text: str, **options: object) -> None:
+        default = getattr(TrainConfig, name)
+        text += "" if default is None else f" (default: {default})"
+        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **{"type": type(default)} | options)  # type: ignore[arg-type]
+
+    setting("network", "network architecture", choices=NETWORKS)
+    setting("width", "units per hidden layer")
+    setting("epochs", "number of epochs. A finished training can be continued with more, except with cosine")
+    setting("batch_size", "examples of a step, over all workers together")
+    setting("seed", "seed of the initial weights and of the order of examples")
+    setting("optimizer", "optimizer", choices=tuple(LEARNING_RATES))
+    rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
+    setting("learning_rate", f"learning rate (default: {rates})", type=float)
+    setting("weight_decay", "decoupled weight decay")
+    setting("schedule", "learning rate schedule. cosine decays to zero over all epochs", choices=SCHEDULES)
+    setting("warmup_steps", "steps over which the learning rate rises from zero")
+    setting("clip_norm", "clip the global gradient norm to this value (default: no clipping)", type=float)
+    setting("ema", "decay of a moving average of the weights, such as 0.999 (default: no average)", type=float)
+    setting("precision", "arithmetic of the layers", choices=PRECISIONS)
+    setting("jit", "compile the gradient with XLA", action=BooleanOptionalAction, type=None)
+    setting("validation_examples", "examples held out for validation (default: 1/9, at most 4096)", type=int)
+    setting("checkpoint_steps", "steps between checkpoints. Each epoch ends with one, too")
+    setting("keep_checkpoints", "number of newest checkpoints to keep, besides the best epoch's")
+
+
+def _add_worker_flags(parser: ArgumentParser) -> None:
+    """Add the flags of ``synthray.cluster.trainer.Workers``.
+
+    The class is not imported here because it loads Ray.
+    """
+    parser.add_argument(
+        "--workers",
+        default="0",
+        help="number of workers, or MIN:MAX to use as many as fit (default: one per GPU, or 2 without GPUs)",
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="one GPU per worker, even if the autoscaler must start it first"
+    )
+    parser.add_argument(
+        "--max-failures",
+        type=int,
+        default=SUPPRESS,
+        help="restarts of lost workers without progress before the training fails (default: 3)",
+    )
+    parser.add_argument(
+        "--step-timeout-s",
+        type=float,
+        default=SUPPRESS,
+        metavar="SECONDS",
+        help="restart the workers if one makes no step for this long (default: 300, or twice "
+        "SYNTHRAY_STORAGE_RETRY_S if that is longer)",
+    )
+    parser.add_argument(
+        "--rescale-interval-s",
+        type=float,
+        default=SUPPRESS,
+        metavar="SECONDS",
+        help="with MIN:MAX workers, time between checks for free capacity (default: 60)",
+    )
+
+
+def train(arguments: Namespace) -> None:
+    """Train and save the model."""
+    from synthray.train.logging.mlflow import Tracking
+
+    data = arguments.data or newest_dataset()
+    settings = {name: value for name, value in vars(arguments).items() if name in SETTINGS and value is not None}
+    if arguments.config:
+        settings = load_settings(arguments.config) | settings
+    config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
+
+    # before Ray is started: wrong settings and a finished training are reported at once
+    saved = already_trained(config, open_dataset(config.data).manifest)
+    tracking = Tracking.find() if arguments.track else None
+    if saved and not tracking:
+        print(f"saved {saved} before. To train again, give more --epochs or another --out.")
+        return
+
+    from synthray.cluster import trainer
+    from synthray.cluster.connect import connect
+
+    options = {name: value for name, value in vars(arguments).items() if name in WORKER_FLAGS}
+    workers = trainer.Workers.parse(arguments.workers, gpu=arguments.gpu, **options)
+    connect(verbose=arguments.verbose)
+    print(f"training {config.network} on {config.data}", flush=True)
+    print(f"saved {trainer.train(config, workers, tracking=tracking)}")

@@ -1,0 +1,93 @@
+"""The ``synthray tune`` command. The work is in ``synthray.cluster.tuner`` and ``synthray.tune``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from synthray.cli.runner import set_up
+from synthray.data.open import name_of, newest_dataset, open_dataset
+from synthray.storage import home
+from synthray.train.config import TrainConfig
+from synthray.tune.config import SearchConfig
+from synthray.tune.results import BEST
+from synthray.tune.space import DEFAULT_SPACE, LR_SPAN, TUNABLE, parse_space
+
+DESCRIPTION = """\
+Search for the training settings with the lowest validation loss. Bad trials are stopped early (ASHA, Ray Tune).
+Each setting is a value (256), a list of values (128,256,512) or a range (1e-4:1e-1).
+Writes trials.csv, README.md with a table, and best.json for `synthray train --config`.
+Run the same command again after a failure. Finished trials are not run again, and unfinished ones resume.
+Several searches on one data set can share --out. Their trials are then in one table."""
+EXAMPLES = """
+synthray tune
+synthray tune --trials 40 --epochs 20 --learning-rate 1e-4:1e-1 --width 128,256,512 --optimizer sgd,adamw
+synthray tune --data s3://bucket/data/first --batch-size 64,256 --clip-norm none,1
+ray job submit --working-dir . -- python jobs/tune.py --minutes 60
+"""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Add the command's flags."""
+    set_up(parser, tune, DESCRIPTION, EXAMPLES)
+    default = SearchConfig
+    parser.add_argument("--data", help="URI of the data set (default: the newest under SYNTHRAY_HOME)")
+    parser.add_argument("--out", help="URI for tables and best settings (default: a folder under SYNTHRAY_HOME)")
+    parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=default.epochs, help="maximum epochs of a trial (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--trials-at-once",
+        type=int,
+        default=default.trials_at_once,
+        metavar="N",
+        help="trials that run at the same time (default: one per GPU, or per CPU without GPUs)",
+    )
+    parser.add_argument(
+        "--gpu", action="store_true", help="one GPU per trial, even if the autoscaler must start it first"
+    )
+    parser.add_argument("--minutes", type=float, help="time limit. The same command continues the search")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=default.seed,
+        help="seed of the drawn settings and of each training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--validation-examples", type=int, help="examples held out for validation (default: 1/9, at most 4096)"
+    )
+    for name in TUNABLE:
+        own_rate = f"the optimizer's own rate, divided or multiplied by up to {LR_SPAN:g}"
+        tried = own_rate if name == "learning_rate" else DEFAULT_SPACE.get(name, getattr(TrainConfig, name))
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=f"default: {tried}".lower())
+
+
+def tune(arguments: Namespace) -> None:
+    """Run the search and print its best settings."""
+    data = arguments.data or newest_dataset()
+    config = SearchConfig(
+        data,
+        arguments.out or f"{home()}/tune/{name_of(data)}",
+        parse_space({name: getattr(arguments, name) for name in TUNABLE}),
+        trials=arguments.trials,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        validation_examples=arguments.validation_examples,
+        trials_at_once=arguments.trials_at_once,
+        gpu=arguments.gpu,
+        minutes=arguments.minutes,
+    )
+    # before Ray is started: wrong settings are reported at once
+    config.configs(open_dataset(config.data).manifest)
+
+    from synthray.cluster import tuner
+    from synthray.cluster.connect import connect
+
+    tuner.silence_ray_tune(verbose=arguments.verbose)
+    connect(verbose=arguments.verbose)
+    print(f"searching on {config.data}", flush=True)
+    folder = tuner.search(config, lambda line: print(line, flush=True), verbose=arguments.verbose)
+    if best := folder.best:
+        print(f"\nbest: {best.line()}")
+        print("  ".join(f"{name} {best.settings[name]}" for name in TUNABLE))
+        print(f"wrote {folder.uri}/{BEST}. To train with it:\n\n    {folder.command()}")

@@ -1,0 +1,88 @@
+"""Exit codes, one-line errors and columns."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+
+import pytest
+
+from infra.ray_head import REPOSITORY
+from synthray.cli.runner import print_columns, run
+from synthray.errors import ConfigError, NotFound
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (ConfigError("a is 3"), 2, "job: a is 3\n"),
+        (NotFound("no model"), 1, "job: no model\n"),
+        (ZeroDivisionError("by zero"), 1, "job: ZeroDivisionError: by zero (--verbose shows the traceback)\n"),
+        (KeyboardInterrupt(), 130, ""),
+        (KeyboardInterrupt("stopped after epoch 3"), 130, "job: stopped after epoch 3\n"),
+        (SystemExit(signal.SIGTERM), 143, ""),
+        (None, 0, ""),
+    ],
+)
+def test_run_returns_the_exit_code_of_each_outcome(
+    error: BaseException | None, code: int, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    def command(_: Namespace) -> None:
+        if error is not None:
+            raise error
+
+    assert run(command, ArgumentParser("job"), []) == code
+    assert capsys.readouterr().err == message
+
+
+def test_run_restores_the_sigterm_handler() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    assert run(lambda _: None, ArgumentParser("job"), []) == 0
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_run_on_sigterm_cleans_up_and_returns_143() -> None:
+    script = """
+import argparse, sys, time
+from synthray.cli.runner import run
+def command(_):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+sys.exit(run(command, argparse.ArgumentParser("job"), []))
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.read() == "cleaned up\n"
+    assert process.returncode == 143
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_run_without_a_reader_of_stdout_prints_no_error(lines: int) -> None:
+    script = f"""
+import argparse, sys
+from synthray.cli.runner import run
+sys.stdin.read()
+sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many"), []))
+"""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", script], cwd=REPOSITORY, **pipes) as process:
+        process.stdout.close()
+        process.stdin.close()  # the script prints once stdin is closed
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+def test_print_columns_aligns_cells_and_ignores_short_rows(capsys: pytest.CaptureFixture) -> None:
+    print_columns([("name", "size", "dtype"), ("a", "10", "f4"), ("longest", "damaged: a wide reason")], right=(1,))
+    assert capsys.readouterr().out.splitlines() == [
+        "name     size  dtype",
+        "a          10  f4",
+        "longest  damaged: a wide reason",
+    ]
