@@ -16,7 +16,7 @@ import argparse
 import sys
 
 from synthray.cli.runner import job_parser, run
-from synthray.data.build.notebook_writer import FORMATS, GenerateConfig
+from synthray.data.build.generate_config import FORMATS, GenerateConfig
 from synthray.data.card.summary import in_one_line
 from synthray.data.manifest import CONTENTS
 from synthray.data.open import name_of

@@ -20,7 +20,7 @@ from synthray.data.sources.notebook import NotebookSource
 from synthray.progress import Progress
 
 if TYPE_CHECKING:
-    from synthray.data.build.notebook_writer import GenerateConfig
+    from synthray.data.build.generate_config import GenerateConfig
 
 # A Ray Data task costs about 10 ms, as much as a small shard.
 _ITEMS_PER_TASK = 8
@@ -59,8 +59,8 @@ def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
     A data set that an earlier run published is checked and repaired instead.
     """
     plan = Plan.make(source, config)
-    if matches_published(plan):
-        return _check_and_repair(plan)
+    if plan.published and matches_published(plan):
+        return _check_and_repair(plan, plan.published)
     make = each(partial(build_shard, plan), threads=_THREADS)
     made = _numbers(len(plan.shards)).map_batches(make, batch_size=None)
     records = []
@@ -71,9 +71,9 @@ def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
     return publish(plan, records)
 
 
-def _check_and_repair(plan: Plan) -> Manifest:
+def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
     """Check every shard of the published data set and rebuild those that are missing or corrupt."""
-    repair = each(partial(repair_shard, plan), threads=_THREADS)
+    repair = each(partial(repair_shard, plan, published), threads=_THREADS)
     checked = _numbers(len(plan.shards)).map_batches(repair, batch_size=None)
     repaired = 0
     with Progress("checking", len(plan.shards), "shards") as progress:
@@ -82,7 +82,7 @@ def _check_and_repair(plan: Plan) -> Manifest:
             progress.advance()
     if repaired:
         print(f"repaired {repaired} of {len(plan.shards)} shards that were missing or corrupt", file=sys.stderr)
-    return finalize(plan)
+    return finalize(plan, published)
 
 
 def _numbers(count: int) -> ray.data.Dataset:
