@@ -39,16 +39,16 @@ LAST = "/shards/00004"
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
     """An S3 server for these tests alone, which kill it."""
-    with running_s3_server(tmp_path_factory.mktemp("mortal")) as server:
+    with running_s3_server(tmp_path_factory.mktemp("own_server")) as server:
         yield server
         server.kill()
 
 
 @pytest.fixture(scope="module")
-def relay(mortal: S3Server) -> Iterator[FaultyProxy]:
-    with faulty_proxy(mortal.endpoint_url) as running:
+def relay(own_server: S3Server) -> Iterator[FaultyProxy]:
+    with faulty_proxy(own_server.endpoint_url) as running:
         yield running
 
 
@@ -60,9 +60,9 @@ def proxy(relay: FaultyProxy) -> Iterator[FaultyProxy]:
 
 
 @pytest.fixture
-def out(mortal: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+def out(own_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
     """A prefix for this test in that server. This process reaches it directly, jobs through the proxy."""
-    return place_in(mortal, monkeypatch, request)
+    return place_in(own_server, monkeypatch, request)
 
 
 @pytest.fixture(scope="module")
@@ -116,12 +116,12 @@ def shards_put(proxy: FaultyProxy) -> list[int]:
 
 
 def test_generate_resumes_after_a_killed_driver_and_a_failing_store(
-    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
+    ray_head: RayHead, own_server: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
 ) -> None:
     """Run one command three times: killed, failed, finished. Each run writes only the missing shards."""
     hold = Hold(part=100_000)
     proxy.on(hold, "PUT", LAST)
-    with generating(ray_head, mortal, proxy, out) as running:
+    with generating(ray_head, own_server, proxy, out) as running:
         worker = process_with(hold.wait(), proxy, ray_head)
         running.kill()
         assert running.wait() == -signal.SIGKILL
@@ -132,7 +132,7 @@ def test_generate_resumes_after_a_killed_driver_and_a_failing_store(
 
     proxy.heal()
     proxy.on(answer_503_from_now_on, "PUT", LAST)
-    with generating(ray_head, mortal, proxy, out, retry_timeout_s=1.5) as running:
+    with generating(ray_head, own_server, proxy, out, retry_timeout_s=1.5) as running:
         output, errors = running.communicate(timeout=120)
     assert running.returncode == 1
     assert out not in output
@@ -152,7 +152,7 @@ def test_generate_resumes_after_a_killed_driver_and_a_failing_store(
     kept = finished_shards(out)
 
     proxy.heal()
-    with generating(ray_head, mortal, proxy, out) as running:
+    with generating(ray_head, own_server, proxy, out) as running:
         finish(running, out)
     assert everything(out) == uninterrupted
     assert len(shards_put(proxy)) == len(set(shards_put(proxy))) == SHARDS - len(kept)
@@ -167,11 +167,11 @@ def answer_503_from_now_on(exchange: Exchange) -> bytes:
 
 
 def test_generate_continues_after_a_killed_worker(
-    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
+    ray_head: RayHead, own_server: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
 ) -> None:
     hold = Hold(part=100_000)
     proxy.on(hold, "PUT", "/shards/00001", times=1)
-    with generating(ray_head, mortal, proxy, out) as running:
+    with generating(ray_head, own_server, proxy, out) as running:
         os.kill(process_with(hold.wait(), proxy, ray_head), signal.SIGKILL)
         hold.released.set()
         finish(running, out)
@@ -184,16 +184,16 @@ def test_generate_continues_after_a_killed_worker(
 
 
 def test_generate_waits_for_a_killed_store(
-    ray_head: RayHead, mortal: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
+    ray_head: RayHead, own_server: S3Server, proxy: FaultyProxy, out: str, uninterrupted: dict[str, bytes]
 ) -> None:
     hold = Hold(part=100_000)
     proxy.on(hold, "PUT", "/shards/00001", times=1)
     # Longer than the read timeout, which may pass before the lost answer of the dead server is noticed.
-    with generating(ray_head, mortal, proxy, out, retry_timeout_s=120) as running:
+    with generating(ray_head, own_server, proxy, out, retry_timeout_s=120) as running:
         hold.wait()
-        mortal.kill()
+        own_server.kill()
         hold.released.set()
-        mortal.restart()
+        own_server.restart()
         finish(running, out, timeout_s=240)
     assert everything(out) == uninterrupted
     assert set(shards_put(proxy)) == {0, 1, 2, 3, 4}

@@ -121,7 +121,7 @@ def _how_to_read(manifest: Manifest) -> str:
     steps = [
         "The shards are Parquet files with a column for each learned parameter, in its unit or as a class name, "
         f"and a column {sound}.",
-        "Query them with DuckDB:",
+        "Query them with DuckDB in this folder:",
         _block("sql", _query(manifest)),
         "Or read examples with synthray:",
         _block("python", _program(manifest)),

@@ -245,13 +245,15 @@ def test_publish_by_two_jobs_at_once_keeps_the_first(source: Path, tmp_path: Pat
     plans = [Plan.make(opened, BuildConfig(out, dtype)) for dtype in ("float32", "float16")]
     records = [[build_shard(plan, number) for number in range(len(plan.shards))] for plan in plans]
     won = publish(plans[0], records[0])
-    with pytest.raises(Conflict):
+    before = all_files(tmp_path / "out")
+    assert set(before) == files_of(won)
+    with pytest.raises(Conflict, match="already holds another data set"):
         publish(plans[1], records[1])
+    assert all_files(tmp_path / "out") == before
     dataset = open_dataset(out)
     assert dataset.manifest == won
     for number in range(len(won.shards)):
         dataset.read_shard(number)
-    assert set(all_files(tmp_path / "out")) == files_of(won)
 
 
 def test_build_shard_after_another_job_published_writes_nothing(source: Path, tmp_path: Path) -> None:

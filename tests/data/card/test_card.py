@@ -13,9 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthray.data.build.plan import BuildConfig, Plan
-from synthray.data.build.publish import publish
-from synthray.data.build.shard import build_shard
 from synthray.data.card import readme as card_module
 from synthray.data.card.pictures import contact_sheet
 from synthray.data.card.readme import CARD, PICTURE, render_card, write_card
@@ -24,8 +21,7 @@ from synthray.data.card.tables import sparkline
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest, Shard, Skipped
 from synthray.data.open import open_dataset
-from synthray.data.sources.notebook import NotebookSource
-from synthray.errors import Conflict, CorruptShard, StorageError
+from synthray.errors import CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests import foreign
 from tests.conftest import convert_here
@@ -89,17 +85,6 @@ def test_data_set_without_a_card_can_be_read(source: Path, tmp_path: Path, monke
         convert_here(source, tmp_path / "out")
     assert not (tmp_path / "out" / CARD).exists()
     assert len(open_dataset(str(tmp_path / "out")).take(np.arange(5))) == 5
-
-
-def test_publish_that_lost_the_race_keeps_the_card(source: Path, tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    plans = [Plan.make(NotebookSource.open(str(source)), BuildConfig(out, dtype)) for dtype in ("float32", "float16")]
-    records = [[build_shard(plan, number) for number in range(len(plan.shards))] for plan in plans]
-    publish(plans[0], records[0])
-    first = card_files(tmp_path / "out")
-    with pytest.raises(Conflict):
-        publish(plans[1], records[1])
-    assert card_files(tmp_path / "out") == first
 
 
 def test_write_card_with_a_corrupt_first_shard_raises(source: Path, tmp_path: Path) -> None:
