@@ -1,1 +1,1 @@
-"""Everything that runs on Ray. No other package imports it."""
+"""Everything that runs on Ray. No other package imports Ray."""

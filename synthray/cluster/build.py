@@ -1,78 +1,90 @@
-"""Making data sets on Ray Data."""
+"""The Ray Data pipelines that write batches and data sets.
+
+What one task does is in ``data/build``. Why this is not ``write_parquet`` is in docs/architecture.md.
+"""
 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from synthray.cluster.tasks import map_numbers
+import ray.data
+
+from synthray.cluster.tasks import each, results
 from synthray.data.build.plan import BuildConfig, Plan, Source
 from synthray.data.build.publish import finalize, matches_published, publish
-from synthray.data.build.shard import ShardRecord, build_shard, repair_shard
+from synthray.data.build.shard import build_shard, repair_shard
 from synthray.data.manifest import Manifest
 from synthray.data.sources.notebook import NotebookSource
 from synthray.progress import Progress
 
 if TYPE_CHECKING:
-    from synthray.data.build.notebook_writer import GenerateConfig
+    from synthray.data.build.generate_config import GenerateConfig
 
-# A Ray task costs some milliseconds: what takes less than that goes several to a task.
-_BATCHES_PER_TASK = 8
-_SHARDS_PER_TASK = 8
+# A Ray Data task costs about 10 ms, as much as a small shard.
+_ITEMS_PER_TASK = 8
+# One thread encodes while the others wait for the disk or the object store.
+_THREADS = 3
 
 
 def generate(config: GenerateConfig) -> int:
-    """Make batches in the notebook's layout; what an earlier run has made is kept. Returns how many are new."""
-    # imported here: converting and training do without the instrument and its compiler
+    """Write batches in the NumPy/pickle layout and return how many are new.
+
+    Batches of an earlier run with the same configuration are kept.
+    """
+    # These import the instrument and Numba, which converting does without.
     from synthray.data.build.notebook_writer import finish, reserve_output, write_batch
 
     reserve_output(config)
-
-    def write(config: GenerateConfig, number: int) -> bytes:
-        return b"new" if write_batch(config, number) else b"kept"
-
-    with Progress("making", config.batches, "batches") as progress:
-        made = 0
-        for result in map_numbers(write, config, config.batches, per_task=_BATCHES_PER_TASK):
-            made += result == b"new"
+    write = each(partial(write_batch, config), threads=_THREADS)
+    written = _numbers(config.batches).map_batches(write, batch_size=None)
+    new_batches = 0
+    with Progress("generating", config.batches, "batches") as progress:
+        for is_new in results(written):
+            new_batches += is_new
             progress.advance()
     finish(config)
-    return made
+    return new_batches
 
 
 def convert(source: str, config: BuildConfig) -> Manifest:
-    """Publish the batches at ``source``, in the notebook's layout, as a data set."""
+    """Publish the batches at ``source``, in the NumPy/pickle layout, as a data set."""
     return build(NotebookSource.open(source), config, "converting")
 
 
-def build(source: Source, config: BuildConfig, what: str) -> Manifest:
-    """Publish a data set, a few shards to a task."""
+def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
+    """Write the source's batches as shards and publish them as a data set.
+
+    A data set that an earlier run published is checked and repaired instead.
+    """
     plan = Plan.make(source, config)
-    if matches_published(plan):
-        return _mend(plan)
-
-    def make(plan: Plan, number: int) -> bytes:
-        return build_shard(plan, number).encode()
-
+    if plan.published and matches_published(plan):
+        return _check_and_repair(plan, plan.published)
+    make = each(partial(build_shard, plan), threads=_THREADS)
+    made = _numbers(len(plan.shards)).map_batches(make, batch_size=None)
     records = []
-    with Progress(what, len(source.batches), "batches") as progress:
-        for raw in map_numbers(make, plan, len(plan.shards), per_task=_SHARDS_PER_TASK):
-            records.append(ShardRecord.decode(raw))
-            progress.advance(len(plan.shards[records[-1].number]))
+    with Progress(activity, len(source.batches), "batches") as progress:
+        for record in results(made):
+            records.append(record)
+            progress.advance(len(plan.shards[record.number]))
     return publish(plan, records)
 
 
-def _mend(plan: Plan) -> Manifest:
-    """See that a published data set is as it was, and make what is not again."""
-
-    def mend(plan: Plan, number: int) -> bytes:
-        return b"mended" if repair_shard(plan, number) else b"whole"
-
-    mended = 0
+def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
+    """Check every shard of the published data set and rebuild those that are missing or corrupt."""
+    repair = each(partial(repair_shard, plan, published), threads=_THREADS)
+    checked = _numbers(len(plan.shards)).map_batches(repair, batch_size=None)
+    repaired = 0
     with Progress("checking", len(plan.shards), "shards") as progress:
-        for result in map_numbers(mend, plan, len(plan.shards), per_task=_SHARDS_PER_TASK):
-            mended += result == b"mended"
+        for was_damaged in results(checked):
+            repaired += was_damaged
             progress.advance()
-    if mended:
-        print(f"{mended} of {len(plan.shards)} shards were not as published, and are made again", file=sys.stderr)
-    return finalize(plan, plan.published)
+    if repaired:
+        print(f"repaired {repaired} of {len(plan.shards)} shards that were missing or corrupt", file=sys.stderr)
+    return finalize(plan, published)
+
+
+def _numbers(count: int) -> ray.data.Dataset:
+    """Return 0 … count - 1 as a Ray Data set whose blocks are the items of one task."""
+    return ray.data.range(count, override_num_blocks=-(-count // _ITEMS_PER_TASK))

@@ -1,4 +1,7 @@
-"""Which cluster a job joins: Ray would wait for one that has ended for many minutes, and without a word."""
+"""The connection of a job to a Ray cluster.
+
+Ray itself waits minutes for a cluster that has ended. Clusters are started by ``infra`` and by Ray's own tools.
+"""
 
 from __future__ import annotations
 
@@ -10,67 +13,78 @@ from pathlib import Path
 
 import ray
 import ray.data
-from ray._common.utils import get_ray_address_file
 
 from synthray.errors import ConfigError
 
-_TIMEOUT_S = 10.0
-
-
 LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
-"""What a Ray on this machine is started with, by the environment.
+"""Environment variables for a Ray that is started on this machine.
 
-Ray ends workers after a second without work if there are more of them than free processors. Tasks that read for a
-training rest for longer than that between two windows of its order, and a new worker takes two seconds of a processor.
+By default Ray kills surplus workers after 1 s without work. The tasks that read for a training pause longer than that,
+and a new worker costs 2 s of CPU time.
 """
+
+_CONNECT_TIMEOUT_S = 10.0
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
     """Join the cluster that this process was started for, or start a local one.
 
-    verbose: show what workers print and what Ray tells of itself. quiet: the logger that is silenced otherwise. Raises
-    ConfigError where there is no such cluster.
+    Args:
+        verbose: show the output of workers, Ray's log and Ray Data's progress bars.
+        quiet: name of the logger to silence unless ``verbose``.
+
+    Raises:
+        ConfigError: no cluster answers at ``RAY_ADDRESS``.
     """
+    level = logging.INFO if verbose else logging.ERROR
     if not ray.is_initialized():
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
-        level = logging.INFO if verbose else logging.ERROR
-        # a local one without its dashboard: nobody is told of it, and it takes two seconds to start
+        # The dashboard takes 2 s to start, and no message gives its address.
         ray.init(cluster_address(), log_to_driver=verbose, logging_level=level, include_dashboard=False)
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
+    # Our jobs show their own progress.
     context.enable_progress_bars = verbose
-    context.print_on_execution_start = verbose
-    # Reserved for an operator that there is none of, a part of the processors would stand idle: of two, one.
+    # Ray Data reserves CPUs per operator. With one operator that idles half of a two-core machine.
     context.op_resource_reservation_enabled = False
 
 
 def cluster_address() -> str | None:
-    """What ``ray.init`` is to be given.
+    """Return the address to give to ``ray.init``.
 
-    None for what it finds by itself: the cluster that ``RAY_ADDRESS`` names, the one that was started on this machine,
-    or a new one. ``"local"``, a new one, where that of this machine has ended without putting its address away.
+    Returns:
+        None to let Ray decide: the cluster at ``RAY_ADDRESS``, else the one started on this machine, else a new one.
+        ``"local"`` for a new one, if the cluster of this machine has ended without removing its address file.
 
     Raises:
-        ConfigError: nothing answers where ``RAY_ADDRESS`` says.
+        ConfigError: no cluster answers at ``RAY_ADDRESS``.
     """
-    if told := os.environ.get("RAY_ADDRESS", ""):
-        if not _answers(told):
-            raise ConfigError(f"RAY_ADDRESS is {told!r}, and nothing answers there: start that cluster, or unset it")
+    if address := os.environ.get("RAY_ADDRESS", ""):
+        if not _answers(address):
+            raise ConfigError(f"RAY_ADDRESS: no cluster answers at {address!r}. Start it or unset RAY_ADDRESS.")
         return None
-    with contextlib.suppress(OSError):
-        if not _answers(Path(get_ray_address_file(None)).read_text().strip()):
-            return "local"
-    return None
+    left_behind = _address_on_this_machine()
+    return "local" if left_behind and not _answers(left_behind) else None
+
+
+def _address_on_this_machine() -> str:
+    """Return the address of the cluster started on this machine, or '' if there is none or Ray does not tell."""
+    # ray._common is private, so a later Ray may lack it. Ray then decides alone, at worst after minutes.
+    with contextlib.suppress(ImportError, OSError):
+        from ray._common.utils import get_ray_address_file
+
+        return Path(get_ray_address_file(None)).read_text().strip()
+    return ""
 
 
 def _answers(address: str) -> bool:
-    """Whether something listens at ``host:port``; what is no such address is for Ray to judge."""
+    """Return whether a process listens at ``host:port``; True for addresses of any other form, such as ``auto``."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         return True
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _TIMEOUT_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_TIMEOUT_S).close()
     except OSError:
         return False
     return True

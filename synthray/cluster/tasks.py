@@ -1,48 +1,81 @@
-"""Calls of one function, spread over the cluster with Ray Data."""
+"""Calls of plain functions in Ray Data tasks.
+
+The pipelines that use them are in ``build.py`` and ``evaluation.py``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import ray
 import ray.data
+from ray.exceptions import RayTaskError
 
-from synthray import errors
+from synthray.errors import SynthrayError
 
-Shared = TypeVar("Shared")
-
-# One shard is encoded while others are on their way from and to the disk or the store.
-_THREADS = 3
+BatchFunction = Callable[[dict[str, np.ndarray]], dict[str, list[Any]]]
 
 
-def map_numbers(
-    function: Callable[[Shared, int], bytes], shared: Shared, count: int, *, per_task: int
-) -> Iterator[bytes]:
-    """Call ``function(shared, number)`` with 0 … count - 1 on the cluster; results come as they are ready, unordered.
+@dataclass(frozen=True)
+class _Boxed:
+    """A value that Ray Data pickles. It would turn a bare tuple into an array and a dictionary into a struct."""
+
+    value: Any
+
+
+class _CallFailed(Exception):
+    """A call's SynthrayError, as the first argument.
+
+    Ray Data appends advice about retries to an exception's first argument if that is text.
+    """
+
+
+def map_on_cluster(function: Callable[[Any], Any], items: Iterable[Any], *, num_cpus: float = 1) -> Iterator[Any]:
+    """Yield ``function(item)`` for every item, one Ray task an item, in any order.
+
+    Args:
+        function: a picklable function.
+        items: picklable objects; at least one.
+        num_cpus: CPUs that a task reserves; no node may have fewer.
 
     Raises:
-        SynthrayError: the first that a call raised, as it was raised there.
+        SynthrayError: the first error of a call, as the call raised it.
     """
-    reference = ray.put(shared)  # once, instead of with each task
+    rows = [{"item": _Boxed(item)} for item in items]
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    unboxed = each(lambda boxed: function(boxed.value))
+    return results(dataset.map_batches(unboxed, batch_size=None, num_cpus=num_cpus))
 
-    def work(row: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        here = ray.get(reference)
 
-        def call(number: int) -> tuple[bytes, str]:
-            try:
-                return function(here, number), ""
-            except errors.SynthrayError as error:
-                return str(error).encode(), type(error).__name__
+def each(function: Callable[[Any], Any], *, threads: int = 1) -> BatchFunction:
+    """Return a function for ``Dataset.map_batches`` that calls ``function`` with each value of a one-column batch."""
 
-        with ThreadPoolExecutor(_THREADS) as threads:
-            results, kinds = zip(*threads.map(call, row["item"].tolist()), strict=True)
-        return {"result": list(results), "error": list(kinds)}
+    def call_with_each(batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        [column] = batch.values()
+        try:
+            with ThreadPoolExecutor(threads) as pool:
+                return {"result": [_Boxed(value) for value in pool.map(function, column.tolist())]}
+        except SynthrayError as error:
+            raise _CallFailed(error) from error
 
-    numbers = ray.data.from_items(list(range(count)), override_num_blocks=-(-count // per_task))
-    for row in numbers.map_batches(work, batch_size=None).iter_rows():
-        if row["error"]:
-            raise getattr(errors, row["error"])(row["result"].decode())
-        yield row["result"]
+    return call_with_each
+
+
+def results(dataset: ray.data.Dataset) -> Iterator[Any]:
+    """Yield the results of a data set of ``each`` calls as they arrive, in any order.
+
+    Raises:
+        SynthrayError: the first error of a call, as the call raised it.
+    """
+    # Otherwise Ray Data raises a UserCodeException without the error that caused it.
+    dataset.context.raise_original_map_exception = True
+    try:
+        for row in dataset.iter_rows():
+            yield row["result"].value
+    except RayTaskError as error:
+        if isinstance(error.cause, _CallFailed):
+            raise error.cause.args[0] from None
+        raise

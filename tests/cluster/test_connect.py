@@ -1,8 +1,9 @@
-"""A cluster that has ended is not waited for."""
+"""Which cluster a job joins, and that it does not wait for one that has ended."""
 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from synthray.errors import ConfigError
 
 
 @pytest.fixture
-def left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where Ray says which cluster was started on this machine."""
+def address_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which Ray stores the address of the cluster that was started on this machine."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     (tmp_path / "ray").mkdir()
@@ -29,39 +30,49 @@ def listening() -> Iterator[str]:
 @pytest.fixture
 def silent() -> Iterator[str]:
     with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))  # taken, so that nobody else listens there, and not listened to
+        bound.bind(("127.0.0.1", 0))  # reserves the port, so that no other process listens there
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def test_one_of_this_machine_that_has_ended_is_done_without(left_behind: Path, listening: str, silent: str) -> None:
+def test_cluster_address_skips_a_local_cluster_that_has_ended(address_file: Path, listening: str, silent: str) -> None:
     from synthray.cluster.connect import cluster_address
 
     assert cluster_address() is None
-    left_behind.write_text(silent)
+    address_file.write_text(silent)
     assert cluster_address() == "local"
-    left_behind.write_text(f"{listening}\n")
+    address_file.write_text(f"{listening}\n")
+    assert cluster_address() is None
+
+
+def test_cluster_address_lets_ray_decide_without_its_private_helper(
+    address_file: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthray.cluster.connect import cluster_address
+
+    address_file.write_text(silent)
+    monkeypatch.setitem(sys.modules, "ray._common.utils", None)
     assert cluster_address() is None
 
 
 @pytest.mark.parametrize("form", ["{}", "ray://{}"])
-def test_one_that_was_named_and_does_not_answer_is_told(
-    form: str, left_behind: Path, listening: str, silent: str, monkeypatch: pytest.MonkeyPatch
+def test_cluster_address_of_a_named_cluster_that_does_not_answer_is_refused(
+    form: str, address_file: Path, listening: str, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from synthray.cluster.connect import cluster_address
 
     monkeypatch.setenv("RAY_ADDRESS", form.format(silent))
-    with pytest.raises(ConfigError, match=rf"RAY_ADDRESS is '.*{silent}', and nothing answers there: start that"):
+    with pytest.raises(ConfigError, match=rf"RAY_ADDRESS: no cluster answers at '.*{silent}'\. Start it or unset"):
         cluster_address()
     monkeypatch.setenv("RAY_ADDRESS", form.format(listening))
     assert cluster_address() is None
 
 
 @pytest.mark.parametrize("address", ["auto", "local"])
-def test_other_names_are_for_ray_to_understand(
-    address: str, left_behind: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+def test_cluster_address_leaves_names_to_ray(
+    address: str, address_file: Path, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from synthray.cluster.connect import cluster_address
 
-    left_behind.write_text(silent)
+    address_file.write_text(silent)
     monkeypatch.setenv("RAY_ADDRESS", address)
     assert cluster_address() is None

@@ -1,4 +1,7 @@
-"""What is to be made of a source of batches: which of them go into which shard of which data set."""
+"""The plan of a data set: which batches of a source go into which shard.
+
+Shards are written in ``shard.py``, the manifest in ``publish.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -21,108 +24,128 @@ from synthray.errors import BadBatch, ConfigError, Conflict, DataError
 from synthray.storage import open_store
 from synthray.synth.parameters import ParameterTable
 
-# A shard is what is read at once: large enough to be worth a request, small enough that many of them are in memory
-# together, so that a batch draws from many. 256 sounds of 20 x 551 in float32 are 11 MB.
-_SHARD_BYTES = 12_000_000
+# A shard is read as a whole: large enough to justify a request, small enough that a batch can mix many of them.
+# 256 sounds of 20 x 551 float32 values are 11 MB.
+_MAX_SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
-NEVER_CHANGES = "a published one never changes: give another --out"
+NEVER_CHANGES = "Published data sets never change; give another --out."
 
 
 class Source(Protocol):
-    """Where batches come from.
+    """Numbered batches of examples."""
 
-    ``provenance`` goes into the manifest; ``repeatable`` when the same one always gives the same batches. ``stamp``
-    tells cheaply whether a batch has changed since an earlier run.
-    """
+    @property
+    def table(self) -> ParameterTable:
+        """Parameters that the labels stand for."""
 
-    table: ParameterTable
-    batches: tuple[int, ...]
-    provenance: dict[str, Any]
-    repeatable: bool
+    @property
+    def batches(self) -> tuple[int, ...]:
+        """Numbers of all batches."""
 
-    def stamp(self, number: int) -> str: ...
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Origin of the batches, for the manifest."""
+
+    @property
+    def repeatable(self) -> bool:
+        """True if the same provenance always gives the same batches."""
+
+    def stamp(self, number: int) -> str:
+        """Return a text that changes when the batch changes, without reading the batch."""
 
     def read(self, number: int) -> Examples:
-        """One batch; raises BadBatch."""
-        ...
+        """Return one batch; raises BadBatch, StorageError."""
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """What is to be made.
-
-    out: URI of the data set. dtype: of the features. skip_bad: leave out what cannot be read, and list it. content:
-    ``"features"``, or ``"presets"``, where the instrument makes them. append: URI of a published data set, whose shards
-    are to be this one's too, before the new ones.
-    """
+    """Location and kind of a data set to build."""
 
     out: str
+    """URI of the data set; made absolute, because workers run in other directories."""
     dtype: str = "float32"
+    """Type of the stored features."""
     skip_bad: bool = False
+    """Leave out batches that cannot be used, and list them in the manifest."""
     content: str = FEATURES
+    """``features``, or ``presets`` if the instrument made the sounds."""
     append: str = ""
+    """URI of a published data set whose shards come first in the new one."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out", open_store(self.out).uri)  # absolute: workers run in folders of their own
+        object.__setattr__(self, "out", open_store(self.out).uri)
         if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype is {self.dtype!r}; it can be {' or '.join(DTYPES)}")
+            raise ConfigError(f"dtype: unknown value ({self.dtype!r}). Use {' or '.join(DTYPES)}.")
         if self.content not in CONTENTS:
-            raise ConfigError(f"content is {self.content!r}; it can be {' or '.join(CONTENTS)}")
+            raise ConfigError(f"content: unknown value ({self.content!r}). Use {' or '.join(CONTENTS)}.")
         if self.append:
             object.__setattr__(self, "append", open_store(self.append).uri)
             if self.append == self.out:
-                raise ConfigError(f"{self.out} cannot be appended to itself: a published one never changes")
+                raise ConfigError(f"{self.out}: a data set cannot be appended to itself. {NEVER_CHANGES}")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which batches go into which shard; a pure function of source and configuration.
-
-    published: the manifest that stands at ``out`` already. Then shards are made to be compared, and written only where
-    a published one is not as it was. base: the data set that is appended to.
-    """
+    """The assignment of batches to shards. It depends only on the source and the configuration."""
 
     source: Source
     config: BuildConfig
     feature_shape: tuple[int, int]
+    """Frames and bins of every example."""
     shards: tuple[tuple[int, ...], ...]
+    """Batch numbers of each shard."""
     published: Manifest | None = None
+    """Manifest that is already at ``out``. Then only corrupt or missing shards are written."""
     base: Manifest | None = None
+    """Manifest of the data set to append to."""
 
     @classmethod
     def make(cls, source: Source, config: BuildConfig) -> Plan:
-        """Cut the source into shards.
+        """Assign the batches of the source to shards.
 
         Raises:
-            DataError: no batch of it can be read, or it does not go with the data set that it is appended to.
-            Conflict: a data set of another kind stands at ``out``, or a README.md that is no card.
+            DataError: no batch can be read, or the batches do not fit the data set to append to.
+            Conflict: ``out`` holds a data set of another kind, or a README.md that is not a data set's card.
         """
-        shape = _features_shape(source)
-        most = max(1, _SHARD_BYTES // (math.prod(shape) * np.dtype(config.dtype).itemsize))
-        per_shard = min(-(-len(source.batches) // _SHARDS_OF_A_SMALL_DATA_SET), most)
-        cuts = range(0, len(source.batches), per_shard)
-        shards = tuple(source.batches[i : i + per_shard] for i in cuts)
+        examples, frames, bins = _batch_shape(source)
+        batch_bytes = examples * frames * bins * np.dtype(config.dtype).itemsize
+        batches_per_shard = min(
+            math.ceil(len(source.batches) / _SHARDS_OF_A_SMALL_DATA_SET), max(1, _MAX_SHARD_BYTES // batch_bytes)
+        )
+        starts = range(0, len(source.batches), batches_per_shard)
+        shards = tuple(source.batches[start : start + batches_per_shard] for start in starts)
         out = open_store(config.out)
         published = Manifest.load(out) if out.exists(MANIFEST) else None
         base = Manifest.load(open_store(config.append)) if config.append else None
-        plan = cls(source, config, shape[1:], shards, published, base)
+        plan = cls(source, config, (frames, bins), shards, published, base)
         if base and (difference := plan._difference(base)):
-            raise DataError(f"the batches do not go with {config.append}: it has {difference}")
-        # what is the same in this may still be another data set: whoever publishes it compares the whole
+            raise DataError(f"{config.append}: the batches cannot be appended. The data set has {difference}.")
+        # Two data sets of one kind may still differ; publish() compares their digests.
         if published and (difference := plan._difference(published)):
-            raise Conflict(f"{out.uri} holds a data set with {difference}; {NEVER_CHANGES}")
+            raise Conflict(f"{out.uri}: already holds a data set with {difference}. {NEVER_CHANGES}")
         if not published:
             check_free(out)
         return plan
 
     def _difference(self, other: Manifest) -> str:
-        """What of a data set keeps these batches from being in it, or ''."""
-        ours = (self.source.table, self.feature_shape, self.config.dtype, self.config.content)
-        theirs = (other.table, other.feature_shape, other.feature_dtype, other.content)
-        for what, our, their in zip(("parameters", "feature shape", "dtype", "content"), ours, theirs, strict=True):
-            if our != their:
-                return f"another {what}" + ("" if what == "parameters" else f": {our} here, {their} there")
+        """Return the first property in which a data set differs from these batches, or ''."""
+        if self.source.table != other.table:
+            return "other parameters"
+        pairs = {
+            "feature shape": (self.feature_shape, other.feature_shape),
+            "dtype": (self.config.dtype, other.feature_dtype),
+            "content": (self.config.content, other.content),
+        }
+        for name, (ours, theirs) in pairs.items():
+            if ours != theirs:
+                return f"another {name} ({theirs}, not {ours})"
         return ""
+
+    @cached_property
+    def published_numbers(self) -> dict[str, int]:
+        """Number of each published shard by its path."""
+        shards = self.published.shards if self.published else ()
+        return {shard.path: number for number, shard in enumerate(shards)}
 
     @cached_property
     def _common(self) -> str:
@@ -130,21 +153,21 @@ class Plan:
         return json.dumps([*body, self.config.dtype, self.config.content])
 
     def worth_keeping(self, skipped: Sequence[Skipped]) -> bool:
-        """Whether a shard without these batches will be published."""
+        """Return whether a shard that lacks these batches will be published."""
         return self.config.skip_bad or not skipped
 
     def fingerprint(self, number: int) -> str:
-        """Tells whether a record is of this very shard: same table, source, shape, dtype, store and files."""
+        """Return a digest of all that a shard depends on; a record with the same one is of the same shard."""
         stamps = [(batch, self.source.stamp(batch)) for batch in self.shards[number]]
         return hashlib.sha256(json.dumps([self._common, number, stamps]).encode()).hexdigest()
 
 
-def _features_shape(source: Source) -> tuple[int, int, int]:
-    """Examples, frames and bins that every batch is expected to have, but for the number of examples.
+def _batch_shape(source: Source) -> tuple[int, int, int]:
+    """Return the expected examples, frames and bins of a batch.
 
-    Those of the first batch that can be read, unless one in the middle and the last one agree on others.
+    The first readable batch decides, unless the middle and the last one agree on other frames or bins.
     """
-    shapes: list[tuple[int, ...]] = []
+    shapes: list[tuple[int, int, int]] = []
     first_error: BadBatch | None = None
     for number in source.batches:
         try:
@@ -153,7 +176,7 @@ def _features_shape(source: Source) -> tuple[int, int, int]:
         except BadBatch as error:
             first_error = first_error or error
     else:
-        raise DataError(f"none of the {len(source.batches)} batches can be read; the first: {first_error}")
+        raise DataError(f"none of the {len(source.batches)} batches can be read. The first: {first_error}")
     for number in (source.batches[len(source.batches) // 2], source.batches[-1]):
         with contextlib.suppress(BadBatch):
             shapes.append(source.read(number).features.shape)

@@ -1,4 +1,7 @@
-"""From shards to a published data set: the manifest, written last, in one put."""
+"""Publishing of a data set: the manifest, written last in one put, and the card.
+
+Shards are built in ``shard.py``.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,13 @@ from synthray.storage import Store, locate, open_store
 
 
 def publish(plan: Plan, records: list[ShardRecord]) -> Manifest:
-    """Write the manifest, once every shard has its record, clear the records away, and write the card.
+    """Write the manifest of a data set whose shards are all built, then its card.
 
     Raises:
-        DataError: batches were bad and ``skip_bad`` is off; every one is listed with its reason. Or the data set that
-            is appended to holds these batches already.
-        Conflict: another data set stands here.
-        CorruptShard, StorageError: it is published, but its card cannot be made; the same command again mends that.
+        DataError: batches were bad and ``skip_bad`` is off (all are listed), a shard is not in the store, or the data
+            set to append to already holds these batches.
+        Conflict: another data set is published at this URI.
+        CorruptShard, StorageError: the data set is published but has no card. Run the same command again to write it.
     """
     records = sorted(records, key=lambda record: record.number)
     skipped = tuple(skip for record in records for skip in record.skipped)
@@ -32,72 +35,70 @@ def publish(plan: Plan, records: list[ShardRecord]) -> Manifest:
         listed = "\n".join(f"  {skip.source}: {skip.reason}" for skip in skipped)
         raise DataError(
             f"{len(skipped)} of {len(plan.source.batches)} batches cannot be used; nothing was published:\n{listed}\n"
-            "Mend them, or give --skip-bad to leave them out."
+            "Fix them, or pass --skip-bad to leave them out."
         )
-    manifest = _manifest(plan, [record for record in records if record.shard], skipped)
+    manifest = _manifest(plan, records, skipped)
     out = open_store(plan.config.out)
     try:
-        if out.exists(MANIFEST):  # not left to the store, which may replace what it was told not to
+        if out.exists(MANIFEST):  # some S3 servers ignore the condition of the write below
             raise Conflict
-        _check_presence(out, manifest)
+        _check_shards_exist(out, manifest)
         out.write(MANIFEST, manifest.encode(), replace=False)
     except Conflict:
         published = Manifest.load(out)
         if published.digest != manifest.digest:
-            _sweep(out, published)
-            raise Conflict(f"{out.uri} holds another data set; {NEVER_CHANGES}") from None
+            _remove_leftovers(out, published)
+            raise Conflict(f"{out.uri}: already holds another data set. {NEVER_CHANGES}") from None
     return finalize(plan, manifest)
 
 
 def finalize(plan: Plan, manifest: Manifest) -> Manifest:
-    """The manifest, once what does not belong to its data set is swept away, and its card is there.
+    """Remove leftovers of unfinished runs, write the card and return the manifest.
 
     Raises:
-        CorruptShard, StorageError: the card cannot be made; the same command again mends that.
+        CorruptShard, StorageError: the card cannot be written. Run the same command again to write it.
     """
     out = open_store(plan.config.out)
-    _sweep(out, manifest)
+    _remove_leftovers(out, manifest)
     write_card(Dataset(out.uri, manifest))
     return manifest
 
 
 def matches_published(plan: Plan) -> bool:
-    """Whether the published data set is what the plan would make, by what both say of their source.
+    """Return whether the published data set has the source of the plan.
+
+    False if nothing is published, or if only building the shards can tell.
 
     Raises:
-        Conflict: it is another one.
+        Conflict: the published data set has another source.
     """
     if not (plan.published and plan.source.repeatable):
         return False
-    *before, source = _parts(plan.published)
-    told = {key: value for key, value in source.items() if key not in ("digest", "replaced")}
-    wanted = plan.source.provenance | {"batches": len(plan.source.batches)}
-    if told != wanted or before != (_parts(plan.base) if plan.base else []):
-        there = facts(plan.published)["source"]
-        raise Conflict(f"{plan.config.out} holds another data set ({there}); {NEVER_CHANGES}")
+    *base_parts, last_part = _parts(plan.published)
+    published_source = {key: value for key, value in last_part.items() if key not in ("digest", "replaced")}
+    wanted_source = {**plan.source.provenance, "batches": len(plan.source.batches)}
+    if published_source != wanted_source or base_parts != (_parts(plan.base) if plan.base else []):
+        raise Conflict(
+            f"{plan.config.out}: already holds another data set ({facts(plan.published)['source']}). {NEVER_CHANGES}"
+        )
     return True
 
 
 def _parts(manifest: Manifest) -> list[dict[str, Any]]:
-    return manifest.source.get("parts", [manifest.source])
+    parts: list[dict[str, Any]] = manifest.source.get("parts", [manifest.source])
+    return parts
 
 
-def _manifest(plan: Plan, made: list[ShardRecord], skipped: tuple[Skipped, ...]) -> Manifest:
-    source = plan.source.provenance | {"batches": len(plan.source.batches) - len(skipped)}
-    if "reject_silent_dbfs" in source:
-        source["replaced"] = sum(record.replaced for record in made)
-    shards = tuple(record.shard for record in made if record.shard)
-    source["digest"] = _digest([shard.sha256 for shard in shards])
-    sums = [record.sums for record in made]
+def _manifest(plan: Plan, records: list[ShardRecord], skipped: tuple[Skipped, ...]) -> Manifest:
+    built = [record for record in records if record.shard]
+    shards = tuple(record.shard for record in built if record.shard)
+    sums = [record.sums for record in built]
+    source = _source(plan, built, len(skipped))
     if plan.base:
-        before = stats.sums_of(plan.base)
-        sums, skipped = [before, *sums], plan.base.skipped + skipped
-        shards = _shards_from(plan.config.append, plan.base, plan.config.out) + shards
-        parts = [*_parts(plan.base), source]
-        if source["digest"] in [part["digest"] for part in parts[:-1]]:
-            raise DataError(f"{plan.config.append} holds these very batches already; nothing was published")
-        source = {"kind": "appended", "batches": sum(part["batches"] for part in parts), "parts": parts}
-        source["digest"] = _digest([part["digest"] for part in parts])
+        shards = _relocated_shards(plan.config.append, plan.base, plan.config.out) + shards
+        sums = [stats.sums_of(plan.base), *sums]
+        skipped = plan.base.skipped + skipped
+        source = _appended_source(plan, plan.base, source)
     return Manifest(
         table=plan.source.table,
         feature_shape=plan.feature_shape,
@@ -111,36 +112,62 @@ def _manifest(plan: Plan, made: list[ShardRecord], skipped: tuple[Skipped, ...])
     )
 
 
+def _source(plan: Plan, built: list[ShardRecord], num_skipped: int) -> dict[str, Any]:
+    source = {**plan.source.provenance, "batches": len(plan.source.batches) - num_skipped}
+    if "reject_silent_dbfs" in source:
+        source["replaced"] = sum(record.replaced for record in built)
+    source["digest"] = _digest([record.shard.sha256 for record in built if record.shard])
+    return source
+
+
+def _appended_source(plan: Plan, base: Manifest, source: dict[str, Any]) -> dict[str, Any]:
+    base_parts = _parts(base)
+    if source["digest"] in [part["digest"] for part in base_parts]:
+        raise DataError(f"{plan.config.append}: already holds these batches. Nothing was published.")
+    parts = [*base_parts, source]
+    digest = _digest([part["digest"] for part in parts])
+    return {
+        "kind": "appended",
+        "batches": sum(part["batches"] for part in parts),
+        "parts": parts,
+        "digest": digest,
+    }
+
+
 def _digest(digests: list[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _shards_from(base: str, manifest: Manifest, out: str) -> tuple[Shard, ...]:
-    """A data set's shards as another one names them: both may be moved together where they lie side by side."""
-    root, shards = out.rpartition("/")[0], []
-    for shard in manifest.shards:
-        store, path = locate(open_store(base), shard.path)
+def _relocated_shards(base_uri: str, base: Manifest, out: str) -> tuple[Shard, ...]:
+    """Return the shards of the base with paths that are valid from ``out``.
+
+    Paths between data sets of one folder are relative, so that the folder can be moved.
+    """
+    folder, shards = out.rpartition("/")[0], []
+    for shard in base.shards:
+        store, path = locate(open_store(base_uri), shard.path)
         uri = f"{store.uri}/{path}"
-        beside = root != "s3:/" and uri.startswith(f"{root}/")  # nothing lies beside a bucket
-        shards.append(replace(shard, path=f"..{uri.removeprefix(root)}" if beside else uri))
+        is_neighbour = folder != "s3:/" and uri.startswith(f"{folder}/")  # a bucket has no neighbours
+        shards.append(replace(shard, path=f"..{uri.removeprefix(folder)}" if is_neighbour else uri))
     return tuple(shards)
 
 
-def _check_presence(out: Store, manifest: Manifest) -> None:
-    """On several machines a local path is another place on each."""
+def _check_shards_exist(out: Store, manifest: Manifest) -> None:
+    """Check that the tasks wrote to this store; a local path is another folder on each machine."""
     sizes = {entry.path: entry.size for entry in out.list(SHARDS)}
     for shard in manifest.shards:
         missing = shard.path.startswith(f"{SHARDS}/") and sizes.get(shard.path) != shard.bytes
-        if missing and not out.exists(MANIFEST):  # a job that published meanwhile has cleared ours away
+        # A job that has published since then removed our shards; the caller reports that conflict.
+        if missing and not out.exists(MANIFEST):
             raise DataError(
-                f"{out.uri}/{shard.path} is not there: the tasks wrote it on another machine, or it was removed; "
-                "give a URI that all machines share, s3://… or a shared folder"
+                f"{out.uri}/{shard.path}: the shard is missing. A task wrote it on another machine, or it was removed. "
+                "Give a URI that all machines share: s3://… or a shared folder."
             )
 
 
-def _sweep(out: Store, manifest: Manifest) -> None:
-    """Remove what the published data set does not hold: records, and shards of other runs."""
-    kept = {shard.path for shard in manifest.shards}
+def _remove_leftovers(out: Store, manifest: Manifest) -> None:
+    """Remove records, and shards of other runs. Files that synthray did not name are kept."""
+    published = {shard.path for shard in manifest.shards}
     for entry in (*out.list(SHARDS), *out.list(RECORDS)):
-        if entry.path not in kept and is_generated_path(entry.path):
+        if entry.path not in published and is_generated_path(entry.path):
             out.delete(entry.path)

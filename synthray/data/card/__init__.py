@@ -1,1 +1,1 @@
-"""The data set's card: a README.md with tables and pictures."""
+"""The card of a data set: a README.md with facts, tables, charts and pictures."""

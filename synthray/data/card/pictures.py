@@ -1,4 +1,4 @@
-"""Spectrograms of a few examples side by side, as a picture."""
+"""Pictures of examples. Which examples are shown is decided in ``readme.py``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Dark violet over red to pale yellow, brighter step by step: what is louder looks louder, in greys and to the
-# colour-blind too.
+# From dark violet to pale yellow with rising brightness, so that it also reads in greyscale and for the colour-blind.
 _RAMP = np.array([
     (5, 4, 16), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122),
     (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191),
@@ -25,13 +24,14 @@ _PAPER, _INK = (18, 17, 26), (214, 210, 226)
 
 
 def contact_sheet(features: np.ndarray, captions: Sequence[str]) -> bytes:
-    """A PNG of log-magnitude spectrograms, frequency upwards, time to the right, each over its caption.
+    """Return a PNG of log-magnitude spectrograms with captions.
 
-    Each is as bright as its own loudest bin; 70 dB below that it is dark.
+    Time runs to the right, frequency upwards. The loudest bin of each example is the brightest colour, 70 dB below it
+    is the darkest.
 
     Args:
-        features: float ``(examples, frames, bins)``, magnitudes, of any frames and bins; at least one example.
-        captions: one an example.
+        features: float magnitudes ``(examples, frames, bins)``; at least one example.
+        captions: one text an example.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -52,9 +52,9 @@ def contact_sheet(features: np.ndarray, captions: Sequence[str]) -> bytes:
 
 
 def _brightness(example: np.ndarray) -> np.ndarray:
-    """Magnitudes ``(frames, bins)`` as float32 in [0, 1], ``(bins, frames)``, the highest bin first."""
+    """Return magnitudes ``(frames, bins)`` as brightness in [0, 1], float32 ``(bins, frames)``, highest bin first."""
     magnitudes = np.abs(example.astype(np.float64))
-    with np.errstate(divide="ignore"):  # log of 0 is as dark as it gets
+    with np.errstate(divide="ignore"):  # the log of 0 is -inf, which becomes the darkest colour
         level_db = 20 * np.log10(magnitudes / (magnitudes.max() or 1.0))
     return np.clip(1 + level_db / _DYNAMICS_DB, 0, 1).T[::-1].astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""Markdown tables and sparklines, for the cards of data sets and searches."""
+"""Markdown tables and sparklines for cards and search reports."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return a Markdown table. ``right`` names the columns that are aligned to the right; cells are escaped already."""
+    """Return a Markdown table.
+
+    Args:
+        header: title of each column.
+        rows: cells, escaped already.
+        right: indices of the columns to align to the right.
+    """
     rules = ["---:" if column in right else "---" for column in range(len(header))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rules, *rows))
 
 
 def escape_cell(text: str) -> str:
-    """Return text that cannot end its table cell."""
+    """Return the text on one line, with ``|`` escaped so that it does not end its table cell."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return one block character a value, its height the value's share of the largest; the lowest only for 0."""
+    """Return one block character a value, as high as its share of the largest.
+
+    Only 0 gets the lowest block.
+    """
     largest, steps = max(values, default=0) or 1, len(_BLOCKS) - 1
     return "".join(_BLOCKS[-int(-steps * value // largest)] for value in values)

@@ -1,4 +1,4 @@
-"""Making sounds: the same ones however they are made, and never over other ones."""
+"""Generated sounds: the same in both formats and after any restart, and other sounds are never overwritten."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from synthray.data import rendering
 from synthray.data.build import publish as publish_module
-from synthray.data.build.notebook_writer import GenerateConfig, finish, reserve_output, write_batch
+from synthray.data.build.generate_config import GenerateConfig
+from synthray.data.build.notebook_writer import finish, reserve_output, write_batch
 from synthray.data.build.plan import Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard, repair_shard
@@ -40,13 +42,13 @@ def generate(out: Path, batches: int = 2, seed: int = 3, **options: Any) -> list
 
 
 def build(out: Path, **options: Any) -> Manifest:
-    """What jobs/generate.py --format parquet does, in this process, without Ray."""
+    """Do what ``synthray generate --format parquet`` does, in this process and without Ray."""
     config = GenerateConfig(str(out), **{"batches": 2, "seed": 3, "format": "parquet", **options})
     plan = Plan.make(config.source(), config.build)
     return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
 
 
-def everything(uri: Path | str) -> Examples:
+def all_examples(uri: Path | str) -> Examples:
     dataset = open_dataset(str(uri))
     return dataset.take(np.arange(dataset.manifest.rows))
 
@@ -55,7 +57,7 @@ def same(one: Examples, other: Examples) -> bool:
     return np.array_equal(one.features, other.features) and np.array_equal(one.labels, other.labels)
 
 
-def test_the_files_are_the_notebooks_and_hold_the_sounds(tmp_path: Path) -> None:
+def test_generate_npy_writes_the_files_of_the_layout(tmp_path: Path) -> None:
     assert generate(tmp_path) == [True, True]
     assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()) == [
         "fft/fft_batch_0.npy", "fft/fft_batch_1.npy", "keys.pkl",
@@ -69,17 +71,17 @@ def test_the_files_are_the_notebooks_and_hold_the_sounds(tmp_path: Path) -> None
     np.testing.assert_array_equal(batch.labels, labels)
 
 
-def test_straight_to_a_data_set_is_the_same_as_by_way_of_the_batches(tmp_path: Path) -> None:
+def test_generate_parquet_equals_generate_npy_and_convert(tmp_path: Path) -> None:
     generate(tmp_path / "batches", batches=3)
     converted = convert_here(tmp_path / "batches", tmp_path / "converted")
-    straight = build(tmp_path / "straight", batches=3)
-    assert straight.shards == converted.shards
-    assert straight.table == converted.table == INSTRUMENT
-    assert straight.source["seed"] == 3
-    open_dataset(str(tmp_path / "straight")).read_shard(2)
+    direct = build(tmp_path / "direct", batches=3)
+    assert direct.shards == converted.shards
+    assert direct.table == converted.table == INSTRUMENT
+    assert direct.source["seed"] == 3
+    open_dataset(str(tmp_path / "direct")).read_shard(2)
 
 
-def test_running_again_keeps_what_is_there_and_mends_what_is_not(tmp_path: Path) -> None:
+def test_generate_again_keeps_complete_batches_and_writes_others(tmp_path: Path) -> None:
     generate(tmp_path)
     before = (tmp_path / "fft" / "fft_batch_1.npy").read_bytes()
     (tmp_path / "parameters" / "parameter_batches_1.pkl").unlink()
@@ -88,32 +90,34 @@ def test_running_again_keeps_what_is_there_and_mends_what_is_not(tmp_path: Path)
     assert (tmp_path / "fft" / "fft_batch_1.npy").read_bytes() == before
 
 
-def test_other_sounds_are_never_written_over(tmp_path: Path) -> None:
+def test_generate_never_overwrites_other_sounds(tmp_path: Path) -> None:
     generate(tmp_path)
-    with pytest.raises(Conflict, match="holds other sounds already: give another --out"):
+    with pytest.raises(Conflict, match=r"already holds other sounds\. Give another --out"):
         generate(tmp_path, seed=4)
-    with pytest.raises(Conflict, match=r"fft_batch_1\.npy already, beyond the 1 batches asked for"):
+    with pytest.raises(Conflict, match=r"holds more than the 1 batches requested \(fft/fft_batch_1\.npy\)"):
         generate(tmp_path, batches=1)
     assert generate(tmp_path, batches=3) == [False, False, True]
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(Conflict, match="holds a published data set: give another --out"):
+    with pytest.raises(Conflict, match=r"already holds a published data set\. Give another --out"):
         generate(tmp_path, batches=3)
 
 
-def test_of_two_jobs_with_other_sounds_one_has_the_place(tmp_path: Path) -> None:
-    """A batch whose sounds one of them wrote and whose settings the other did would train wrongly without a word."""
+def test_reserve_output_lets_only_one_of_two_jobs_write(tmp_path: Path) -> None:
+    """Otherwise a batch could get the features of one job and the parameters of the other."""
     first, other = (GenerateConfig(str(tmp_path), 2, seed) for seed in (3, 4))
     reserve_output(first)
-    with pytest.raises(Conflict, match=r'other sounds are being made, or were: \{.*"seed": 3\}; give another --out'):
+    with pytest.raises(
+        Conflict, match=r'another job generates other sounds here \(\{.*"seed": 3\}\)\. Give another --out'
+    ):
         reserve_output(other)
     reserve_output(first)  # the same command again
     assert generate(tmp_path) == [True, True]
-    with pytest.raises(Conflict, match="holds other sounds already"):
+    with pytest.raises(Conflict, match="already holds other sounds"):
         reserve_output(other)
     assert not (tmp_path / "generating.json").exists()
 
 
-def test_sounds_that_got_lost_are_made_again(tmp_path: Path) -> None:
+def test_generate_writes_lost_features_again(tmp_path: Path) -> None:
     generate(tmp_path)
     lost = tmp_path / "fft" / "fft_batch_1.npy"
     before = lost.read_bytes()
@@ -127,15 +131,15 @@ def test_sounds_that_got_lost_are_made_again(tmp_path: Path) -> None:
     [
         ({"batches": 0}, "batches is 0"),
         ({"seed": -1}, "seed is -1"),
-        ({"format": "csv"}, "format is 'csv'"),
+        ({"format": "csv"}, r"format: unknown value \('csv'\)"),
         ({"content": "presets"}, "--content needs --format parquet"),
-        ({"format": "parquet", "content": "ideas"}, "content is 'ideas'"),
+        ({"format": "parquet", "content": "ideas"}, r"content: unknown value \('ideas'\)"),
         ({"format": "parquet", "append": "out"}, "cannot be appended to itself"),
         ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS; at most -20"),
         ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
     ],
 )
-def test_what_cannot_be_made_is_refused(arguments: dict, message: str) -> None:
+def test_generate_config_with_an_invalid_value_is_refused(arguments: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         GenerateConfig("out", **arguments)
 
@@ -143,7 +147,7 @@ def test_what_cannot_be_made_is_refused(arguments: dict, message: str) -> None:
 LIMIT_DBFS = -40.0
 
 
-def test_silent_presets_are_drawn_again_the_same_way_in_any_company() -> None:
+def test_batch_resamples_silent_presets_the_same_way_at_any_batch_size() -> None:
     plain, rejecting = SoundGenerator(3), SoundGenerator(3, LIMIT_DBFS)
     before, after = plain.batch(0, 64), rejecting.batch(0, 64)
     silent = loudness_dbfs(before.features) < LIMIT_DBFS
@@ -157,13 +161,13 @@ def test_silent_presets_are_drawn_again_the_same_way_in_any_company() -> None:
     assert sum(part.replaced for part in parts) == after.replaced
 
 
-def test_a_limit_that_nothing_reaches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_with_an_unreachable_limit_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sounds, "_MOST_DRAWS", 2)
     with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws; lower the limit"):
         SoundGenerator(3, -20.0).batch(32, 32)
 
 
-def test_the_manifest_counts_what_was_drawn_again(tmp_path: Path) -> None:
+def test_manifest_counts_resampled_presets(tmp_path: Path) -> None:
     manifest = build(tmp_path / "audible", reject_silent_dbfs=LIMIT_DBFS)
     assert manifest.source["reject_silent_dbfs"] == LIMIT_DBFS
     assert manifest.source["replaced"] == SoundGenerator(3, LIMIT_DBFS).batch(0, 64).replaced > 0
@@ -173,38 +177,36 @@ def test_the_manifest_counts_what_was_drawn_again(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in (tmp_path / "batches").rglob("*.*")}
     with pytest.raises(Conflict, match="other sounds"):
         generate(tmp_path / "batches")
-    # also where the first batch happens to be the same in both
-    with pytest.raises(Conflict, match="holds other sounds already"):
+    # also if the first batch is the same in both
+    with pytest.raises(Conflict, match="already holds other sounds"):
         write_batch(GenerateConfig(str(tmp_path / "batches"), 2, 3), 1)
     assert {path: path.read_bytes() for path in (tmp_path / "batches").rglob("*.*")} == before
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_stored_presets_are_the_stored_sounds_to_the_bit(tmp_path: Path, dtype: str) -> None:
+def test_stored_presets_equal_stored_features_bit_for_bit(tmp_path: Path, dtype: str) -> None:
     stored = build(tmp_path / "sounds", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS)
     presets = build(tmp_path / "presets", dtype=dtype, reject_silent_dbfs=LIMIT_DBFS, content="presets")
     assert presets.bytes < stored.bytes / 10
     assert presets.source["replaced"] == stored.source["replaced"] > 0
     assert presets.loudness == stored.loudness
-    assert everything(tmp_path / "presets").features.dtype == dtype
-    assert same(everything(tmp_path / "presets"), everything(tmp_path / "sounds"))
+    assert all_examples(tmp_path / "presets").features.dtype == dtype
+    assert same(all_examples(tmp_path / "presets"), all_examples(tmp_path / "sounds"))
 
 
-def test_presets_of_another_version_of_the_instrument_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_presets_of_another_instrument_version_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(tmp_path / "presets", content="presets")
-    monkeypatch.setattr(sounds, "INSTRUMENT_VERSION", 99)
-    told = f"presets of version {INSTRUMENT_VERSION} of the instrument, this synthray plays version 99"
-    with pytest.raises(DataError, match=told):
+    monkeypatch.setattr(rendering, "INSTRUMENT_VERSION", 99)
+    both_versions = rf"version {INSTRUMENT_VERSION}\b.* version 99\b"
+    with pytest.raises(DataError, match=both_versions):
         open_dataset(str(tmp_path / "presets")).read_shard(0)
-    with pytest.raises(DataError, match=f"presets of version {INSTRUMENT_VERSION}"):
+    with pytest.raises(DataError, match=both_versions):
         build(tmp_path / "more", content="presets", append=str(tmp_path / "presets"))
     assert not (tmp_path / "more").exists()
 
 
 @pytest.mark.parametrize("content", ["features", "presets"])
-def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, content: str) -> None:
+def test_append_continues_after_the_batches_of_the_same_seed(tmp_path: Path, content: str) -> None:
     build(tmp_path / "first", content=content)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")}
     second = build(tmp_path / "second", batches=1, append=str(tmp_path / "first"), content=content)
@@ -212,7 +214,7 @@ def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, content: st
     whole = build(tmp_path / "whole", batches=5, content=content)
     assert [part["batches"] for part in third.source["parts"]] == [2, 1, 2]
     assert third.source["batches"] == 5
-    assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
+    assert same(all_examples(tmp_path / "third"), all_examples(tmp_path / "whole"))
     assert third.loudness == whole.loudness
     for name, found in third.statistics.items():
         expected = whole.statistics[name]
@@ -220,18 +222,18 @@ def test_appended_sounds_follow_those_that_are_there(tmp_path: Path, content: st
         assert found.get("mean") == pytest.approx(expected.get("mean"))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "first").rglob("*.parquet")} == before
     assert len(list((tmp_path / "second" / "shards").iterdir())) == len(second.shards) - 2
-    # other sounds, and the first data set's own job once more: neither harms the other
+    # neither another seed nor a rerun of the first job changes the other data sets
     other = build(tmp_path / "other", batches=1, seed=8, append=str(tmp_path / "first"), content=content)
     build(tmp_path / "first", content=content)
-    assert same(everything(tmp_path / "third"), everything(tmp_path / "whole"))
+    assert same(all_examples(tmp_path / "third"), all_examples(tmp_path / "whole"))
     np.testing.assert_array_equal(
-        everything(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
+        all_examples(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
     )
     assert other.source["parts"][1]["seed"] == 8
 
 
 @pytest.mark.parametrize("append", [False, True])
-def test_a_published_data_set_of_sounds_is_known_without_making_them_again(append: bool, tmp_path: Path) -> None:
+def test_matches_published_recognises_a_data_set_without_rendering(append: bool, tmp_path: Path) -> None:
     options: dict[str, Any] = {"reject_silent_dbfs": -20.0}
     if append:
         build(tmp_path / "base", **options)
@@ -248,60 +250,60 @@ def test_a_published_data_set_of_sounds_is_known_without_making_them_again(appen
 
     known = plan()
     assert publish_module.matches_published(known)
-    assert not any(repair_shard(known, number) for number in range(len(known.shards)))
-    assert publish_module.finalize(known, known.published) == made
+    assert not any(repair_shard(known, made, number) for number in range(len(known.shards)))
+    assert publish_module.finalize(known, made) == made
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == files
     for changed in ({"seed": 4}, {"batches": 3}, {"reject_silent_dbfs": -30.0}):
-        if not append or "reject_silent_dbfs" not in changed:  # which is refused before
-            with pytest.raises(Conflict, match=r"holds another data set \(synth, .*give another --out"):
+        if not append or "reject_silent_dbfs" not in changed:  # that is refused earlier
+            with pytest.raises(Conflict, match=r"already holds another data set \(synth, .*give another --out"):
                 publish_module.matches_published(plan(**changed))
 
-    harmed = tmp_path / "out" / made.shards[-1].path
-    raw = harmed.read_bytes()
-    harmed.write_bytes(raw[:-1])
-    assert [repair_shard(known, number) for number in range(len(known.shards))] == [False, True]
-    assert harmed.read_bytes() == raw
-    harmed.unlink()
+    damaged = tmp_path / "out" / made.shards[-1].path
+    raw = damaged.read_bytes()
+    damaged.write_bytes(raw[:-1])
+    assert [repair_shard(known, made, number) for number in range(len(known.shards))] == [False, True]
+    assert damaged.read_bytes() == raw
+    damaged.unlink()
     other = GenerateConfig(str(tmp_path / "out"), 2, 4, format="parquet").source()
-    with pytest.raises(CorruptShard, match="is missing"):  # what is not the very shard does not take its place
-        repair_shard(replace(known, source=other), len(known.shards) - 1)
-    assert not harmed.exists()
+    with pytest.raises(CorruptShard, match="is missing"):
+        repair_shard(replace(known, source=other), made, len(known.shards) - 1)
+    assert not damaged.exists()
 
 
-def test_data_sets_that_share_shards_may_be_moved_together_or_lie_apart(tmp_path: Path) -> None:
+def test_data_sets_that_share_shards_can_be_moved_together(tmp_path: Path) -> None:
     build(tmp_path / "a" / "first")
     build(tmp_path / "a" / "second", batches=1, append=str(tmp_path / "a" / "first"))
     apart = build(tmp_path / "b" / "third", batches=1, append=str(tmp_path / "a" / "second"))
     assert apart.shards[0].path == str(tmp_path / "a" / "first" / "shards" / Path(apart.shards[0].path).name)
-    expected = everything(tmp_path / "b" / "third")
-    beside = build(tmp_path / "a" / "third", batches=1, append=str(tmp_path / "a" / "second"))
-    assert beside.shards[0].path.startswith("../first/shards/")
+    expected = all_examples(tmp_path / "b" / "third")
+    neighbour = build(tmp_path / "a" / "third", batches=1, append=str(tmp_path / "a" / "second"))
+    assert neighbour.shards[0].path.startswith("../first/shards/")
     shutil.move(tmp_path / "a", tmp_path / "moved")
-    assert same(everything(tmp_path / "moved" / "third"), expected)
+    assert same(all_examples(tmp_path / "moved" / "third"), expected)
     shutil.rmtree(tmp_path / "moved" / "first")
     with pytest.raises(CorruptShard, match=r"moved/first/shards/00000-\w+\.parquet is missing"):
-        everything(tmp_path / "moved" / "third")
+        all_examples(tmp_path / "moved" / "third")
 
 
-def test_a_data_set_that_fills_a_bucket_can_append_to_one_in_a_folder() -> None:
+def test_append_works_between_bucket_roots_and_folders() -> None:
     manifest = open_dataset("synth://?batches=1").manifest
     for base, out in (("s3://a/first", "s3://a"), ("s3://a/first", "s3://b"), ("s3://a", "s3://a/second")):
-        [shard] = publish_module._shards_from(base, manifest, out)
+        [shard] = publish_module._relocated_shards(base, manifest, out)
         store, path = locate(open_store(out), shard.path)
         assert f"{store.uri}/{path}" == f"{base}/{manifest.shards[0].path}"
 
 
-def test_what_does_not_go_together_is_not_appended(tmp_path: Path) -> None:
+def test_append_to_a_data_set_of_another_kind_is_refused(tmp_path: Path) -> None:
     build(tmp_path / "first")
     first = str(tmp_path / "first")
-    with pytest.raises(DataError, match="another dtype: float16 here, float32 there"):
+    with pytest.raises(DataError, match=r"another dtype \(float32, not float16\)"):
         build(tmp_path / "second", append=first, dtype="float16")
-    with pytest.raises(DataError, match="another store: presets here, sounds there"):
+    with pytest.raises(DataError, match=r"another content \(features, not presets\)"):
         build(tmp_path / "second", append=first, content="presets")
     with pytest.raises(ConfigError, match="with another --reject-silent"):
         build(tmp_path / "second", append=first, reject_silent_dbfs=LIMIT_DBFS)
     manifest = Manifest.load(open_store(first))
     table = replace(manifest.table, parameters=manifest.table.parameters[1:])
     (tmp_path / "first" / "manifest.json").write_bytes(replace(manifest, table=table).encode())
-    with pytest.raises(DataError, match=r"do not go with .*first: it has another parameters"):
+    with pytest.raises(DataError, match=r"first: the batches cannot be appended\. The data set has other parameters"):
         build(tmp_path / "second", append=first)

@@ -1,9 +1,10 @@
-"""The card of a data set: true, the same for the same manifest, and whole whatever a foreign source names things."""
+"""The card of a data set: correct, deterministic, and well-formed for any names in foreign data."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,18 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthray.data.build.plan import BuildConfig, Plan
-from synthray.data.build.publish import publish
-from synthray.data.build.shard import build_shard
 from synthray.data.card import readme as card_module
 from synthray.data.card.pictures import contact_sheet
 from synthray.data.card.readme import CARD, PICTURE, render_card, write_card
-from synthray.data.card.summary import facts, loudness_lines, parameter_rows, sparkline
+from synthray.data.card.summary import facts, loudness_lines, parameter_rows
+from synthray.data.card.tables import sparkline
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest, Shard, Skipped
 from synthray.data.open import open_dataset
-from synthray.data.sources.notebook import NotebookSource
-from synthray.errors import Conflict, CorruptShard, StorageError
+from synthray.errors import CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests import foreign
 from tests.conftest import convert_here
@@ -43,7 +41,7 @@ def block(card: str, language: str) -> str:
 
 
 def manifest_of(*parameters: Range | Choice | Constant, **fields: object) -> Manifest:
-    """One of a data set that nobody made."""
+    """Return the manifest of a data set that does not exist."""
     counts = {"below": 2, "counts": [5] + [0] * 18 + [1], "above": 1}
     found = {
         p.name: {"counts": dict.fromkeys(p.values, 3)}
@@ -58,7 +56,7 @@ def manifest_of(*parameters: Range | Choice | Constant, **fields: object) -> Man
     return replace(made, **{"loudness": loudness, **fields})
 
 
-def test_it_is_written_beside_the_manifest_and_only_once(source: Path, tmp_path: Path) -> None:
+def test_card_is_written_once(source: Path, tmp_path: Path) -> None:
     manifest = convert_here(source, tmp_path / "out")
     first = card_files(tmp_path / "out")
     assert first[CARD][0].decode() == render_card(manifest)
@@ -67,49 +65,40 @@ def test_it_is_written_beside_the_manifest_and_only_once(source: Path, tmp_path:
 
 
 @pytest.mark.parametrize("name", [CARD, PICTURE])
-@pytest.mark.parametrize("harm", [Path.unlink, lambda path: path.write_bytes(b"other")])
-def test_the_same_command_again_mends_it(name: str, harm: object, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"other")])
+def test_convert_again_repairs_the_card(
+    name: str, damage: Callable[[Path], object], source: Path, tmp_path: Path
+) -> None:
     convert_here(source, tmp_path / "out")
     before = {name: raw for name, (raw, _) in card_files(tmp_path / "out").items()}
-    harm(tmp_path / "out" / name)
+    damage(tmp_path / "out" / name)
     convert_here(source, tmp_path / "out")
     assert {name: raw for name, (raw, _) in card_files(tmp_path / "out").items()} == before
 
 
-def test_a_data_set_without_it_reads_as_ever(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_set_without_a_card_can_be_read(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(dataset: Dataset) -> None:
         raise StorageError("no room")
 
     monkeypatch.setattr("synthray.data.build.publish.write_card", refuse)
-    with pytest.raises(StorageError, match="no room"):  # the job says so: what was asked for is not all there
+    with pytest.raises(StorageError, match="no room"):  # the job fails, because its output is incomplete
         convert_here(source, tmp_path / "out")
     assert not (tmp_path / "out" / CARD).exists()
     assert len(open_dataset(str(tmp_path / "out")).take(np.arange(5))) == 5
 
 
-def test_who_lost_the_race_leaves_the_winners_card_alone(source: Path, tmp_path: Path) -> None:
-    out = str(tmp_path / "out")
-    plans = [Plan.make(NotebookSource.open(str(source)), BuildConfig(out, dtype)) for dtype in ("float32", "float16")]
-    records = [[build_shard(plan, number) for number in range(len(plan.shards))] for plan in plans]
-    publish(plans[0], records[0])
-    first = card_files(tmp_path / "out")
-    with pytest.raises(Conflict):
-        publish(plans[1], records[1])
-    assert card_files(tmp_path / "out") == first
-
-
-def test_a_harmed_first_shard_is_told_instead_of_drawn(source: Path, tmp_path: Path) -> None:
+def test_write_card_with_a_corrupt_first_shard_raises(source: Path, tmp_path: Path) -> None:
     manifest = convert_here(source, tmp_path / "out")
     (tmp_path / "out" / manifest.shards[0].path).write_bytes(b"other")
-    with pytest.raises(CorruptShard, match="has changed since it was published"):
+    with pytest.raises(CorruptShard, match=manifest.shards[0].path):
         write_card(open_dataset(str(tmp_path / "out")))
 
 
-def test_it_says_what_is_in_the_data_set_and_not_where(source: Path, tmp_path: Path) -> None:
+def test_card_describes_the_content_and_not_the_location(source: Path, tmp_path: Path) -> None:
     (source / "fft" / "fft_batch_2.npy").write_bytes(b"torn")
     manifest = convert_here(source, tmp_path / "out", skip_bad=True)
     card = (tmp_path / "out" / CARD).read_text()
-    for told in (
+    for text in (
         "# Data set of 171 sounds",
         manifest.digest,
         "12 x 33 float32",
@@ -119,7 +108,7 @@ def test_it_says_what_is_in_the_data_set_and_not_where(source: Path, tmp_path: P
         f"![Spectrograms of 8 examples]({PICTURE})",
         " dBFS ",
     ):
-        assert told in card
+        assert text in card
     counts = manifest.statistics["env_0"]["counts"]
     assert f"1 {counts['1'] / 171:.0%}, 2 {counts['2'] / 171:.0%} |" in card
     assert str(tmp_path) not in card
@@ -130,7 +119,7 @@ def test_it_says_what_is_in_the_data_set_and_not_where(source: Path, tmp_path: P
     }
 
 
-def test_its_examples_run_as_they_stand(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_card_examples_run_unchanged(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = convert_here(source, tmp_path / "out")
     monkeypatch.chdir(tmp_path / "out")
     card = Path(CARD).read_text()
@@ -144,16 +133,16 @@ def test_its_examples_run_as_they_stand(source: Path, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("parameters", [(Range('a "b"'),), (Choice("it's", ("x", "y")),)])
-def test_a_data_set_of_one_kind_can_be_queried_too(parameters: tuple, tmp_path: Path) -> None:
+def test_card_query_runs_with_ranges_or_choices_only(parameters: tuple, tmp_path: Path) -> None:
     sql = block(render_card(manifest_of(*parameters)), "sql")
-    assert "read_parquet(['../first/shards/*.parquet', 'shards/*.parquet'])" in sql  # of both versions
+    assert "read_parquet(['../first/shards/*.parquet', 'shards/*.parquet'])" in sql
     name = parameters[0].name.replace('"', '""')
     duckdb.sql(f"""COPY (SELECT 1 AS "{name}") TO '{tmp_path}/a.parquet'""")
     sql = re.sub(r"\[.*\]", f"'{tmp_path}/a.parquet'", sql)
     assert duckdb.sql(sql).fetchall() in ([(1, 1.0)], [(1, 1)])
 
 
-def test_no_name_breaks_its_tables() -> None:
+def test_card_tables_survive_any_name() -> None:
     odd = ["a|b", "line\nbreak", "`tick`", "<b>bold", "*star*", "x  y", "ünï-コード"]
     tricky = (Range(odd[0]), Range(odd[1]), Choice(odd[2], ("p|q", "<i>", "_r_")), Range(odd[3]), Constant(odd[4], 1.0))
     card = render_card(manifest_of(*tricky, Range(odd[5]), Range(odd[6]), skipped=(Skipped("a\nb", "<x> | *y*"),)))
@@ -165,33 +154,33 @@ def test_no_name_breaks_its_tables() -> None:
     assert "- `a b`: &lt;x&gt; \\| \\*y\\*" in card
 
 
-def test_what_an_older_manifest_lacks_is_left_out() -> None:
+def test_card_of_an_older_manifest_leaves_out_unknown_statistics() -> None:
     older = manifest_of(Range("a", 20, 2000, "log", "Hz"), loudness={})
     older = replace(older, statistics={"a": {"mean": 0.5, "deviation": 0.25, "minimum": 0.0, "maximum": 1.0}})
     assert parameter_rows(older) == [("a", "20 to 2000 Hz, log", "0.500", "0.250", "?")]
     assert loudness_lines(older) == []
     assert "Loudness" not in render_card(older)
-    assert b"loudness" not in older.encode()  # and so keeps its digest
+    assert b"loudness" not in older.encode()  # so the digest stays the same
     assert Manifest.decode(older.encode(), "x").digest == older.digest
 
 
-def test_presets_are_told_from_sounds() -> None:
-    sounds, presets = (render_card(manifest_of(Range("a"), content=content)) for content in ("features", "presets"))
-    assert "`features`, 3 x 4 float16 values" in sounds
-    assert "`noise_seed`" not in sounds
-    assert "`noise_seed`, from which synthray renders the sound" in presets
-    assert "3 x 4 float16, rendered as they are read" in presets
+def test_card_distinguishes_presets_from_features() -> None:
+    features, presets = (render_card(manifest_of(Range("a"), content=content)) for content in ("features", "presets"))
+    assert "`features`, 3 x 4 float16 in row-major order" in features
+    assert "`noise_seed`" not in features
+    assert "`noise_seed`, which synthray needs to render the sound" in presets
+    assert "3 x 4 float16, rendered on reading" in presets
 
 
-def test_the_source_is_told_part_by_part() -> None:
+def test_facts_list_every_part_of_the_source() -> None:
     parts = [{"kind": "synth", "seed": 3, "batches": 9, "digest": "0123456789abcdef"}, {"kind": "notebook"}]
-    told = "synth, seed 3, batches 9, digest 0123456789ab…"
-    assert facts(manifest_of(Range("a"), source=parts[0]))["source"] == told
+    first = "synth, seed 3, batches 9, digest 0123456789ab…"
+    assert facts(manifest_of(Range("a"), source=parts[0]))["source"] == first
     appended = manifest_of(Range("a"), source={"kind": "appended", "parts": parts, "digest": "ab"})
-    assert facts(appended)["source"] == f"{told} + notebook"
+    assert facts(appended)["source"] == f"{first} + notebook"
 
 
-def test_numbers_become_bars() -> None:
+def test_histograms_become_bars() -> None:
     assert sparkline([0, 1, 50, 99, 100, 0]) == "▁▂▅██▁"
     assert sparkline([0, 0]) == "▁▁"
     [row] = parameter_rows(manifest_of(Range("a")))
@@ -214,7 +203,7 @@ def picture(features: np.ndarray) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("L"), np.float64)
 
 
-def test_high_is_up_late_is_right_and_loud_is_bright() -> None:
+def test_contact_sheet_axes_and_brightness() -> None:
     features = np.full((3, 20, 50), 1e-9)
     features[0, :, -5:], features[1, -2:], features[2, 0, 0] = 1.0, 1.0, 1.0
     high, late, click = (picture(features[i : i + 1])[16:216, 16:256] for i in range(3))
@@ -229,14 +218,14 @@ def test_high_is_up_late_is_right_and_loud_is_bright() -> None:
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 700, 2), (8, 2, 3000), (9, 20, 551)])
-def test_features_of_any_shape_are_drawn(shape: tuple[int, int, int]) -> None:
+def test_contact_sheet_draws_features_of_any_shape(shape: tuple[int, int, int]) -> None:
     features = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     assert picture(features).shape == (16 + -(-shape[0] // 4) * 236, 16 + min(shape[0], 4) * 256)
-    assert picture(np.zeros(shape)).max() < 30  # silence is dark, and no error
+    assert picture(np.zeros(shape)).max() < 30  # silence is dark
     assert picture(np.full(shape, 1e300)).max() > 240
 
 
-def test_the_examples_are_spread_evenly_over_the_first_shard() -> None:
+def test_example_rows_are_spread_evenly_over_the_first_shard() -> None:
     manifest = manifest_of(Range("a"))
     assert card_module._example_rows(manifest).tolist() == [0, 1, 2, 3, 4]
     longer = replace(manifest, shards=(replace(manifest.shards[0], rows=71), manifest.shards[1]))
