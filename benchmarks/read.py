@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for infra, which is not in
 from infra.s3_server import running_s3_server
 from synthray.cluster import build, loader
 from synthray.cluster.connect import connect
-from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder

@@ -48,7 +48,7 @@ import ray
 import ray.train
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from synthray.data.build.notebook_writer import GenerateConfig
+from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.build.plan import BuildConfig
 from synthray.data.dataset import Dataset
 from synthray.train.config import TrainConfig

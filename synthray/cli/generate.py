@@ -13,7 +13,7 @@ from synthray.data.parquet import DTYPES
 from synthray.storage import home
 
 if TYPE_CHECKING:
-    from synthray.data.build.notebook_writer import GenerateConfig
+    from synthray.data.build.generate_config import GenerateConfig
 
 DESCRIPTION = """\
 Render random presets into training data: NumPy/pickle batches, or a data set of Parquet shards.
@@ -64,7 +64,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def generate(arguments: Namespace) -> None:
     """Make the batches or the data set."""
-    from synthray.data.build.notebook_writer import GenerateConfig
+    from synthray.data.build.generate_config import GenerateConfig
 
     names = {field.name for field in fields(GenerateConfig)}
     settings = {name: value for name, value in vars(arguments).items() if name in names}

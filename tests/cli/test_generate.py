@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from synthray.cli.main import main
-from synthray.data.build.notebook_writer import FORMATS, GenerateConfig
+from synthray.data.build.generate_config import FORMATS, GenerateConfig
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
 

@@ -27,7 +27,7 @@ from synthray.data.open import open_dataset
 from synthray.errors import NotFound
 from synthray.storage import open_store
 from synthray.storage.s3 import RETRY_TIMEOUT
-from tests.faults import Exchange, FaultyProxy, Hold, everything, faulty_proxy, status
+from tests.faults import Exchange, FaultyProxy, Hold, all_objects, faulty_proxy, status
 from tests.s3_fixture import place_in
 from tests.waiting import wait_for
 
@@ -72,7 +72,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     config = GenerateConfig(folder, BATCHES, format="parquet")
     plan = Plan.make(config.source(), config.build)
     publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
-    return everything(folder)
+    return all_objects(folder)
 
 
 @contextlib.contextmanager
@@ -154,7 +154,7 @@ def test_generate_resumes_after_a_killed_driver_and_a_failing_store(
     proxy.heal()
     with generating(ray_head, own_server, proxy, out) as running:
         finish(running, out)
-    assert everything(out) == uninterrupted
+    assert all_objects(out) == uninterrupted
     assert len(shards_put(proxy)) == len(set(shards_put(proxy))) == SHARDS - len(kept)
     assert {path: open_store(out).entry(path).modified_s for path in kept} == kept
 
@@ -175,7 +175,7 @@ def test_generate_continues_after_a_killed_worker(
         os.kill(process_with(hold.wait(), proxy, ray_head), signal.SIGKILL)
         hold.released.set()
         finish(running, out)
-    assert everything(out) == uninterrupted
+    assert all_objects(out) == uninterrupted
     put = Counter(shards_put(proxy))
     assert sorted(put) == list(range(SHARDS))
     # the shard that was being written, and at most one of each of the task's two other threads
@@ -195,7 +195,7 @@ def test_generate_waits_for_a_killed_store(
         hold.released.set()
         own_server.restart()
         finish(running, out, timeout_s=240)
-    assert everything(out) == uninterrupted
+    assert all_objects(out) == uninterrupted
     assert set(shards_put(proxy)) == {0, 1, 2, 3, 4}
 
 

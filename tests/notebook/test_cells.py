@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from synthray.data.build.notebook_writer import GenerateConfig, finish, write_batch
+from synthray.data.build.generate_config import GenerateConfig
+from synthray.data.build.notebook_writer import finish, write_batch
 
 CELLS = Path(__file__).with_name("cells.py")
 
