@@ -144,7 +144,7 @@ class _Interpreter:
             raise UnsafePickle("a frame begins within another")
         frame = self.file.read(size)
         if len(frame) < size:
-            raise UnsafePickle("a frame ends behind the end of the file")
+            raise UnsafePickle("it is not a whole pickle (a frame ends behind the end of the file)")
         self.file, self.rest_of_file = io.BytesIO(frame), self.file
 
     def mark(self, _: None) -> None:

@@ -131,7 +131,7 @@ def test_sounds_that_got_lost_are_made_again(tmp_path: Path) -> None:
         ({"content": "presets"}, "--content needs --format parquet"),
         ({"format": "parquet", "content": "ideas"}, "content is 'ideas'"),
         ({"format": "parquet", "append": "out"}, "cannot be appended to itself"),
-        ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS; at most -20"),
+        ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS. Give at most -20"),
         ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
     ],
 )
@@ -158,8 +158,8 @@ def test_silent_presets_are_drawn_again_the_same_way_in_any_company() -> None:
 
 
 def test_a_limit_that_nothing_reaches_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sounds, "_MOST_DRAWS", 2)
-    with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws; lower the limit"):
+    monkeypatch.setattr(sounds, "_MAX_DRAWS", 2)
+    with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws. Lower the limit"):
         SoundGenerator(3, -20.0).batch(32, 32)
 
 
