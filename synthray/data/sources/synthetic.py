@@ -39,7 +39,7 @@ class SoundGenerator:
             raise ConfigError(f"seed is {self.seed}, not from 0 to 2**63 - 1")
         if self.reject_silent_dbfs is not None and not -math.inf < self.reject_silent_dbfs <= -20:
             raise ConfigError(
-                f"reject_silent is {self.reject_silent_dbfs:g} dBFS. Give at most -20: more would reject nearly all sounds."
+                f"reject_silent is {self.reject_silent_dbfs:g} dBFS. Give at most -20, or nearly all are rejected."
             )
 
     @property
