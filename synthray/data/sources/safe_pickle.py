@@ -93,7 +93,7 @@ def _is_whole_numbers(value: Any) -> bool:
     return all(type(n) is int and 0 <= n <= _MAX_AXIS_LENGTH for n in value)
 
 
-# The functions that a file may name, and what is called instead. Exact signatures bound the cost of a call.
+# Replacements of the functions that a file may name. Exact signatures bound the cost of a call.
 _FUNCTIONS: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): lambda code, _align=False, _copy=False: _Dtype(code),
     ("numpy", "ndarray"): object(),  # an argument of _reconstruct, never called
