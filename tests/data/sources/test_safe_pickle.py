@@ -198,7 +198,8 @@ COSTLY = {
     + b"q\x01X\x06\x00\x00\x00latin1q\x02](" + b"h\x00h\x01h\x02\x86R" * 1500 + b"e.",
     "a shape of tuples that double": b"\x80\x02cnumpy.core.numeric\n_frombuffer\n(C\x00"
     + b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R)" + DOUBLED + b"tR.",
-    "a byte order of tuples that double": b"\x80\x02cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(K\x03)" + DOUBLED
+    "a byte order of tuples that double": b"\x80\x02cnumpy.core.multiarray\nscalar\n"
+    + b"cnumpy\ndtype\nX\x02\x00\x00\x00u1\x85R(K\x03)" + DOUBLED
     + b"NNNtbC\x00\x86R.",
     "sides of a million digits": b"\x80\x02cnumpy.core.numeric\n_frombuffer\nq\x00\x8b"
     + struct.pack("<I", 1_000_000) + b"\x7f" * 1_000_000
@@ -297,6 +298,28 @@ _HIDDEN = b"r" + struct.pack("<I", 6_000_000) + b"."
     ],
 )
 def test_load_plain_inconsistent_frames_are_refused(raw: bytes, message: str) -> None:
+    with pytest.raises(UnsafePickle, match=message):
+        load_plain(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\x80\x06N.", "its protocol is 6, newer than 5"),
+        (b"N\x86.", "takes more items than there are"),
+        (b"N(", "ends without STOP"),
+        (b"NNa.", "appends to something that is not a list"),
+        (b"]NNs.", "sets a key of something that is not a dictionary"),
+        (b"})Ns.", "a key of a dictionary is neither"),
+        (b"N)R.", "calls something that is not a function"),
+        (b"cnumpy\nndarray\n)R.", "calls something that is not a function"),
+        (b"cnumpy\nndarray\n.", "something that is not plain data"),
+        (b"]Nb.", "sets the state of something that is not an array"),
+        (b"\x8f.", "uses the opcode EMPTY_SET"),
+        (b"Pid\n.", "uses the opcode PERSID"),
+    ],
+)
+def test_load_plain_invalid_program_is_refused(raw: bytes, message: str) -> None:
     with pytest.raises(UnsafePickle, match=message):
         load_plain(raw)
 
