@@ -1,6 +1,6 @@
 """Envelopes and LFOs: functions of time alone, evaluated once per control period.
 
-What they modulate is decided in ``kernel.py``.
+``kernel.py`` connects them to pitch, filter and amplitude.
 """
 
 from __future__ import annotations

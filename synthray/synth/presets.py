@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,15 @@ import numpy.typing as npt
 from synthray.errors import ConfigError, SoundError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
-Floats: TypeAlias = npt.NDArray[np.float32]
-Words: TypeAlias = npt.NDArray[np.uint64]
 FORMAT = "synthray-preset/1"
 LABELS_STREAM, NOISE_STREAM, REDRAWN_STREAM = 0, 1, 2
 LARGEST_NUMBER = 1e30  # in a preset; float32 ends at 3e38
 WORDS_PER_COUNT = 4  # Philox makes four 64-bit words from each value of its counter
 
 
-def random_labels(table: ParameterTable, seed: int, first: int, count: int, redrawn: int = 0) -> Floats:
+def random_labels(
+    table: ParameterTable, seed: int, first: int, count: int, redrawn: int = 0
+) -> npt.NDArray[np.float32]:
     """Return the labels of the random presets ``first`` to ``first + count - 1`` of a seed.
 
     Preset *i* depends only on the seed, *i*, the table and ``redrawn``. Ranges are uniform over [0, 1) in steps of
@@ -53,7 +53,7 @@ def random_labels(table: ParameterTable, seed: int, first: int, count: int, redr
     return labels
 
 
-def noise_seeds(seed: int, first: int, count: int) -> Words:
+def noise_seeds(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
     """Return noise seeds of the random presets ``first`` to ``first + count - 1``, uint64 (count,).
 
     Raises:
@@ -62,7 +62,7 @@ def noise_seeds(seed: int, first: int, count: int) -> Words:
     return random_words(seed, NOISE_STREAM, first, count, 1)[:, 0]
 
 
-def random_words(seed: int, stream: int, first: int, count: int, width: int) -> Words:
+def random_words(seed: int, stream: int, first: int, count: int, width: int) -> npt.NDArray[np.uint64]:
     """Return rows ``first`` to ``first + count - 1`` of an endless random table, uint64 (count, width).
 
     Philox-4x64 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") computes words from a key and a
@@ -116,14 +116,14 @@ def _entry(parameter: Range | Choice | Constant, value: float) -> dict[str, Any]
     return {"value": float(f"{value:.6g}"), **unit}
 
 
-def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> Floats:
+def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> npt.NDArray[np.float32]:
     """Return the settings, float32 (parameters,), of a preset as JSON.
 
     An entry may be ``{"value": …}`` or a plain number or name. Units are checked, not converted. The service's answer
     to ``:match``, which has the preset as an entry, is accepted too.
 
     Raises:
-        SoundError: a parameter is missing, unknown or outside of what the table allows.
+        SoundError: a parameter is missing, unknown or outside of its range.
     """
     if isinstance(preset, Mapping):
         preset = preset.get("preset", preset)

@@ -1,6 +1,6 @@
 """Reading sound files (WAV, FLAC, OGG, MP3, …) at the instrument's rate and length, and writing WAV.
 
-What is in the sound is not of interest here; features are in ``features.py``.
+Features of sounds are in ``features.py``.
 """
 
 from __future__ import annotations

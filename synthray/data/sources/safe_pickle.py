@@ -13,6 +13,7 @@ import codecs
 import io
 import math
 import pickletools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,7 +31,8 @@ _MAX_DEPTH = 32
 _MAX_KEY_LENGTH = 10_000
 _MAX_INT_KEY = (1 << 61) - 2  # CPython hashes larger ints modulo 2**61 - 1, so that they can share a hash
 _MAX_AXES, _MAX_AXIS_LENGTH = 8, 1 << 40
-_MAX_DTYPE_LENGTH, _MAX_SHOWN_LENGTH = 6, 100
+_MAX_SHOWN_LENGTH = 100
+_DTYPE_CODE = re.compile(r"[biufSU][0-9]{1,5}")  # no names and no fields, such as "float" or "f4,f4"
 _HIGHEST_PROTOCOL = 5
 
 
@@ -48,7 +50,7 @@ class _Dtype:
 
     def build(self) -> np.dtype[Any]:
         code, order = self.code, self.byte_order
-        if type(code) is not str or len(code) > _MAX_DTYPE_LENGTH or not code.startswith(tuple("biufSU")):
+        if type(code) is not str or not _DTYPE_CODE.fullmatch(code):
             raise UnsafePickle("an array's dtype is neither numbers nor text")
         if type(order) is not str or order not in ("<", ">", "|", "="):
             raise UnsafePickle(f"dtype {code!r} has an unknown byte order")

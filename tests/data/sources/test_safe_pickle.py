@@ -258,6 +258,15 @@ def test_load_plain_array_larger_than_its_bytes_is_refused() -> None:
         load_plain(raw)
 
 
+@pytest.mark.parametrize("code", [b"f4,f4", b"float", b"V8", b"O8", b"M8", b"f8 "])
+def test_load_plain_dtype_of_another_kind_is_refused(code: bytes) -> None:
+    raw = pickle.dumps(np.zeros(1), 2)
+    changed = raw.replace(b"X\x02\x00\x00\x00f8", b"X" + struct.pack("<I", len(code)) + code)
+    assert changed != raw
+    with pytest.raises(UnsafePickle, match="neither numbers nor text"):
+        load_plain(changed)
+
+
 @given(st.integers(0, 400), st.integers(0, 255))
 def test_load_plain_corrupt_pickle_is_plain_or_refused(index: int, value: int) -> None:
     raw = bytearray(pickle.dumps(["constant", np.eye(3), {"a": [1, 2.5]}], 4))
