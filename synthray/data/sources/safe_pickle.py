@@ -115,7 +115,7 @@ class _Interpreter:
         self.file = io.BytesIO(data)
         self.rest_of_file: io.BytesIO | None = None  # while ``file`` is a frame
         self.stack: list[Any] = []
-        self.marks: list[int] = []
+        self.outer_stacks: list[list[Any]] = []  # below each mark
         self.memo: dict[int, Any] = {}
         self.encodable = len(data)  # letters; each text is encoded only once
 
@@ -149,13 +149,17 @@ class _Interpreter:
             raise UnsafePickle("it is not a whole pickle (a frame ends behind the end of the file)")
         self.file, self.rest_of_file = io.BytesIO(frame), self.file
 
+    def push(self, value: Any) -> None:
+        self.stack.append(value)
+
     def mark(self, _: None) -> None:
-        self.marks.append(len(self.stack))
+        self.outer_stacks.append(self.stack)
+        self.stack = []
 
     def take(self, count: int) -> list[Any]:
         """Remove and return the topmost ``count`` items."""
         start = len(self.stack) - count
-        if count < 0 or start < 0:
+        if start < 0:
             raise UnsafePickle("it takes more items than there are")
         items = self.stack[start:]
         del self.stack[start:]
@@ -163,7 +167,8 @@ class _Interpreter:
 
     def take_marked(self) -> list[Any]:
         """Remove and return the items above the last mark."""
-        return self.take(len(self.stack) - self.marks.pop())
+        items, self.stack = self.stack, self.outer_stacks.pop()
+        return items
 
     def extend_list(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not list:
@@ -182,7 +187,7 @@ class _Interpreter:
             target[key] = value
 
     def new_dict(self, items: list[Any]) -> None:
-        self.stack.append({})
+        self.push({})
         self.update_dict(items)
 
     def memoize(self, _: None) -> None:
@@ -199,7 +204,7 @@ class _Interpreter:
         function = self.encode if (module, name) == ("_codecs", "encode") else _FUNCTIONS.get((module, name))
         if function is None:
             raise UnsafePickle(f"it calls {_printable(f'{module}.{name}')}, which plain data does not need")
-        self.stack.append(function)
+        self.push(function)
 
     def encode(self, text: Any, encoding: Any) -> bytes:
         """Return bytes as protocols 0 to 2 spell them."""
@@ -214,7 +219,7 @@ class _Interpreter:
         function, arguments = self.take(2)
         if not callable(function) or type(arguments) is not tuple:
             raise UnsafePickle("it calls something that is not a function")
-        self.stack.append(function(*arguments))
+        self.push(function(*arguments))
 
     def build(self, _: None) -> None:
         (state,) = self.take(1)
@@ -237,27 +242,27 @@ _CONSTANTS = (
 _HANDLERS: dict[str, _Handler] = {
     "PROTO": _Interpreter.proto,
     "FRAME": _Interpreter.frame,
-    **dict.fromkeys(_CONSTANTS.split(), lambda machine, value: machine.stack.append(value)),
-    "NONE": lambda machine, _: machine.stack.append(None),
-    "NEWTRUE": lambda machine, _: machine.stack.append(True),
-    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    **dict.fromkeys(_CONSTANTS.split(), _Interpreter.push),
+    "NONE": lambda machine, _: machine.push(None),
+    "NEWTRUE": lambda machine, _: machine.push(True),
+    "NEWFALSE": lambda machine, _: machine.push(False),
     "MARK": _Interpreter.mark,
-    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
-    "TUPLE1": lambda machine, _: machine.stack.append((machine.stack.pop(),)),
-    "TUPLE2": lambda machine, _: machine.stack.append(tuple(machine.take(2))),
-    "TUPLE3": lambda machine, _: machine.stack.append(tuple(machine.take(3))),
-    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.take_marked())),
-    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
-    "LIST": lambda machine, _: machine.stack.append(machine.take_marked()),
+    "EMPTY_TUPLE": lambda machine, _: machine.push(()),
+    "TUPLE1": lambda machine, _: machine.push((machine.stack.pop(),)),
+    "TUPLE2": lambda machine, _: machine.push(tuple(machine.take(2))),
+    "TUPLE3": lambda machine, _: machine.push(tuple(machine.take(3))),
+    "TUPLE": lambda machine, _: machine.push(tuple(machine.take_marked())),
+    "EMPTY_LIST": lambda machine, _: machine.push([]),
+    "LIST": lambda machine, _: machine.push(machine.take_marked()),
     "APPEND": lambda machine, _: machine.extend_list(machine.take(1)),
     "APPENDS": lambda machine, _: machine.extend_list(machine.take_marked()),
-    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_DICT": lambda machine, _: machine.push({}),
     "DICT": lambda machine, _: machine.new_dict(machine.take_marked()),
     "SETITEM": lambda machine, _: machine.update_dict(machine.take(2)),
     "SETITEMS": lambda machine, _: machine.update_dict(machine.take_marked()),
     "MEMOIZE": _Interpreter.memoize,
     **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Interpreter.put),
-    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, index: machine.stack.append(machine.memo[index])),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), lambda machine, index: machine.push(machine.memo[index])),
     "GLOBAL": lambda machine, names: machine.find(*names.split(" ", 1)),
     "STACK_GLOBAL": lambda machine, _: machine.find(*machine.take(2)),
     "REDUCE": _Interpreter.reduce,

@@ -317,6 +317,7 @@ def test_load_plain_inconsistent_frames_are_refused(raw: bytes, message: str) ->
         (b"\x80\x06N.", "its protocol is 6, newer than 5"),
         (b"N\x86.", "takes more items than there are"),
         (b"N(", "ends without STOP"),
+        (b"](q\x01e.", "not a whole pickle"),  # it refers to the list below the mark
         (b"NNa.", "appends to something that is not a list"),
         (b"]NNs.", "sets a key of something that is not a dictionary"),
         (b"})Ns.", "a key of a dictionary is neither"),
