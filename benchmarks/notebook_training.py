@@ -1,4 +1,7 @@
-"""The notebook's training as it stands: its DataLoader, its 38 heads, its ``fit``. What ours is compared with."""
+"""The training of the project's original notebook, with its DataLoader, 38 heads and ``fit``, as a baseline.
+
+Benchmarks import it. Our own training is in ``synthray/train``.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,11 @@ from synthray.model.networks import build_named
 from synthray.synth.instrument import INSTRUMENT
 
 SHAPE = (20, 551)
-EXAMPLES = 32
-"""Of a batch."""
+EXAMPLES = 32  # per batch
 
 
 class DataLoader(keras.utils.PyDataset):
-    """One pair of files a step."""
+    """The notebook's loader, which reads one pair of files per step."""
 
     def __init__(self, folder: Path, numbers: range) -> None:
         super().__init__()
@@ -41,23 +43,23 @@ class DataLoader(keras.utils.PyDataset):
 
 
 def pace(folder: Path, batches: int) -> float:
-    """Examples per second, after an epoch to warm up."""
+    """Return examples per second of one epoch, after another one to warm up."""
     model, loader = build_named("notebook", SHAPE, INSTRUMENT), DataLoader(folder, range(batches))
     model.fit(loader, verbose=0)
-    began_s = time.perf_counter()
+    start_s = time.perf_counter()
     model.fit(loader, verbose=0)
-    return batches * EXAMPLES / (time.perf_counter() - began_s)
+    return batches * EXAMPLES / (time.perf_counter() - start_s)
 
 
 def train(folder: Path, batches: int, held_out: int, epochs: int) -> tuple[float, list[float]]:
-    """All of it, the last ``held_out`` batches kept for validation; gives the seconds and each epoch's loss on them."""
-    began_s = time.perf_counter()
+    """Train, validating on the last ``held_out`` batches; return seconds and the validation loss of each epoch."""
+    start_s = time.perf_counter()
     model = build_named("notebook", SHAPE, INSTRUMENT)
-    kept = batches - held_out
+    training = batches - held_out
     history = model.fit(
-        DataLoader(folder, range(kept)),
+        DataLoader(folder, range(training)),
         epochs=epochs,
-        validation_data=DataLoader(folder, range(kept, batches)),
+        validation_data=DataLoader(folder, range(training, batches)),
         verbose=2,
     )
-    return time.perf_counter() - began_s, history.history["val_loss"]
+    return time.perf_counter() - start_s, history.history["val_loss"]

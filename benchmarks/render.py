@@ -1,12 +1,12 @@
-"""SoundGenerator per second: synthray's voice, with features too, beside torchsynth's and SynthAX's, in turn in one process.
+"""Measure sounds per second of synthray's voice, torchsynth and SynthAX, in turn in one process.
 
-All at 11025 Hz and 2 s a sound, on random presets, on the CPU, with every core. The peers have other parameters and
-other modules than synthray; what is compared is the pace at which each makes random sounds of its own.
+Each renders random presets of its own, 2 s at 11025 Hz, on every core of the CPU. The instruments differ in parameters
+and modules.
 
-    python benchmarks/render.py                      # synthray, and what peers there are
+    python benchmarks/render.py                      # synthray, and the peers that are installed
     python benchmarks/render.py --repeats 15 --batch-size 256
 
-The peers are optional. In a virtual environment that has synthray:
+The peers are optional. To install them in an environment that has synthray:
 
     pip install torch torchsynth "pytorch-lightning==1.8.6" "torchmetrics==0.10.3" "setuptools<81"
     pip install jax synthax chex flax
@@ -28,12 +28,12 @@ from synthray.synth.voice import render, usable_cores
 
 LARGE_BATCH = 2048
 TURN_S = 0.5
-PAUSE_S = 0.3  # between turns: the threads of the one before may still be spinning
+PAUSE_S = 0.3  # between turns, because threads of the turn before may still be spinning
 Contestant = tuple[int, Callable[[], object]]  # sounds in a call, and the call
 
 
 def synthray_contestants(batch_size: int) -> dict[str, Contestant]:
-    """The voice alone and with features, at the common batch size and at a large one."""
+    """Return the voice with and without features, at the common and at a large batch size."""
     contestants: dict[str, Contestant] = {}
     for count in (batch_size, LARGE_BATCH):
         settings = INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 0, 0, count))
@@ -44,7 +44,7 @@ def synthray_contestants(batch_size: int) -> dict[str, Contestant]:
 
 
 def torchsynth_contestant(batch_size: int) -> Contestant:
-    """torchsynth's ``Voice``; each call renders the random presets of the batch's number."""
+    """Return torchsynth's ``Voice``, of which each call renders a batch of random presets."""
     import torch
     from torchsynth.config import SynthConfig
     from torchsynth.synth import Voice
@@ -63,7 +63,7 @@ def torchsynth_contestant(batch_size: int) -> Contestant:
 
 
 def synthax_contestant(batch_size: int) -> Contestant:
-    """SynthAX's ``Voice``, compiled by JAX."""
+    """Return SynthAX's ``Voice``, compiled by JAX."""
     import jax
     from synthax.config import SynthConfig
     from synthax.synth import Voice
@@ -76,7 +76,7 @@ def synthax_contestant(batch_size: int) -> Contestant:
 
 
 def turn(count: int, call: Callable[[], object]) -> float:
-    """SoundGenerator per second over calls that together last ``TURN_S`` or a little longer."""
+    """Return the sounds per second of calls that together last at least ``TURN_S``."""
     calls, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < TURN_S:
         call()
@@ -85,7 +85,7 @@ def turn(count: int, call: Callable[[], object]) -> float:
 
 
 def measure(contestants: dict[str, Contestant], repeats: int) -> dict[str, float]:
-    """Median sounds per second; the contestants take turns, so that a busy moment hits them all."""
+    """Return median sounds per second. Contestants take turns, so that other load affects all of them."""
     for _, call in contestants.values():
         call()  # compiles and warms up
     rates: dict[str, list[float]] = {name: [] for name in contestants}
@@ -98,9 +98,11 @@ def measure(contestants: dict[str, Contestant], repeats: int) -> dict[str, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch-size", type=int, default=128, help="of the comparison (default: %(default)s)")
     parser.add_argument(
-        "--repeats", type=int, default=9, help="turns, of which the median counts (default: %(default)s)"
+        "--batch-size", type=int, default=128, help="batch size for all contestants (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=9, help="turns per contestant; the median is shown (default: %(default)s)"
     )
     arguments = parser.parse_args()
     contestants = synthray_contestants(arguments.batch_size)
@@ -110,7 +112,7 @@ def main() -> None:
             contestants[name] = build(arguments.batch_size)
             peers.append(name)
         except ImportError as error:
-            print(f"{name} is missing ({error}); `python benchmarks/render.py --help` says how to install it.")
+            print(f"{name} is not installed ({error}). See `python benchmarks/render.py --help`.")
     rates = measure(contestants, arguments.repeats)
     print(f"\n{usable_cores()} cores, NumPy {np.__version__}, sounds of {DURATION_S:g} s at {SAMPLE_RATE_HZ} Hz")
     print(f"{'':34}{'sounds/s':>10}" + "".join(f"{'x ' + peer:>14}" for peer in peers))

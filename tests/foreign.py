@@ -1,4 +1,4 @@
-"""A data set in the notebook's layout that synthray did not make: other names, counts, shapes and dtypes."""
+"""A data set in the batch layout with other names, counts, shapes and dtypes than synthray's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PARTS = [
 
 
 def batch(number: int) -> tuple[np.ndarray, list]:
-    """Features float64 and one array a parameter; the last batch is short."""
+    """Return features, float64, and one array per parameter; the last batch is short."""
     random = np.random.default_rng(number)
     size = 32 if number < BATCHES - 1 else 11
     columns = [
@@ -34,7 +34,7 @@ def batch(number: int) -> tuple[np.ndarray, list]:
 
 
 def write(folder: Path, batches: int = BATCHES) -> Path:
-    """Write it below ``folder``, one pickle protocol after the other."""
+    """Write the data set to ``folder``, using each pickle protocol in turn."""
     (folder / "fft").mkdir(parents=True)
     (folder / "parameters").mkdir()
     (folder / "keys.pkl").write_bytes(pickle.dumps(KEYS, protocol=2))

@@ -1,1 +1,1 @@
-"""The instrument: parameter table, voice, features and random presets. NumPy, SciPy and Numba only."""
+"""The instrument: parameters, presets, the voice, features and sound files. NumPy, SciPy and Numba only."""

@@ -1,37 +1,45 @@
-"""Features of a sound: the magnitudes of its spectrum in 20 chunks, as the notebook defines them."""
+"""Features of a sound: the magnitudes of its spectrum in 20 chunks.
+
+Rendering is in ``voice.py``, loudness from features in ``loudness.py``.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 from scipy import fft
 
 from synthray.errors import SoundError
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.lanes import LANES
+from synthray.synth.lanes import LANES, Floats, compiled
 from synthray.synth.voice import check_seeds, check_settings, in_threads, render_into
 
 N_CHUNKS = 20
-CHUNK_SAMPLES = N_SAMPLES // N_CHUNKS  # 1102; the last 10 samples of a sound belong to no chunk
-N_BINS = CHUNK_SAMPLES // 2  # 551; the bin at the Nyquist frequency is left out
+CHUNK_SAMPLES = N_SAMPLES // N_CHUNKS  # 1102; the last 10 samples of a sound are not used
+N_BINS = CHUNK_SAMPLES // 2  # 551; the bin at the Nyquist frequency is not used
 FEATURE_SHAPE = (N_CHUNKS, N_BINS)
 
-# So many sounds at a time that audio, spectrum and magnitudes stay in a core's cache. Always a whole block, padded with
-# silence: the FFT takes several chunks at once in wide registers and the rest singly, which may round differently.
 BLOCK_SOUNDS = 8
+"""Sounds that are analysed together, so that audio, spectrum and magnitudes stay in a core's cache.
+
+A block is always whole, padded with silence. The FFT takes several chunks at once in wide registers and the others
+singly, which may round differently.
+"""
 
 
-def analyse(audio: np.ndarray, dtype: np.dtype | type = np.float32, threads: int | None = None) -> np.ndarray:
-    """Magnitudes of the FFT of each chunk.
+def analyse(audio: npt.ArrayLike, dtype: npt.DTypeLike = np.float32, threads: int | None = None) -> npt.NDArray[Any]:
+    """Return the magnitudes of the FFT of each chunk.
 
     Args:
         audio: float32 (sounds, 22050), 2 s at 11025 Hz.
-        dtype: of the result: float32, or float16 to save room.
-        threads: how many to use; without it, every core that the process may use.
+        dtype: of the result, float32 or float16.
+        threads: number of threads; None uses every core that the process may use.
 
     Returns:
-        ``dtype`` (sounds, 20, 551): sounds, chunks of 0.1 s, bins of 10.005 Hz from 0 Hz on. The same bit for bit
-        at any batch size.
+        ``dtype`` (sounds, chunks of 0.1 s, bins of 10.005 Hz from 0 Hz on) = (sounds, 20, 551). Bit-identical at any
+        batch size.
 
     Raises:
         SoundError: the audio has another shape.
@@ -46,17 +54,24 @@ def analyse(audio: np.ndarray, dtype: np.dtype | type = np.float32, threads: int
 
 
 def render_features(
-    settings: np.ndarray,
-    noise_seeds: np.ndarray | None = None,
+    settings: npt.ArrayLike,
+    noise_seeds: npt.ArrayLike | None = None,
     threads: int | None = None,
-    dtype: np.dtype | type = np.float32,
-) -> np.ndarray:
-    """What ``analyse(render(settings, noise_seeds))`` gives, faster: the audio never leaves the cache.
+    dtype: npt.DTypeLike = np.float32,
+) -> npt.NDArray[Any]:
+    """Return ``analyse(render(settings, noise_seeds))``, faster because the audio stays in the cache.
 
-    Args, Raises: as for ``render``.
+    Args:
+        settings: as for ``render``.
+        noise_seeds: as for ``render``.
+        threads: number of threads; None uses every core that the process may use.
+        dtype: of the result, float32 or float16.
 
     Returns:
-        ``dtype`` (sounds, 20, 551).
+        ``dtype`` (sounds, chunks, bins) = (sounds, 20, 551).
+
+    Raises:
+        SoundError: as for ``render``.
     """
     settings = check_settings(settings)
     seeds = check_seeds(noise_seeds, len(settings))
@@ -72,8 +87,8 @@ def render_features(
     return features
 
 
-def _analyse_block(audio: np.ndarray, features: np.ndarray, first: int) -> None:
-    """Features of ``BLOCK_SOUNDS`` sounds from ``first`` on."""
+def _analyse_block(audio: Floats, features: npt.NDArray[Any], first: int) -> None:
+    """Write the features of at most ``BLOCK_SOUNDS`` sounds from ``first`` on."""
     block = audio[first : first + BLOCK_SOUNDS, : N_CHUNKS * CHUNK_SAMPLES]
     count = len(block)
     if count < BLOCK_SOUNDS:
@@ -82,11 +97,11 @@ def _analyse_block(audio: np.ndarray, features: np.ndarray, first: int) -> None:
     features[first : first + count] = _magnitudes(spectrum[:count])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _magnitudes(spectrum):
-    """Of complex64 (sounds, chunks, bins and one more): float32 (sounds, chunks, bins).
+@compiled(cache=True)
+def _magnitudes(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
+    """Return magnitudes (sounds, chunks, bins) of a spectrum that has one bin more.
 
-    ``np.abs`` takes twice the time, to be safe from an overflow that no sound in [-1, 1] can come to.
+    ``np.abs`` takes twice the time, because it prevents an overflow that sounds in [-1, 1] cannot cause.
     """
     magnitudes = np.empty((*spectrum.shape[:2], N_BINS), np.float32)
     for sound in range(spectrum.shape[0]):

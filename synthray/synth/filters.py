@@ -1,4 +1,7 @@
-"""Drive, the step down to the sample rate, and the resonant filter."""
+"""Drive, decimation to the sample rate, and the resonant filter.
+
+The sources before the drive are in ``oscillators.py``, the envelopes that move the filter in ``modulation.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from synthray.synth.lanes import (
     CONTROL_PERIOD,
     GLIDE_ROWS,
     LANES,
+    Floats,
+    Scalar,
     clip,
     consecutive_rows,
     exp2,
@@ -26,9 +31,9 @@ from synthray.synth.oscillators import OSCILLATORS_END
 LOWPASS, HIGHPASS, BANDPASS, NOTCH = range(4)
 LOWEST_HZ, HIGHEST_HZ = 20.0, 0.47 * SAMPLE_RATE_HZ
 
-# All-pass coefficients of an elliptic half-band filter in two branches, every other one to a branch (Valenzuela and
-# Constantinides 1983, "Digital signal processing schemes for efficient interpolation and decimation"): 51 dB from
-# 0.255 of the doubled rate on, less than 0.0001 dB lost below 0.24.
+# All-pass coefficients of an elliptic half-band filter in two branches (Valenzuela and Constantinides 1983, "Digital
+# signal processing schemes for efficient interpolation and decimation"). It attenuates by 51 dB from 0.255 of the
+# doubled rate on, and by less than 0.0001 dB below 0.24.
 EARLY_BRANCH = (0.400567898, 0.820416389, 0.976311452)
 LATE_BRANCH = (0.127141414, 0.652824589, 0.917694283)
 
@@ -39,16 +44,16 @@ LATE_BRANCH = (0.127141414, 0.652824589, 0.917694283)
 
 
 @inlined
-def all_pass(work, state, lane, x, coefficient):
-    """One section of a branch; ``state`` holds its last input, the row after it its last output."""
+def all_pass(work: Floats, state: int, lane: int, x: Scalar, coefficient: Scalar) -> Scalar:
+    """Apply one section of a branch; row ``state`` is its last input, the next row its last output."""
     y = multiply_add(coefficient, x - work[state + LANES + lane], work[state + lane])
     work[state + lane] = x
     return y
 
 
 @inlined
-def branch(work, state, lane, x, coefficients):
-    """Three all-pass sections in a row; each one's last output is the next one's last input."""
+def branch(work: Floats, state: int, lane: int, x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
+    """Apply three all-pass sections in series; each one's last output is the next one's last input."""
     y = all_pass(work, state, lane, x, f32(coefficients[0]))
     y = all_pass(work, state + LANES, lane, y, f32(coefficients[1]))
     y = all_pass(work, state + 2 * LANES, lane, y, f32(coefficients[2]))
@@ -57,8 +62,8 @@ def branch(work, state, lane, x, coefficients):
 
 
 @inlined
-def drive_and_decimate(work, mix, sound):
-    """Soft clipping of ``mix`` (doubled samples, lanes), flat, then two of its samples to one of ``sound``."""
+def drive_and_decimate(work: Floats, mix: Floats, sound: Floats) -> None:
+    """Clip ``mix`` (doubled samples, lanes), flat, softly, and decimate it by two into ``sound``."""
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):
         for lane in range(LANES):
@@ -70,10 +75,10 @@ def drive_and_decimate(work, mix, sound):
 
 
 @inlined
-def set_filter(work, lane, filter_type, cutoff_hz, resonance):
-    """The output is a sum of what the state-variable filter has at hand: its input, its band and its low pass.
+def set_filter(work: Floats, lane: int, filter_type: Scalar, cutoff_hz: Scalar, resonance: Scalar) -> None:
+    """Set the filter, whose output is a weighted sum of its input, band pass and low pass.
 
-    The band pass has a gain of sqrt(Q) at its centre: about as loud whatever its width.
+    The band pass has a gain of sqrt(Q) at its centre, so that its loudness hardly depends on its width.
     """
     work[CUTOFF_HZ + lane] = cutoff_hz
     damping = 1.0 / resonance
@@ -85,8 +90,8 @@ def set_filter(work, lane, filter_type, cutoff_hz, resonance):
 
 
 @inlined
-def steer_filter(work, lane, octaves):
-    """Glide to the coefficients for a cutoff that is shifted by ``octaves``."""
+def steer_filter(work: Floats, lane: int, octaves: Scalar) -> None:
+    """Glide to the coefficients of a cutoff that is shifted by ``octaves``."""
     cutoff_hz = clip(work[CUTOFF_HZ + lane] * exp2(octaves), f32(LOWEST_HZ), f32(HIGHEST_HZ))
     g = tan(cutoff_hz * f32(math.pi / SAMPLE_RATE_HZ))
     a1 = f32(1.0) / (f32(1.0) + g * (g + work[DAMPING + lane]))
@@ -96,12 +101,12 @@ def steer_filter(work, lane, octaves):
 
 
 @inlined
-def filter_sound(work, sound):
-    """State-variable filter with trapezoidal integrators, in place (Zavalishin 2012, "The art of VA filter design").
+def filter_sound(work: Floats, sound: Floats) -> None:
+    """Apply a state-variable filter with trapezoidal integrators to ``sound``, in place.
 
-    The form with coefficients a1, a2, a3 is Simper's. Each step maps the state by a matrix that is linear in them and
-    shrinks (trapezoidal integration of a damped system); a mean of two shrinking matrices shrinks: so the
-    coefficients may glide at any speed and the filter stays stable, with no division per sample.
+    Source: Zavalishin 2012, "The art of VA filter design"; the coefficients a1, a2, a3 are Simper's. Each step maps the
+    state by a contracting matrix that is linear in the coefficients, and a mean of contracting matrices is contracting.
+    So the filter is stable at any speed of gliding, without a division per sample.
     """
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):

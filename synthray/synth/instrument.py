@@ -1,7 +1,8 @@
-"""synthray's own instrument: 46 parameters, 38 learned, 8 constant.
+"""The parameter table of synthray's instrument: 46 parameters, of which 38 are learned and 8 constant.
 
-The notebook fixes some places: number 0 is a constant, number 9 a range, number 10 a choice of three, and
-``amplitude_envelope_release``, ``amplitude_lfo_waveform`` (of four) and ``amplitude_lfo_frequency`` follow each other.
+The project's original notebook requires some positions. Number 0 is a constant, number 9 a range and number 10 a choice
+of three. ``amplitude_envelope_release``, ``amplitude_lfo_waveform`` (of four) and ``amplitude_lfo_frequency`` follow
+each other. Data sets store this table: a change of any text in it makes it another instrument.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ DURATION_S = 2.0
 N_SAMPLES = int(SAMPLE_RATE_HZ * DURATION_S)
 
 INSTRUMENT_VERSION = 2
-"""Counted up when a preset of before would sound otherwise: a data set of presets is what plays them."""
+"""Increased with every change of how a preset sounds, because data sets may store presets instead of features."""
 
 WAVEFORMS = ("sine", "triangle", "saw", "square")
 FILTER_TYPES = ("lowpass", "highpass", "bandpass", "notch")

@@ -1,10 +1,15 @@
-"""One block of lanes from settings to sound: the compiled part of the voice, put together from its modules."""
+"""The compiled part of the voice: one block of lanes from settings to sound.
+
+It combines oscillators, filters and modulation. Checking settings and starting threads is in ``voice.py``.
+"""
 
 from __future__ import annotations
 
 from collections import namedtuple
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.synth.filters import FILTERS_END, drive_and_decimate, filter_sound, set_filter, steer_filter
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
@@ -13,6 +18,10 @@ from synthray.synth.lanes import (
     GLIDE_ROWS,
     LANES,
     OVERSAMPLING,
+    Counters,
+    Floats,
+    Scalar,
+    Seeds,
     consecutive_rows,
     exp2,
     f32,
@@ -35,11 +44,11 @@ from synthray.synth.oscillators import (
 )
 
 A3_PITCH, A3_HZ = 57.0, 220.0
-INTO_DRIVE_DB = -6.0  # so that two oscillators at full level reach the soft clipping, and one hardly does
+INTO_DRIVE_DB = -6.0  # two oscillators at full level reach the soft clipping, one alone hardly does
 N_TICKS = N_SAMPLES // CONTROL_PERIOD
 
 _names = [parameter.name for parameter in INSTRUMENT.parameters]
-column = namedtuple("Column", _names)(*range(len(_names)))
+column: Any = namedtuple("Column", _names)(*range(len(_names)))
 
 (PITCH_ENVELOPE, FILTER_ENVELOPE, LEVEL_ENVELOPE, PITCH_LFO, FILTER_LFO, LEVEL_LFO, PITCH_SPAN, VIBRATO,
  FILTER_SPAN, FILTER_WOBBLE, TREMOLO, OUTPUT, HOLD_S, LEVEL, WORK_END) = consecutive_rows(
@@ -48,13 +57,14 @@ column = namedtuple("Column", _names)(*range(len(_names)))
 
 
 @inlined
-def frequency_hz(s, semitones):
+def frequency_hz(s: Floats, semitones: Scalar) -> Scalar:
+    """Return the frequency of a pitch, ``semitones`` above the note."""
     return A3_HZ * 2.0 ** ((s[column.note_pitch] - A3_PITCH + semitones) / 12.0)
 
 
 @inlined
-def set_sources(work, counters, lane, s, seed):
-    """Oscillators and noise of one lane from its settings ``s``, float32 (parameters,)."""
+def set_sources(work: Floats, counters: Counters, lane: int, s: Floats, seed: Scalar) -> None:
+    """Set oscillators and noise of one lane from its settings ``s`` (parameters,)."""
     drive_db = s[column.filter_drive] + INTO_DRIVE_DB
     pitch_1 = s[column.oscillator_1_pitch] + s[column.oscillator_1_detune] / 100.0
     set_oscillator(
@@ -72,11 +82,11 @@ def set_sources(work, counters, lane, s, seed):
 
 
 @inlined
-def set_shapers(work, lane, s):
-    """Drive, filter and levels of one lane."""
+def set_shapers(work: Floats, lane: int, s: Floats) -> None:
+    """Set drive, filter and levels of one lane."""
     tracking = s[column.filter_key_tracking] / 100.0 * (s[column.note_pitch] - A3_PITCH) / 12.0
     set_filter(work, lane, s[column.filter_type], s[column.filter_cutoff] * 2.0**tracking, s[column.filter_resonance])
-    # A quarter of the drive's decibels back: a driven sound is a little louder, and mostly another colour.
+    # Take back a quarter of the drive's decibels, so that drive changes the timbre more than the loudness.
     work[OUTPUT + lane] = decibels_to_gain(s[column.output_level] - s[column.filter_drive] / 4.0)
     work[HOLD_S + lane] = s[column.note_hold] / 1000.0
     work[PITCH_SPAN + lane] = s[column.pitch_envelope_amount] / 12.0
@@ -87,8 +97,8 @@ def set_shapers(work, lane, s):
 
 
 @inlined
-def set_modulation(work, lane, s):
-    """Envelopes and LFOs of one lane."""
+def set_modulation(work: Floats, lane: int, s: Floats) -> None:
+    """Set envelopes and LFOs of one lane."""
     set_envelope(
         work, PITCH_ENVELOPE, lane, s[column.pitch_envelope_attack], s[column.pitch_envelope_decay],
         s[column.pitch_envelope_sustain], s[column.pitch_envelope_release],
@@ -108,10 +118,10 @@ def set_modulation(work, lane, s):
 
 
 @inlined
-def steer(work, tick):
-    """Values that everything glides to: where the modulation stands at control period ``tick``."""
+def steer(work: Floats, tick: int) -> None:
+    """Start gliding to the values that modulation has at control period ``tick``."""
     time_s = f32(tick) * f32(CONTROL_PERIOD / SAMPLE_RATE_HZ)
-    # The very last value is silence: a sound that is still on when its 2 s end does not stop with a click.
+    # The last value is silence, so that a sound that lasts longer than 2 s ends without a click.
     sounding = f32(1.0) if tick < N_TICKS else f32(0.0)
     use_widest_registers()
     for lane in range(LANES):
@@ -130,8 +140,8 @@ def steer(work, tick):
 
 
 @inlined
-def set_level(work, sound):
-    """Amplitude, and a soft limit at ±1, in place."""
+def set_level(work: Floats, sound: Floats) -> None:
+    """Apply the amplitude and a soft limit at ±1 to ``sound``, in place."""
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):
         position = f32(sample) * f32(1 / CONTROL_PERIOD)
@@ -141,8 +151,8 @@ def set_level(work, sound):
 
 
 @inlined
-def hand_over(sound, audio, first, start):
-    """Copy ``sound`` (samples, lanes), flat, to ``audio`` (sounds, samples), from ``first`` and ``start`` on."""
+def copy_to_audio(sound: Floats, audio: Floats, first: int, start: int) -> None:
+    """Copy ``sound`` (samples, lanes), flat, to ``audio`` (sounds, samples) from sound ``first``, sample ``start``."""
     for lane in range(min(LANES, audio.shape[0] - first)):
         samples = audio[first + lane]
         for sample in range(CONTROL_PERIOD):
@@ -150,19 +160,19 @@ def hand_over(sound, audio, first, start):
 
 
 @inlined
-def cache_aligned(array):
-    """``array``, with 64 bytes to spare, from the start of a cache line on: a wide load then touches one line."""
+def cache_aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return ``array`` from its first cache line on, so that a wide load touches one line; it needs 64 spare bytes."""
     return array[(-array.ctypes.data // array.itemsize) % (64 // array.itemsize) :]
 
 
 @inlined
-def render_block(settings, seeds, audio, first):
-    """Render the sounds from ``first`` on into ``audio``, at most ``LANES`` of them.
+def render_block(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> None:
+    """Render at most ``LANES`` sounds, from ``first`` on, into ``audio``.
 
     Args:
-        settings: float32 (sounds, parameters), checked.
-        seeds: uint64 (sounds,), of the noise.
-        audio: float32 (sounds, N_SAMPLES), written.
+        settings: float32 (sounds, parameters), valid.
+        seeds: uint64 (sounds,), noise seeds.
+        audio: float32 (sounds, N_SAMPLES), the output.
         first: number of the block's first sound. Lanes beyond the last sound repeat it and are dropped.
     """
     work = cache_aligned(np.zeros(WORK_END + 16, np.float32))
@@ -182,4 +192,4 @@ def render_block(settings, seeds, audio, first):
         drive_and_decimate(work, mix, sound)
         filter_sound(work, sound)
         set_level(work, sound)
-        hand_over(sound, audio, first, tick * CONTROL_PERIOD)
+        copy_to_audio(sound, audio, first, tick * CONTROL_PERIOD)

@@ -1,56 +1,90 @@
-"""How the voice is laid out: sounds side by side in lanes, and the arithmetic that every lane shares.
+"""The memory layout of the voice, its arithmetic, and the decorators that compile it.
 
-A compiler can use a processor's wide registers when the innermost loop does the same to neighbouring numbers. One
-sound's samples depend on each other, different sounds' do not: so the innermost loop runs over ``LANES`` sounds.
+A compiler uses a CPU's wide registers if the innermost loop does the same to neighbouring numbers. The samples of one
+sound depend on each other, those of different sounds do not. So the innermost loop runs over ``LANES`` sounds.
 
-What a lane keeps stands in one flat float32 array, ``work``: *row* ``r`` of lane ``l`` is ``work[r + l]``, where rows
-are multiples of ``LANES``. With constant distances between rows LLVM can prove that they do not overlap. All arithmetic
-is IEEE's, fused only where the code says so and never reordered: one preset gives the same bits in every lane.
+The state of all lanes is one flat float32 array, ``work``. *Row* ``r`` of lane ``l`` is ``work[r + l]``, and rows are
+multiples of ``LANES``. Because the distances between rows are constant, LLVM can prove that rows do not overlap.
+
+Arithmetic follows IEEE 754. It is fused only where the code says so and is never reordered, so that a preset has the
+same bits in every lane. The parts of the voice are in ``oscillators.py``, ``filters.py`` and ``modulation.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeAlias, TypeVar
+
 import numpy as np
+import numpy.typing as npt
 from numba import njit, types
 from numba.extending import intrinsic
 
+P = ParamSpec("P")
+R = TypeVar("R")
+Floats: TypeAlias = npt.NDArray[np.float32]
+Counters: TypeAlias = npt.NDArray[np.int32]
+Seeds: TypeAlias = npt.NDArray[np.uint64]
+Scalar: TypeAlias = Any  # a number in compiled code; NumPy's types give Any for an element of an array
+
 LANES = 32
-CONTROL_PERIOD = 35  # samples between two values of envelopes, LFOs, pitch and filter: 3.2 ms; divides the 22050
+CONTROL_PERIOD = 35  # samples (3.2 ms) between two values of envelopes, LFOs, pitch and filter; divides 22050
 OVERSAMPLING = 2  # of oscillators, modulation and drive
 
-f32 = np.float32  # a Python float would turn the arithmetic around it into float64, at half the speed
+f32 = np.float32  # a Python float makes the arithmetic around it float64, at half the speed
 GLIDE_ROWS = 3
 
-# A division by zero must not raise: the check for it would keep LLVM from vectorising the loop around it.
-# And all is inlined: a loop that holds a call stays scalar.
-inlined = njit(error_model="numpy", forceinline=True)
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a function that is inlined into its callers; a loop with a call in it is not vectorised."""
+    # With error_model="python", the check for a division by zero would keep LLVM from vectorising a loop.
+    compiled: Callable[P, R] = njit(error_model="numpy", forceinline=True)(function)
+    return compiled
+
+
+def compiled(cache: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Compile a function that Python calls; it releases the GIL.
+
+    Args:
+        cache: whether to keep the machine code on disk. It raises RuntimeError if no folder can be written.
+    """
+    compile_function: Callable[[Callable[P, R]], Callable[P, R]] = njit(nogil=True, cache=cache, error_model="numpy")
+    return compile_function
+
+
+def compiled_intrinsic(build: Callable[..., Any]) -> Callable[..., Any]:
+    """Make an LLVM instruction callable; ``build`` gets the typing context before the arguments."""
+    function: Callable[..., Any] = intrinsic(build)
+    return function
 
 
 def consecutive_rows(start: int, *sizes: int) -> list[int]:
-    """Offsets of groups of ``sizes`` rows that follow each other from ``start``; the last one is the end."""
+    """Return the offsets of consecutive groups of ``sizes`` rows, then the offset of their end."""
     return [start + LANES * sum(sizes[:i]) for i in range(len(sizes) + 1)]
 
 
-@intrinsic
-def multiply_add(typing_context, a, b, c):  # noqa: ARG001
-    """``a * b + c``, rounded once: the processor's fused operation, which LLVM would use only where told.
+@compiled_intrinsic
+def multiply_add(_typing_context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
+    """Compute ``a * b + c``, rounded once.
 
-    Asked for by name it is the same on every processor; allowing LLVM to fuse as it likes ("contract") is not.
+    The explicit instruction gives the same bits on every CPU. The flag ``contract``, with which LLVM fuses operations
+    as it likes, does not.
     """
     return a(a, a, a), lambda _context, builder, _signature, arguments: builder.fma(*arguments)
 
 
-@intrinsic
-def use_widest_registers(typing_context):  # noqa: ARG001
-    """Let the loops of the calling function use 512-bit registers, which LLVM leaves alone where it may: 1.3 times.
+@compiled_intrinsic
+def use_widest_registers(_typing_context: Any) -> Any:
+    """Let the loops of the calling function use 512-bit registers, and align its stack to them.
 
-    And align its stack, so that such a register put there lies in one line of the cache: 1.08 times. That holds for the
-    function into which all else is inlined.
+    LLVM prefers 256 bits by default. Registers make rendering 1.3 times faster, alignment 1.08 times. Both hold for
+    the function into which all others are inlined.
     """
 
-    def generate(context, builder, _signature, _arguments):
+    def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:
         attributes = builder.function.attributes
-        if isinstance(attributes, set):  # whose own ``add`` knows attributes without a value only
+        # llvmlite's AttributeSet.add accepts only attributes without a value.
+        if isinstance(attributes, set):
             set.add(attributes, '"prefer-vector-width"="512"')
             set.add(attributes, "alignstack(64)")
         return context.get_dummy_value()
@@ -59,8 +93,8 @@ def use_widest_registers(typing_context):  # noqa: ARG001
 
 
 @inlined
-def glide_to(work, row, lane, target):
-    """Start moving from the last target to ``target``, to be reached at the end of this control period."""
+def glide_to(work: Floats, row: int, lane: int, target: Scalar) -> None:
+    """Start moving from the last target to ``target``, to arrive at the end of this control period."""
     now = work[row + 2 * LANES + lane]
     work[row + lane] = now
     work[row + LANES + lane] = target - now
@@ -68,27 +102,29 @@ def glide_to(work, row, lane, target):
 
 
 @inlined
-def glided(work, row, lane, position):
-    """The gliding value at ``position`` in [0, 1) of this control period."""
+def glided(work: Floats, row: int, lane: int, position: Scalar) -> Scalar:
+    """Return the gliding value at ``position`` in [0, 1) of this control period."""
     return multiply_add(work[row + LANES + lane], position, work[row + lane])
 
 
 @inlined
-def clip(x, low, high):
+def clip(x: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """Return ``x`` limited to ``low`` and ``high``."""
     x = x if x > low else low
     return x if x < high else high
 
 
 @inlined
-def soft_clip(x):
-    """Slope 1 at zero, flat at ±1, which it reaches at ±1.5: x - 4/27 x³."""
+def soft_clip(x: Scalar) -> Scalar:
+    """Return x - 4/27 x³ for ``x`` clipped to ±1.5: slope 1 at zero, flat at ±1."""
     x = clip(x, f32(-1.5), f32(1.5))
     return x * multiply_add(x * x, f32(-4 / 27), f32(1.0))
 
 
 @inlined
-def exp2(x):
-    """2 to the power of ``x`` in [-8, 8], to 1e-6 of its value: a polynomial in x/8, raised to the eighth."""
+def exp2(x: Scalar) -> Scalar:
+    """Return 2 to the power of ``x`` in [-8, 8], with a relative error of 1e-6."""
+    # a polynomial in x/8, raised to the eighth power
     x = x * f32(0.125)
     y = f32(1.55090238e-05)
     y = multiply_add(y, x, f32(1.56698300e-04))
@@ -104,8 +140,9 @@ def exp2(x):
 
 
 @inlined
-def tan(x):
-    """Tangent of ``x`` in [0, 1.48], to 2e-6 of its value, from the tangent of the half angle."""
+def tan(x: Scalar) -> Scalar:
+    """Return the tangent of ``x`` in [0, 1.48], with a relative error of 2e-6."""
+    # by a polynomial for the tangent of the half angle
     half = x * f32(0.5)
     q = half * half
     y = f32(0.02016571)

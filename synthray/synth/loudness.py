@@ -1,14 +1,17 @@
-"""How loud a sound is, from its features alone."""
+"""Loudness of sounds, computed from their features."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 
-def loudness_dbfs(features: np.ndarray) -> np.ndarray:
-    """How loud each sound is where it is loudest: RMS of its loudest chunk, in dB below full scale.
+def loudness_dbfs(features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return the RMS of each sound's loudest chunk, in dB relative to full scale.
 
-    Parseval's theorem gives the power of a chunk from its magnitudes; the sound itself is not needed.
+    Parseval's theorem gives the power of a chunk from its magnitudes, without the sound.
 
     Args:
         features: float (sounds, chunks, bins), magnitudes of the FFT of chunks of ``2 * bins`` samples, without the
@@ -19,7 +22,8 @@ def loudness_dbfs(features: np.ndarray) -> np.ndarray:
     """
     chunk_samples = 2 * features.shape[-1]
     magnitudes = np.asarray(features, np.float32)
-    # every bin but the one at 0 Hz stands for two, of positive and of negative frequency
+    # Every bin but the one at 0 Hz counts twice, for its positive and its negative frequency.
     power = (2.0 * np.vecdot(magnitudes, magnitudes).astype(np.float64) - magnitudes[..., 0] ** 2) / chunk_samples**2
     with np.errstate(divide="ignore"):
-        return 10.0 * np.log10(power.max(axis=-1))
+        decibels: npt.NDArray[np.float64] = 10.0 * np.log10(power.max(axis=-1))
+    return decibels

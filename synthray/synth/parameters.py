@@ -1,14 +1,13 @@
-"""Parameters and the table that holds them: names, kinds, ranges, units, and the way to [0, 1] and back.
+"""Parameters, parameter tables, and the conversion between units and [0, 1].
 
-Three kinds, as in the notebook that this follows: a ``Range`` is learned as a number in [0, 1], a ``Choice`` as
-one class among several, a ``Constant`` not at all. A table is data: the instrument's own stands in
-``instrument.py``, a data set and a model each carry theirs as JSON.
+There are three kinds. A ``Range`` is learned as a number in [0, 1], a ``Choice`` as one of several classes, and a
+``Constant`` is not learned. The instrument's table is in ``instrument.py``; data sets and models store theirs as JSON.
 
-Two forms of a preset, each an array with one row a sound:
+Presets are arrays with one row per sound, in two forms:
 
 - *labels*, float32 ``(sounds, learned)``: a range in [0, 1], a choice as the index of its class. For learning.
-- *settings*, float32 ``(sounds, parameters)``: a range and a constant in the parameter's unit, a choice as the
-  index of its class. For rendering, and for people.
+- *settings*, float32 ``(sounds, parameters)``: a range or a constant in its unit, a choice as the index of its class.
+  For rendering, and for people.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.errors import ConfigError, DataError
 
@@ -26,16 +26,14 @@ Curve = Literal["linear", "log"]
 
 @dataclass(frozen=True)
 class Range:
-    """A number between ``minimum`` and ``maximum``, both in ``unit``.
-
-    On the ``log`` curve equal steps in [0, 1] are equal ratios, as the ear hears frequency and time.
-    """
+    """A number between ``minimum`` and ``maximum``, both in ``unit``."""
 
     kind: ClassVar[str] = "range"
     name: str
     minimum: float = 0.0
     maximum: float = 1.0
     curve: Curve = "linear"
+    """``"log"`` makes equal steps in [0, 1] equal ratios, as the ear hears frequency and time."""
     unit: str = ""
     description: str = ""
 
@@ -43,33 +41,39 @@ class Range:
         if self.curve not in ("linear", "log"):
             raise ConfigError(f"{self.name}: curve is {self.curve!r}, not 'linear' or 'log'")
         if not (np.isfinite([self.minimum, self.maximum]).all() and self.minimum < self.maximum):
-            raise ConfigError(f"{self.name}: minimum {self.minimum} is not below maximum {self.maximum}")
+            raise ConfigError(f"{self.name}: the minimum {self.minimum} is not below the maximum {self.maximum}")
         if self.curve == "log" and self.minimum <= 0:
             raise ConfigError(f"{self.name}: a log curve needs a minimum above 0, not {self.minimum}")
 
     @property
     def num_outputs(self) -> int:
-        """Outputs that a network's head for this parameter has."""
+        """Outputs of a network's head for this parameter."""
         return 1
 
-    def from_unit_interval(self, position: np.ndarray | float) -> np.ndarray:
-        """Position in [0, 1] to a value in ``unit``, float64."""
+    def from_unit_interval(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the values, in ``unit``, of positions in [0, 1]."""
         position = np.asarray(position, np.float64)
+        value: npt.NDArray[np.float64]
         if self.curve == "log":
-            return self.minimum * np.exp(position * np.log(self.maximum / self.minimum))
-        return self.minimum + position * (self.maximum - self.minimum)
+            value = self.minimum * np.exp(position * np.log(self.maximum / self.minimum))
+        else:
+            value = self.minimum + position * (self.maximum - self.minimum)
+        return value
 
-    def to_unit_interval(self, value: np.ndarray | float) -> np.ndarray:
-        """Value in ``unit`` to its position in [0, 1], float64; the inverse of ``from_unit_interval``."""
+    def to_unit_interval(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Return the positions in [0, 1] of values in ``unit``."""
         value = np.asarray(value, np.float64)
+        position: npt.NDArray[np.float64]
         if self.curve == "log":
-            return np.log(value / self.minimum) / np.log(self.maximum / self.minimum)
-        return (value - self.minimum) / (self.maximum - self.minimum)
+            position = np.log(value / self.minimum) / np.log(self.maximum / self.minimum)
+        else:
+            position = (value - self.minimum) / (self.maximum - self.minimum)
+        return position
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of several named ``values``; learned as a class."""
+    """One of several named ``values``, learned as a class."""
 
     kind: ClassVar[str] = "choice"
     name: str
@@ -79,17 +83,17 @@ class Choice:
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(self.values))
         if not self.values or len(set(self.values)) != len(self.values):
-            raise ConfigError(f"{self.name}: values {self.values} are empty or repeat themselves")
+            raise ConfigError(f"{self.name}: the values {self.values} are empty or repeat")
 
     @property
     def num_outputs(self) -> int:
-        """Outputs that a network's head for this parameter has."""
+        """Outputs of a network's head for this parameter."""
         return len(self.values)
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A setting that is never randomised and so never learned; the instrument honours its ``value``."""
+    """A setting that is neither randomised nor learned, but that the instrument obeys."""
 
     kind: ClassVar[str] = "constant"
     name: str
@@ -99,7 +103,7 @@ class Constant:
 
     @property
     def num_outputs(self) -> int:
-        """A constant has no head."""
+        """Outputs of a network: a constant has no head."""
         return 0
 
 
@@ -109,7 +113,7 @@ _KINDS: dict[str, type[Parameter]] = {cls.kind: cls for cls in (Range, Choice, C
 
 @dataclass(frozen=True)
 class ParameterTable:
-    """All parameters of an instrument, in the order in which files and arrays hold them."""
+    """All parameters of an instrument, in the order of files and arrays."""
 
     parameters: tuple[Parameter, ...]
 
@@ -118,12 +122,12 @@ class ParameterTable:
         seen: set[str] = set()
         for index, parameter in enumerate(self.parameters):
             if not parameter.name or "/" in parameter.name:
-                raise DataError(f"parameter {index}: the name {parameter.name!r} is empty or holds a '/'")
+                raise DataError(f"parameter {index}: the name {parameter.name!r} is empty or contains a '/'")
             if parameter.name in seen:
                 raise DataError(f"parameter {index}: the name {parameter.name!r} appears twice")
             seen.add(parameter.name)
         if not self.learned:
-            raise DataError(f"none of the {len(self.parameters)} parameters is a range or a choice: nothing to learn")
+            raise DataError(f"the table has nothing to learn: all {len(self.parameters)} parameters are constants")
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -133,29 +137,31 @@ class ParameterTable:
 
     @cached_property
     def index(self) -> dict[str, int]:
-        """Position of each name in the table."""
+        """Column of each parameter in *settings*, by name."""
         return {parameter.name: i for i, parameter in enumerate(self.parameters)}
 
     @cached_property
     def learned(self) -> tuple[Range | Choice, ...]:
-        """Ranges and choices, in the table's order: the columns of *labels*."""
+        """Ranges and choices in the table's order, which are the columns of *labels*."""
         return tuple(p for p in self.parameters if not isinstance(p, Constant))
 
     @cached_property
     def ranges(self) -> tuple[Range, ...]:
+        """Ranges in the table's order."""
         return tuple(p for p in self.parameters if isinstance(p, Range))
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
+        """Choices in the table's order."""
         return tuple(p for p in self.parameters if isinstance(p, Choice))
 
     @cached_property
     def label_index(self) -> dict[str, int]:
-        """Column of each learned name in *labels*."""
+        """Column of each learned parameter in *labels*, by name."""
         return {parameter.name: i for i, parameter in enumerate(self.learned)}
 
-    def labels_to_settings(self, labels: np.ndarray) -> np.ndarray:
-        """Labels ``(sounds, learned)`` to settings ``(sounds, parameters)``, float32, in each parameter's unit."""
+    def labels_to_settings(self, labels: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return settings ``(sounds, parameters)`` for labels ``(sounds, learned)``, with the table's constants."""
         labels = np.asarray(labels)
         settings = np.empty((len(labels), len(self)), np.float32)
         for column, parameter in enumerate(self.parameters):
@@ -166,8 +172,8 @@ class ParameterTable:
             settings[:, column] = parameter.from_unit_interval(label) if isinstance(parameter, Range) else label
         return settings
 
-    def settings_to_labels(self, settings: np.ndarray) -> np.ndarray:
-        """Settings ``(sounds, parameters)`` to labels ``(sounds, learned)``, float32; constants are dropped."""
+    def settings_to_labels(self, settings: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Return labels ``(sounds, learned)`` for settings ``(sounds, parameters)``, without the constants."""
         settings = np.asarray(settings)
         labels = np.empty((len(settings), len(self.learned)), np.float32)
         for column, parameter in enumerate(self.learned):
@@ -176,12 +182,12 @@ class ParameterTable:
         return labels
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The table as plain JSON values."""
+        """Return the table as plain JSON values."""
         return [{"kind": p.kind, **asdict(p)} for p in self.parameters]
 
     @classmethod
     def from_json(cls, rows: list[dict[str, Any]]) -> ParameterTable:
-        """The inverse of ``to_json``.
+        """Return the table that ``to_json`` describes.
 
         Raises:
             DataError: a row has an unknown kind or field.
@@ -193,5 +199,5 @@ class ParameterTable:
             try:
                 parameters.append(_KINDS[kind](**fields))
             except (KeyError, TypeError, ConfigError) as error:
-                raise DataError(f"parameter {number} of the table cannot be read: {row!r} ({error})") from None
+                raise DataError(f"parameter {number} of the table: {row!r} is invalid ({error})") from None
         return cls(tuple(parameters))

@@ -1,4 +1,7 @@
-"""Presets: random ones, each a pure function of a seed and its own index, and their form as JSON for people."""
+"""Random presets, each a pure function of a seed and its index, and presets as JSON for people.
+
+Preset arrays are described in ``parameters.py``, rendering is in ``voice.py``.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,31 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.errors import ConfigError, SoundError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
 FORMAT = "synthray-preset/1"
 LABELS_STREAM, NOISE_STREAM, REDRAWN_STREAM = 0, 1, 2
-LARGEST_NUMBER = 1e30  # that a preset may hold; float32 ends at 3e38
+LARGEST_NUMBER = 1e30  # in a preset; float32 ends at 3e38
 WORDS_PER_COUNT = 4  # Philox makes four 64-bit words from each value of its counter
 
 
-def random_labels(table: ParameterTable, seed: int, first: int, count: int, redrawn: int = 0) -> np.ndarray:
-    """Labels of the random presets number ``first`` to ``first + count - 1`` of ``seed``.
+def random_labels(
+    table: ParameterTable, seed: int, first: int, count: int, redrawn: int = 0
+) -> npt.NDArray[np.float32]:
+    """Return the labels of the random presets ``first`` to ``first + count - 1`` of a seed.
 
-    Preset ``i`` depends on ``seed``, ``i`` and the table alone, and on how often it was drawn again, ``redrawn``.
-    Ranges are uniform over [0, 1) in steps of 2**-24, choices over their classes (to one in 2**30).
+    Preset *i* depends only on the seed, *i*, the table and ``redrawn``. Ranges are uniform over [0, 1) in steps of
+    2**-24. Choices are uniform over their classes, to one in 2**30.
+
+    Args:
+        table: the parameters.
+        seed: which sequence of presets.
+        first: number of the first preset.
+        count: how many presets.
+        redrawn: how often these presets have been replaced by other ones.
 
     Returns:
         float32 (count, learned): positions in [0, 1) and indices of classes.
@@ -40,8 +53,8 @@ def random_labels(table: ParameterTable, seed: int, first: int, count: int, redr
     return labels
 
 
-def noise_seeds(seed: int, first: int, count: int) -> np.ndarray:
-    """Noise seeds of the random presets number ``first`` to ``first + count - 1`` of ``seed``: uint64 (count,).
+def noise_seeds(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
+    """Return noise seeds of the random presets ``first`` to ``first + count - 1``, uint64 (count,).
 
     Raises:
         ConfigError: as ``random_labels``.
@@ -49,16 +62,19 @@ def noise_seeds(seed: int, first: int, count: int) -> np.ndarray:
     return random_words(seed, NOISE_STREAM, first, count, 1)[:, 0]
 
 
-def random_words(seed: int, stream: int, first: int, count: int, width: int) -> np.ndarray:
-    """Rows ``first`` to ``first + count - 1`` of an endless table of random words, uint64 (count, width).
+def random_words(seed: int, stream: int, first: int, count: int, width: int) -> npt.NDArray[np.uint64]:
+    """Return rows ``first`` to ``first + count - 1`` of an endless random table, uint64 (count, width).
 
-    Philox-4x64 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") turns a key and a counter into
-    words: the key is seed and stream, and each row has its own stretch of the counter.
+    Philox-4x64 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3") computes words from a key and a
+    counter. The key is seed and stream, and each row has its own range of the counter.
+
+    Raises:
+        ConfigError: as ``random_labels``.
     """
     if not 0 <= seed < 2**64:
-        raise ConfigError(f"the seed is {seed}, not from 0 to 2**64 - 1")
+        raise ConfigError(f"seed is {seed}, not from 0 to 2**64 - 1")
     if first < 0 or count < 0:
-        raise ConfigError(f"presets are numbered from 0: first is {first}, count is {count}")
+        raise ConfigError(f"first is {first} and count is {count}; neither may be negative")
     counts_per_row = -(-width // WORDS_PER_COUNT)
     key = np.array([seed, stream], np.uint64)
     words = np.random.Philox(key=key, counter=first * counts_per_row).random_raw(
@@ -67,13 +83,13 @@ def random_words(seed: int, stream: int, first: int, count: int, width: int) -> 
     return words.reshape(count, counts_per_row * WORDS_PER_COUNT)[:, :width]
 
 
-def preset_to_json(table: ParameterTable, settings_row: np.ndarray, **extra: Any) -> dict[str, Any]:
-    """A preset as plain JSON values, for people to read and change.
+def preset_to_json(table: ParameterTable, settings_row: npt.ArrayLike, **extra: Any) -> dict[str, Any]:
+    """Return a preset as plain JSON values, for people to read and change.
 
     Args:
-        table: whose parameters the row holds.
+        table: the parameters of the row.
         settings_row: float32 (parameters,), in units.
-        extra: further entries beside ``format`` and ``parameters``.
+        extra: entries in addition to ``format`` and ``parameters``.
 
     Returns:
         ``{"format": "synthray-preset/1", "parameters": {"filter_cutoff": {"value": 812.4, "unit": "Hz"}, …}}``, numbers
@@ -84,7 +100,7 @@ def preset_to_json(table: ParameterTable, settings_row: np.ndarray, **extra: Any
     """
     row = np.asarray(settings_row, np.float64)
     if row.shape != (len(table),):
-        raise SoundError(f"a preset of this table has {len(table)} settings, not the shape {row.shape}")
+        raise SoundError(f"the preset has the shape {row.shape}, not one row of {len(table)} settings")
     parameters = {p.name: _entry(p, value) for p, value in zip(table.parameters, row, strict=True)}
     return {"format": FORMAT, **extra, "parameters": parameters}
 
@@ -96,36 +112,36 @@ def _entry(parameter: Range | Choice | Constant, value: float) -> dict[str, Any]
         if value not in range(len(parameter.values)):
             raise SoundError(f"{parameter.name} is {value:g}, not the index of one of {', '.join(parameter.values)}")
         return {"value": parameter.values[int(value)]}
-    entry = {"value": float(f"{value:.6g}")}
-    return {**entry, "unit": parameter.unit} if parameter.unit else entry
+    unit = {"unit": parameter.unit} if parameter.unit else {}
+    return {"value": float(f"{value:.6g}"), **unit}
 
 
-def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> np.ndarray:
-    """Settings, float32 (parameters,), from what ``preset_to_json`` wrote and a person may have changed.
+def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> npt.NDArray[np.float32]:
+    """Return the settings, float32 (parameters,), of a preset as JSON.
 
-    A plain number or name stands as well as ``{"value": …}``; the unit is for reading and not converted. The service's
-    answer to ``:match``, which holds a preset beside other things, is read as the preset in it.
+    An entry may be ``{"value": …}`` or a plain number or name. Units are checked, not converted. The service's answer
+    to ``:match``, which has the preset as an entry, is accepted too.
 
     Raises:
-        SoundError: a parameter is missing, unknown or not what the table allows; the message names it.
+        SoundError: a parameter is missing, unknown or outside of its range.
     """
     if isinstance(preset, Mapping):
         preset = preset.get("preset", preset)
     parameters = preset.get("parameters") if isinstance(preset, Mapping) else None
     if not isinstance(parameters, Mapping):
-        raise SoundError('a preset is an object with the entry "parameters", which holds each parameter by its name')
+        raise SoundError('a preset is an object with the entry "parameters", an object of values by name')
     if preset.get("format", FORMAT) != FORMAT:
         raise SoundError(f"the preset's format is {preset['format']!r}, not {FORMAT!r}")
     unknown = [name for name in parameters if name not in table.index]
     missing = [name for name in table.index if name not in parameters]
     if unknown or missing:
-        told = f"unknown: {', '.join(map(str, unknown)) or 'none'}; missing: {', '.join(missing) or 'none'}"
-        raise SoundError(f"the preset's parameters are not those of the instrument ({told})")
+        difference = f"unknown: {', '.join(map(str, unknown)) or 'none'}; missing: {', '.join(missing) or 'none'}"
+        raise SoundError(f"the preset's parameters are not those of the instrument ({difference})")
     return np.array([_setting(p, parameters[p.name]) for p in table.parameters], np.float32)
 
 
 def _setting(parameter: Range | Choice | Constant, entry: Any) -> float:
-    """The number that stands for ``entry`` in settings."""
+    """Return the number that represents a JSON entry in settings."""
     value = entry
     if isinstance(entry, Mapping):
         value, unit = entry.get("value"), getattr(parameter, "unit", "")
@@ -145,7 +161,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _within(parameter: Range | Constant, value: float) -> float:
-    """``value``, put onto the end of the range where rounding to six digits took it beyond; any for a constant."""
+    """Return ``value``, moved into the parameter's range if only rounding to six digits took it out."""
     if isinstance(parameter, Constant):
         return value
     rounding = 1e-5 * max(abs(parameter.minimum), abs(parameter.maximum))

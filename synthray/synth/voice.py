@@ -1,11 +1,13 @@
-"""The voice: settings to sound.
+"""The voice: from settings to sound.
 
     oscillators, noise ──▶ drive ──▶ half-band filter ──▶ resonant filter ──▶ amplitude ──▶ soft limit
     └──────── at 22050 Hz ────────┘                       └─────────────── at 11025 Hz ──────────────┘
 
-Envelopes, LFOs, pitch and filter coefficients are computed once every ``CONTROL_PERIOD`` samples and glide between.
-The sound of a preset is the same bit for bit at any batch size, place in the batch and number of threads: it is
-always computed in a full block of lanes, by the same instructions, from its own settings and its own noise seed.
+Envelopes, LFOs, pitch and filter coefficients are computed every ``CONTROL_PERIOD`` samples and glide in between.
+A preset's sound is bit-identical at any batch size, position in the batch and number of threads. It is always computed
+in a full block of lanes, by the same instructions, from its own settings and noise seed.
+
+This module checks settings, compiles the kernel and starts threads. The signal processing is in ``kernel.py``.
 """
 
 from __future__ import annotations
@@ -18,15 +20,14 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numba import njit
+import numpy.typing as npt
 
 from synthray.errors import SoundError
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.kernel import render_block
-from synthray.synth.lanes import LANES, use_widest_registers
+from synthray.synth.lanes import LANES, Floats, Seeds, compiled, use_widest_registers
 from synthray.synth.parameters import Choice, Constant, Range
 
-# The instrument honours its constants, so a person may play a preset at another note; within these limits.
 CONSTANT_LIMITS = {
     "note_pitch": (21.0, 81.0),
     "note_hold": (0.0, 2000.0),
@@ -37,22 +38,23 @@ CONSTANT_LIMITS = {
     "pitch_envelope_release": (1.0, 2000.0),
     "output_level": (-60.0, 0.0),
 }
-ROUNDING = 1e-4  # of a range's width: what float32 and a conversion there and back may lose
+"""Limits of settings that are constants in data sets, but that a person may change in a preset."""
+ROUNDING = 1e-4  # of a range's width, for the errors of float32 and of a conversion there and back
 
 
-def render(settings: np.ndarray, noise_seeds: np.ndarray | None = None, threads: int | None = None) -> np.ndarray:
-    """SoundGenerator of presets.
+def render(settings: npt.ArrayLike, noise_seeds: npt.ArrayLike | None = None, threads: int | None = None) -> Floats:
+    """Return the sounds of presets.
 
     Args:
-        settings: float32 (sounds, 46), in units, as ``ParameterTable.labels_to_settings`` gives them.
-        noise_seeds: uint64 (sounds,), each chooses a realisation of its sound's noise; all 0 without them.
-        threads: how many to use; without it, every core that the process may use.
+        settings: float32 (sounds, 46), in units, as returned by ``ParameterTable.labels_to_settings``.
+        noise_seeds: uint64 (sounds,), the seed of each sound's noise; None means 0.
+        threads: number of threads; None uses every core that the process may use.
 
     Returns:
         float32 (sounds, 22050) in [-1, 1], 2 s at 11025 Hz.
 
     Raises:
-        SoundError: the shape is wrong, or a setting is not what its parameter allows.
+        SoundError: the shape is wrong, or a setting is outside of its parameter's range.
     """
     settings = check_settings(settings)
     seeds = check_seeds(noise_seeds, len(settings))
@@ -62,20 +64,20 @@ def render(settings: np.ndarray, noise_seeds: np.ndarray | None = None, threads:
     return audio
 
 
-def render_into(audio: np.ndarray, settings: np.ndarray, seeds: np.ndarray) -> np.ndarray:
-    """``render``, in this thread, of checked settings and seeds, into ``audio``, float32 (sounds, 22050)."""
+def render_into(audio: Floats, settings: Floats, seeds: Seeds) -> Floats:
+    """Render valid settings into ``audio``, float32 (sounds, 22050), in this thread; return it."""
     for first in range(0, len(settings), LANES):
         compiled_kernel()(settings, seeds, audio, first)
     return audio
 
 
 def in_threads(work: Callable[[int], object], items: range, threads: int | None) -> None:
-    """Call ``work``, which releases the GIL, on each of ``items``, in this thread and up to ``threads`` - 1 more.
+    """Call ``work``, which releases the GIL, on each of ``items`` in at most ``threads`` threads.
 
-    Not Numba's ``prange``: its own thread pool cannot be entered from two Python threads at once. And plain threads,
-    because ending a pool takes about a tenth of the time that 128 sounds do.
+    Numba's ``prange`` is not used because two Python threads cannot enter its thread pool at once. A thread pool of
+    Python is not used because ending it takes about a tenth of the time of rendering 128 sounds.
     """
-    pending = iter(items)  # shared: each thread takes the next item when it is done with one
+    pending = iter(items)  # shared by the threads
     failures: list[BaseException] = []
 
     def drain() -> None:
@@ -97,46 +99,47 @@ def in_threads(work: Callable[[int], object], items: range, threads: int | None)
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, which in a container are often fewer than the machine has."""
+    """Return the number of cores that this process may run on; containers often limit it."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
-def compiled_kernel() -> Callable[[np.ndarray, np.ndarray, np.ndarray, int], None]:
-    """``render_block``, compiled; cached on disk beside this file, or in the user's cache where that is read-only.
+def compiled_kernel() -> Callable[[Floats, Seeds, Floats, int], None]:
+    """Return ``render_block``, compiled.
 
-    Numba renews its cache when the file of the cached function changes, not when a file does that it calls into. What
-    a closure holds is part of the cache's key, so a digest of the sources stands in one.
+    The machine code is cached in this file's folder, or in the user's cache if that folder is read-only. Numba checks
+    only the file of the cached function, not the files that it calls into. But the variables of a closure are part of
+    the cache's key, so the closure has a digest of all sources.
     """
     sources = sorted(Path(__file__).parent.glob("*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
-    def kernel(settings, seeds, audio, first):
+    def kernel(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> None:
         _ = digest
         use_widest_registers()
         render_block(settings, seeds, audio, first)
 
     try:
-        return njit(nogil=True, cache=True, error_model="numpy")(kernel)
-    except RuntimeError:  # no directory can be written: compile for this process alone
-        return njit(nogil=True, error_model="numpy")(kernel)
+        return compiled(cache=True)(kernel)
+    except RuntimeError:  # neither folder can be written
+        return compiled(cache=False)(kernel)
 
 
-def check_seeds(noise_seeds: np.ndarray | None, count: int) -> np.ndarray:
-    """Noise seeds as a contiguous uint64 (count,)."""
+def check_seeds(noise_seeds: npt.ArrayLike | None, count: int) -> Seeds:
+    """Return noise seeds as a contiguous uint64 (count,); raises SoundError."""
     if noise_seeds is None:
         return np.zeros(count, np.uint64)
     seeds = np.asarray(noise_seeds)
     if seeds.shape != (count,) or seeds.dtype.kind not in "ui":
-        raise SoundError(f"noise seeds are {seeds.dtype} {seeds.shape}, not integers ({count},), one a sound")
+        raise SoundError(f"noise seeds are {seeds.dtype} {seeds.shape}, not integers ({count},), one per sound")
     return np.ascontiguousarray(seeds, np.uint64)
 
 
-def check_settings(settings: np.ndarray) -> np.ndarray:
-    """Settings as a contiguous float32 (sounds, 46), clipped where they stand out by no more than rounding.
+def check_settings(settings: npt.ArrayLike) -> Floats:
+    """Return settings as a contiguous float32 (sounds, 46), with rounding errors clipped.
 
     Raises:
-        SoundError: naming the row, the parameter and the value.
+        SoundError: the shape is wrong, or a setting is outside of its range.
     """
     settings = np.array(settings, np.float32, order="C")
     if settings.ndim != 2 or settings.shape[1] != len(INSTRUMENT):
@@ -144,17 +147,16 @@ def check_settings(settings: np.ndarray) -> np.ndarray:
     low, high, slack, whole = _limits()
     good = (settings >= low - slack) & (settings <= high + slack) & (~whole | (settings == np.rint(settings)))
     if not good.all():
-        row, place = np.argwhere(~good)[0]
-        parameter = INSTRUMENT.parameters[place]
-        raise SoundError(
-            f"preset {row}: {parameter.name} is {settings[row, place]:g}, which is not {_allowed(parameter)}"
-        )
-    return np.clip(settings, low, high, out=settings)
+        row, column = np.argwhere(~good)[0]
+        parameter = INSTRUMENT.parameters[column]
+        raise SoundError(f"preset {row}: {parameter.name} is {settings[row, column]:g}, not {_allowed(parameter)}")
+    np.clip(settings, low, high, out=settings)
+    return settings
 
 
 @cache
-def _limits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Lowest and highest value, allowance for rounding, and whether it is an index, of each parameter."""
+def _limits() -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
+    """Return each parameter's minimum, maximum, allowance for rounding, and whether it is an index."""
     limits = np.array([_limits_of(parameter) for parameter in INSTRUMENT.parameters], np.float32)
     whole = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.parameters])
     low, high = limits.T.copy()

@@ -1,4 +1,4 @@
-"""The notebook's own cells run on what ``generate`` writes, and print the numbers that they print there."""
+"""The original notebook's cells run on generated batches and print the numbers that they print there."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELLS = Path(__file__).with_name("cells.py")
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_on_generated_batches(
+def test_notebook_cells_run_on_generated_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = GenerateConfig(str(tmp_path / "training_data"), batches=9)
@@ -25,7 +25,7 @@ def test_the_notebook_runs_on_generated_batches(
         write_batch(config, number)
     (tmp_path / "keras_models").mkdir()
     monkeypatch.chdir(tmp_path)
-    keras.backend.clear_session()  # layers are numbered as in a process of the notebook's own
+    keras.backend.clear_session()  # so that layer numbers begin as in a new process
     cells = runpy.run_path(str(CELLS))
 
     assert cells["X_batch_example"].shape == (32, 20, 551)
@@ -42,8 +42,8 @@ def test_the_notebook_runs_on_generated_batches(
     assert weights["out_amplitude_lfo_frequency"] == 257
     outputs = model.output_names
     assert len(outputs) == 38
-    place = outputs.index("out_amplitude_envelope_release")
-    assert outputs[place : place + 3] == [
+    first = outputs.index("out_amplitude_envelope_release")
+    assert outputs[first : first + 3] == [
         "out_amplitude_envelope_release",
         "out_amplitude_lfo_waveform",
         "out_amplitude_lfo_frequency",

@@ -1,8 +1,10 @@
-"""The voice again, slowly and literally: one sound, one sample, float64 and plain Python.
+"""A slow reference for the compiled voice: sample by sample, in float64 and plain Python.
 
-Written from what the parameter table says, as an oracle for the compiled kernel. What the two agree on by design:
-control values every 35 samples with straight lines between, twice the rate up to the drive (pitch moves every second
-sample of it), polyBLEP, the all-pass coefficients of the half-band filter, and the noise generator.
+It is written from the descriptions in the parameter table. It shares these decisions with the kernel:
+
+- control values every 35 samples, with straight lines in between;
+- twice the sample rate up to the drive, where pitch moves every second sample;
+- polyBLEP, the all-pass coefficients of the half-band filter, and the noise generator.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ HALF_BAND = (0.127141414, 0.400567898, 0.652824589, 0.820416389, 0.917694283, 0.
 
 
 def reference_sound(row: np.ndarray, noise_seed: int = 0, n_samples: int = 22050) -> np.ndarray:
-    """The first ``n_samples`` (a multiple of 35) of the sound of ``row``, float (46,); float64 (n_samples,)."""
-    p = {name: float(row[place]) for name, place in INSTRUMENT.index.items()}
+    """Return the first ``n_samples`` (a multiple of 35) of a preset, float64 (n_samples,), for settings (46,)."""
+    p = {name: float(row[column]) for name, column in INSTRUMENT.index.items()}
     mix = [soft_clip(x) for x in doubled_sources(p, noise_seed, 2 * n_samples)]
     sound = resonate(p, decimate(np.array(mix)))
     levels = glide([amplitude(p, tick) for tick in range(n_samples // PERIOD + 1)], PERIOD)
@@ -39,7 +41,7 @@ def soft_clip(x: float) -> float:
 
 
 def glide(values: list[float], steps: int) -> list[float]:
-    """Straight lines from each of ``values`` to the next, in ``steps`` samples each."""
+    """Return straight lines between neighbouring values, ``steps`` samples each."""
     return [a + (b - a) * i / steps for a, b in pairwise(values) for i in range(steps)]
 
 
@@ -47,7 +49,7 @@ def glide(values: list[float], steps: int) -> list[float]:
 
 
 def adsr(p: dict[str, float], name: str, time_s: float) -> float:
-    """Envelope ``name`` at ``time_s``: straight attack, cubic decay to the sustain, cubic release."""
+    """Return an envelope at ``time_s``: linear attack, cubic decay to the sustain, cubic release."""
     attack, decay = p[f"{name}_envelope_attack"] / 1000, p[f"{name}_envelope_decay"] / 1000
     sustain, release = p[f"{name}_envelope_sustain"] / 100, p[f"{name}_envelope_release"] / 1000
     hold = p["note_hold"] / 1000
@@ -96,7 +98,7 @@ def amplitude(p: dict[str, float], tick: int) -> float:
 
 
 def blep(cycle: float, step: float) -> float:
-    """What to add to a falling jump of height 2 at cycle 0, of which a sample takes ``step`` (textbook polyBLEP)."""
+    """Return the textbook polyBLEP correction for a falling jump of height 2 at cycle 0."""
     if cycle < step:
         x = cycle / step
         return -(2 * x - x * x - 1)
@@ -107,7 +109,7 @@ def blep(cycle: float, step: float) -> float:
 
 
 def oscillator(shape: int, cycle: float, step: float, width: float) -> float:
-    """Waveform ``shape`` at ``cycle`` in [0, 1); a pulse is high around half a cycle and has no constant part."""
+    """Return waveform ``shape`` at ``cycle`` in [0, 1); a pulse is high around half a cycle, with a mean of 0."""
     if shape == 0:
         return -math.cos(2 * math.pi * cycle)
     if shape == 1:
@@ -118,7 +120,7 @@ def oscillator(shape: int, cycle: float, step: float, width: float) -> float:
     naive = 1.0 if rise < width else -1.0
     if 2 * step <= width:
         return naive - blep(rise, step) + blep(fall, step) + 1 - 2 * width
-    # So short a pulse has no room for two edges; the voice lets it shrink: the nearer edge alone decides.
+    # A pulse that is too short for two smoothed edges shrinks: only the nearer edge counts.
     distance = width / 2 - abs(cycle - 0.5)
     near = max(-1.0, min(1.0, distance / step))
     return near * (2 - abs(near)) + 1 - 2 * width
@@ -130,7 +132,7 @@ def frequency_hz(p: dict[str, float], number: int) -> float:
 
 
 def fm_index(p: dict[str, float]) -> float:
-    """Deviation over the second oscillator's frequency, limited so that the first stays below 0.45 of the rate."""
+    """Return the modulation index, limited so that the first oscillator stays below 0.45 of the rate."""
     if p["oscillator_2_routing"] != 1:
         return 0.0
     highest = 2 ** (abs(p["pitch_envelope_amount"]) / 12 + p["pitch_lfo_amount"] / 1200)
@@ -139,7 +141,7 @@ def fm_index(p: dict[str, float]) -> float:
 
 
 def doubled_sources(p: dict[str, float], noise_seed: int, n_samples: int) -> list[float]:
-    """Oscillators and noise before the drive's clipping."""
+    """Return oscillators and noise before the drive's clipping."""
     ratios = glide([pitch_ratio(p, tick) for tick in range(n_samples // (2 * PERIOD) + 1)], PERIOD)
     ratios = [ratio for ratio in ratios for _ in range(2)]
     noise = coloured_noise(p, noise_seed, n_samples)
@@ -184,7 +186,7 @@ def coloured_noise(p: dict[str, float], noise_seed: int, n_samples: int) -> list
 
 
 def decimate(mix: np.ndarray) -> np.ndarray:
-    """(A0(z²) + A1(z²) / z) / 2, and every second sample of it."""
+    """Return every second sample of (A0(z²) + A1(z²) / z) / 2."""
     branches = [mix, np.concatenate([[0.0], mix[:-1]])]
     for number, coefficient in enumerate(HALF_BAND):
         branch = number % 2
@@ -204,7 +206,7 @@ def filter_coefficients(p: dict[str, float], tick: int) -> tuple[float, float, f
 
 
 def resonate(p: dict[str, float], sound: np.ndarray) -> list[float]:
-    """Simper's trapezoidal state-variable filter."""
+    """Apply Simper's trapezoidal state-variable filter."""
     ticks = range(len(sound) // PERIOD + 1)
     coefficients = [
         glide(list(values), PERIOD) for values in zip(*(filter_coefficients(p, t) for t in ticks), strict=True)

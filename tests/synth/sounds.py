@@ -1,4 +1,4 @@
-"""Settings that several tests start from."""
+"""Settings for tests of the voice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Constant
 from synthray.synth.presets import random_labels
 
-# One plain saw through an open filter, nothing modulated: what a test leaves alone should not disturb it.
+# One plain saw through an open filter without modulation.
 PLAIN = {
     "oscillator_1_waveform": "saw",
     "oscillator_1_pitch": 0.0,
@@ -52,12 +52,12 @@ PLAIN = {
 
 
 def plain_settings(**changes: float | str) -> np.ndarray:
-    """``PLAIN`` with ``changes``, float32 (46,)."""
+    """Return ``PLAIN`` with ``changes``, float32 (46,)."""
     values = {p.name: p.value for p in INSTRUMENT.parameters if isinstance(p, Constant)} | PLAIN | changes
     row = [p.values.index(values[p.name]) if isinstance(p, Choice) else values[p.name] for p in INSTRUMENT.parameters]
     return np.array(row, np.float32)
 
 
 def random_settings(count: int, seed: int = 0) -> np.ndarray:
-    """Settings of ``count`` random presets, float32 (count, 46)."""
+    """Return the settings of random presets, float32 (count, 46)."""
     return INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, seed, 0, count))

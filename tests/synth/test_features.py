@@ -1,4 +1,4 @@
-"""Features against NumPy's FFT in float64, and the same bits in any company."""
+"""Features: equal to NumPy's FFT in float64, and bit-identical in any batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from synthray.synth.voice import render
 from tests.synth.sounds import random_settings
 
 
-def test_features_are_the_magnitudes_of_numpys_fft() -> None:
+def test_analyse_equals_numpy_fft() -> None:
     audio = render(random_settings(5))
     features = analyse(audio)
     assert features.shape == (5, *FEATURE_SHAPE) == (5, 20, 551)
@@ -25,7 +25,7 @@ def test_features_are_the_magnitudes_of_numpys_fft() -> None:
             np.testing.assert_allclose(feature[chunk], np.abs(np.fft.fft(samples))[:551], atol=2e-4, rtol=1e-5)
 
 
-def test_a_sine_stands_in_its_bin() -> None:
+def test_analyse_sine_is_in_its_bin() -> None:
     time_s = np.arange(22050) / 11025
     audio = np.sin(2 * np.pi * 100 * 11025 / 1102 * time_s).astype(np.float32)
     features = analyse(audio[None])[0]
@@ -33,7 +33,7 @@ def test_a_sine_stands_in_its_bin() -> None:
     np.testing.assert_allclose(features[:, 100], 551, rtol=1e-4)
 
 
-def test_features_are_the_same_bit_for_bit_in_any_company() -> None:
+def test_analyse_is_bit_identical_in_any_batch() -> None:
     audio = render(random_settings(70))
     together = analyse(audio)
     for rows in (slice(0, 1), slice(3, 4), slice(5, 38), slice(0, 70, 2)):
@@ -42,7 +42,7 @@ def test_features_are_the_same_bit_for_bit_in_any_company() -> None:
         np.testing.assert_array_equal(analyse(audio, threads=threads), together)
 
 
-def test_rendering_and_analysing_at_once_is_the_same() -> None:
+def test_render_features_equals_render_and_analyse() -> None:
     settings, seeds = random_settings(70), noise_seeds(0, 0, 70)
     expected = analyse(render(settings, seeds))
     for threads in (None, 1, 3):
@@ -50,7 +50,7 @@ def test_rendering_and_analysing_at_once_is_the_same() -> None:
     np.testing.assert_array_equal(render_features(settings[33:35], seeds[33:35]), expected[33:35])
 
 
-def test_half_precision_is_the_rounded_single_one() -> None:
+def test_analyse_float16_equals_rounded_float32() -> None:
     audio = render(random_settings(2))
     half = analyse(audio, np.float16)
     assert half.dtype == np.float16
@@ -58,7 +58,7 @@ def test_half_precision_is_the_rounded_single_one() -> None:
     np.testing.assert_array_equal(render_features(random_settings(2), dtype=np.float16), half)
 
 
-def test_wrong_shapes_are_refused_and_none_is_possible() -> None:
+def test_analyse_wrong_shapes_are_refused_and_empty_is_accepted() -> None:
     for shape in [(22050,), (2, 22040), (1, 2, 22050)]:
         with pytest.raises(SoundError, match=r"not \(sounds, 22050\)"):
             analyse(np.zeros(shape, np.float32))
@@ -66,7 +66,7 @@ def test_wrong_shapes_are_refused_and_none_is_possible() -> None:
     assert render_features(random_settings(0)).shape == (0, 20, 551)
 
 
-def test_loudness_is_that_of_the_loudest_chunk() -> None:
+def test_loudness_dbfs_equals_rms_of_the_loudest_chunk() -> None:
     time = np.arange(N_SAMPLES)
     sine = 0.5 * np.sin(2 * np.pi * 40 / CHUNK_SAMPLES * time)
     sine[: N_SAMPLES // 2] *= 0.1

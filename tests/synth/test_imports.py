@@ -1,4 +1,4 @@
-"""The instrument stands on its own: NumPy, SciPy and Numba, and nothing of the cluster or of TensorFlow."""
+"""The instrument needs NumPy, SciPy and Numba, but neither Ray nor TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 import synthray.synth
 
 
-def test_importing_the_instrument_loads_neither_ray_nor_tensorflow() -> None:
+def test_import_of_synth_loads_neither_ray_nor_tensorflow() -> None:
     modules = [f"synthray.synth.{path.stem}" for path in Path(synthray.synth.__file__).parent.glob("[!_]*.py")]
     assert len(modules) >= 10
     script = f"import sys, {', '.join(modules)}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    loaded = set(told.stdout.split())
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = set(finished.stdout.split())
     assert "numba" in loaded
     assert not loaded & {"ray", "tensorflow", "keras", "pyarrow", "boto3", "torch", "jax"}

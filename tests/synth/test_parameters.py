@@ -1,4 +1,4 @@
-"""The parameter table: the notebook's places, mappings that invert, and JSON."""
+"""The parameter table: positions, conversions and JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from synthray.synth.presets import random_labels
 
 
-def test_the_instrument_has_the_notebooks_counts_and_places() -> None:
+def test_instrument_has_the_notebooks_counts_and_positions() -> None:
     parameters = INSTRUMENT.parameters
     assert len(INSTRUMENT) == 46
     assert len(INSTRUMENT.learned) == 38 == len(INSTRUMENT.ranges) + len(INSTRUMENT.choices)
@@ -21,26 +21,26 @@ def test_the_instrument_has_the_notebooks_counts_and_places() -> None:
     assert isinstance(parameters[9], Range)
     assert isinstance(parameters[10], Choice)
     assert parameters[10].num_outputs == 3
-    place = INSTRUMENT.index["amplitude_envelope_release"]
-    names = [p.name for p in parameters[place : place + 3]]
+    index = INSTRUMENT.index["amplitude_envelope_release"]
+    names = [p.name for p in parameters[index : index + 3]]
     assert names == ["amplitude_envelope_release", "amplitude_lfo_waveform", "amplitude_lfo_frequency"]
-    assert parameters[place + 1].num_outputs == 4
+    assert parameters[index + 1].num_outputs == 4
 
 
-def test_every_parameter_is_described() -> None:
+def test_instrument_every_parameter_has_description_and_unit() -> None:
     assert all(p.description for p in INSTRUMENT.parameters)
     assert all(p.unit for p in INSTRUMENT.parameters if not isinstance(p, Choice))
 
 
 @given(st.floats(0, 1))
-def test_every_range_inverts_itself(position: float) -> None:
+def test_range_conversions_are_inverse(position: float) -> None:
     for parameter in INSTRUMENT.ranges:
         value = parameter.from_unit_interval(position)
         assert parameter.minimum * (1 - 1e-12) - 1e-12 <= value or parameter.minimum < 0
         assert float(parameter.to_unit_interval(value)) == pytest.approx(position, abs=1e-9)
 
 
-def test_ranges_end_where_they_say() -> None:
+def test_range_from_unit_interval_gives_ends_and_middle() -> None:
     for parameter in INSTRUMENT.ranges:
         assert float(parameter.from_unit_interval(0.0)) == pytest.approx(parameter.minimum)
         assert float(parameter.from_unit_interval(1.0)) == pytest.approx(parameter.maximum)
@@ -51,7 +51,7 @@ def test_ranges_end_where_they_say() -> None:
             assert middle == pytest.approx((parameter.minimum + parameter.maximum) / 2)
 
 
-def test_labels_and_settings_are_each_others_inverse() -> None:
+def test_labels_and_settings_are_inverse() -> None:
     labels = random_labels(INSTRUMENT, 0, 0, 100)
     settings = INSTRUMENT.labels_to_settings(labels)
     assert settings.shape == (100, 46)
@@ -66,7 +66,7 @@ def test_labels_and_settings_are_each_others_inverse() -> None:
             assert (settings[:, INSTRUMENT.index[parameter.name]] == np.float32(parameter.value)).all()
 
 
-def test_a_table_survives_json() -> None:
+def test_parameter_table_json_round_trip() -> None:
     rows = INSTRUMENT.to_json()
     assert ParameterTable.from_json(rows) == INSTRUMENT
     assert rows[10]["values"] == ("mix", "frequency", "ring")
@@ -75,15 +75,15 @@ def test_a_table_survives_json() -> None:
 @pytest.mark.parametrize(
     "row", [{"kind": "knob", "name": "x"}, {"name": "x"}, {"kind": "range", "name": "x", "colour": 1}]
 )
-def test_json_of_another_kind_is_refused(row: dict[str, object]) -> None:
-    with pytest.raises(DataError, match="parameter 0 of the table cannot be read"):
+def test_parameter_table_from_json_unknown_kind_is_refused(row: dict[str, object]) -> None:
+    with pytest.raises(DataError, match=r"parameter 0 of the table: .* is invalid"):
         ParameterTable.from_json([row])
 
 
-def test_impossible_parameters_are_refused() -> None:
+def test_parameters_invalid_values_are_refused() -> None:
     with pytest.raises(ConfigError, match="curve is 'cubic'"):
         Range("x", 0, 1, "cubic")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="not below maximum"):
+    with pytest.raises(ConfigError, match="not below the maximum"):
         Range("x", 1, 1)
     with pytest.raises(ConfigError, match="above 0"):
         Range("x", 0, 1, "log")
@@ -93,5 +93,5 @@ def test_impossible_parameters_are_refused() -> None:
         ParameterTable((Range("x"), Range("x")))
     with pytest.raises(DataError, match="nothing to learn"):
         ParameterTable((Constant("x"),))
-    with pytest.raises(DataError, match="empty or holds"):
+    with pytest.raises(DataError, match="empty or contains"):
         ParameterTable((Range("a/b"),))

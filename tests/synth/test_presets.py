@@ -1,4 +1,4 @@
-"""Random presets as pure functions of seed and index, and presets as JSON."""
+"""Random presets are pure functions of seed and index, and presets as JSON."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ PINNED_NOISE_SEEDS = [5240926466440120469, 18297630395281965070]
 
 
 @given(seed=st.integers(0, 2**64 - 1), first=st.integers(0, 2**40), skip=st.integers(0, 30), count=st.integers(0, 30))
-def test_a_slice_of_the_presets_is_that_slice_of_the_whole(seed: int, first: int, skip: int, count: int) -> None:
+def test_random_labels_slice_equals_slice_of_the_whole(seed: int, first: int, skip: int, count: int) -> None:
     whole = random_labels(INSTRUMENT, seed, first, skip + count)
     np.testing.assert_array_equal(random_labels(INSTRUMENT, seed, first + skip, count), whole[skip:])
     whole_seeds = noise_seeds(seed, first, skip + count)
     np.testing.assert_array_equal(noise_seeds(seed, first + skip, count), whole_seeds[skip:])
 
 
-def test_the_random_presets_are_pinned() -> None:
-    """A data set may be kept as a seed: these numbers must never change."""
+def test_random_labels_are_pinned() -> None:
+    """A data set may be stored as a seed, so these numbers must never change."""
     labels = random_labels(INSTRUMENT, 7, 1000, 2)
     assert labels.dtype == np.float32
     assert labels.shape == (2, 38)
@@ -46,7 +46,7 @@ def test_the_random_presets_are_pinned() -> None:
     assert noise_seeds(7, 1000, 2).tolist() == PINNED_NOISE_SEEDS
 
 
-def test_labels_are_uniform_over_ranges_and_classes() -> None:
+def test_random_labels_are_uniform_and_uncorrelated() -> None:
     labels = random_labels(INSTRUMENT, 0, 0, 20_000)
     for column, parameter in enumerate(INSTRUMENT.learned):
         values = labels[:, column]
@@ -62,33 +62,33 @@ def test_labels_are_uniform_over_ranges_and_classes() -> None:
     assert np.abs(correlations).max() < 0.04
 
 
-def test_seeds_and_streams_differ() -> None:
+def test_random_labels_and_noise_seeds_differ_by_seed() -> None:
     assert not np.array_equal(random_labels(INSTRUMENT, 0, 0, 1), random_labels(INSTRUMENT, 1, 0, 1))
     assert len(set(noise_seeds(0, 0, 10_000).tolist())) == 10_000
     assert noise_seeds(0, 0, 1).dtype == np.uint64
 
 
 @pytest.mark.parametrize(("seed", "first", "count"), [(-1, 0, 1), (2**64, 0, 1), (0, -1, 1), (0, 0, -1)])
-def test_impossible_numbers_are_refused(seed: int, first: int, count: int) -> None:
+def test_random_labels_invalid_numbers_are_refused(seed: int, first: int, count: int) -> None:
     with pytest.raises(ConfigError, match=str(min(seed, first, count) if min(seed, first, count) < 0 else seed)):
         random_labels(INSTRUMENT, seed, first, count)
 
 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32))
-def test_a_preset_survives_json(index: int) -> None:
+def test_preset_json_round_trip(index: int) -> None:
     row = INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 0, index, 1))[0]
-    told = json.loads(json.dumps(preset_to_json(INSTRUMENT, row, model="m")))
-    assert told["format"] == "synthray-preset/1"
-    assert told["model"] == "m"
-    back = preset_from_json(INSTRUMENT, told)
+    preset = json.loads(json.dumps(preset_to_json(INSTRUMENT, row, model="m")))
+    assert preset["format"] == "synthray-preset/1"
+    assert preset["model"] == "m"
+    back = preset_from_json(INSTRUMENT, preset)
     assert back.dtype == np.float32
     np.testing.assert_allclose(back, row, rtol=1e-5)
     for parameter in INSTRUMENT.ranges:
         assert parameter.minimum <= back[INSTRUMENT.index[parameter.name]] <= np.float32(parameter.maximum)
 
 
-def test_a_preset_reads_as_a_person_expects() -> None:
+def test_preset_to_json_has_values_and_units() -> None:
     parameters = preset_to_json(INSTRUMENT, plain_settings(filter_cutoff=812.4))["parameters"]
     assert parameters["filter_cutoff"] == {"value": 812.4, "unit": "Hz"}
     assert parameters["filter_type"] == {"value": "lowpass"}
@@ -96,20 +96,20 @@ def test_a_preset_reads_as_a_person_expects() -> None:
     assert list(parameters) == [p.name for p in INSTRUMENT.parameters]
 
 
-def test_the_answer_of_the_service_is_read_as_the_preset_in_it() -> None:
+def test_preset_from_json_answer_of_match_is_accepted() -> None:
     settings = INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 3, 0, 1))[0]
     preset = preset_to_json(INSTRUMENT, settings)
     answer = {"preset": preset, "sound": {"seconds": 2.0}}
     np.testing.assert_array_equal(preset_from_json(INSTRUMENT, answer), preset_from_json(INSTRUMENT, preset))
 
 
-def test_plain_values_are_read_too() -> None:
+def test_preset_from_json_plain_values_are_accepted() -> None:
     preset = preset_to_json(INSTRUMENT, plain_settings())
     preset["parameters"] = {name: entry["value"] for name, entry in preset["parameters"].items()}
     np.testing.assert_array_equal(preset_from_json(INSTRUMENT, preset), plain_settings())
 
 
-def test_an_end_of_a_range_survives_rounding_to_six_digits() -> None:
+def test_preset_from_json_rounded_end_of_a_range_is_accepted() -> None:
     table = ParameterTable((Range("x", 1 / 3, 2 / 3),))
     for value in (1 / 3, 2 / 3):
         row = np.array([value], np.float32)
@@ -117,7 +117,7 @@ def test_an_end_of_a_range_survives_rounding_to_six_digits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "entry", "told"),
+    ("name", "entry", "message"),
     [
         ("filter_cutoff", 6000, "filter_cutoff is 6000, outside of 60 to 5000 Hz"),
         ("filter_cutoff", {"value": "loud"}, "filter_cutoff is 'loud', not a number"),
@@ -132,14 +132,14 @@ def test_an_end_of_a_range_survives_rounding_to_six_digits() -> None:
         ("filter_cut", 1, "unknown: filter_cut"),
     ],
 )
-def test_a_wrong_entry_is_named(name: str, entry: Any, told: str) -> None:
+def test_preset_from_json_invalid_entry_is_named(name: str, entry: Any, message: str) -> None:
     preset = preset_to_json(INSTRUMENT, plain_settings())
     preset["parameters"][name] = entry
-    with pytest.raises(SoundError, match=told):
+    with pytest.raises(SoundError, match=message):
         preset_from_json(INSTRUMENT, preset)
 
 
-def test_a_missing_parameter_is_named() -> None:
+def test_preset_from_json_missing_parameter_is_named() -> None:
     preset = preset_to_json(INSTRUMENT, plain_settings())
     del preset["parameters"]["noise_color"]
     with pytest.raises(SoundError, match="missing: noise_color"):
@@ -147,17 +147,17 @@ def test_a_missing_parameter_is_named() -> None:
 
 
 @pytest.mark.parametrize("preset", [[], None, {}, {"parameters": 3}, "x"])
-def test_what_is_no_preset_is_refused(preset: Any) -> None:
+def test_preset_from_json_other_values_are_refused(preset: Any) -> None:
     with pytest.raises(SoundError, match="a preset is an object"):
         preset_from_json(INSTRUMENT, preset)
 
 
-def test_another_format_is_refused() -> None:
+def test_preset_from_json_other_format_is_refused() -> None:
     with pytest.raises(SoundError, match="format is 'synthray-preset/9'"):
         preset_from_json(INSTRUMENT, {**preset_to_json(INSTRUMENT, plain_settings()), "format": "synthray-preset/9"})
 
 
-def test_settings_that_do_not_fit_are_refused() -> None:
+def test_preset_to_json_invalid_settings_are_refused() -> None:
     with pytest.raises(SoundError, match="46 settings"):
         preset_to_json(INSTRUMENT, random_settings(1))
     for name, value in [("filter_cutoff", np.nan), ("filter_type", 7.0), ("filter_type", 0.5)]:

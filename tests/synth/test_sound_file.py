@@ -1,4 +1,4 @@
-"""Sound files in and out."""
+"""Reading and writing sound files."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ def sine(hertz: float, rate_hz: int, seconds: float = 2.0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 22050, 44100, 48000, 96000, 47953])
-def test_a_sine_of_any_rate_keeps_its_pitch_and_level(rate_hz: int) -> None:
+def test_read_sound_any_rate_keeps_pitch_and_level(rate_hz: int) -> None:
     sound = read_sound(encoded(sine(500.0, rate_hz), rate_hz, subtype="FLOAT"))
     assert sound.shape == (22050,)
     assert sound.dtype == np.float32
     middle = slice(2000, 20000)
     expected = sine(500.0, 11025)
-    tolerance = 2e-3 if rate_hz != 47953 else 0.05  # whose ratio is not exact, to one in a million
+    tolerance = 2e-3 if rate_hz != 47953 else 0.05  # whose ratio is approximated, to one in a million
     np.testing.assert_allclose(sound[middle], expected[middle], atol=tolerance)
 
 
-def test_what_lies_above_the_nyquist_frequency_is_taken_out() -> None:
+def test_read_sound_above_nyquist_is_removed() -> None:
     sound = read_sound(encoded(sine(7000.0, 44100), 44100, subtype="FLOAT"))
     assert np.abs(sound[1000:-1000]).max() < 0.005
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "OGG", "MP3"])
-def test_common_formats_are_read(form: str) -> None:
+def test_read_sound_common_formats_are_read(form: str) -> None:
     sound = read_sound(encoded(sine(440.0, 44100), 44100, form))
     spectrum = np.abs(np.fft.rfft(sound))
     assert spectrum.argmax() / 2 == pytest.approx(440, abs=1)
     assert np.abs(sound).max() == pytest.approx(0.5, abs=0.05)
 
 
-def test_channels_are_averaged() -> None:
+def test_read_sound_channels_are_averaged() -> None:
     left, right = sine(300.0, 11025), sine(700.0, 11025)
     sound = read_sound(encoded(np.stack([left, right], axis=1), 11025, subtype="FLOAT"))
     np.testing.assert_allclose(sound, (left + right) / 2, atol=1e-6)
 
 
-def test_short_sounds_are_padded_and_long_ones_cut() -> None:
+def test_read_sound_is_padded_or_cut_to_2_s() -> None:
     short = read_sound(encoded(np.full(100, 0.25), 11025, subtype="FLOAT"))
     assert (short[:100] == 0.25).all()
     assert not short[100:].any()
@@ -61,7 +61,7 @@ def test_short_sounds_are_padded_and_long_ones_cut() -> None:
     np.testing.assert_allclose(read_sound(encoded(long, 11025, subtype="FLOAT")), long[:22050], atol=1e-6)
 
 
-def test_every_kind_of_source_is_the_same(tmp_path: Path) -> None:
+def test_read_sound_path_bytes_and_file_are_equal(tmp_path: Path) -> None:
     data = encoded(sine(440.0, 22050), 22050)
     path = tmp_path / "tone.wav"
     path.write_bytes(data)
@@ -72,7 +72,7 @@ def test_every_kind_of_source_is_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"", "cannot be read as a sound file"),
         (b"not a sound at all" * 100, "cannot be read as a sound file"),
@@ -83,19 +83,19 @@ def test_every_kind_of_source_is_the_same(tmp_path: Path) -> None:
         (encoded(np.zeros(1000 * 601), 1000, subtype="PCM_U8"), "lasts 601 s"),
     ],
 )
-def test_what_cannot_be_used_is_refused(data: bytes, told: str) -> None:
-    with pytest.raises(SoundError, match=told):
+def test_read_sound_invalid_file_gives_reason(data: bytes, message: str) -> None:
+    with pytest.raises(SoundError, match=message):
         read_sound(data)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_read_sound_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SoundError, match=r"gone\.wav"):
         read_sound(tmp_path / "gone.wav")
     with pytest.raises(SoundError, match="cannot be read"):
         read_sound(tmp_path)
 
 
-def test_truncated_files_are_refused_or_give_what_they_hold() -> None:
+def test_read_sound_truncated_file_is_refused_or_finite() -> None:
     data = encoded(sine(440.0, 44100), 44100, "FLAC")
     for length in range(0, len(data), len(data) // 20):
         try:
@@ -104,7 +104,7 @@ def test_truncated_files_are_refused_or_give_what_they_hold() -> None:
             continue
 
 
-def test_what_is_written_is_read_again(tmp_path: Path) -> None:
+def test_write_wav_round_trip(tmp_path: Path) -> None:
     audio = sine(440.0, 11025).astype(np.float32)
     path, buffer = tmp_path / "out.wav", io.BytesIO()
     write_wav(path, audio)
@@ -114,7 +114,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     np.testing.assert_allclose(read_sound(path), audio, atol=1 / 32768)
 
 
-def test_loud_audio_is_clipped_and_nan_refused(tmp_path: Path) -> None:
+def test_write_wav_clips_and_refuses_invalid_audio(tmp_path: Path) -> None:
     write_wav(tmp_path / "loud.wav", np.array([3.0, -3.0, 0.0]))
     np.testing.assert_allclose(read_sound(tmp_path / "loud.wav")[:3], [1, -1, 0], atol=1e-4)
     with pytest.raises(SoundError, match="finite"):

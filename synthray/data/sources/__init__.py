@@ -1,1 +1,1 @@
-"""Where examples come from: batch files, the instrument, or rendering on the fly."""
+"""Sources of examples: batch files, the instrument, and rendering on the fly."""

@@ -1,17 +1,20 @@
-"""The notebook's layout, read and written.
+"""Reading and encoding the NumPy/pickle batch layout of the project's original notebook.
 
-    keys.pkl                              list of key paths; joined by '_' they are the names
+The batch layout is a directory or a bucket prefix with these files:
+
+    keys.pkl                              list of key paths; joined by '_' they are the parameter names
     randomizer_parts.pkl                  list of {'random_type': 'range' | 'choice' | 'constant', …}
-    fft/fft_batch_N.npy                   (examples, frames, bins)
-    parameters/parameter_batches_N.pkl    list of one array a parameter, or 'constant'
+    fft/fft_batch_N.npy                   features (examples, frames, bins)
+    parameters/parameter_batches_N.pkl    list of one array per parameter, or 'constant'
 
-What ``generate`` adds to a part of ``randomizer_parts.pkl`` (minimum, maximum, curve, unit, description) the notebook
-ignores; a directory without it is read all the same, its ranges taken as they are.
+``synthray generate`` adds minimum, maximum, curve, unit and description to the parts. They are optional: a range
+without them is from 0 to 1. Writing the files in order, and resuming, is in ``build/notebook_writer.py``.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 import reprlib
@@ -22,6 +25,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.data.examples import Examples, columns_from_labels, labels_from_columns
 from synthray.data.sources.safe_pickle import load_plain
@@ -35,206 +39,214 @@ _PATTERNS = {
     "fft": re.compile(r"fft/fft_batch_(0|[1-9]\d*)\.npy"),
     "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
 }
-_NEARLY = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
+_MISNAMED = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
 
 
 def features_path(number: int) -> str:
+    """Return the path of a batch's features below the source's root."""
     return f"fft/fft_batch_{number}.npy"
 
 
 def parameters_path(number: int) -> str:
+    """Return the path of a batch's parameters below the source's root."""
     return f"parameters/parameter_batches_{number}.pkl"
 
 
 @dataclass(frozen=True)
 class NotebookSource:
-    """A directory or bucket prefix in the notebook's layout.
-
-    ``batches`` are the numbers that have a features file, a parameters file, or only one of them; ``stamps`` their
-    sizes and times, in the same order.
-    """
+    """A directory or bucket prefix in the batch layout."""
 
     store: Store
     table: ParameterTable
     batches: tuple[int, ...]
+    """Numbers that have a features file, a parameters file, or both."""
     stamps: dict[int, str]
+    """For each number, the sizes and times of its files."""
     provenance: ClassVar[dict[str, Any]] = {"kind": "notebook"}
     repeatable: ClassVar[bool] = False
 
     @classmethod
     def open(cls, uri: str) -> NotebookSource:
-        """Read the two general files and list the batches.
+        """Read the parameter table and list the batches.
 
         Raises:
-            NotFound: there is no such layout at the URI.
-            DataError: the general files cannot be used.
+            NotFound: the URI does not have the batch layout.
+            DataError: ``keys.pkl`` or ``randomizer_parts.pkl`` is invalid, or a batch is misnamed.
         """
         store = open_store(uri)
-        keys, parts = (_general_file(store, path) for path in (KEYS, PARTS))
-        table = table_from_parts(keys, parts)
+        table = table_from_parts(_read_list(store, KEYS), _read_list(store, PARTS))
         stamps: dict[int, str] = {}
         for folder, pattern in _PATTERNS.items():
             for entry in store.list(folder):
                 match = pattern.fullmatch(entry.path)
-                if not match and _NEARLY.fullmatch(entry.path):
+                if not match and _MISNAMED.fullmatch(entry.path):
                     raise DataError(
-                        f"{store.uri}/{entry.path} is not named as the notebook names batches, {features_path(3)} and "
-                        f"{parameters_path(3)}: it would be left out; rename or remove it"
+                        f"{store.uri}/{entry.path}: the name does not match {features_path(3)} or "
+                        f"{parameters_path(3)}, so that the batch would be skipped. Rename or remove the file."
                     )
                 if match:
                     number = int(match[1])
                     stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
         if not stamps:
-            raise NotFound(f"{store.uri} holds no {features_path(0)} nor any other batch")
+            raise NotFound(f"{store.uri}: no batches here, for example no {features_path(0)}.")
         return cls(store, table, tuple(sorted(stamps)), stamps)
 
     def stamp(self, number: int) -> str:
-        """Sizes and times of the batch's files: another value where they were written again."""
+        """Return a text that changes when a file of the batch is written again."""
         return self.stamps[number]
 
     def read(self, number: int) -> Examples:
-        """One batch, checked.
+        """Return one batch, validated.
 
         Raises:
-            BadBatch: it cannot be used; the reason says why.
-            StorageError: the store cannot be reached (a reason to try again, not a bad batch).
+            BadBatch: the batch is invalid; the error holds the reason.
+            StorageError: the store cannot be reached, which says nothing about the batch.
         """
-        features_at, parameters_at = features_path(number), parameters_path(number)
+        features_file, parameters_file = features_path(number), parameters_path(number)
         try:
-            features = decode_features(self.store.read(features_at), features_at)
+            features = decode_features(self.store.read(features_file), features_file)
         except NotFound:
-            raise BadBatch(features_at, f"it is missing, {parameters_at} is there") from None
+            raise BadBatch(features_file, f"it is missing, but {parameters_file} exists") from None
         try:
-            columns = load_plain(self.store.read(parameters_at))
+            columns = load_plain(self.store.read(parameters_file))
         except NotFound:
-            raise BadBatch(parameters_at, f"it is missing, {features_at} is there") from None
+            raise BadBatch(parameters_file, f"it is missing, but {features_file} exists") from None
         except UnsafePickle as error:
-            raise BadBatch(parameters_at, str(error)) from None
+            raise BadBatch(parameters_file, str(error)) from None
         if not isinstance(columns, (list, tuple)):
-            raise BadBatch(parameters_at, f"it holds a {type(columns).__name__} instead of a list")
-        labels = labels_from_columns(list(columns), self.table, len(features), parameters_at)
+            raise BadBatch(parameters_file, f"it holds a {type(columns).__name__} instead of a list")
+        labels = labels_from_columns(list(columns), self.table, len(features), parameters_file)
         batch = Examples(features, labels)
-        _check_finite(batch, features_at)
+        _check_finite(batch, features_file)
         return batch
 
 
-def _general_file(store: Store, path: str) -> list[Any]:
+def _read_list(store: Store, path: str) -> list[Any]:
     try:
         value = load_plain(store.read(path))
     except NotFound:
-        raise NotFound(f"{store.uri}/{path} does not exist: this is not a directory in the notebook's layout") from None
+        raise NotFound(f"{store.uri}/{path}: no such file, so this is not a directory in the batch layout.") from None
     except UnsafePickle as error:
         raise DataError(f"{store.uri}/{path}: {error}") from None
     if not isinstance(value, (list, tuple)):
-        raise DataError(f"{store.uri}/{path} holds a {type(value).__name__} instead of a list")
+        raise DataError(f"{store.uri}/{path}: it holds a {type(value).__name__} instead of a list")
     return list(value)
 
 
-def decode_features(raw: bytes | memoryview, source: str) -> np.ndarray:
-    """The array of an ``.npy`` file, without a copy, ``(examples, frames, bins)``; raises BadBatch."""
+def decode_features(raw: bytes | memoryview, source: str) -> npt.NDArray[Any]:
+    """Return the array of an ``.npy`` file without a copy.
+
+    Args:
+        raw: the whole file.
+        source: its name, for the error.
+
+    Returns:
+        numbers ``(examples, frames, bins)``, in the file's dtype.
+
+    Raises:
+        BadBatch: the file is truncated, is not an ``.npy`` file, or holds another kind of array.
+    """
     try:
         begin = 10 + struct.unpack_from("<H", raw, 8)[0] if raw[6] == 1 else 12 + struct.unpack_from("<I", raw, 8)[0]
-        shape, fortran, dtype = _header(bytes(raw[:begin]))
-    # NumPy parses the header as Python: a damaged one can raise nearly anything.
-    except Exception as error:
+        shape, is_fortran, dtype = _parse_header(bytes(raw[:begin]))
+    except Exception as error:  # NumPy parses the header as Python, so a corrupt one can raise nearly anything
         raise BadBatch(source, f"it is not a whole .npy file ({error})") from None
     if dtype.kind not in "fiu" or len(shape) != 3 or min(shape) < 1:
         raise BadBatch(source, f"it holds {dtype} of shape {shape}, not numbers of (examples, frames, bins)")
-    # The sizes are compared before anything is allocated: a header may reserve_output anything.
-    expected, found = int(np.prod(shape, dtype=object)) * dtype.itemsize, len(raw) - begin
+    # A header may claim any size, so it is compared with the file before anything is allocated.
+    expected, found = math.prod(shape) * dtype.itemsize, len(raw) - begin
     if expected != found:
         raise BadBatch(source, f"it is truncated or too long: {found} bytes of data instead of {expected}")
-    return np.frombuffer(raw, dtype, offset=begin).reshape(shape, order="F" if fortran else "C")
+    return np.frombuffer(raw, dtype, offset=begin).reshape(shape, order="F" if is_fortran else "C")
 
 
-@lru_cache(maxsize=16)
-def _header(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Shape, whether in Fortran's order, and dtype; the batches of a data set have one header, as a rule."""
-    file = io.BytesIO(head)
+@lru_cache(maxsize=16)  # the batches of a data set usually have the same header
+def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, whether the array is in Fortran order, and dtype."""
+    file = io.BytesIO(header)
     version, _ = np.lib.format.read_magic(file)
     if version > 2:
-        raise ValueError(f"version {version} of the format is not known")
+        raise ValueError(f"version {version} of the format is unknown")
     return (np.lib.format.read_array_header_1_0 if version == 1 else np.lib.format.read_array_header_2_0)(file)
 
 
 def _check_finite(batch: Examples, source: str) -> None:
-    # one value that is not finite makes its sound's loudness so, as large ones may: then they are looked at
+    # Reading all features would take longer: the cached loudness is infinite or NaN wherever one of them is.
     if (batch.loudness_dbfs < np.inf).all():
         return
     finite = np.isfinite(batch.features)
     if not finite.all():
-        place = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise BadBatch(source, f"the value at {place} (example, frame, bin) is {batch.features[place]}")
+        position = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise BadBatch(source, f"the value at {position} (example, frame, bin) is {batch.features[position]}")
 
 
-def encode_features(features: np.ndarray) -> bytes:
+def encode_features(features: npt.NDArray[Any]) -> bytes:
+    """Return features ``(examples, frames, bins)`` as an ``.npy`` file."""
     file = io.BytesIO()
     np.save(file, features, allow_pickle=False)
     return file.getvalue()
 
 
-def encode_parameters(labels: np.ndarray, table: ParameterTable) -> bytes:
+def encode_parameters(labels: npt.NDArray[Any], table: ParameterTable) -> bytes:
+    """Return labels ``(examples, learned)`` as a ``parameter_batches_N.pkl`` file."""
     return pickle.dumps(columns_from_labels(labels, table), protocol=4)
 
 
 def table_from_parts(keys: Sequence[Any], parts: Sequence[Any]) -> ParameterTable:
-    """The parameter table that ``keys.pkl`` and ``randomizer_parts.pkl`` describe; raises DataError."""
+    """Return the parameter table of ``keys.pkl`` and ``randomizer_parts.pkl``; raises DataError."""
     if len(keys) != len(parts):
         raise DataError(f"{KEYS} names {len(keys)} parameters, {PARTS} has {len(parts)}")
-    return ParameterTable(
-        tuple(_parameter(i, key, part) for i, (key, part) in enumerate(zip(keys, parts, strict=True)))
-    )
+    pairs = zip(keys, parts, strict=True)
+    return ParameterTable(tuple(_parameter(number, key_path, part) for number, (key_path, part) in enumerate(pairs)))
 
 
 def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
     if not isinstance(key_path, (list, tuple, str)):
         raise DataError(f"{KEYS}, parameter {number}: {reprlib.repr(key_path)} is not a list of keys")
-    # As the notebook joins it, whatever the keys are; a bare string is a list of its letters there.
     try:
-        name = "_".join(str(key) for key in key_path)
-    except ValueError as error:  # a whole number too long to be spelt
-        raise DataError(f"{KEYS}, parameter {number}: its keys are no name ({error})") from None
+        name = "_".join(str(key) for key in key_path)  # keys may be numbers; a text is a list of its letters
+    except ValueError as error:  # Python refuses to print an int of thousands of digits
+        raise DataError(f"{KEYS}, parameter {number}: the name cannot be formed ({error})") from None
     kind = part.get("random_type") if isinstance(part, dict) else None
     try:
         if kind == "constant":
-            return Constant(name, **_known(part, value=_plain_value, unit=str, description=str))
+            return Constant(name, **_fields(part, value=_plain_value, unit=str, description=str))
         if kind == "choice":
             if not isinstance(part["random_values"], (list, tuple, np.ndarray)):
-                raise TypeError("random_values is no list")
+                raise TypeError("random_values is not a list")
             return Choice(
-                name, _distinct([str(value) for value in part["random_values"]]), **_known(part, description=str)
+                name, _distinct([str(value) for value in part["random_values"]]), **_fields(part, description=str)
             )
         if kind == "range":
-            return Range(name, **_known(part, minimum=float, maximum=float, curve=str, unit=str, description=str))
+            return Range(name, **_fields(part, minimum=float, maximum=float, curve=str, unit=str, description=str))
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
-        shown = f"{reprlib.repr(part)} cannot be used ({error!r})"
-        raise DataError(f"{PARTS}, parameter {number} ({name}): {shown}") from None
+        raise DataError(f"{PARTS}, parameter {number} ({name}): {reprlib.repr(part)} is invalid ({error!r})") from None
     raise DataError(
         f"{PARTS}, parameter {number} ({name}): random_type is {reprlib.repr(kind)}, not range, choice or constant"
     )
 
 
-def _known(part: dict[str, Any], **kinds: Callable[[Any], Any]) -> dict[str, Any]:
-    """What a part says of these, each as a value that goes into JSON."""
-    return {key: kind(part[key]) for key, kind in kinds.items() if key in part}
+def _fields(part: dict[str, Any], **converters: Callable[[Any], Any]) -> dict[str, Any]:
+    """Return those fields that the part has, converted to JSON values."""
+    return {key: convert(part[key]) for key, convert in converters.items() if key in part}
 
 
 def _plain_value(value: Any) -> Any:
-    """A constant's value; what is neither a number nor a text, only as it reads: nothing is learned from it."""
+    """Return a constant's value; anything but a number or a text as its ``repr``."""
     value = value.item() if isinstance(value, np.generic) else value
     return value if value is None or isinstance(value, (bool, int, float, str)) else reprlib.repr(value)
 
 
 def _distinct(values: list[str]) -> tuple[str, ...]:
-    """The values themselves, or numbered where two read alike."""
+    """Return the values, numbered if two of them are equal."""
     return tuple(values) if len(set(values)) == len(values) else tuple(f"{i}: {v}" for i, v in enumerate(values))
 
 
 def keys_and_parts(table: ParameterTable) -> tuple[list[list[str]], list[dict[str, Any]]]:
-    """The contents of ``keys.pkl`` and ``randomizer_parts.pkl`` for a table."""
+    """Return the contents of ``keys.pkl`` and ``randomizer_parts.pkl`` for a table."""
     keys, parts = [], []
     for parameter in table.parameters:
-        keys.append(_key_path(parameter.name))
+        keys.append(parameter.name.split("_", 2))  # amplitude_lfo_waveform: ["amplitude", "lfo", "waveform"]
         row: dict[str, Any] = {"random_type": parameter.kind, "description": parameter.description}
         if isinstance(parameter, Choice):
             row["random_values"] = list(parameter.values)
@@ -245,8 +257,3 @@ def keys_and_parts(table: ParameterTable) -> tuple[list[list[str]], list[dict[st
             row |= {"value": parameter.value, "unit": parameter.unit}
         parts.append(row)
     return keys, parts
-
-
-def _key_path(name: str) -> list[str]:
-    """Module, part and setting: ``amplitude_lfo_waveform`` as ``['amplitude', 'lfo', 'waveform']``."""
-    return name.split("_", 2)

@@ -1,10 +1,13 @@
-"""SoundGenerator that are never stored: ``synth://?seed=7&batches=3500`` is a data set that is rendered as it is read."""
+"""Data sets whose sounds are rendered when they are read, such as ``synth://?seed=7&batches=3500``.
+
+The sounds themselves are those of ``synthetic.py``. Stored data sets are in ``data/dataset.py``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import numpy as np
 
@@ -18,67 +21,73 @@ from synthray.synth.features import FEATURE_SHAPE
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice
 
-_ROWS_PER_SHARD = 256  # what one task renders, in about 50 ms
-_MOST_BATCHES = 1_000_000  # the manifest lists its shards
-SYNTH = "synth://"
-_EXAMPLE = f"{SYNTH}?seed=7&batches=3500&fresh=1&reject-silent=-60&dtype=float16"
+_ROWS_PER_SHARD = 256  # one task renders them in about 50 ms
+_MAX_BATCHES = 1_000_000  # bounds the manifest, which lists every shard
+_EXAMPLE = "synth://?seed=7&batches=3500&fresh=1&reject-silent=-60&dtype=float16"
 
 
 @dataclass(frozen=True)
 class OnTheFlyDataset(Dataset):
-    """A data set of random sounds of the instrument.
-
-    fresh: each epoch has sounds of its own, so that none is ever seen twice; those of epoch 0 are what ``take`` gives,
-    and so what is held out for validation.
-    """
+    """A data set of random sounds that are rendered when they are read."""
 
     sounds: SoundGenerator = field(default=SoundGenerator(0))
-    fresh: bool = False  # type: ignore[assignment]
+    fresh: bool = False
+    """Whether each epoch has new sounds. ``take``, and so the validation, always uses those of epoch 0."""
 
     @staticmethod
     def load(uri: str) -> OnTheFlyDataset:
-        """The data set that a URI describes.
+        """Return the data set that a URI describes.
 
         Raises:
-            ConfigError: the URI has something unknown in it; an example stands in the message.
+            ConfigError: the URI has an unknown or invalid part; the message shows a valid example.
         """
-        return _open(uri)
+        return _load(uri)
 
     def read_shard(self, number: int, epoch: int = 0) -> Examples:
-        """The examples of a part, rendered; in another epoch others where ``fresh``."""
+        """Return the examples of a shard, rendered; with ``fresh`` they differ from epoch to epoch."""
         first = int(self.shard_starts[number]) + (epoch * self.manifest.rows if self.fresh else 0)
         return self.sounds.batch(first, self.shard_rows[number], self.manifest.feature_dtype)
 
 
 @cache
-def _open(uri: str) -> OnTheFlyDataset:
+def _load(uri: str) -> OnTheFlyDataset:
     parts = urlsplit(uri)
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-        query = dict(pairs)
-        if parts.netloc or parts.path.strip("/"):
-            raise ValueError(f"{parts.netloc}{parts.path} stands before the question mark")
-        if parts.fragment or len(query) < len(pairs):
-            raise ValueError("something is said twice, or stands behind a #")
-        sounds = SoundGenerator(
-            int(query.pop("seed", "0")), float(query.pop("reject-silent")) if "reject-silent" in query else None
-        )
-        batches, fresh = int(query.pop("batches", "3500")), query.pop("fresh", "0")
-        dtype = query.pop("dtype", DTYPES[0])
-        if query:
-            raise ValueError(f"{next(iter(query))!r} is not known")
-        if not 1 <= batches <= _MOST_BATCHES or fresh not in ("0", "1") or dtype not in DTYPES:
-            raise ValueError(f"batches is {batches}, fresh is {fresh}, dtype is {dtype}")
+        options = _options(parts)
+        seed, batches, fresh, dtype = int(options["seed"]), int(options["batches"]), options["fresh"], options["dtype"]
+        sounds = SoundGenerator(seed, float(options["reject-silent"]) if "reject-silent" in options else None)
+        if not 1 <= batches <= _MAX_BATCHES:
+            raise ValueError(f"batches is {batches}, not from 1 to {_MAX_BATCHES:,}")
+        if fresh not in ("0", "1"):
+            raise ValueError(f"fresh is {fresh}, not 0 or 1")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype}, not {' or '.join(DTYPES)}")
     except ValueError as error:
-        raise ConfigError(f"{uri!r}: {error}; write it like {_EXAMPLE}") from None
-    manifest = _manifest(sounds, batches, fresh == "1", dtype)
+        raise ConfigError(f"{uri!r}: {str(error).rstrip('.')}. A valid example is {_EXAMPLE}") from None
     rejecting = {} if sounds.reject_silent_dbfs is None else {"reject-silent": repr(sounds.reject_silent_dbfs)}
-    options = {"seed": sounds.seed, "batches": batches, "fresh": fresh, **rejecting, "dtype": dtype}
-    return OnTheFlyDataset(f"{SYNTH}?{urlencode(options)}", manifest, sounds, fresh == "1")
+    query = urlencode({"seed": seed, "batches": batches, "fresh": fresh, **rejecting, "dtype": dtype})
+    manifest = _manifest(sounds, batches, fresh == "1", dtype)
+    return OnTheFlyDataset(f"{parts.scheme}://?{query}", manifest, sounds, fresh == "1")
+
+
+def _options(uri: SplitResult) -> dict[str, str]:
+    """Return the options of a URI with defaults filled in; raises ValueError."""
+    if uri.netloc or uri.path.strip("/"):
+        raise ValueError(f"{uri.netloc}{uri.path} is before the question mark")
+    if uri.fragment:
+        raise ValueError(f"{uri.fragment} is after a #")
+    pairs = parse_qsl(uri.query, keep_blank_values=True, strict_parsing=bool(uri.query))
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        raise ValueError("an option is given twice")
+    defaults = {"seed": "0", "batches": "3500", "fresh": "0", "dtype": DTYPES[0]}
+    if unknown := options.keys() - defaults.keys() - {"reject-silent"}:
+        raise ValueError(f"{min(unknown)!r} is not an option")
+    return defaults | options
 
 
 def _manifest(sounds: SoundGenerator, batches: int, fresh: bool, dtype: str) -> Manifest:
-    """What a data set of these sounds would have, but for sizes and digests: nothing of it is ever a file."""
+    """Return a manifest of these sounds; its shards have no sizes or digests, because they are never files."""
     rows = batches * BATCH_SIZE
     starts = range(0, rows, _ROWS_PER_SHARD)
     shards = (Shard(f"{start // _ROWS_PER_SHARD:05d}", min(_ROWS_PER_SHARD, rows - start), 0, "") for start in starts)

@@ -1,4 +1,7 @@
-"""SoundGenerator of the instrument: example *i* of a seed, whatever batch, worker or retry makes it."""
+"""Random sounds of the instrument, and batches of them as a source for a data set.
+
+Sound *i* of a seed is always the same, whichever batch, worker or retry renders it. Nothing is read or written here.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.data.examples import Examples
 from synthray.data.rendering import render
@@ -18,99 +22,104 @@ from synthray.synth.presets import noise_seeds, random_labels
 
 BATCH_SIZE = 32
 
-# Of random presets about one in a hundred is silent: so many draws in a row never are, unless the limit is too high.
-_MOST_DRAWS = 100
+_MAX_DRAWS = 100  # about one random preset in a hundred is silent, so that only too high a limit needs them all
 
 
 @dataclass(frozen=True)
 class SoundGenerator:
-    """An endless row of random sounds.
-
-    seed: which row. reject_silent_dbfs: a preset whose sound is nowhere as loud as this (``loudness_dbfs``) is drawn
-    again until one is; None keeps all.
-    """
+    """An endless, reproducible sequence of random sounds."""
 
     seed: int
+    """Which sequence, from 0 to 2**63 - 1."""
     reject_silent_dbfs: float | None = None
+    """Presets below this loudness (``loudness_dbfs``) are drawn again. None keeps all."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
+            raise ConfigError(f"seed is {self.seed}, not from 0 to 2**63 - 1")
         if self.reject_silent_dbfs is not None and not -math.inf < self.reject_silent_dbfs <= -20:
             raise ConfigError(
-                f"reject_silent is {self.reject_silent_dbfs:g} dBFS; at most -20, or nearly everything is rejected"
+                f"reject_silent is {self.reject_silent_dbfs:g} dBFS. Give at most -20, or nearly all are rejected."
             )
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """For the manifest."""
+        """The entry for the manifest's ``source``."""
         rejecting = {} if self.reject_silent_dbfs is None else {"reject_silent_dbfs": self.reject_silent_dbfs}
         return {"kind": "synth", "instrument": INSTRUMENT_VERSION, "seed": self.seed, **rejecting}
 
-    def labels(self, first: int, count: int) -> np.ndarray:
-        """Labels of sounds ``first`` to ``first + count - 1`` before any is rejected: float32 ``(count, learned)``."""
+    def labels(self, first: int, count: int) -> npt.NDArray[np.float32]:
+        """Return the labels of ``count`` sounds before any is rejected: float32 ``(count, learned)``."""
         return random_labels(INSTRUMENT, self.seed, first, count)
 
     def batch(self, first: int, count: int, dtype: str = "float32") -> Examples:
-        """SoundGenerator ``first`` to ``first + count - 1``, rendered in this thread.
+        """Return sounds ``first`` to ``first + count - 1``, rendered in this thread.
 
         Returns:
-            features ``(count, 20, 551)`` of ``dtype``, labels float32.
+            features ``(count, 20, 551)`` of ``dtype``, labels float32 ``(count, learned)``.
 
         Raises:
-            DataError: no draw of a preset was loud enough.
+            DataError: no draw of a preset is loud enough.
         """
         labels, seeds = self.labels(first, count), noise_seeds(self.seed, first, count)
-        features = render(labels, seeds)  # in float32, so that what is silent does not depend on the dtype
+        features = render(labels, seeds)  # in float32, so that the dtype does not decide which sounds are silent
         if self.reject_silent_dbfs is None:
             return Examples(features.astype(dtype, copy=False), labels, seeds)
-        silent = first_silent = self._silent(features)
-        for redrawn in range(1, _MOST_DRAWS):
+        silent = loudness_dbfs(features) < self.reject_silent_dbfs
+        replaced = int(silent.sum())
+        for redrawn in range(1, _MAX_DRAWS):
             if not silent.any():
-                replaced = int(first_silent.sum())
                 return Examples(features.astype(dtype, copy=False), labels, seeds, replaced)
             labels[silent] = random_labels(INSTRUMENT, self.seed, first, count, redrawn)[silent]
             features[silent] = render(labels[silent], seeds[silent])
-            silent = self._silent(features)
+            silent = loudness_dbfs(features) < self.reject_silent_dbfs
         raise DataError(
             f"sound {first + int(np.argmax(silent))} of seed {self.seed} is below {self.reject_silent_dbfs:g} dBFS in "
-            f"each of {_MOST_DRAWS} draws; lower the limit"
+            f"each of {_MAX_DRAWS} draws. Lower the limit."
         )
-
-    def _silent(self, features: np.ndarray) -> np.ndarray:
-        return loudness_dbfs(features) < self.reject_silent_dbfs
 
 
 def next_batch(source: dict[str, Any], sounds: SoundGenerator) -> int:
-    """The first batch of a row of sounds that a data set of this source does not hold."""
+    """Return the number of the first batch of ``sounds`` that a data set does not hold.
+
+    Args:
+        source: the ``source`` of the data set's manifest.
+        sounds: the sounds to append.
+
+    Raises:
+        ConfigError: the data set has sounds of this seed with another ``reject_silent_dbfs``.
+    """
     parts = source.get("parts", [source])
-    ours = [part for part in parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
-    for part in ours:
+    same_seed = [part for part in parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
+    for part in same_seed:
         if part.get("reject_silent_dbfs") != sounds.reject_silent_dbfs:
             raise ConfigError(
-                f"the data set holds sounds of seed {sounds.seed} with another --reject-silent; give the same, or "
-                "another --seed"
+                f"--append: the data set has sounds of seed {sounds.seed} with another --reject-silent "
+                f"({part.get('reject_silent_dbfs')}). Give the same value, or another --seed."
             )
-    return max((part.get("first_batch", 0) + part["batches"] for part in ours), default=0)
+    return max((part.get("first_batch", 0) + part["batches"] for part in same_seed), default=0)
 
 
 @dataclass(frozen=True)
 class SynthSource:
-    """Batches that the instrument makes when they are read."""
+    """Batches of ``BATCH_SIZE`` sounds that are rendered when they are read."""
 
     sounds: SoundGenerator
     batches: tuple[int, ...]
+    """Numbers of the batches: batch *n* begins with sound ``n * BATCH_SIZE``."""
     table: ParameterTable = field(default=INSTRUMENT)
     repeatable: ClassVar[bool] = True
 
     @property
     def provenance(self) -> dict[str, Any]:
+        """The entry for the manifest's ``source``."""
         first = {"first_batch": self.batches[0]} if self.batches[0] else {}
         return self.sounds.provenance | first
 
-    def stamp(self, number: int) -> str:  # noqa: ARG002 - what is computed never changes
+    def stamp(self, number: int) -> str:  # noqa: ARG002 - the interface of sources
+        """Return an empty text: a computed batch never changes."""
         return ""
 
     def read(self, number: int) -> Examples:
-        """One batch, rendered."""
+        """Return one batch, rendered."""
         return self.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)

@@ -135,7 +135,7 @@ def test_generate_writes_lost_features_again(tmp_path: Path) -> None:
         ({"content": "presets"}, "--content needs --format parquet"),
         ({"format": "parquet", "content": "ideas"}, r"content: unknown value \('ideas'\)"),
         ({"format": "parquet", "append": "out"}, "cannot be appended to itself"),
-        ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS; at most -20"),
+        ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS. Give at most -20"),
         ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
     ],
 )
@@ -162,8 +162,8 @@ def test_batch_resamples_silent_presets_the_same_way_at_any_batch_size() -> None
 
 
 def test_batch_with_an_unreachable_limit_raises(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sounds, "_MOST_DRAWS", 2)
-    with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws; lower the limit"):
+    monkeypatch.setattr(sounds, "_MAX_DRAWS", 2)
+    with pytest.raises(DataError, match=r"sound 32 of seed 3 is below -20 dBFS in each of 2 draws. Lower the limit"):
         SoundGenerator(3, -20.0).batch(32, 32)
 
 

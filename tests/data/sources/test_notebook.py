@@ -1,4 +1,4 @@
-"""The notebook's layout, read from others and written by us."""
+"""The batch layout: foreign directories are read, and tables and labels survive a round trip."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthray.data.examples import columns_from_labels
+from synthray.data.examples import columns_from_labels, labels_from_columns
 from synthray.data.sources.notebook import NotebookSource, encode_features, keys_and_parts, table_from_parts
 from synthray.errors import BadBatch, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
@@ -22,7 +22,7 @@ def source(tmp_path: Path) -> Path:
     return foreign.write(tmp_path / "training_data")
 
 
-def test_a_foreign_data_set_is_read_as_it_is(source: Path) -> None:
+def test_notebook_source_foreign_directory_is_read(source: Path) -> None:
     opened = NotebookSource.open(str(source))
     assert [p.name for p in opened.table.learned] == ["1_osc_wave", "1_osc_pitch", "lp_2_cut", "env_0"]
     assert opened.table.choices[0].values == ("a", "b", "3", "None", "5.5")
@@ -36,22 +36,14 @@ def test_a_foreign_data_set_is_read_as_it_is(source: Path) -> None:
     assert len(batch) == 11
 
 
-def test_our_own_table_survives_the_layout() -> None:
+def test_keys_and_parts_round_trip() -> None:
     keys, parts = keys_and_parts(INSTRUMENT)
     assert table_from_parts(pickle.loads(pickle.dumps(keys)), parts) == INSTRUMENT
-    # the notebook's own loop over the keys
-    names = []
-    for key_path in keys:
-        name = ""
-        for j in range(len(key_path)):
-            name = name + str(key_path[j])
-            if j != len(key_path) - 1:
-                name = name + "_"
-        names.append(name)
+    names = ["_".join(str(key) for key in key_path) for key_path in keys]
     assert names == [parameter.name for parameter in INSTRUMENT.parameters]
 
 
-def test_labels_and_columns_are_inverse() -> None:
+def test_columns_from_labels_round_trip() -> None:
     random = np.random.default_rng(0)
     labels = np.stack(
         [
@@ -60,8 +52,6 @@ def test_labels_and_columns_are_inverse() -> None:
         ],
         axis=1,
     )
-    from synthray.data.examples import labels_from_columns
-
     columns = columns_from_labels(labels, INSTRUMENT)
     assert len(columns) == 46
     assert columns[0] == "constant"
@@ -70,38 +60,38 @@ def test_labels_and_columns_are_inverse() -> None:
     np.testing.assert_array_equal(labels_from_columns(columns, INSTRUMENT, 9, "x"), labels)
 
 
-def spoil_parameters(folder: Path, number: int, change: object) -> None:
+def change_parameters(folder: Path, number: int, change: object) -> None:
     path = folder / "parameters" / f"parameter_batches_{number}.pkl"
     columns = pickle.loads(path.read_bytes())
     path.write_bytes(pickle.dumps(change(columns)))
 
 
-def with_column(place: int, value: object) -> object:
-    return lambda columns: [*columns[:place], value, *columns[place + 1 :]]
+def with_column(index: int, value: object) -> object:
+    return lambda columns: [*columns[:index], value, *columns[index + 1 :]]
 
 
-def spoil_features(folder: Path, change: object) -> None:
+def change_features(folder: Path, change: object) -> None:
     path = folder / "fft" / "fft_batch_3.npy"
     np.save(path, change(np.load(path)))
 
 
-def put(place: tuple[int, ...], value: float) -> object:
+def with_value(position: tuple[int, ...], value: float) -> object:
     def change(array: np.ndarray) -> np.ndarray:
         array = array.copy()
-        array[place] = value
+        array[position] = value
         return array
 
     return change
 
 
-SPOILT = {
+BAD_BATCHES = {
     "truncated features": (
         lambda f: (f / "fft/fft_batch_3.npy").write_bytes((f / "fft/fft_batch_3.npy").read_bytes()[:-8]),
         "fft/fft_batch_3.npy: it is truncated or too long",
     ),
     "an empty file": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b""), "not a whole .npy file"),
     "no array": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b"hello there"), "not a whole .npy file"),
-    "a reserve_output of a petabyte": (
+    "a header of a petabyte": (
         lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
             encode_features(np.zeros((32, 12, 33))).replace(b"(32, 12, 33)", b"(9999,99,99)")
         ),
@@ -119,24 +109,24 @@ SPOILT = {
         ),
         "not numbers of",
     ),
-    "a huge number": (lambda f: spoil_parameters(f, 3, with_column(2, [10**400] * 32)), "is not an array of numbers"),
+    "a huge number": (lambda f: change_parameters(f, 3, with_column(2, [10**400] * 32)), "is not an array of numbers"),
     "NaN in features": (
-        lambda f: spoil_features(f, put((4, 5, 6), np.nan)),
+        lambda f: change_features(f, with_value((4, 5, 6), np.nan)),
         r"the value at \(4, 5, 6\) \(example, frame, bin\) is nan",
     ),
     "an infinite value": (
-        lambda f: spoil_features(f, put((31, 2, 9), -np.inf)),
+        lambda f: change_features(f, with_value((31, 2, 9), -np.inf)),
         r"the value at \(31, 2, 9\) \(example, frame, bin\) is -inf",
     ),
-    "features of two axes": (lambda f: spoil_features(f, lambda a: a[0]), "not numbers of"),
-    "text features": (lambda f: spoil_features(f, lambda a: a.astype("U3")), "not numbers of"),
+    "features of two axes": (lambda f: change_features(f, lambda a: a[0]), "not numbers of"),
+    "text features": (lambda f: change_features(f, lambda a: a.astype("U3")), "not numbers of"),
     "missing features": (
         lambda f: (f / "fft/fft_batch_3.npy").unlink(),
-        "fft/fft_batch_3.npy: it is missing, parameters/parameter_batches_3.pkl is there",
+        "fft/fft_batch_3.npy: it is missing, but parameters/parameter_batches_3.pkl exists",
     ),
     "missing parameters": (
         lambda f: (f / "parameters/parameter_batches_3.pkl").unlink(),
-        "parameters/parameter_batches_3.pkl: it is missing, fft/fft_batch_3.npy is there",
+        "parameters/parameter_batches_3.pkl: it is missing, but fft/fft_batch_3.npy exists",
     ),
     "a truncated pickle": (
         lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(pickle.dumps([1, 2])[:-3]),
@@ -144,46 +134,46 @@ SPOILT = {
     ),
     "a pickle that calls": (
         lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR."),
-        r"it wants to call os\.system",
+        r"it calls os\.system",
     ),
-    "no list": (lambda f: spoil_parameters(f, 3, lambda _: {"a": 1}), "a dict instead of a list"),
-    "too few parameters": (lambda f: spoil_parameters(f, 3, lambda c: c[:-1]), "4 parameters, keys.pkl names 5"),
+    "no list": (lambda f: change_parameters(f, 3, lambda _: {"a": 1}), "a dict instead of a list"),
+    "too few parameters": (lambda f: change_parameters(f, 3, lambda c: c[:-1]), "4 parameters, keys.pkl names 5"),
     "too few examples": (
-        lambda f: spoil_parameters(f, 3, with_column(2, np.zeros(31))),
+        lambda f: change_parameters(f, 3, with_column(2, np.zeros(31))),
         r"parameter 2 \(1_osc_pitch\) has the shape \(31,\), not \(32,\)",
     ),
     "NaN in a range": (
-        lambda f: spoil_parameters(f, 3, with_column(2, put((7,), np.nan)(np.zeros(32)))),
+        lambda f: change_parameters(f, 3, with_column(2, with_value((7,), np.nan)(np.zeros(32)))),
         r"parameter 2 \(1_osc_pitch\), example 7: the value is nan",
     ),
     "a range beyond float32": (
-        lambda f: spoil_parameters(f, 3, with_column(2, put((7,), -1e39)(np.zeros(32)))),
+        lambda f: change_parameters(f, 3, with_column(2, with_value((7,), -1e39)(np.zeros(32)))),
         r"parameter 2 \(1_osc_pitch\), example 7: the value is -1e\+39, not a number of float32",
     ),
     "not one-hot": (
-        lambda f: spoil_parameters(f, 3, with_column(1, put((9, 1), 1)(np.eye(5)[np.zeros(32, int)]))),
+        lambda f: change_parameters(f, 3, with_column(1, with_value((9, 1), 1)(np.eye(5)[np.zeros(32, int)]))),
         r"parameter 1 \(1_osc_wave\), example 9: .* is not one-hot",
     ),
     "another class count": (
-        lambda f: spoil_parameters(f, 3, with_column(1, np.eye(4)[np.zeros(32, int)])),
+        lambda f: change_parameters(f, 3, with_column(1, np.eye(4)[np.zeros(32, int)])),
         r"has the shape \(32, 4\), not \(32, 5\)",
     ),
     "a constant that is learned": (
-        lambda f: spoil_parameters(f, 3, with_column(2, "constant")),
+        lambda f: change_parameters(f, 3, with_column(2, "constant")),
         r"parameter 2 \(1_osc_pitch\) is 'constant', but",
     ),
     "a learned one that is constant": (
-        lambda f: spoil_parameters(f, 3, with_column(0, np.zeros(32))),
+        lambda f: change_parameters(f, 3, with_column(0, np.zeros(32))),
         r"parameter 0 \(global_volume\) should be 'constant'",
     ),
-    "words": (lambda f: spoil_parameters(f, 3, with_column(2, ["a"] * 32)), "is not an array of numbers"),
+    "words": (lambda f: change_parameters(f, 3, with_column(2, ["a"] * 32)), "is not an array of numbers"),
 }
 
 
-@pytest.mark.parametrize("what", SPOILT)
-def test_a_bad_batch_is_named_with_its_reason(what: str, source: Path) -> None:
-    spoil, message = SPOILT[what]
-    spoil(source)
+@pytest.mark.parametrize("case", BAD_BATCHES)
+def test_notebook_source_read_bad_batch_gives_reason(case: str, source: Path) -> None:
+    corrupt, message = BAD_BATCHES[case]
+    corrupt(source)
     opened = NotebookSource.open(str(source))
     assert 3 in opened.batches
     with pytest.raises(BadBatch, match=message):
@@ -192,8 +182,8 @@ def test_a_bad_batch_is_named_with_its_reason(what: str, source: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [1e20, 3e38, 1e300, -1e300])
-def test_large_values_are_no_bad_ones(value: float, source: Path) -> None:
-    spoil_features(source, put((4, 5, 6), value))
+def test_notebook_source_read_large_values_are_accepted(value: float, source: Path) -> None:
+    change_features(source, with_value((4, 5, 6), value))
     batch = NotebookSource.open(str(source)).read(3)
     assert batch.features[4, 5, 6] == value
     assert batch.loudness_dbfs[4] == np.inf
@@ -202,7 +192,7 @@ def test_large_values_are_no_bad_ones(value: float, source: Path) -> None:
 
 @pytest.mark.parametrize("version", [(1, 0), (2, 0)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_features_are_read_in_any_version_and_order(version: tuple[int, int], order: str, source: Path) -> None:
+def test_decode_features_any_version_and_order_is_read(version: tuple[int, int], order: str, source: Path) -> None:
     path = source / "fft" / "fft_batch_3.npy"
     features = np.load(path)
     with path.open("wb") as file:
@@ -210,8 +200,8 @@ def test_features_are_read_in_any_version_and_order(version: tuple[int, int], or
     np.testing.assert_array_equal(NotebookSource.open(str(source)).read(3).features, features)
 
 
-GENERAL = {
-    "no keys": (lambda f: (f / "keys.pkl").unlink(), NotFound, "not a directory in the notebook's layout"),
+INVALID = {
+    "no keys": (lambda f: (f / "keys.pkl").unlink(), NotFound, "not a directory in the batch layout"),
     "keys of another count": (
         lambda f: (f / "keys.pkl").write_bytes(pickle.dumps(foreign.KEYS[:-1])),
         DataError,
@@ -227,12 +217,12 @@ GENERAL = {
             pickle.dumps([{"random_type": "choice", "random_values": "sine"}] * 5)
         ),
         DataError,
-        r"parameter 0 \(global_volume\): .*random_values is no list",
+        r"parameter 0 \(global_volume\): .*random_values is not a list",
     ),
     "a key too long to be spelt": (
         lambda f: (f / "keys.pkl").write_bytes(pickle.dumps([[9**6000]] * 5)),
         DataError,
-        r"keys\.pkl, parameter 0: its keys are no name",
+        r"keys\.pkl, parameter 0: the name cannot be formed",
     ),
     "a choice that says nothing more": (
         lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "choice"}] * 5)),
@@ -252,27 +242,27 @@ GENERAL = {
     "no batches": (
         lambda f: [path.unlink() for path in (*f.glob("fft/*"), *f.glob("parameters/*"))],
         NotFound,
-        "nor any other batch",
+        "no batches here",
     ),
 }
 
 
-@pytest.mark.parametrize("what", GENERAL)
-def test_general_files_that_cannot_be_used_are_told(what: str, source: Path) -> None:
-    spoil, kind, message = GENERAL[what]
-    spoil(source)
+@pytest.mark.parametrize("case", INVALID)
+def test_notebook_source_open_invalid_directory_gives_reason(case: str, source: Path) -> None:
+    corrupt, kind, message = INVALID[case]
+    corrupt(source)
     with pytest.raises(kind, match=message):
         NotebookSource.open(str(source))
 
 
 @pytest.mark.parametrize("name", ["fft/fft_batch_03.npy", "parameters/parameter_batches_3 (copy).pkl"])
-def test_a_batch_of_another_spelling_is_not_left_out_without_a_word(name: str, source: Path) -> None:
+def test_notebook_source_open_misnamed_batch_is_refused(name: str, source: Path) -> None:
     (source / name).write_bytes(b"x")
-    with pytest.raises(DataError, match=r"is not named as the notebook names batches.*rename or remove it"):
+    with pytest.raises(DataError, match=r"the name does not match.*Rename or remove"):
         NotebookSource.open(str(source))
 
 
-def test_numbers_of_numpy_are_numbers_and_what_is_constant_may_be_anything() -> None:
+def test_table_from_parts_numpy_values_become_json() -> None:
     parts = [
         {"random_type": "range", "minimum": np.float32(20), "maximum": np.int64(2000), "unit": np.str_("Hz")},
         {"random_type": "constant", "value": np.float32(0.5)},
@@ -285,13 +275,13 @@ def test_numbers_of_numpy_are_numbers_and_what_is_constant_may_be_anything() -> 
     assert [constant.value for constant in others] == ["array([0., 0.])", "b'raw'"]
 
 
-def test_a_choice_between_lists_has_as_many_classes_as_lists() -> None:
+def test_table_from_parts_choice_between_lists_has_a_class_each() -> None:
     parts = [{"random_type": "choice", "random_values": [[0, 1], [2, 3]]}, {"random_type": "range"}]
     table = table_from_parts([["pair"], ["level"]], parts)
     assert table.choices[0].values == ("[0, 1]", "[2, 3]")
 
 
-def test_gaps_and_other_files_do_not_matter(source: Path) -> None:
+def test_notebook_source_open_gaps_and_other_files_are_ignored(source: Path) -> None:
     for folder, name in (("fft", "fft_batch_1.npy"), ("parameters", "parameter_batches_1.pkl")):
         (source / folder / name).unlink()
         (source / folder / f"{name}.bak").write_bytes(b"x")

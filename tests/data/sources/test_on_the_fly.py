@@ -1,4 +1,4 @@
-"""Data sets that are never stored: the same sounds as stored ones, each epoch others where asked."""
+"""Data sets that are rendered when read: the same sounds as stored ones, and with ``fresh`` new ones each epoch."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from synthray.errors import ConfigError
 URI = "synth://?seed=7&batches=10"
 
 
-def test_it_has_the_sounds_of_its_seed() -> None:
+def test_on_the_fly_dataset_take_equals_sound_generator() -> None:
     dataset = open_dataset(URI)
     assert dataset.manifest.rows == 320
     assert dataset.shard_rows == (256, 64)
     rows = np.array([319, 0, 255, 256, -1])
     taken = dataset.take(rows)
-    for place, row in enumerate(rows[:-1]):
+    for index, row in enumerate(rows[:-1]):
         sound = SoundGenerator(7).batch(int(row), 1)
-        np.testing.assert_array_equal(taken.features[place], sound.features[0])
-        np.testing.assert_array_equal(taken.labels[place], sound.labels[0])
+        np.testing.assert_array_equal(taken.features[index], sound.features[0])
+        np.testing.assert_array_equal(taken.labels[index], sound.labels[0])
     assert not taken.features[-1].any()
 
 
-def test_fresh_epochs_go_on_where_the_one_before_ended() -> None:
+def test_on_the_fly_dataset_fresh_epochs_follow_each_other() -> None:
     dataset = open_dataset(f"{URI}&fresh=1")
     assert dataset.fresh
     assert not open_dataset(URI).fresh
@@ -36,16 +36,16 @@ def test_fresh_epochs_go_on_where_the_one_before_ended() -> None:
     np.testing.assert_array_equal(open_dataset(URI).read_shard(1, 2).labels, SoundGenerator(7).batch(256, 64).labels)
 
 
-def test_options_are_those_of_stored_sounds() -> None:
+def test_on_the_fly_dataset_options_equal_sound_generator() -> None:
     dataset = open_dataset("synth://?seed=3&batches=2&reject-silent=-40&dtype=float16")
     expected = SoundGenerator(3, -40.0).batch(0, 64, "float16")
-    # which presets are silent does not depend on the dtype
+    # The dtype does not decide which presets are silent.
     np.testing.assert_array_equal(expected.labels, SoundGenerator(3, -40.0).batch(0, 64).labels)
     assert dataset.manifest.feature_bytes == expected.features.nbytes
     np.testing.assert_array_equal(dataset.take(np.arange(64)).features, expected.features)
 
 
-def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
+def test_on_the_fly_dataset_uri_is_complete_and_gives_the_name() -> None:
     assert absolute("synth://") == "synth://?seed=0&batches=3500&fresh=0&dtype=float32"
     assert absolute(absolute(URI)) == absolute(URI)
     assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
@@ -59,21 +59,21 @@ def test_its_uri_says_all_of_it_and_names_what_is_made_of_it() -> None:
 @pytest.mark.parametrize(
     ("uri", "message"),
     [
-        ("synth://?seeds=7", "'seeds' is not known"),
+        ("synth://?seeds=7", "'seeds' is not an option"),
         ("synth://?seed=x", "invalid literal"),
         ("synth://?seed=-1", "seed is -1"),
         ("synth://?batches=0", "batches is 0"),
         ("synth://?fresh=yes", "fresh is yes"),
         ("synth://?dtype=int8", "dtype is int8"),
-        ("synth://bucket/x?seed=1", "bucket/x stands before the question mark"),
+        ("synth://bucket/x?seed=1", "bucket/x is before the question mark"),
         ("synth://?seed", "bad query field"),
-        ("synth://?seed=1&seed=2", "said twice"),
-        ("synth://?seed=1#fresh=1", "behind a #"),
-        ("synth://?batches=1000000000", "batches is 1000000000"),
-        ("synth://?reject-silent=-inf", "at most -20"),
-        ("synth://?reject-silent=0", "at most -20"),
+        ("synth://?seed=1&seed=2", "given twice"),
+        ("synth://?seed=1#fresh=1", "after a #"),
+        ("synth://?batches=1000000000", "batches is 1000000000, not from 1 to 1,000,000"),
+        ("synth://?reject-silent=-inf", "Give at most -20"),
+        ("synth://?reject-silent=0", "Give at most -20"),
     ],
 )
-def test_what_it_cannot_be_is_told(uri: str, message: str) -> None:
+def test_open_dataset_invalid_synth_uri_gives_reason(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_dataset(uri)
