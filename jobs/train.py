@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     setting("optimizer", "what makes steps of gradients", choices=tuple(LEARNING_RATES))
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
     setting("learning_rate", f"default: {rates}", type=float)
-    setting("weight_decay", "share of the weights that a step takes away, times the learning rate")
+    setting("weight_decay", "share of the weights that a step takes away, times the learning rate", type=float)
     setting("schedule", "of the learning rate; cosine: down to zero over all epochs", choices=SCHEDULES)
     setting("warmup_steps", "in which the learning rate rises from zero")
     setting("clip_norm", "the most that the gradient of all weights together may measure", type=float)
