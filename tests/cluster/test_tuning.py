@@ -24,7 +24,7 @@ from tests.conftest import convert_here, train_here
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 EPOCHS = 60
-BEGUN = "000002-00000000.ckpt"
+BEGUN = "000002-00000000.npz"
 DEFAULT_SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
 
 
@@ -60,7 +60,7 @@ def test_the_best_of_a_search_is_what_a_training_takes(
     assert max(int(row["epochs"]) for row in rows) == 3
     best = TrainConfig(dataset.uri, str(tmp_path), **load_settings(str(tmp_path / "best.json")))
     assert str(best.learning_rate) == rows[0]["learning_rate"]
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("*.npz"))
     # the same again has nothing to do, and one more trial joins them
     told_before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
     again, lines = search(config)
@@ -99,7 +99,7 @@ def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_kil
         while not over.wait(0.02):
             # looked for before it is time: an answer of Ray's may take as long as several epochs
             mine = mine or trial_processes(ray_head) - of_others
-            there = sorted(path.name for path in tmp_path.rglob("*.ckpt"))
+            there = sorted(path.name for path in tmp_path.rglob("*.npz"))
             if mine and there[-1:] > [BEGUN]:
                 os.kill(mine.pop(), signal.SIGKILL)
                 killed.extend(there)
@@ -112,7 +112,7 @@ def test_a_trial_goes_on_after_a_broken_off_search_and_after_its_process_was_kil
     finally:
         over.set()
         thread.join()
-    assert BEGUN < killed[-1] < f"{EPOCHS:06d}-00000000.ckpt"
+    assert BEGUN < killed[-1] < f"{EPOCHS:06d}-00000000.npz"
     assert (row["epochs"], row["ended"]) == (str(EPOCHS), "finished")
     [note] = (tmp_path / "trials").iterdir()
     history = json.loads(note.read_text())["history"]
