@@ -51,7 +51,7 @@ def test_checkpoint_file_opens_in_plain_numpy(tmp_path: Path) -> None:
 def test_decode_of_any_truncated_file_is_an_error() -> None:
     raw = make_checkpoint().encode()
     for length in range(len(raw)):
-        with pytest.raises(ValueError, match="^[A-Z][A-Za-z]+: "):
+        with pytest.raises(ValueError, match=r"^[A-Z][A-Za-z]+: "):
             Checkpoint.decode(raw[:length])
 
 

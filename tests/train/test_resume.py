@@ -103,11 +103,12 @@ def test_corrupt_newest_checkpoint_is_skipped(
 def test_other_settings_start_anew_and_log_the_other_checkpoints(
     dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(make_config(dataset, tmp_path), dataset)
-    assert "other settings" not in caplog.text
-    other = train(make_config(dataset, tmp_path, learning_rate=0.001), dataset)
-    message = f"no checkpoint of these settings in {tmp_path}/checkpoints; found checkpoints of other settings: 1"
-    assert caplog.text.count(message) == 1
-    assert_same(other, train(make_config(dataset, tmp_path / "alone", learning_rate=0.001), dataset))
-    train(make_config(dataset, tmp_path, epochs=4), dataset)
+    first = {"epochs": 1}
+    train(make_config(dataset, tmp_path / "out", **first), dataset)
+    other = train(make_config(dataset, tmp_path / "out", learning_rate=0.001, **first), dataset)
+    message = f"no checkpoint of these settings in {tmp_path}/out/checkpoints; found checkpoints of other settings: 1"
+    assert caplog.text.count("other settings") == 1
+    assert message in caplog.text
+    assert_same(other, train(make_config(dataset, tmp_path / "alone", learning_rate=0.001, **first), dataset))
+    train(make_config(dataset, tmp_path / "out", epochs=2), dataset)
     assert caplog.text.count("other settings") == 1
