@@ -174,20 +174,27 @@ def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False
     )
 
 
+def baselines(dataset: Dataset, folder: Path, notebook_batches: int) -> dict[str, float]:
+    """Return the examples per second of the machine, the notebook and the bare step."""
+    flop_per_s = matrix_product_flop_per_s()
+    rows = {
+        f"matrix product, {flop_per_s / 1e9:.0f} GFLOP/s": flop_per_s / FLOP_PER_EXAMPLE,
+        "the notebook, batch 32": notebook_training.pace(folder / "batches", notebook_batches),
+    }
+    for size in (32, 512):
+        rows[f"bare step, batch {size}"] = bare_step(dataset, size)
+        rows[f"bare step, batch {size}, in a worker"] = bare_step_in_worker(dataset, size, folder)
+    return rows
+
+
 def compare_throughput(arguments: argparse.Namespace, folder: Path) -> None:
     """Print the table of examples per second."""
     data = make_data(folder, arguments.batches)
     dataset = open_dataset(data)
     # Leave whole batches of 1024 to train on: in a short epoch, padding would take a large share of the time.
     held_out = dataset.manifest.rows % 1024 + 1024 * max(1, dataset.manifest.rows // 9 // 1024)
-    table = Throughput()
+    table = Throughput(baselines(dataset, folder, min(arguments.batches, 256)))
     rows = table.examples_per_s
-    flop_per_s = matrix_product_flop_per_s()
-    rows[f"matrix product, {flop_per_s / 1e9:.0f} GFLOP/s"] = flop_per_s / FLOP_PER_EXAMPLE
-    rows["the notebook, batch 32"] = notebook_training.pace(folder / "batches", min(arguments.batches, 256))
-    for size in (32, 512):
-        rows[f"bare step, batch {size}"] = bare_step(dataset, size)
-        rows[f"bare step, batch {size}, in a worker"] = bare_step_in_worker(dataset, size, folder)
 
     def measure(uri: str, batch_size: int, workers: int, stream: bool, source: str = "") -> None:
         outcome = end_to_end(
