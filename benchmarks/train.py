@@ -1,18 +1,19 @@
-"""Training: examples per second beside the notebook's own loader and fit, beside the bare step, beside the machine.
+"""Measure training: examples per second, the effect of each flag, time to a loss, time to the first step.
 
     python benchmarks/train.py
     python benchmarks/train.py --batches 512 --epochs 3 --with-s3
-    python benchmarks/train.py --settings             # what each flag of jobs/train.py does to pace and loss
-    python benchmarks/train.py --quality              # how long until the notebook's validation loss is reached
+    python benchmarks/train.py --settings             # effect of each flag of `synthray train` on speed and loss
+    python benchmarks/train.py --quality              # time to the notebook's validation loss
     python benchmarks/train.py --quality --batches 3500 --notebook-epochs 20
+    python benchmarks/train.py --seconds-to-first-step 5
 
-All on the same generated sounds, in turn, on this machine, and each of ours on a Ray of its own, as a job is:
+Everything is measured in turn, on this machine and on the same generated sounds. Each training has a Ray cluster of its
+own, as a job has. The first table compares:
 
-- the machine: a product of two float32 matrices of 2048, and how many examples a second it would allow;
-- the notebook: its DataLoader over its files, its 38 heads, its ``fit``, batches of 32;
-- the bare step: synthray's compiled step on tensors that lie in memory already, one process; and the same in a worker
-  of Ray Train, which shares the processors with Ray's own processes;
-- synthray end to end: Ray Train, order, checkpoints and all, the last epoch's pace; from shared memory and stream_batches.
+- the machine: the product of two float32 matrices of 2048 rows, and the examples per second it would allow;
+- the notebook: its DataLoader, its 38 heads and Keras's ``fit``, with batches of 32;
+- the bare step: synthray's compiled step on tensors in memory, in this process and in a worker of Ray Train;
+- synthray end to end: the last epoch of a training, cached in shared memory or streamed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,12 +55,12 @@ from synthray.data.dataset import Dataset
 from synthray.train.config import TrainConfig
 from synthray.train.step import TrainState
 
-# Of the notebook's network, an example, forward and backward: the convolution twice (its input needs no gradient), the
-# dense layer and the heads three times; a multiplication and an addition count as two.
-_DENSE, _HEADS = 18 * 256 * 256, 256 * 58
-FLOP_PER_EXAMPLE = 2 * (2 * 18 * 3 * 551 * 256 + 3 * (_DENSE + _HEADS))
+# Operations of the notebook's network for one example, forward and backward. The convolution counts twice, because its
+# input needs no gradient, and the dense layers three times. A multiplication and an addition are two operations.
+DENSE, HEADS = 18 * 256 * 256, 256 * 58
+FLOP_PER_EXAMPLE = 2 * (2 * 18 * 3 * 551 * 256 + 3 * (DENSE + HEADS))
 
-SETTINGS: dict[str, dict] = {
+FLAGS: dict[str, dict] = {
     "sgd": {},
     "--precision mixed_bfloat16": {"precision": "mixed_bfloat16"},
     "--jit": {"jit": True},
@@ -68,109 +69,137 @@ SETTINGS: dict[str, dict] = {
     "--warmup-steps 50": {"warmup_steps": 50},
     "--ema 0.99": {"ema": 0.99},
     "--optimizer adamw": {"optimizer": "adamw"},
+    "--optimizer adamw --weight-decay 0": {"optimizer": "adamw", "weight_decay": 0.0},
     "--optimizer adamw --weight-decay 0.01": {"optimizer": "adamw", "weight_decay": 0.01},
     "--network log --optimizer adamw": {"network": "log", "optimizer": "adamw"},
     "--network log --optimizer adamw --schedule cosine": {"network": "log", "optimizer": "adamw", "schedule": "cosine"},
     "the same --warmup-steps 50": {"network": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 50},
 }
 RECIPE = {"network": "log", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 200, "batch_size": 128}
+SMALL_BATCHES = 8
+"""Batches of the data set of ``--seconds-to-first-step``."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of a training: the last epoch's pace, the seconds to the first step and in all, each epoch's validation loss."""
+    """Measurements of one training."""
 
     examples_per_s: float
+    """Examples per second of the last epoch."""
     first_step_s: float
-    seconds: float
+    """Seconds from the request for the data set to the first step."""
     val_losses: list[float]
+    """Validation loss of each epoch."""
+
+
+@dataclass
+class Throughput:
+    """The rows of the first table, and the seconds to the first step of each training."""
+
+    examples_per_s: dict[str, float] = field(default_factory=dict)
+    first_step_s: list[float] = field(default_factory=list)
+
+    def print(self) -> None:
+        """Print the table."""
+        rows = self.examples_per_s
+        print(f"\n{'':42}{'examples/s':>12}{'x notebook':>12}{'of bare step':>14}{'of one worker':>15}")
+        for name, examples_per_s in rows.items():
+            bare = rows["bare step, batch 32" if "batch 32" in name else "bare step, batch 512"]
+            one_worker = rows["batch 1024, 1 worker, cached"]
+            of_one = f"{examples_per_s / one_worker:.0%}" if "batch 1024, 2" in name else ""
+            times = examples_per_s / rows["the notebook, batch 32"]
+            print(f"{name:42}{examples_per_s:>12,.0f}{times:>12.1f}{examples_per_s / bare:>14.0%}{of_one:>15}")
+        print(f"\nfirst step {statistics.median(self.first_step_s):.1f} s after the request, with Ray running already")
 
 
 def matrix_product_flop_per_s(size: int = 2048, seconds: float = 3.0) -> float:
-    """What this machine does in float32 at best."""
+    """Return the float32 operations per second of this machine's matrix product."""
     matrix = tf.random.normal((size, size))
     product = tf.function(lambda: tf.matmul(matrix, matrix))
-    return 2 * size**3 / _mean_s(product, seconds)
+    return 2 * size**3 / mean_s(product, seconds)
 
 
-def bare_pace(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
-    """Examples per second of the step alone, on one batch in memory."""
+def bare_step(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
+    """Return the examples per second of the step alone, on one batch in memory."""
     config = TrainConfig(dataset.uri, "out", batch_size=batch_size)
-    steps = TrainState(config, dataset.manifest, tf.distribute.get_strategy())
+    state = TrainState(config, dataset.manifest, tf.distribute.get_strategy())
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]
-    count, vote = tf.constant(float(batch_size)), tf.constant(0.0)
-    return batch_size / _mean_s(lambda: steps.train(*tensors, count, vote).numpy(), seconds)
+    examples, stop_vote = tf.constant(float(batch_size)), tf.constant(0.0)
+    return batch_size / mean_s(lambda: state.train(*tensors, examples, stop_vote).numpy(), seconds)
 
 
-def bare_pace_of_a_worker(dataset: Dataset, batch_size: int, folder: Path) -> float:
-    """The same in a worker of Ray Train, on a Ray of its own."""
+def bare_step_in_worker(dataset: Dataset, batch_size: int, folder: Path) -> float:
+    """Return the same in a worker of Ray Train, which shares the CPUs with Ray's own processes."""
     ray.shutdown()
     connect()
-    told = folder / "pace"
+    result = folder / "bare-step"
     DataParallelTrainer(
-        lambda: told.write_text(str(bare_pace(dataset, batch_size))),
+        lambda: result.write_text(str(bare_step(dataset, batch_size))),
         scaling_config=trainer.Workers(1).scaling(batch_size),
         run_config=ray.train.RunConfig(storage_path=str(folder / "ray")),
     ).fit()
-    return float(told.read_text())
+    return float(result.read_text())
 
 
-def _mean_s(call: Callable[[], object], seconds: float) -> float:
-    """Seconds of a call: the mean, as an epoch's pace is one, too."""
+def mean_s(call: Callable[[], object], seconds: float) -> float:
+    """Return the mean seconds of a call; the mean, because an epoch's examples per second are one too."""
     for _ in range(3):
         call()
-    calls, began_s = 0, time.perf_counter()
-    while time.perf_counter() < began_s + seconds:
+    calls, started_s = 0, time.perf_counter()
+    while time.perf_counter() < started_s + seconds:
         call()
         calls += 1
-    return (time.perf_counter() - began_s) / calls
+    return (time.perf_counter() - started_s) / calls
 
 
 def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
-    """A whole training, on a Ray of its own: what made the data set leaves processes behind."""
+    """Train on a new Ray cluster, without the processes that the last job left behind."""
     ray.shutdown()
     connect()
     lines: list[str] = []
-    began_s = time.time()
     with contextlib.ExitStack() as stack:
         if stream:
-            hold, loader.hold = loader.hold, lambda *_: None
-            stack.callback(setattr, loader, "hold", hold)
+            stack.callback(setattr, loader, "cache_dataset", loader.cache_dataset)
+            loader.cache_dataset = lambda *_, **__: None
         trainer.train(TrainConfig(data, str(out), **settings), trainer.Workers(workers), lines.append)
     text = "\n".join(lines)
-    parts = re.search(r"first step after .* \((.*)\)", text)[1]
-    before = sum(float(number) for number in re.findall(r"([\d.]+) s", parts.partition(", ")[2]))
+    phases = re.search(r"first step after .* \((.*)\)", text)[1]
+    # without the first phase, from the start of this process
+    seconds = re.findall(r"([\d.]+) s", phases.partition(", ")[2])
     return Outcome(
         examples_per_s=float(re.findall(r"([\d,]+) examples/s", text)[-1].replace(",", "")),
-        first_step_s=before,
-        seconds=time.time() - began_s,
+        first_step_s=sum(map(float, seconds)),
         val_losses=[float(number) for number in re.findall(r"val_loss ([\d.]+)", text)],
     )
 
 
-def paces(arguments: argparse.Namespace, folder: Path) -> None:
-    """The table of examples per second."""
-    data = make_data(folder, arguments.batches)
-    dataset = open_dataset(data)
-    # so many that the rest is whole batches: of few batches an epoch, padding would be a part that it is not of many
-    held_out = dataset.manifest.rows % 1024 + 1024 * max(1, dataset.manifest.rows // 9 // 1024)
+def baselines(dataset: Dataset, folder: Path, notebook_batches: int) -> dict[str, float]:
+    """Return the examples per second of the machine, the notebook and the bare step."""
     flop_per_s = matrix_product_flop_per_s()
-    table = {
-        f"the matrix product's limit, {flop_per_s / 1e9:.0f} GFLOP/s": flop_per_s / FLOP_PER_EXAMPLE,
-        "the notebook, batch 32": notebook_training.pace(folder / "batches", min(arguments.batches, 256)),
+    rows = {
+        f"matrix product, {flop_per_s / 1e9:.0f} GFLOP/s": flop_per_s / FLOP_PER_EXAMPLE,
+        "the notebook, batch 32": notebook_training.pace(folder / "batches", notebook_batches),
     }
     for size in (32, 512):
-        table[f"bare step, batch {size}"] = bare_pace(dataset, size)
-        table[f"bare step, batch {size}, in a worker"] = bare_pace_of_a_worker(dataset, size, folder)
-    runs = [(32, 1, False), (512, 1, False), (512, 1, True), (1024, 1, False), (1024, 2, False), (1024, 2, True)]
-    begins = []
+        rows[f"bare step, batch {size}"] = bare_step(dataset, size)
+        rows[f"bare step, batch {size}, in a worker"] = bare_step_in_worker(dataset, size, folder)
+    return rows
 
-    def run(uri: str, batch_size: int, workers: int, stream: bool, where: str) -> None:
-        out = folder / f"out-{len(table)}"
+
+def compare_throughput(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print the table of examples per second."""
+    data = make_data(folder, arguments.batches)
+    dataset = open_dataset(data)
+    # Leave whole batches of 1024 to train on: in a short epoch, padding would take a large share of the time.
+    held_out = dataset.manifest.rows % 1024 + 1024 * max(1, dataset.manifest.rows // 9 // 1024)
+    table = Throughput(baselines(dataset, folder, min(arguments.batches, 256)))
+    rows = table.examples_per_s
+
+    def measure(uri: str, batch_size: int, workers: int, stream: bool, source: str = "") -> None:
         outcome = end_to_end(
             uri,
-            out,
+            folder / f"out-{len(rows)}",
             workers,
             stream=stream,
             batch_size=batch_size,
@@ -178,40 +207,32 @@ def paces(arguments: argparse.Namespace, folder: Path) -> None:
             learning_rate=0.01,
             validation_examples=held_out,
         )
-        way = f"stream_batches{where}" if stream else "shared memory"
-        table[f"batch {batch_size}, {workers} worker{'s' if workers > 1 else ''}, {way}"] = outcome.examples_per_s
-        begins.append(outcome.first_step_s)
+        reading = f"streamed{source}" if stream else "cached"
+        rows[f"batch {batch_size}, {workers} worker{'s' if workers > 1 else ''}, {reading}"] = outcome.examples_per_s
+        table.first_step_s.append(outcome.first_step_s)
 
-    for size, workers, stream in runs:
-        run(data, size, workers, stream, "")
+    for run in ((32, 1, False), (512, 1, False), (512, 1, True), (1024, 1, False), (1024, 2, False), (1024, 2, True)):
+        measure(data, *run)
     if arguments.with_s3:
         with running_s3_server(folder / "s3") as server, variables(server.environment):
             on_s3 = f"s3://{server.bucket}/data"
             build.convert(str(folder / "batches"), BuildConfig(on_s3))
-            run(on_s3, 512, 1, True, " from S3")
-            run(on_s3, 1024, 2, True, " from S3")
-    print(f"\n{'':42}{'examples/s':>12}{'x notebook':>12}{'of bare step':>14}{'of one worker':>15}")
-    for name, pace in table.items():
-        bare = table["bare step, batch 32" if "batch 32" in name else "bare step, batch 512"]
-        one = f"{pace / table['batch 1024, 1 worker, shared memory']:.0%}" if "batch 1024, 2" in name else ""
-        notebook = pace / table["the notebook, batch 32"]
-        print(f"{name:42}{pace:>12,.0f}{notebook:>12.1f}{pace / bare:>14.0%}{one:>15}")
-    print(
-        f"\nfirst step {statistics.median(begins):.1f} s after the data set was asked for, on a Ray that runs already"
-    )
+            measure(on_s3, 512, 1, True, " from S3")
+            measure(on_s3, 1024, 2, True, " from S3")
+    table.print()
 
 
-def settings(arguments: argparse.Namespace, folder: Path) -> None:
-    """What each flag does, in as many epochs over the same data."""
+def compare_flags(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print speed and loss with each flag, after the same epochs on the same data."""
     data = make_data(folder, arguments.batches)
     print(f"\n{f'batch 128, {arguments.epochs} epochs':50}{'examples/s':>12}{'validation loss':>17}")
-    for number, (name, changes) in enumerate(SETTINGS.items()):
+    for number, (name, changes) in enumerate(FLAGS.items()):
         outcome = end_to_end(data, folder / f"out-{number}", 1, batch_size=128, epochs=arguments.epochs, **changes)
         print(f"{name:50}{outcome.examples_per_s:>12,.0f}{outcome.val_losses[-1]:>17.3f}", flush=True)
 
 
-def quality(arguments: argparse.Namespace, folder: Path) -> None:
-    """The notebook's script to its end; then the job, from its start until it is as good."""
+def time_to_loss(arguments: argparse.Namespace, folder: Path) -> None:
+    """Train with the notebook's script, then time `synthray train` until it has the same validation loss."""
     batches, data = str(folder / "batches"), str(folder / "data")
     job("generate.py", "--batches", str(arguments.batches), "--out", batches)
     job("convert.py", "--source", batches, "--out", data, "--dtype", "float16")
@@ -222,36 +243,53 @@ def quality(arguments: argparse.Namespace, folder: Path) -> None:
     target = losses[-1]
     print(f"the notebook: {spent_s:,.0f} s for {len(losses)} epochs, validation loss {target:.4f}", flush=True)
     flags = [part for name, value in RECIPE.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-    # one worker: on one machine without GPUs, two would only share its processors
+    # One worker: without GPUs, two on one machine would only share its CPUs.
     flags += ["--workers", "1", "--epochs", str(arguments.epochs)]
     flags += ["--validation-examples", str(held_out * notebook_training.EXAMPLES)]
     reached_s = None
-    for at_s, line in job("train.py", "--data", data, "--out", str(folder / "out"), *flags):
+    for after_s, line in job("train.py", "--data", data, "--out", str(folder / "out"), *flags):
         loss = re.match(r"epoch .* val_loss ([\d.]+)", line)
         if loss and reached_s is None and float(loss[1]) <= target:
-            reached_s = at_s
+            reached_s = after_s
     if reached_s is None:
-        print("synthray does not reach that")
+        print("synthray does not reach this loss")
     else:
-        print(f"synthray: as good after {reached_s:,.0f} s, start and all: {spent_s / reached_s:.1f} times sooner")
+        print(
+            f"synthray: this loss after {reached_s:,.0f} s including the start, {spent_s / reached_s:.1f} times faster"
+        )
+
+
+def time_to_first_step(arguments: argparse.Namespace, folder: Path) -> None:
+    """Print the line "first step after …" of several jobs, and the median of their seconds."""
+    batches, data = str(folder / "batches"), str(folder / "data")
+    job("generate.py", "--batches", str(SMALL_BATCHES), "--out", batches)
+    job("convert.py", "--source", batches, "--out", data)
+    found = []
+    for number in range(arguments.seconds_to_first_step):
+        lines = job("train.py", "--data", data, "--out", str(folder / f"out-{number}"), "--epochs", "1")
+        found += [line for _, line in lines if line.startswith("first step after")]
+    print("\n" + "".join(found), end="")
+    seconds = [float(re.search(r"after ([\d.]+) s", line)[1]) for line in found]
+    print(f"median of {len(seconds)}: {statistics.median(seconds):.1f} s")
 
 
 def job(name: str, *arguments: str) -> list[tuple[float, str]]:
-    """Run a job as a user does; its lines, and how many seconds after its start each of them came."""
-    began_s = time.time()
+    """Run a job as a user does; return its lines, each with the seconds after the start."""
+    started_s = time.time()
     command = [sys.executable, str(ROOT / "jobs" / name), *arguments]
     print("$", name, *arguments, flush=True)
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout:
-            lines.append((time.time() - began_s, line))
+            lines.append((time.time() - started_s, line))
             print(f"{lines[-1][0]:8.1f} s  {line}", end="", flush=True)
     if process.returncode:
-        raise SystemExit(f"{name} ended with {process.returncode}")
+        raise SystemExit(f"{name} exited with code {process.returncode}")
     return lines
 
 
 def make_data(folder: Path, batches: int) -> str:
+    """Generate batches and convert them; return the data set's URI."""
     connect()
     build.generate(GenerateConfig(str(folder / "batches"), batches))
     build.convert(str(folder / "batches"), BuildConfig(str(folder / "data")))
@@ -260,7 +298,7 @@ def make_data(folder: Path, batches: int) -> str:
 
 @contextlib.contextmanager
 def variables(environment: dict[str, str]) -> Iterator[None]:
-    """Environment variables of this process and, on a Ray of their own, of its workers."""
+    """Set environment variables here and, by a new Ray cluster, in its workers."""
     ray.shutdown()
     os.environ.update(environment)
     connect()
@@ -268,24 +306,36 @@ def variables(environment: dict[str, str]) -> Iterator[None]:
 
 
 def main() -> None:
+    """Run the measurement that the flags ask for."""
     arguments = parser().parse_args()
-    way = quality if arguments.quality else settings if arguments.settings else paces
+    measurement = compare_throughput
+    if arguments.settings:
+        measurement = compare_flags
+    elif arguments.quality:
+        measurement = time_to_loss
+    elif arguments.seconds_to_first_step:
+        measurement = time_to_first_step
     with tempfile.TemporaryDirectory(prefix="synthray-bench-", dir=arguments.dir) as scratch:
-        way(arguments, Path(scratch))
+        measurement(arguments, Path(scratch))
 
 
 def parser() -> argparse.ArgumentParser:
+    """Return the parser of the flags."""
     summary, _, examples = (__doc__ or "").partition("\n\n")
     parser = argparse.ArgumentParser(
         "train.py", description=summary, epilog=examples, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batches", type=int, default=256, help="of 32 sounds (default: 256)")
-    parser.add_argument("--epochs", type=int, default=3, help="of each training (default: 3)")
-    parser.add_argument("--with-s3", action="store_true", help="stream from a real S3 server, too")
-    parser.add_argument("--settings", action="store_true", help="what each flag of jobs/train.py does, instead")
-    parser.add_argument("--quality", action="store_true", help="time to the notebook's validation loss, instead")
-    parser.add_argument("--notebook-epochs", type=int, default=20, help="of the notebook's script (default: 20)")
-    parser.add_argument("--dir", help="where to put the files, about 3 MB a batch (default: the system's place)")
+    parser.add_argument("--batches", type=int, default=256, help="batches of 32 sounds to generate (default: 256)")
+    parser.add_argument("--epochs", type=int, default=3, help="epochs of each training (default: 3)")
+    parser.add_argument("--with-s3", action="store_true", help="also stream from a real S3 server")
+    parser.add_argument("--notebook-epochs", type=int, default=20, help="epochs of the notebook (default: 20)")
+    parser.add_argument("--dir", help="folder for the files, about 3 MB a batch (default: the temporary folder)")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--settings", action="store_true", help="measure each flag of `synthray train` instead")
+    modes.add_argument("--quality", action="store_true", help="measure the time to the notebook's loss instead")
+    modes.add_argument(
+        "--seconds-to-first-step", type=int, metavar="N", help="measure the time to the first step N times instead"
+    )
     return parser
 
 

@@ -1,4 +1,7 @@
-"""Fixtures of the whole suite: one Ray, one S3 server, small data sets."""
+"""Fixtures of the whole suite: one Ray cluster, one S3 server, small data sets.
+
+Each is started by the first test that asks for it.
+"""
 
 from __future__ import annotations
 
@@ -21,37 +24,59 @@ from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.train.config import TrainConfig
 from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound
-from tests.s3_fixture import place_in, s3_server
+from tests.s3_place import place_in
 
-__all__ = ["foreign_predictor", "model_folder", "predictor", "s3_server", "sound"]
+__all__ = ["foreign_predictor", "model_folder", "predictor", "sound"]
 
-# How long an example takes depends on what else the machine does.
+# The time of an example depends on the load of the machine.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-# TensorFlow and Ray read these once, when they are imported: so before any test does.
+# TensorFlow and Ray read these at import, so they are set before any test imports them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.update(LOOPBACK_ONLY, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+# `ray job stop` kills a job after 3 s by default, before it has written its checkpoint.
+JOB_STOP_TIMEOUT = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
 
 
 @pytest.fixture(scope="session")
 def suite_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``SYNTHRAY_HOME`` of every job of the suite's Ray."""
+    """Return ``SYNTHRAY_HOME`` of every job of the suite's Ray cluster."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="session")
-def ray_head(suite_home: Path, s3_server: S3Server) -> Iterator[RayHead]:
-    """The suite's Ray, to which jobs can be submitted. They reach the suite's S3 server."""
-    # a job that is stopped has the time to end in order: Ray kills it after 3 s otherwise
-    patience = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}
-    with running_ray_head({"SYNTHRAY_HOME": str(suite_home), **patience, **s3_server.environment}, cpus=2) as head:
+def s3_address(tmp_path_factory: pytest.TempPathFactory) -> S3Server:
+    """Return the suite's S3 server, not started: its address and credentials are known before."""
+    return S3Server(tmp_path_factory.mktemp("s3"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(s3_address: S3Server) -> Iterator[S3Server]:
+    """Return the S3 server that all tests share, started. To break a server, start another one.
+
+    The fixture sets no variables: give ``server.environment`` to ``monkeypatch.setenv`` or to a subprocess.
+    """
+    s3_address.start()
+    yield s3_address
+    s3_address.kill()
+
+
+@pytest.fixture(scope="session")
+def ray_head(suite_home: Path, s3_address: S3Server) -> Iterator[RayHead]:
+    """Return the suite's Ray cluster, to which tests submit jobs.
+
+    Its jobs know the suite's S3 server. A test whose jobs use it asks for ``s3_server`` or ``on_s3``, which start it.
+    """
+    environment = {"SYNTHRAY_HOME": str(suite_home), **JOB_STOP_TIMEOUT, **s3_address.environment}
+    with running_ray_head(environment, cpus=2) as head:
         yield head
 
 
 @pytest.fixture(scope="session")
 def ray_cluster(ray_head: RayHead) -> Iterator[RayHead]:
-    """The suite's Ray, with this process joined to it."""
+    """Return the suite's Ray cluster, with this process connected to it."""
     import ray
 
     ray.init(address=ray_head.address, log_to_driver=False, logging_level="ERROR")
@@ -61,18 +86,18 @@ def ray_cluster(ray_head: RayHead) -> Iterator[RayHead]:
 
 @pytest.fixture
 def on_s3(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A prefix of this test's own in the suite's S3 server, which this process is pointed at."""
+    """Point this process at the suite's S3 server; return a URI there that only this test uses."""
     return place_in(s3_server, monkeypatch, request)
 
 
 def convert_here(source: Path | str, out: Path | str, **options: object) -> Manifest:
-    """What jobs/convert.py does, in this process, without Ray."""
+    """Do what `synthray convert` does, in this process without Ray."""
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out), **options))
     return publish(plan, [build_shard(plan, number) for number in range(len(plan.shards))])
 
 
 def train_here(config: TrainConfig) -> list[dict[str, Any]]:
-    """What jobs/train.py does, in this process, without Ray; the reports of the epochs."""
+    """Do what `synthray train` does, in this process without Ray; return the reports of the epochs."""
     import tensorflow as tf
 
     from synthray.train import loop
@@ -83,6 +108,5 @@ def train_here(config: TrainConfig) -> list[dict[str, Any]]:
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
         return ((dataset.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
 
-    return loop.run(
-        config, dataset, tf.distribute.get_strategy(), loop.WorkerContext(), batches, lambda _: None
-    ).history
+    strategy = tf.distribute.get_strategy()
+    return loop.run(config, dataset, strategy, loop.WorkerContext(), batches, lambda _: None).history

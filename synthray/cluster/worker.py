@@ -107,7 +107,7 @@ def _train(task: WorkerConfig, start: int, watchdog: Watchdog) -> None:
     import tensorflow as tf
 
     from synthray.train import loop
-    from synthray.train.export import publish
+    from synthray.train.export import export_model
     from synthray.train.logging.tensorboard import EpochLog
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -149,7 +149,7 @@ def _train(task: WorkerConfig, start: int, watchdog: Watchdog) -> None:
                 tell = coordinator.log.remote
                 tracked = stack.enter_context(MlflowLog(task.tracking, config, dataset.manifest, tell))
                 logs.append(tracked)
-            worker = replace(worker, stop=lambda: pulse.stop, tell=coordinator.log.remote)
+            worker = replace(worker, stop=lambda: pulse.stop, log=coordinator.log.remote)
 
         def beat(step: StepReport | None) -> None:
             watchdog.beat()
@@ -167,7 +167,7 @@ def _train(task: WorkerConfig, start: int, watchdog: Watchdog) -> None:
         if pulse:
             if not pulse.now:
                 coordinator.log.remote(f"nothing left to train: all {config.epochs} epochs are done")
-            saved = publish(config, dataset, trained)
+            saved = export_model(config, dataset, trained)
             ray.get(coordinator.saved.remote(saved))
             if tracked:
                 tracked.saved(saved, trained.history)

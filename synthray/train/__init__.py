@@ -1,1 +1,4 @@
-"""Training: configuration, the loop, checkpoints, and its distribution over workers. TensorFlow."""
+"""Training with TensorFlow: settings, loop, checkpoints, logs.
+
+Starting workers on a cluster is in ``synthray.cluster``.
+"""

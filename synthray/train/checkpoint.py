@@ -1,15 +1,16 @@
-"""Checkpoints: everything that a training needs to go on, one object each, written whole or not at all.
+"""Read and write checkpoints: NumPy ``.npz`` archives that hold the whole state of a training.
 
-The object is a NumPy ``.npz`` archive without pickles, behind a line with its own digest: what is damaged is noticed,
-told, and passed over for the one before it.
+``synthray.train.loop`` decides when to write one, and ``synthray.train.step`` what it holds.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -22,134 +23,168 @@ from synthray.storage import open_store
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = b"synthray-checkpoint/1 "
+SUFFIX = ".npz"
+_FOLDER = "checkpoints"
+_HEADER = "header"
+# zipfile and NumPy raise each of these for some corrupt byte. RuntimeError is "encrypted" or an unknown method.
+_CORRUPT = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError)
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a training is.
-
-    epoch, step: where to go on. sums: float64 ``(2,)``, of the epoch under way: the losses of its examples so far, and
-    how many they are. history: the reports of the epochs that are done.
-    """
+class TrainProgress:
+    """The position of a training in its epochs, and the results so far."""
 
     epoch: int = 0
+    """Epochs that are done, which is also the index of the next one."""
     step: int = 0
+    """Steps of the next epoch that are done."""
     sums: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    """float64 ``(2,)``: sum of the losses of the unfinished epoch, and the number of its examples so far."""
     history: list[dict[str, Any]] = field(default_factory=list)
+    """Reports of the epochs that are done."""
 
     @property
     def best(self) -> int | None:
-        """The epoch, from 1, after which the validation loss was the lowest."""
+        """The epoch, from 1, with the lowest validation loss; None before the first one ends."""
         return min(self.history, key=lambda report: report["val_loss"])["epoch"] if self.history else None
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state between two steps: weights and optimizer as arrays, in the order of their variables.
+    """The state between two steps."""
 
-    Averages of weights are among the optimizer's. config: that of the training, which its random numbers depend on.
-    """
-
-    progress: Progress
+    progress: TrainProgress
     weights: list[np.ndarray]
+    """The model's weights, in the order of its variables."""
     optimizer: list[np.ndarray]
+    """The optimizer's variables in their order; moving averages of the weights are among them."""
     config: dict[str, Any] = field(default_factory=dict)
+    """Settings of the training, for the reader of the file."""
 
     def encode(self) -> bytes:
-        """One line with format and SHA-256, then the archive."""
-        header = json.dumps(asdict(self.progress) | {"sums": self.progress.sums.tolist(), "config": self.config})
-        arrays = {f"weights_{i:04d}": w for i, w in enumerate(self.weights)}
-        arrays |= {f"optimizer_{i:04d}": v for i, v in enumerate(self.optimizer)}
-        body = io.BytesIO()
-        np.savez(body, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-        digest = hashlib.sha256(body.getbuffer()).hexdigest().encode()
-        return b"".join([_FORMAT, digest, b"\n", body.getbuffer()])
+        """Return the state as an ``.npz`` archive, in which ``header`` is JSON text."""
+        header = asdict(self.progress) | {
+            "sums": self.progress.sums.tolist(),
+            "config": self.config,
+            "weights": len(self.weights),
+            "optimizer": len(self.optimizer),
+        }
+        arrays: dict[str, Any] = {_HEADER: np.array(json.dumps(header))}
+        arrays |= {_member("weights", i): weight for i, weight in enumerate(self.weights)}
+        arrays |= {_member("optimizer", i): variable for i, variable in enumerate(self.optimizer)}
+        archive = io.BytesIO()
+        np.savez(archive, **arrays)
+        return archive.getvalue()
 
     @classmethod
     def decode(cls, raw: bytes) -> Checkpoint:
-        """The inverse of ``encode``; raises ValueError when it is damaged."""
-        head, _, body = raw.partition(b"\n")
-        if head != _FORMAT + hashlib.sha256(body).hexdigest().encode():
-            raise ValueError("its digest does not match: it is damaged, or of another format")
-        with np.load(io.BytesIO(body), allow_pickle=False) as archive:
-            header = json.loads(archive["header"].tobytes())
+        """Return the checkpoint that ``encode`` wrote. Raises ValueError if it is corrupt."""
+        try:
+            return cls._decode(raw)
+        except _CORRUPT as error:
+            raise ValueError(f"{type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _decode(cls, raw: bytes) -> Checkpoint:
+        # np.load checks a CRC-32 only at the end of a member, and a corrupt shape makes it stop before that.
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            if corrupt := archive.testzip():
+                raise ValueError(f"member {corrupt} does not match its CRC-32")
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            header = json.loads(arrays[_HEADER].item())
             config = header.pop("config")
-            weights = [archive[name] for name in archive.files if name.startswith("weights_")]
-            optimizer = [archive[name] for name in archive.files if name.startswith("optimizer_")]
-        return cls(Progress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
+            # By count, because a corrupt directory can hide members.
+            weights = [arrays[_member("weights", i)] for i in range(header.pop("weights"))]
+            optimizer = [arrays[_member("optimizer", i)] for i in range(header.pop("optimizer"))]
+        return cls(TrainProgress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
 
 
 class CheckpointFolder:
-    """The checkpoints of one training, below ``<out>/checkpoints/<digest>/``: the newest ones, and the best epoch's.
+    """The checkpoints of one training in ``<out>/checkpoints/<digest>/``.
 
-    They are written in a thread, one after the other, while the training goes on. ``with`` waits for the last of them.
+    It keeps the newest ones and that of the best epoch. A thread writes them one at a time while the training
+    continues. Leaving the ``with`` block waits for the last write.
     """
 
-    def __init__(self, out: str, run_digest: str, keep: int, tell: Callable[[str], None] = logger.warning) -> None:
-        self._store = open_store(f"{out.rstrip('/')}/checkpoints/{run_digest}")
-        self._keep, self._tell = keep, tell
+    def __init__(self, out: str, run_digest: str, keep: int, log: Callable[[str], None] = logger.warning) -> None:
+        self._root = open_store(f"{out.rstrip('/')}/{_FOLDER}")
+        self._store = open_store(f"{self._root.uri}/{run_digest}")
+        self._keep, self._log = keep, log
         self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._written: Future[None] | None = None
+        self._pending: Future[None] | None = None
 
     def __enter__(self) -> CheckpointFolder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        # after an error, too, what was begun is ended; what comes of it matters only where there was none
         self._writer.shutdown()
+        # After an error, a failed write must not replace that error.
         if kind is None:
             self.wait()
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Begin to write one, and then let go of the oldest, once the one before it is written.
+        """Start to write a checkpoint, and to delete the oldest ones after it.
 
         Raises:
-            StorageError: the one before it could not be written.
+            StorageError: the previous checkpoint could not be written.
         """
         self.wait()
-        self._written = self._writer.submit(self._save, checkpoint)
+        self._pending = self._writer.submit(self._save, checkpoint)
 
     def wait(self) -> None:
-        """Until all are written; raises StorageError."""
-        written, self._written = self._written, None
-        if written:
-            written.result()
+        """Return once all checkpoints are written. Raises StorageError."""
+        pending, self._pending = self._pending, None
+        if pending:
+            pending.result()
 
     def _save(self, checkpoint: Checkpoint) -> None:
         progress = checkpoint.progress
         written = _path(progress.epoch, progress.step)
         self._store.write(written, checkpoint.encode())
-        # the one just written, too: damaged ones that were passed over may stand after it
+        # Corrupt checkpoints that were skipped may be newer than the one just written.
         kept = [*self.paths()[-self._keep :], written, _path(progress.best or 0, 0)]
         for path in self.paths():
             if path not in kept:
                 self._store.delete(path)
 
     def paths(self) -> list[str]:
-        """All of them, oldest first."""
-        return [entry.path for entry in self._store.list() if entry.path.endswith(".ckpt")]
+        """Return the paths of all checkpoints, oldest first."""
+        return [entry.path for entry in self._store.list() if entry.path.endswith(SUFFIX)]
+
+    def is_valid(self, path: str) -> bool:
+        """Return True if a checkpoint can be read; log the reason if not."""
+        return self._load_or_log(path, "Resuming from the one before it.") is not None
 
     def latest_valid(self) -> str | None:
-        """The newest that can be read; a damaged one is told of and passed over. None where there is none."""
-        instead = "going back to the one before it"
-        return next((path for path in reversed(self.paths()) if self._whole(path, instead)), None)
+        """Return the path of the newest checkpoint that can be read; None if there is none."""
+        return next((path for path in reversed(self.paths()) if self.is_valid(path)), None)
 
-    def load_best(self, progress: Progress) -> Checkpoint | None:
-        """The one of the best epoch so far; None, which is told, where it cannot be read."""
-        return self._whole(_path(progress.best or 0, 0), "the last epoch's weights are saved instead of the best's")
+    def load_best(self, progress: TrainProgress) -> Checkpoint | None:
+        """Return the checkpoint of the best epoch so far; log the reason and return None if it cannot be read."""
+        return self._load_or_log(_path(progress.best or 0, 0), "Saving the last epoch's weights instead.")
 
-    def _whole(self, path: str, instead: str) -> Checkpoint | None:
+    def _load_or_log(self, path: str, consequence: str) -> Checkpoint | None:
         try:
             return self.load(path)
-        except (ValueError, KeyError, NotFound) as error:
-            self._tell(f"{self._store.uri}/{path} cannot be used ({error}); {instead}")
+        except (ValueError, NotFound) as error:
+            self._log(f"{self._store.uri}/{path}: corrupt or missing checkpoint ({error}). {consequence}")
             return None
 
     def load(self, path: str) -> Checkpoint:
-        """One of them; raises ValueError when it is damaged."""
+        """Return one checkpoint. Raises ValueError if it is corrupt."""
         return Checkpoint.decode(self._store.read(path))
+
+    def log_others(self) -> None:
+        """Log how many trainings with other settings have checkpoints in the same ``out``, if any."""
+        if others := len(self._root.folders()):
+            self._log(
+                f"no checkpoint of these settings in {self._root.uri}; found checkpoints of other settings: {others}"
+            )
+
+
+def _member(kind: str, index: int) -> str:
+    return f"{kind}_{index:04d}"
 
 
 def _path(epoch: int, step: int) -> str:
-    return f"{epoch:06d}-{step:08d}.ckpt"
+    return f"{epoch:06d}-{step:08d}{SUFFIX}"

@@ -1,4 +1,7 @@
-"""What is to be trained, and how; the only home of the defaults."""
+"""Define the settings of a training; this module is the only home of their defaults.
+
+The flags that set them are in ``synthray.cli``, and how many workers train is in ``synthray.cluster``.
+"""
 
 from __future__ import annotations
 
@@ -16,55 +19,77 @@ from synthray.errors import ConfigError, ModelError, NotFound
 from synthray.model.saved import SUFFIX, model_name, read_card, read_verified
 from synthray.storage import open_parent, open_store
 
-# The notebook keeps one batch of nine. Of a large data set that would be more than an epoch's end should wait for.
-_HOLDOUT_SHARE = 9
-_MOST_HOLDOUT = 4096
+# Hold out 1/9 of the data, as the notebook does, but at most 4096 examples so that validation stays short.
+_HOLDOUT_DIVISOR = 9
+_MAX_HOLDOUT = 4096
 NETWORKS = ("notebook", "log")
 """Names of networks; ``synthray.model.networks`` builds them."""
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
-"""Optimizers, and what each learns with unless told otherwise: Keras's own defaults."""
+"""Keras's default learning rate of each optimizer."""
+WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004}
+"""Keras's default weight decay of each optimizer."""
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training.
+    """Settings of one training.
 
-    data, out: URIs, made absolute: workers run in folders of their own. network, width: name of a network, and units of
-    its layers. batch_size: examples of a step over all workers together, so that the result does not depend on how many
-    they are. learning_rate: the optimizer's default when None. weight_decay: share of the weights that a step takes
-    away, times the learning rate. schedule: ``cosine`` falls to zero over all epochs. warmup_steps: in which the
-    learning rate rises from zero. clip_norm: the most that the gradient of all weights together may measure. ema: decay
-    of a moving average of the weights, which is then what is validated and saved. precision: of the layers' arithmetic.
-    jit: compile the gradient with XLA. validation_examples: kept from training, the data set's last ones; one ninth, at
-    most 4096, when None. checkpoint_steps: steps between two checkpoints, besides one after each epoch.
-    keep_checkpoints: how many of the newest stay, besides that of the best epoch.
+    A changed default gives old checkpoints another meaning, because ``run_digest`` leaves defaults out. Add a field
+    instead, whose default keeps the old behaviour.
     """
 
     data: str
+    """URI of the data set, made absolute because each worker has its own working directory."""
     out: str
+    """URI of the folder for model, checkpoints and logs, made absolute."""
     network: str = "notebook"
+    """Name of a network, one of ``NETWORKS``."""
     width: int = 256
+    """Units of the network's layers."""
     epochs: int = 20
+    """Epochs to train."""
     batch_size: int = 32
+    """Examples of a step over all workers, so that the result does not depend on their number."""
     seed: int = 0
+    """Seed of the initial weights and of the order of examples."""
     optimizer: str = "sgd"
+    """Name of an optimizer, a key of ``LEARNING_RATES``."""
     learning_rate: float | None = None
-    weight_decay: float = 0.0
+    """Peak learning rate; None for the optimizer's default."""
+    weight_decay: float | None = None
+    """Share of the weights that each step removes, times the learning rate; None for the optimizer's default."""
     schedule: str = "constant"
+    """Schedule of the learning rate; ``cosine`` falls to zero over all epochs."""
     warmup_steps: int = 0
+    """Steps in which the learning rate rises from zero."""
     clip_norm: float | None = None
+    """Limit on the global gradient norm; None for no limit."""
     ema: float | None = None
+    """Decay of a moving average of the weights, which is then validated and saved; None for no average."""
     precision: str = "float32"
+    """Keras dtype policy of the layers."""
     jit: bool = False
+    """Compile the gradient with XLA."""
     validation_examples: int | None = None
+    """Number of last examples kept for validation; None for a ninth of the data, at most 4096."""
     checkpoint_steps: int = 1000
+    """Steps between two checkpoints within an epoch; each epoch also ends with one."""
     keep_checkpoints: int = 3
+    """Number of newest checkpoints to keep; the best epoch's is kept too."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", absolute(self.data))
         object.__setattr__(self, "out", open_store(self.out).uri)
+        self._check_choices()
+        if self.learning_rate is None:
+            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimizer])
+        if self.weight_decay is None:
+            object.__setattr__(self, "weight_decay", WEIGHT_DECAYS[self.optimizer])
+        self._check_numbers()
+
+    def _check_choices(self) -> None:
         for name, choices in (
             ("network", NETWORKS),
             ("optimizer", tuple(LEARNING_RATES)),
@@ -72,91 +97,99 @@ class TrainConfig:
             ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it can be {', '.join(choices)}")
-        if self.learning_rate is None:
-            object.__setattr__(self, "learning_rate", LEARNING_RATES[self.optimizer])
+                raise ConfigError(f"{name} is {getattr(self, name)!r}. It must be one of: {', '.join(choices)}.")
+
+    def _check_numbers(self) -> None:
         for name in ("width", "epochs", "batch_size", "checkpoint_steps", "keep_checkpoints", "validation_examples"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 1")
+                raise ConfigError(f"{name} is {getattr(self, name)}. It must be at least 1.")
         for name in ("warmup_steps", "weight_decay"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least 0, and finite")
+                raise ConfigError(f"{name} is {getattr(self, name)}. It must be finite and at least 0.")
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0, and finite")
+                raise ConfigError(f"{name} is {getattr(self, name)}. It must be finite and above 0.")
         if self.ema is not None and not 0 < self.ema < 1:
-            raise ConfigError(f"ema is {self.ema}; it must be between 0 and 1")
+            raise ConfigError(f"ema is {self.ema}. It must be between 0 and 1.")
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}; it must be from 0 to 2**63 - 1")
+            raise ConfigError(f"seed is {self.seed}. It must be from 0 to 2**63 - 1.")
 
     def holdout(self, rows: int) -> tuple[int, int]:
-        """First row and number of rows of a data set that are kept for validation: its last ones.
+        """Return the first row and the number of the last rows, which are kept for validation.
 
         Raises:
-            ConfigError: nothing would be left to train on.
+            ConfigError: no row is left to train on.
         """
-        count = self.validation_examples or max(1, min(rows // _HOLDOUT_SHARE, _MOST_HOLDOUT))
+        count = self.validation_examples or max(1, min(rows // _HOLDOUT_DIVISOR, _MAX_HOLDOUT))
         if count >= rows:
-            raise ConfigError(f"{count} validation examples leave nothing to train on: the data set has {rows}")
+            raise ConfigError(
+                f"{count} validation examples leave nothing to train on: the data set has {rows}. "
+                "Lower validation_examples or use a larger data set."
+            )
         return rows - count, count
 
     def order(self, manifest: Manifest) -> EpochOrder:
-        """The order of the training examples."""
+        """Return the order of the training examples. Raises ConfigError if there are none."""
         first_held_out, _ = self.holdout(manifest.rows)
         rows = tuple(shard.rows for shard in manifest.shards)
         return EpochOrder(rows, self.batch_size, self.seed, count=first_held_out)
 
     def run_digest(self, manifest: Manifest) -> str:
-        """Tells this training's checkpoints and logs from another's: 16 letters of a SHA-256 of what weights depend on.
+        """Return 16 hexadecimal digits that identify this training's checkpoints and logs.
 
-        Not of how many the workers are, which may change at any time, nor the epochs, which may be raised later, unless
-        the learning rate follows them.
+        It is a SHA-256 of the data set's digest and of the settings that weights depend on. The number of workers may
+        change at any time. The epochs may be raised later, unless the learning rate follows them.
+
+        Settings that have their default are left out, so that a new field keeps the digest of existing checkpoints.
         """
-        depends = asdict(self) | {"data": manifest.digest}
+        settings = {field.name: getattr(self, field.name) for field in fields(self)}
+        relevant = {field.name: settings[field.name] for field in fields(self) if settings[field.name] != field.default}
+        relevant["data"] = manifest.digest
         for name in ("out", "checkpoint_steps", "keep_checkpoints"):
-            del depends[name]
+            relevant.pop(name, None)
         if self.schedule == "constant":
-            del depends["epochs"]
-        return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+            relevant.pop("epochs", None)
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as plain values, for the card."""
+        """Return the settings as plain values, for cards and logs."""
         return asdict(self)
 
 
 SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "out"}
-"""What may stand in a file of settings."""
+"""Names that a file of settings may hold."""
 
 
 def load_settings(uri: str) -> dict[str, Any]:
-    """The settings in the JSON file at ``uri``, for ``TrainConfig``.
+    """Return the settings in a JSON file, as arguments for ``TrainConfig``.
 
     Raises:
-        NotFound: there is no such file. ConfigError: it is no JSON object of settings, each of its type.
+        NotFound: the file does not exist.
+        ConfigError: it is not a JSON object of known settings with values of the right types.
     """
     store, name = open_parent(uri)
     try:
         settings = json.loads(store.read(name))
     except ValueError as error:
-        raise ConfigError(f"{uri} is not JSON: {error}") from None
+        raise ConfigError(f"{uri}: not JSON ({error}). Give a JSON object of settings.") from None
     if not isinstance(settings, dict):
-        raise ConfigError(f"{uri} holds no JSON object")
+        raise ConfigError(f"{uri}: not a JSON object. Give a JSON object of settings.")
     if unknown := sorted(settings.keys() - SETTINGS):
-        raise ConfigError(f"{uri} sets {', '.join(unknown)}; it can set {', '.join(sorted(SETTINGS))}")
+        raise ConfigError(f"{uri}: unknown settings ({', '.join(unknown)}). Choose from {', '.join(sorted(SETTINGS))}.")
     hints = get_type_hints(TrainConfig)
     for name, value in settings.items():
         kinds = get_args(hints[name]) or (hints[name],)
         if type(value) not in kinds and not (type(value) is int and float in kinds):
             wanted = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
-            raise ConfigError(f"{uri}: {name} is {json.dumps(value)}; it must be {wanted}")
+            raise ConfigError(f"{uri}: {name} is {json.dumps(value)}. It must be {wanted}.")
     return settings
 
 
 def already_trained(config: TrainConfig, manifest: Manifest) -> str:
-    """The URI of the model where this very training has been to its end already, or ''.
+    """Return the URI of the model that this training has already saved, or ''.
 
     Raises:
-        ConfigError: nothing would be left to train on, or ``out`` holds a model of the same name with other settings.
+        ConfigError: no row is left to train on, or ``out`` holds a model of this name from another training.
     """
     config.order(manifest)
     name = model_name(manifest.source["batches"], config.epochs)
@@ -166,8 +199,9 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
         known = SETTINGS | {"data", "out"}
         before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
         if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
-            raise ConfigError(f"{uri} was trained with other settings or on other data: give another --out to keep it")
+            raise ConfigError(f"{uri}: trained with other settings or on other data. Give another --out to keep it.")
         read_verified(uri)
-    except (NotFound, ModelError):  # or damaged, or killed between the file and its card: it is saved once more
+    except (NotFound, ModelError):
+        # A model without a card, left by a killed job, or a corrupt one is saved again.
         return ""
     return uri

@@ -1,4 +1,7 @@
-"""From trained state to the model that is kept."""
+"""Export the trained state as a model file with its card.
+
+The file's format is in ``synthray.model.saved``.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from synthray.train.config import TrainConfig
 from synthray.train.loop import TrainResult
 
 
-def publish(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
-    """Save the trained model with its named heads and its card; returns the URI of the ``.keras`` file."""
+def export_model(config: TrainConfig, dataset: Dataset, result: TrainResult) -> str:
+    """Save the trained model with its named heads and its card; return the URI of the ``.keras`` file."""
     manifest = dataset.manifest
     first, count = config.holdout(manifest.rows)
     card = ModelCard(
@@ -20,10 +23,10 @@ def publish(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
         epochs=config.epochs,
         dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
         config=config.to_json(),
-        metrics=trained.report,
+        metrics=result.report,
         sha256="",
     )
-    with trained.steps.averaged():
-        weights = trained.steps.model.get_weights()
+    with result.state.averaged():
+        weights = result.state.model.get_weights()
     model = build_named(config.network, manifest.feature_shape, manifest.table, config.width, weights)
     return save_model(model, config.out, card)

@@ -1,12 +1,16 @@
-"""The training loop: the same on one process and on each of many workers."""
+"""Train from the newest checkpoint to the last epoch, in one process or in each of many workers.
+
+Starting workers and reading data are in ``synthray.cluster``; one step is in ``synthray.train.step``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,47 +20,49 @@ from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, Stopped, TrainingError
-from synthray.train.checkpoint import CheckpointFolder, Progress
+from synthray.train.checkpoint import CheckpointFolder, TrainProgress
 from synthray.train.config import TrainConfig
+from synthray.train.epoch import Epoch, Hooks
 from synthray.train.prefetch import prefetch
 from synthray.train.reports import EpochReport, StepReport
-from synthray.train.step import TrainState
+from synthray.train.step import Share, Tensors, TrainState, means, to_tensors
 
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
-Share = tuple[Examples, np.ndarray]
-Tensors = tuple[tf.Tensor, ...]
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """Which worker this is, and of how many.
-
-    broadcast: gives all of them the value of rank 0. stop: whether this one was asked to end the training. tell: takes what
-    people should know.
-    """
+    """The part of one worker in a training."""
 
     rank: int = 0
+    """Index of this worker, from 0."""
     workers: int = 1
+    """Number of workers."""
     broadcast: Callable[[Value], Value] = lambda value: value
+    """Returns the value of rank 0 on all workers."""
     stop: Callable[[], bool] = lambda: False
-    tell: Callable[[str], None] = logger.warning
+    """Returns True once this worker was asked to stop."""
+    log: Callable[[str], None] = logger.warning
+    """Gets lines for the user."""
 
     @property
     def is_chief(self) -> bool:
-        """Whether this worker writes and reports for all."""
+        """True for the worker that writes and reports for all."""
         return self.rank == 0
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What came of a training: its state, the reports of all epochs, and that of the epoch whose weights these are."""
+    """The outcome of a training."""
 
-    steps: TrainState
+    state: TrainState
+    """The trained state; on the chief, that of the best epoch."""
     history: list[dict[str, Any]]
+    """Reports of all epochs."""
     report: dict[str, Any]
+    """Report of the epoch whose weights ``state`` holds."""
 
 
 def run(
@@ -66,194 +72,140 @@ def run(
     worker: WorkerContext,
     batches: Callable[[tuple[int, int]], Iterator[Share]],
     report: Callable[[EpochReport], None],
-    beat: Callable[[StepReport | None], None] = lambda _: None,
+    heartbeat: Callable[[StepReport | None], None] = lambda _: None,
 ) -> TrainResult:
-    """Train from the newest checkpoint, or from the beginning, to the last epoch.
+    """Train from the newest checkpoint, or from the start, to the last epoch.
 
     Args:
-        strategy: how workers add up gradients; TensorFlow's default one for a single worker.
-        batches: gives this worker's shares from an epoch and step on.
-        report: called by the leading worker after each epoch.
-        beat: called by each worker after each step, and with None for other signs of life.
-
-    Returns:
-        the trained state, with the weights of the best epoch.
+        strategy: how workers sum gradients; TensorFlow's default one for a single worker.
+        batches: returns this worker's shares from an epoch and a step on.
+        report: called by the chief after each epoch.
+        heartbeat: called by each worker with a report after each step, and with None in between.
 
     Raises:
-        TrainingError: the loss is not a number any more.
-        Stopped: a worker was asked to end; a checkpoint is written.
+        ConfigError: the checkpoints have more epochs than ``config``.
+        TrainingError: a loss is not finite, or shares are missing.
+        Stopped: a worker was asked to stop, and a checkpoint is written.
     """
-    order = config.order(dataset.manifest)
-    steps = TrainState(config, dataset.manifest, strategy)
+    state = TrainState(config, dataset.manifest, strategy)
     digest = config.run_digest(dataset.manifest)
-    with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.tell) as folder:
-        state = _resume(config, steps, folder, worker)
-        held_out = _held_out(config, dataset, steps, worker)
-        shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))
-
-        def keep(state: Progress) -> None:
-            if worker.is_chief:
-                folder.save(steps.checkpoint(state))
-            beat(None)
-
-        for epoch in range(state.epoch, config.epochs):
-            began_s, first_step = time.perf_counter(), state.step
-            trained = _Epoch(config, steps, order, state)
-            try:
-                wait_s, stop = trained.run(shares, worker, keep, beat)
-            except Stopped:
-                folder.wait()  # only then is it true
-                raise
-            spent_s = time.perf_counter() - began_s
-            val_loss, accuracy, error = _means(steps.all_reduce_sum(_validate(steps, held_out, beat)))
-            if not math.isfinite(val_loss):
-                raise TrainingError(f"epoch {epoch + 1}: the validation loss is {val_loss}; lower --learning-rate")
-            result = EpochReport(
-                epoch=epoch + 1,
-                epochs=config.epochs,
-                loss=_means(trained.sums)[0],
-                val_loss=val_loss,
-                val_accuracy=accuracy,
-                val_error=error,
-                examples_per_s=sum(map(order.examples, range(first_step, order.steps))) / spent_s,
-                input_wait=wait_s / spent_s,
-                step_s=spent_s / (order.steps - first_step),
-            )
-            state = Progress(epoch + 1, history=[*state.history, asdict(result)])
-            keep(state)
-            if worker.is_chief:
-                report(result)
-            if stop and epoch + 1 < config.epochs:
-                folder.wait()
-                raise Stopped(f"stopped after epoch {epoch + 1} of {config.epochs}")
+    with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.log) as folder:
+        progress = _resume(config, state, folder, worker)
+        order = config.order(dataset.manifest)
+        validation = _validation_batches(config, dataset, state, worker)
+        training = _Training(config, order, state, folder, worker, validation, report, heartbeat)
+        shares = prefetch(lambda share: to_tensors(*share), batches((progress.epoch, progress.step)))
+        with contextlib.closing(shares):
+            while progress.epoch < config.epochs:
+                progress = training.train_epoch(shares, progress)
         folder.wait()
-        published = state.history[-1]
-        if worker.is_chief and state.best != state.epoch and (best := folder.load_best(state)):
-            steps.restore(best)
-            published = best.progress.history[-1]
-    return TrainResult(steps, state.history, published)
+        return _best_result(state, progress, folder, worker)
 
 
-def _resume(config: TrainConfig, steps: TrainState, folder: CheckpointFolder, worker: WorkerContext) -> Progress:
-    """Take up the newest checkpoint, the same one on all workers; or begin."""
+def _resume(config: TrainConfig, state: TrainState, folder: CheckpointFolder, worker: WorkerContext) -> TrainProgress:
+    """Restore the newest checkpoint, the same one on all workers; return the start if there is none."""
     path = worker.broadcast(folder.latest_valid() if worker.is_chief else None)
     if path is None:
-        return Progress()
+        if worker.is_chief:
+            folder.log_others()
+        return TrainProgress()
     checkpoint = folder.load(path)
-    if (checkpoint.progress.epoch, checkpoint.progress.step) > (config.epochs, 0):
+    progress = checkpoint.progress
+    if (progress.epoch, progress.step) > (config.epochs, 0):
         raise ConfigError(
-            f"{config.out} holds {checkpoint.progress.epoch} epochs of this training already, more than the "
-            f"{config.epochs} asked for: give --epochs {checkpoint.progress.epoch} or another --out"
+            f"{config.out}: {progress.epoch} epochs of this training are done, more than --epochs {config.epochs}. "
+            f"Give --epochs {progress.epoch} or another --out."
         )
-    steps.restore(checkpoint)
-    return checkpoint.progress
+    state.restore(checkpoint)
+    return progress
 
 
-class _Epoch:
-    """One epoch, or the rest of one that was begun before.
-
-    What a step came to is looked at one step later, so that an accelerator need not wait for this process.
-    """
-
-    def __init__(self, config: TrainConfig, steps: TrainState, order: EpochOrder, state: Progress) -> None:
-        self._config, self._steps, self._order, self._state = config, steps, order, state
-        self.sums = state.sums.copy()
-        self._unseen: list[tuple[int, tf.Tensor]] = []
-
-    def run(
-        self,
-        shares: Iterator[Tensors],
-        worker: WorkerContext,
-        keep: Callable[[Progress], None],
-        beat: Callable[[StepReport | None], None],
-    ) -> tuple[float, bool]:
-        """Train to the end of the epoch; gives the seconds of waiting for input, and whether one is to stop."""
-        order, epoch, waited_s = self._order, self._state.epoch, 0.0
-        began_s = time.perf_counter()
-        for step in range(self._state.step, order.steps):
-            try:
-                tensors = next(shares)
-            except StopIteration:
-                where = f"epoch {epoch + 1} ended at step {step} of {order.steps}"
-                raise TrainingError(f"{where}: examples are missing") from None
-            wait_s = time.perf_counter() - began_s
-            vote = tf.constant(float(worker.stop()))
-            examples = order.examples(step)
-            self._unseen.append((step, self._steps.train(*tensors, tf.constant(examples, tf.float32), vote)))
-            loss, stop = self._look(leave=1)
-            done = step + 1
-            if (stop or done % self._config.checkpoint_steps == 0) and done < order.steps:
-                self._look()
-                self._check_weights(tensors, done)
-                keep(replace(self._state, step=done, sums=self.sums.copy()))
-                if stop:
-                    raise Stopped(f"stopped in epoch {epoch + 1} after step {done} of {order.steps}")
-            now_s = time.perf_counter()
-            beat(StepReport(epoch + 1, self._config.epochs, done, order.steps, examples, loss, now_s - began_s, wait_s))
-            began_s, waited_s = now_s, waited_s + wait_s
-        return waited_s, self._look()[1]
-
-    def _check_weights(self, tensors: Tensors, done: int) -> None:
-        """A step's loss is that of the weights before it: see that those after it, which are to be kept, are good, too.
-
-        Raises:
-            TrainingError: they make something that is no number of the step's own examples.
-        """
-        loss = _means(self._steps.all_reduce_sum(self._steps.validate(*tensors)))[0]
-        if not math.isfinite(loss):
-            where = f"epoch {self._state.epoch + 1}, step {done} of {self._order.steps}"
-            raise TrainingError(f"{where}: the loss after it is {loss}; lower --learning-rate or give --clip-norm")
-
-    def _look(self, leave: int = 0) -> tuple[float, bool]:
-        """Take in what the steps came to, but for the last ``leave``: the newest mean loss, and whether one is to stop.
-
-        All workers see the same numbers of the same steps, and so do the same.
-        """
-        loss, stop = math.nan, False
-        while len(self._unseen) > leave:
-            step, sums = self._unseen.pop(0)
-            total, examples, votes = sums.numpy().tolist()
-            loss, stop = total / examples, stop or votes > 0
-            if not math.isfinite(loss):
-                where = f"epoch {self._state.epoch + 1}, step {step + 1} of {self._order.steps}"
-                raise TrainingError(f"{where}: the loss is {loss}; lower --learning-rate or give --clip-norm")
-            self.sums += total, examples
-        return loss, stop
-
-
-def _validate(steps: TrainState, held_out: list[Tensors], beat: Callable[[None], None]) -> tf.Tensor:
-    sums = tf.zeros(4)
-    with steps.averaged():
-        for tensors in held_out:
-            sums += steps.validate(*tensors)
-            beat(None)
-    return sums
-
-
-def _held_out(config: TrainConfig, dataset: Dataset, steps: TrainState, worker: WorkerContext) -> list[Tensors]:
-    """This worker's part of the validation examples, in memory, in batches of one size."""
+def _validation_batches(
+    config: TrainConfig, dataset: Dataset, state: TrainState, worker: WorkerContext
+) -> list[Tensors]:
+    """Return this worker's part of the validation examples, in batches of one size."""
     first, count = config.holdout(dataset.manifest.rows)
     mine = np.array_split(np.arange(first, first + count), worker.workers)[worker.rank]
-    rows = np.full(-(-len(mine) // steps.share) * steps.share, PADDING, np.int64)
+    rows = np.full(-(-len(mine) // state.share) * state.share, PADDING, np.int64)
     rows[: len(mine)] = mine
     batch = dataset.take(rows)
-    parts = [slice(start, start + steps.share) for start in range(0, len(rows), steps.share)]
-    return [_tensors(Examples(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
+    parts = [slice(start, start + state.share) for start in range(0, len(rows), state.share)]
+    return [to_tensors(Examples(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
 
 
-def _tensors(batch: Examples, rows: np.ndarray) -> Tensors:
-    weights = (rows != PADDING).astype(np.float32)
-    return _tensor(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+def _best_result(
+    state: TrainState, progress: TrainProgress, folder: CheckpointFolder, worker: WorkerContext
+) -> TrainResult:
+    """Restore the best epoch on the chief, which saves the model."""
+    report = progress.history[-1]
+    if worker.is_chief and progress.best != progress.epoch and (best := folder.load_best(progress)):
+        state.restore(best)
+        report = best.progress.history[-1]
+    return TrainResult(state, progress.history, report)
 
 
-def _tensor(array: np.ndarray) -> tf.Tensor:
-    """The array's own memory as a tensor, where it begins at a fit place: nothing writes to it as long. Else a copy."""
-    fit = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable
-    if not fit or tf.config.list_logical_devices("GPU"):  # to which a copy goes from here, while the step before runs
-        return tf.constant(array)
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+@dataclass(frozen=True)
+class _Training:
+    """The parts that all epochs of a run share."""
 
+    config: TrainConfig
+    order: EpochOrder
+    state: TrainState
+    folder: CheckpointFolder
+    worker: WorkerContext
+    validation: list[Tensors]
+    report: Callable[[EpochReport], None]
+    heartbeat: Callable[[StepReport | None], None]
 
-def _means(sums: np.ndarray | tf.Tensor) -> list[float]:
-    *totals, examples = np.asarray(sums).tolist()
-    return [total / examples for total in totals]
+    def train_epoch(self, shares: Iterator[Tensors], progress: TrainProgress) -> TrainProgress:
+        """Train, validate, save and report one epoch, or the rest of one; return the progress after it."""
+        hooks = Hooks(self.worker.stop, self._save, self.heartbeat)
+        epoch = Epoch(self.config, self.state, self.order, progress, hooks)
+        started_s = time.perf_counter()
+        try:
+            epoch.run(shares)
+        except Stopped:
+            # The message promises a checkpoint.
+            self.folder.wait()
+            raise
+        spent_s = time.perf_counter() - started_s
+        report = self._epoch_report(epoch, progress, spent_s)
+        progress = TrainProgress(report.epoch, history=[*progress.history, asdict(report)])
+        self._save(progress)
+        if self.worker.is_chief:
+            self.report(report)
+        if epoch.stop_requested and report.epoch < self.config.epochs:
+            self.folder.wait()
+            raise Stopped(f"stopped after epoch {report.epoch} of {self.config.epochs}")
+        return progress
+
+    def _save(self, progress: TrainProgress) -> None:
+        if self.worker.is_chief:
+            self.folder.save(self.state.checkpoint(progress))
+        self.heartbeat(None)
+
+    def _epoch_report(self, epoch: Epoch, progress: TrainProgress, spent_s: float) -> EpochReport:
+        number, steps = progress.epoch + 1, range(progress.step, self.order.steps)
+        val_loss, accuracy, error = means(self.state.all_reduce_sum(self._validate()))
+        if not math.isfinite(val_loss):
+            raise TrainingError(f"epoch {number}: the validation loss is {val_loss}. Lower --learning-rate.")
+        return EpochReport(
+            epoch=number,
+            epochs=self.config.epochs,
+            loss=means(epoch.sums)[0],
+            val_loss=val_loss,
+            val_accuracy=accuracy,
+            val_error=error,
+            examples_per_s=sum(map(self.order.examples, steps)) / spent_s,
+            input_wait=epoch.wait_s / spent_s,
+            step_s=spent_s / len(steps),
+        )
+
+    def _validate(self) -> tf.Tensor:
+        """Return the sums of this worker's validation scores, as ``TrainState.validate`` does."""
+        sums = tf.zeros(4)
+        with self.state.averaged():
+            for tensors in self.validation:
+                sums += self.state.validate(*tensors)
+                self.heartbeat(None)
+        return sums

@@ -1,4 +1,7 @@
-"""Optimizers and schedules: Keras's own, from a configuration."""
+"""Build Keras's optimizers and learning rate schedules from a configuration.
+
+Their defaults are in ``synthray.train.config``.
+"""
 
 from __future__ import annotations
 
@@ -6,31 +9,38 @@ import keras
 
 from synthray.train.config import TrainConfig
 
+# Keras requires a valid momentum even if ``use_ema`` is False.
+_UNUSED_EMA = 0.99
+
 
 def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.Optimizer:
-    """The optimizer of a training whose epochs have ``epoch_steps`` steps.
+    """Return the optimizer of a training whose epochs have ``epoch_steps`` steps.
 
-    It is to be given gradients that are added up over all workers already: it clips what it gets.
+    It clips the gradients that it gets, so these must already be summed over all workers.
     """
     options = {
-        "learning_rate": _schedule(config, epoch_steps),
-        "weight_decay": config.weight_decay or None,
+        "learning_rate": _learning_rate(config, epoch_steps),
         "global_clipnorm": config.clip_norm,
         "use_ema": config.ema is not None,
-        "ema_momentum": config.ema or 0.99,
+        "ema_momentum": config.ema or _UNUSED_EMA,
     }
     if config.optimizer == "adamw":
-        return keras.optimizers.AdamW(**options | {"weight_decay": config.weight_decay})
-    return keras.optimizers.SGD(**options)
+        # AdamW rejects None.
+        return keras.optimizers.AdamW(weight_decay=config.weight_decay, **options)
+    # None saves SGD a pass over the weights.
+    return keras.optimizers.SGD(weight_decay=config.weight_decay or None, **options)
 
 
-def _schedule(config: TrainConfig, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    rate, warmup = config.learning_rate, config.warmup_steps
+def _learning_rate(config: TrainConfig, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    peak, warmup_steps = config.learning_rate, config.warmup_steps
     if config.schedule == "cosine":
-        steps = max(1, config.epochs * epoch_steps - warmup)
+        decay_steps = max(1, config.epochs * epoch_steps - warmup_steps)
         return keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else rate, steps, warmup_target=rate if warmup else None, warmup_steps=warmup
+            0.0 if warmup_steps else peak,
+            decay_steps,
+            warmup_target=peak if warmup_steps else None,
+            warmup_steps=warmup_steps,
         )
-    if warmup:
-        return keras.optimizers.schedules.PolynomialDecay(0.0, warmup, end_learning_rate=rate)
-    return rate
+    if warmup_steps:
+        return keras.optimizers.schedules.PolynomialDecay(0.0, warmup_steps, end_learning_rate=peak)
+    return peak

@@ -1,23 +1,30 @@
-"""Work ahead: the next items are made while the last one is in use."""
+"""Compute items ahead in a thread.
+
+The items and the function come from the caller.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_WAIT_S = 0.1
+# How soon the thread notices that the generator was closed.
+_POLL_S = 0.1
 
 
-def prefetch(make: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2) -> Iterator[Result]:
-    """``map(make, items)``, with up to ``ahead`` results made in a thread before they are asked for.
+def prefetch(
+    function: Callable[[Item], Result], items: Iterable[Item], ahead: int = 2
+) -> Generator[Result, None, None]:
+    """Yield ``map(function, items)``, with up to ``ahead`` results computed in a thread.
 
-    What ``make`` or ``items`` raises is raised here, in its place. Closing the generator ends the thread.
+    An exception in ``function`` or ``items`` is raised here, after the results before it. Closing the generator ends
+    the thread.
     """
     ready: queue.Queue[tuple[Result | None, BaseException | None]] = queue.Queue(ahead)
     closed = threading.Event()
@@ -25,20 +32,20 @@ def prefetch(make: Callable[[Item], Result], items: Iterable[Item], ahead: int =
     def put(entry: tuple[Result | None, BaseException | None]) -> None:
         while not closed.is_set():
             with contextlib.suppress(queue.Full):
-                ready.put(entry, timeout=_WAIT_S)
+                ready.put(entry, timeout=_POLL_S)
                 return
 
-    def work() -> None:
+    def produce() -> None:
         try:
             for item in items:
-                put((make(item), None))
+                put((function(item), None))
                 if closed.is_set():
                     return
             put((None, StopIteration()))
         except BaseException as error:
             put((None, error))
 
-    threading.Thread(target=work, daemon=True, name="prefetch").start()
+    threading.Thread(target=produce, daemon=True, name="prefetch").start()
     try:
         while True:
             result, error = ready.get()
@@ -46,6 +53,6 @@ def prefetch(make: Callable[[Item], Result], items: Iterable[Item], ahead: int =
                 return
             if error is not None:
                 raise error
-            yield result  # type: ignore[misc]
+            yield result  # type: ignore[misc]  # None stands only beside an error
     finally:
         closed.set()

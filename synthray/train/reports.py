@@ -1,4 +1,7 @@
-"""What a training says of itself."""
+"""Reports of a training after a step and after an epoch.
+
+They are shown and stored by ``synthray.train.logging`` and ``synthray.cluster``.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,51 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where a training is: ``step`` of ``steps`` of an epoch are done, with this mean loss of the last one's examples.
-
-    step_s, wait_s: how long the step took, and of that how long it waited for its input.
-    """
+    """Progress within an epoch."""
 
     epoch: int
+    """The epoch, from 1."""
     epochs: int
+    """Epochs of the training."""
     step: int
+    """Steps of the epoch that are done."""
     steps: int
+    """Steps of an epoch."""
     examples: int
+    """Examples of the last step."""
     loss: float
+    """Mean loss of the examples of the newest step that has been read; NaN before there is one."""
     step_s: float
+    """Seconds that the last step took."""
     wait_s: float
+    """Seconds of ``step_s`` that the worker waited for its input."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What an epoch came to. Losses are sums over the heads; accuracy and error are means over the parameters.
-
-    input_wait: the share of the time that was spent waiting for input. step_s: mean seconds of a step.
-    """
+    """Results of one epoch."""
 
     epoch: int
+    """The epoch, from 1."""
     epochs: int
+    """Epochs of the training."""
     loss: float
+    """Mean over the training examples of the loss, summed over the heads."""
     val_loss: float
+    """Mean over the validation examples of the loss, summed over the heads."""
     val_accuracy: float
+    """Mean accuracy of the choices."""
     val_error: float
+    """Mean absolute error of the ranges."""
     examples_per_s: float
+    """Training examples per second, over all workers."""
     input_wait: float
+    """Share of the time that the worker waited for its input, from 0 to 1."""
     step_s: float = 0.0
+    """Mean seconds of a step."""
 
     def line(self) -> str:
-        """For people."""
+        """Return one line for a terminal or a log."""
         return (
             f"epoch {self.epoch:>{len(str(self.epochs))}}/{self.epochs}  loss {self.loss:.4f}  "
             f"val_loss {self.val_loss:.4f}  val_accuracy {self.val_accuracy:.4f}  val_error {self.val_error:.4f}  "

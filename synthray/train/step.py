@@ -1,4 +1,7 @@
-"""One step, on one worker or on many: network, optimizer and the compiled functions that move them."""
+"""Run one step on one worker or on many: network, optimizer and their compiled functions.
+
+``synthray.train.loop`` decides which steps to run.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,39 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import tensorflow as tf
 
+from synthray.data.examples import Examples
 from synthray.data.manifest import Manifest
+from synthray.data.order import PADDING
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.networks import build_fused, check_network
-from synthray.train.checkpoint import Checkpoint, Progress
+from synthray.train.checkpoint import Checkpoint, TrainProgress
 from synthray.train.config import TrainConfig
 from synthray.train.optimizers import build_optimizer
 
+Share = tuple[Examples, np.ndarray]
+"""A worker's part of a batch: its examples and their rows, of which some may be ``PADDING``."""
+Tensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""A share as tensors: features, labels, and weights that are 0 for padding."""
+
+
+def to_tensors(batch: Examples, rows: np.ndarray) -> Tensors:
+    """Return a share as tensors."""
+    weights = (rows != PADDING).astype(np.float32)
+    return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+
+
+def means(sums: np.ndarray | tf.Tensor) -> list[float]:
+    """Return the means of sums whose last element is the number of examples."""
+    *totals, examples = np.asarray(sums).tolist()
+    return [total / examples for total in totals]
+
 
 class TrainState:
-    """The trained state and what changes it.
+    """The weights and the optimizer of a training, and the functions that change them.
 
-    All workers build it with the same arguments and call the same methods in the same order: each call of ``train``
-    and ``all_reduce_sum`` meets those of the others in one all-reduce.
+    All workers build it with the same arguments and call its methods in the same order. Each call of ``train`` and of
+    ``all_reduce_sum`` is one all-reduce over all workers.
     """
 
     def __init__(self, config: TrainConfig, manifest: Manifest, strategy: tf.distribute.Strategy) -> None:
@@ -38,52 +60,58 @@ class TrainState:
             self.optimizer = build_optimizer(config, config.order(manifest).steps)
             self.optimizer.build(self.model.trainable_variables)
         self.share = -(-config.batch_size // strategy.num_replicas_in_sync)
+        self._compile(manifest)
+
+    def _compile(self, manifest: Manifest) -> None:
         features = tf.TensorSpec((self.share, *manifest.feature_shape), tf.dtypes.as_dtype(manifest.feature_dtype))
         labels = tf.TensorSpec((self.share, len(manifest.table.learned)), tf.float32)
         weights = tf.TensorSpec((self.share,), tf.float32)
         number = tf.TensorSpec((), tf.float32)
-        self._gradients = tf.function(self._gradients_of, jit_compile=config.jit)
-        # always: AdamW is some fifteen operations on all of the weights, and one when XLA has fused them
-        self._update = tf.function(self._update_by, jit_compile=True)
+        self._gradients = tf.function(self._compute_gradients, jit_compile=self._config.jit)
+        # Always with XLA: AdamW is some fifteen operations on all weights, which XLA fuses into one.
+        self._update = tf.function(self._apply_gradients, jit_compile=True)
         self.train = tf.function(self._train, input_signature=[features, labels, weights, number, number])
         self.validate = tf.function(self._validate, input_signature=[features, labels, weights])
-        self.all_reduce_sum = tf.function(self._add_up, input_signature=[tf.TensorSpec((4,), tf.float32)])
+        self.all_reduce_sum = tf.function(self._all_reduce_sum, input_signature=[tf.TensorSpec((4,), tf.float32)])
 
     def _train(
-        self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, examples: tf.Tensor, vote: tf.Tensor
+        self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, examples: tf.Tensor, stop_vote: tf.Tensor
     ) -> tf.Tensor:
-        """One step on this worker's share of a batch of ``examples``; a weight is 0 where the share holds padding.
+        """Train one step on this worker's share of a batch of ``examples``.
+
+        Args:
+            weights: 0 where the share holds padding, else 1.
+            stop_vote: 1 if this worker was asked to stop, else 0.
 
         Returns:
-            float32 ``(3,)``, of all workers together: the sum of the losses, how many examples it is of, and the sum of
-            their votes.
+            float32 ``(3,)``, summed over all workers: the losses, the number of examples, and the stop votes.
         """
 
-        def replica(*share: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        def replica(*share: tf.Tensor) -> list[tf.Tensor]:
             loss, gradients = self._gradients(*share)
-            return self._reduce([tf.stack([loss, tf.reduce_sum(weights), vote]), *gradients])
+            return self._reduce([tf.stack([loss, tf.reduce_sum(weights), stop_vote]), *gradients])
 
         sums, *gradients = self._strategy.run(replica, args=(features, labels, weights, examples))
         self._update(*gradients)
         return self._local(sums)
 
-    def _gradients_of(
+    def _compute_gradients(
         self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, examples: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The sum of a share's losses, and the gradients of its part of the batch's mean loss."""
+        """Return the sum of a share's losses, and the gradients of its part of the batch's mean loss."""
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self.model(tf.cast(features, tf.float32), training=True)
             loss = tf.reduce_sum(score(outputs, labels, self._layout).loss * weights)
-            # they are added up over the workers, so each one divides by the examples of all
+            # Gradients are summed over the workers, so each one divides by the examples of all.
             mean = loss / examples
         return loss, tape.gradient(mean, variables)
 
-    def _update_by(self, *gradients: tf.Tensor) -> None:
+    def _apply_gradients(self, *gradients: tf.Tensor) -> None:
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
     def _reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Sums over all workers: packed into one vector, because each all-reduce is a round of waiting."""
+        """Sum tensors over all workers, packed into one vector because each all-reduce waits for all of them."""
         if self._strategy.num_replicas_in_sync == 1:
             return tensors
         packed = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
@@ -92,10 +120,10 @@ class TrainState:
         return [tf.reshape(part, tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
     def _validate(self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        """Sums over this share, with nothing changed.
+        """Score this worker's share without changing anything.
 
         Returns:
-            float32 ``(4,)``: losses, accuracies and errors, and how many examples they are of.
+            float32 ``(4,)``: sums of losses, accuracies and errors, and the number of examples.
         """
 
         def replica(features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
@@ -104,9 +132,9 @@ class TrainState:
 
         return self._local(self._strategy.run(replica, args=(features, labels, weights)))
 
-    def _add_up(self, sums: tf.Tensor) -> tf.Tensor:
-        """Sums of all workers together."""
-        # the identity puts the argument on this worker's device, where the all-reduce looks for it
+    def _all_reduce_sum(self, sums: tf.Tensor) -> tf.Tensor:
+        """Sum a vector over all workers."""
+        # tf.identity copies the argument to this worker's device, where the all-reduce expects it.
         return self._local(self._strategy.run(lambda sums: self._reduce([tf.identity(sums)]), args=(sums,))[0])
 
     def _local(self, value: tf.Tensor) -> tf.Tensor:
@@ -114,26 +142,26 @@ class TrainState:
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within it the weights are their moving average, where one is kept: what is validated and saved."""
+        """Replace the weights by their moving average within the block, if the training keeps one."""
         if not self.optimizer.use_ema:
             yield
             return
-        kept = self.model.get_weights()
+        trained = self.model.get_weights()
         self.optimizer.finalize_variable_values(self.model.trainable_variables)
         try:
             yield
         finally:
-            self.model.set_weights(kept)
+            self.model.set_weights(trained)
 
-    def checkpoint(self, progress: Progress) -> Checkpoint:
-        """The state as arrays, ``progress`` into the training."""
-        # copies: on a CPU ``numpy()`` may show a variable's own memory, which the next step changes
+    def checkpoint(self, progress: TrainProgress) -> Checkpoint:
+        """Return a copy of the state, for a training that has come to ``progress``."""
+        # Copies: on a CPU, ``numpy()`` may share a variable's memory, which the next step changes.
         optimizer = [np.array(variable.numpy()) for variable in self.optimizer.variables]
         weights = [np.array(weight) for weight in self.model.get_weights()]
         return Checkpoint(progress, weights, optimizer, self._config.to_json())
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Take on the state of a checkpoint of the same configuration."""
+        """Set the state to a checkpoint of the same configuration."""
         self.model.set_weights(checkpoint.weights)
         for variable, value in zip(self.optimizer.variables, checkpoint.optimizer, strict=True):
             variable.assign(value)

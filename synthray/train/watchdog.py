@@ -1,4 +1,7 @@
-"""Ends a worker that is alive but stuck: nothing else would, and all the others wait for it."""
+"""End a worker that is alive but makes no step.
+
+Only its own process can notice that, while all other workers wait for it. ``synthray.cluster`` starts it again.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,31 @@ import threading
 import time
 from collections.abc import Callable
 
-_LOOKS_PER_LIMIT = 10
+START_LIMIT_S = 300.0
+"""Least time that a worker has until its first heartbeat: it imports TensorFlow and waits for the others, seconds."""
+_CHECKS_PER_LIMIT = 10
 _EXIT_CODE = 75
+_LOG_TIMEOUT_S = 1.0
 
 
 class Watchdog:
-    """Ends this process when its training makes no step for ``limit_s`` seconds.
+    """A thread that ends this process if its training stops making steps.
 
-    The work calls ``beat`` after each step; that costs nothing. When the beats stay out, where every thread stands is
-    written to standard error, ``tell`` gets a line, and the process ends. If not even this thread gets to run, because
-    something holds the interpreter's lock, the alarm of ``faulthandler``, which needs no Python, does the same.
+    The training calls ``beat`` after each step, which costs nothing. The limit applies from the first heartbeat on.
+    Before it, a worker has ``max(limit_s, start_limit_s)`` seconds.
+
+    At the limit, the stack of every thread is written to stderr, ``log`` gets a line, and the process exits. If another
+    thread holds the interpreter lock, ``faulthandler``'s alarm writes the stacks and exits, because it needs no Python.
 
     >>> with Watchdog(300, print) as watchdog:
     ...     watchdog.beat()
     """
 
-    def __init__(self, limit_s: float, tell: Callable[[str], None]) -> None:
-        self._limit_s, self._tell = limit_s, tell
+    def __init__(self, limit_s: float, log: Callable[[str], None], start_limit_s: float = START_LIMIT_S) -> None:
+        self._limit_s, self._log = limit_s, log
+        self._start_limit_s = max(limit_s, start_limit_s)
         self._last_s = time.monotonic()
+        self._started = False
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
 
@@ -39,24 +49,39 @@ class Watchdog:
         self._thread.join()
 
     def beat(self) -> None:
-        """A sign of life."""
+        """Record a heartbeat."""
         self._last_s = time.monotonic()
+        if not self._started and not self._done.is_set():
+            self._started = True
+            # The alarm still has the start limit, and this thread may hold the interpreter lock from here on.
+            self._set_alarm()
+
+    @property
+    def _current_limit_s(self) -> float:
+        return self._limit_s if self._started else self._start_limit_s
+
+    @property
+    def _pause_s(self) -> float:
+        return self._limit_s / _CHECKS_PER_LIMIT
+
+    def _set_alarm(self) -> None:
+        faulthandler.dump_traceback_later(self._current_limit_s + self._pause_s, exit=True)
 
     def _watch(self) -> None:
-        pause_s = self._limit_s / _LOOKS_PER_LIMIT
         while not self._done.is_set():
-            faulthandler.dump_traceback_later(self._limit_s + pause_s, exit=True)
-            if self._done.wait(pause_s):
+            self._set_alarm()
+            if self._done.wait(self._pause_s):
                 break
-            if time.monotonic() - self._last_s > self._limit_s:
+            if time.monotonic() - self._last_s > self._current_limit_s:
                 self._end()
         faulthandler.cancel_dump_traceback_later()
 
     def _end(self) -> None:
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        # in a thread: who is told may be out of reach, and must not keep the process alive
-        why = f"no step in {self._limit_s:g} s; its log shows where it stood"
-        teller = threading.Thread(target=self._tell, args=(why,), daemon=True)
-        teller.start()
-        teller.join(1.0)
+        what = "no step" if self._started else "no first step"
+        reason = f"{what} in {self._current_limit_s:g} s; its log shows the stack of each thread"
+        # In a thread, because the receiver may be unreachable and must not keep the process alive.
+        logger = threading.Thread(target=self._log, args=(reason,), daemon=True)
+        logger.start()
+        logger.join(_LOG_TIMEOUT_S)
         os._exit(_EXIT_CODE)

@@ -34,7 +34,7 @@ from synthray.train.config import TrainConfig
 from tests import foreign
 from tests.conftest import convert_here, train_here
 from tests.faults import FaultyProxy, Hold, faulty_proxy
-from tests.s3_fixture import place_in
+from tests.s3_place import place_in
 
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
@@ -189,7 +189,7 @@ def test_a_worker_that_is_alive_but_stuck_is_replaced(
         job.wait_for("^epoch +5/")
         trap.touch()
         # and it is not waited for as long as the default, which is 300 s
-        job.wait_for(r"^worker \d on [\d.]+: no step in 40 s; .* stood; going on from the last checkpoint \(1 of 3\)")
+        job.wait_for(r"^worker \d on [\d.]+: no step in 40 s; .*; going on from the last checkpoint \(1 of 3\)")
         assert not trap.exists()
         assert_same(job.saved(), undisturbed)
 
@@ -224,7 +224,7 @@ def test_a_dead_head_is_replaced_and_the_job_submitted_again(
 
 def newest_checkpoint(out: Path | str) -> int:
     """The epochs that are done in the newest checkpoint."""
-    return max(int(Path(entry.path).name[:6]) for entry in open_store(out).list() if entry.path.endswith(".ckpt"))
+    return max(int(Path(entry.path).name[:6]) for entry in open_store(out).list() if entry.path.endswith(".npz"))
 
 
 def first_epoch(job: Job) -> int:
@@ -287,7 +287,7 @@ def test_a_store_that_is_gone_for_good_while_a_checkpoint_is_half_written(
 ) -> None:
     environment = through(proxy, s3_server, 1)
     half = Hold(part=5_000)
-    proxy.on(half, "PUT", "/000007-00000000.ckpt")
+    proxy.on(half, "PUT", "/000007-00000000.npz")
     with training(cluster, data, out, "--max-failures", "0", environment=environment) as job:
         half.wait(LINE_TIMEOUT_S)
         proxy.refuse()

@@ -28,7 +28,7 @@ from synthray.errors import NotFound
 from synthray.storage import open_store
 from synthray.storage.s3 import RETRY_TIMEOUT
 from tests.faults import Exchange, FaultyProxy, Hold, all_objects, faulty_proxy, status
-from tests.s3_fixture import place_in
+from tests.s3_place import place_in
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]

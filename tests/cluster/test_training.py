@@ -108,7 +108,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     over = threading.Event()
 
     def kill_one_worker_after_the_first_checkpoint() -> None:
-        while not list(tmp_path.rglob("*.ckpt")):
+        while not list(tmp_path.rglob("*.npz")):
             if over.wait(0.02):
                 return
         os.kill(one_training_worker(ray_head), signal.SIGKILL)
@@ -174,7 +174,7 @@ def test_what_a_worker_finds_wrong_is_told_as_it_is(ray_cluster: RayHead, datase
     from synthray.cluster import trainer
 
     config = TrainConfig(dataset.uri, str(tmp_path), epochs=3, batch_size=48, learning_rate=1e30)
-    with pytest.raises(TrainingError, match=r"the loss is .*lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"the loss is .*Lower --learning-rate"):
         trainer.train(config, trainer.Workers(2), lambda _: None)
 
 

@@ -37,7 +37,7 @@ from tests.faults import (
     slow,
     status,
 )
-from tests.s3_fixture import place_in
+from tests.s3_place import place_in
 from tests.waiting import wait_for
 
 BODY = np.random.default_rng(0).bytes(300_000)

@@ -1,59 +1,136 @@
-"""Settings from a file."""
+"""Settings of a training: checks, files of settings, hold-out and run digest."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
 
+from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, NotFound
-from synthray.train.config import SETTINGS, TrainConfig, load_settings
-
-
-def test_what_a_training_writes_into_its_card_can_be_read_back(tmp_path: Path) -> None:
-    config = TrainConfig("data", "out", optimizer="adamw", ema=0.99, width=64)
-    (tmp_path / "best.json").write_text('{"optimizer": "adamw", "ema": 0.99, "width": 64}')
-    settings = load_settings(str(tmp_path / "best.json"))
-    assert TrainConfig("data", "out", **settings) == config
-    assert settings.keys() <= SETTINGS
-    assert config.learning_rate == 0.001
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", "best.json is not JSON"),
-        ("[1]", "best.json holds no JSON object"),
-        ('{"widht": 3, "data": "x"}', "best.json sets data, widht; it can set batch_size, "),
-        ('{"epochs": "3"}', r'best.json: epochs is "3"; it must be int'),
-        ('{"jit": 1}', r"best.json: jit is 1; it must be bool"),
-        ('{"ema": [0.9]}', r"best.json: ema is \[0.9\]; it must be float or null"),
-    ],
-)
-def test_what_is_no_file_of_settings_is_told(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "best.json").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        load_settings(str(tmp_path / "best.json"))
-
-
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"none\.json"):
-        load_settings(str(tmp_path / "none.json"))
+from synthray.train.config import NETWORKS, SETTINGS, TrainConfig, load_settings
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "lion"}, "optimizer is 'lion'; it can be sgd, adamw"),
+        ({"network": "huge"}, r"network is 'huge'\. It must be one of: notebook, log"),
+        ({"optimizer": "lion"}, r"optimizer is 'lion'\. It must be one of: sgd, adamw"),
         ({"schedule": "steps"}, "schedule is 'steps'"),
         ({"precision": "float16"}, "precision is 'float16'"),
-        ({"ema": 1.0}, r"ema is 1\.0; it must be between 0 and 1"),
-        ({"clip_norm": 0.0}, r"clip_norm is 0\.0"),
-        ({"warmup_steps": -1}, "warmup_steps is -1"),
-        ({"weight_decay": float("nan")}, "weight_decay is nan"),
         ({"width": 0}, "width is 0"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"validation_examples": 0}, "validation_examples is 0"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
+        ({"learning_rate": 0.0}, r"learning_rate is 0\.0"),
+        ({"learning_rate": float("inf")}, "learning_rate is inf"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"clip_norm": 0.0}, r"clip_norm is 0\.0"),
+        ({"ema": 1.0}, r"ema is 1\.0\. It must be between 0 and 1"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(changes: dict, message: str) -> None:
+def test_impossible_setting_is_an_error(changes: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         TrainConfig("data", "out", **changes)
+
+
+def test_every_network_name_can_be_built() -> None:
+    from synthray.model import networks
+
+    assert tuple(networks.NETWORKS) == NETWORKS
+
+
+def test_holdout_is_a_ninth_at_most_4096_and_leaves_rows_to_train_on() -> None:
+    assert TrainConfig("data", "out").holdout(288) == (256, 32)
+    assert TrainConfig("data", "out").holdout(112_000) == (112_000 - 4096, 4096)
+    config = TrainConfig("data", "out", validation_examples=10)
+    with pytest.raises(ConfigError, match="10 validation examples leave nothing to train on: the data set has 10"):
+        config.holdout(10)
+
+
+def test_load_settings_reads_what_a_card_holds(tmp_path: Path) -> None:
+    config = TrainConfig("data", "out", optimizer="adamw", ema=0.99, width=64)
+    assert (config.learning_rate, config.weight_decay) == (0.001, 0.004)
+    settings = {name: value for name, value in config.to_json().items() if name in SETTINGS}
+    (tmp_path / "best.json").write_text(json.dumps(settings))
+    assert TrainConfig("data", "out", **load_settings(str(tmp_path / "best.json"))) == config
+
+
+def test_load_settings_of_null_gives_the_optimizers_default(tmp_path: Path) -> None:
+    (tmp_path / "best.json").write_text('{"optimizer": "adamw", "weight_decay": null, "learning_rate": null}')
+    config = TrainConfig("data", "out", **load_settings(str(tmp_path / "best.json")))
+    assert config == TrainConfig("data", "out", optimizer="adamw")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", r"best\.json: not JSON"),
+        ("[1]", r"best\.json: not a JSON object"),
+        ('{"widht": 3, "data": "x"}', r"best\.json: unknown settings \(data, widht\)\. Choose from batch_size, "),
+        ('{"epochs": "3"}', r'best\.json: epochs is "3"\. It must be int'),
+        ('{"jit": 1}', r"best\.json: jit is 1\. It must be bool"),
+        ('{"ema": [0.9]}', r"best\.json: ema is \[0\.9\]\. It must be float or null"),
+    ],
+)
+def test_load_settings_of_a_wrong_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "best.json").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_settings(str(tmp_path / "best.json"))
+
+
+def test_load_settings_of_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"none\.json"):
+        load_settings(str(tmp_path / "none.json"))
+
+
+def test_run_digest_covers_what_weights_depend_on(dataset: Dataset) -> None:
+    config = TrainConfig("data", "out")
+    digest = config.run_digest(dataset.manifest)
+    assert Path(config.out).is_absolute()
+    same = {"out": "other", "epochs": 99, "data": "elsewhere", "checkpoint_steps": 1, "keep_checkpoints": 1}
+    assert replace(config, **same).run_digest(dataset.manifest) == digest
+    manifest = replace(dataset.manifest, shards=dataset.manifest.shards[:1])
+    digests = {digest, config.run_digest(manifest)}
+    changes = {
+        "network": "log", "width": 128, "batch_size": 16, "seed": 1, "optimizer": "adamw", "learning_rate": 0.1,
+        "weight_decay": 0.1, "schedule": "cosine", "warmup_steps": 1, "clip_norm": 1.0, "ema": 0.5,
+        "precision": "mixed_bfloat16", "jit": True, "validation_examples": 7,
+    }  # fmt: skip
+    assert changes.keys() | same.keys() == {field.name for field in fields(TrainConfig)}
+    for name, value in changes.items():
+        digests.add(replace(config, **{name: value}).run_digest(dataset.manifest))
+    assert len(digests) == 2 + len(changes)
+
+
+def test_run_digest_covers_the_epochs_if_the_schedule_does(dataset: Dataset) -> None:
+    cosine = TrainConfig("data", "out", schedule="cosine")
+    assert replace(cosine, epochs=99).run_digest(dataset.manifest) != cosine.run_digest(dataset.manifest)
+
+
+@dataclass(frozen=True)
+class NextRelease(TrainConfig):
+    """The settings with one more option, as a later release may have."""
+
+    label_smoothing: float = 0.0
+
+
+def test_run_digest_with_a_new_option_stays_the_same(dataset: Dataset) -> None:
+    for changes in ({}, {"optimizer": "adamw", "seed": 3}):
+        before = TrainConfig("data", "out", **changes).run_digest(dataset.manifest)
+        assert NextRelease("data", "out", **changes).run_digest(dataset.manifest) == before
+        assert NextRelease("data", "out", label_smoothing=0.1, **changes).run_digest(dataset.manifest) != before
+
+
+def test_defaults_are_those_of_existing_checkpoints() -> None:
+    """A changed default would let a training resume from the checkpoints of other settings."""
+    assert {field.name: field.default for field in fields(TrainConfig) if field.name in SETTINGS} == {
+        "network": "notebook", "width": 256, "epochs": 20, "batch_size": 32, "seed": 0, "optimizer": "sgd",
+        "learning_rate": None, "weight_decay": None, "schedule": "constant", "warmup_steps": 0, "clip_norm": None,
+        "ema": None, "precision": "float32", "jit": False, "validation_examples": None, "checkpoint_steps": 1000,
+        "keep_checkpoints": 3,
+    }  # fmt: skip

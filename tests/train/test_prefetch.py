@@ -1,4 +1,4 @@
-"""Working ahead changes when things are made, not what comes out."""
+"""Prefetching changes when items are computed, not which."""
 
 from __future__ import annotations
 
@@ -9,31 +9,30 @@ import time
 import pytest
 
 from synthray.train.prefetch import prefetch
+from tests.waiting import wait_for
 
 
-def test_results_come_in_order() -> None:
+def test_results_keep_their_order() -> None:
     assert list(prefetch(lambda n: n * n, range(100))) == [n * n for n in range(100)]
 
 
-def test_it_works_ahead_but_not_further_than_told() -> None:
-    made: list[int] = []
-    results = prefetch(lambda n: made.append(n) or n, itertools.count(), ahead=3)
+def test_results_are_computed_ahead_up_to_the_limit() -> None:
+    computed: list[int] = []
+    results = prefetch(lambda n: computed.append(n) or n, itertools.count(), ahead=3)
     assert next(results) == 0
-    deadline = time.monotonic() + 5
-    while len(made) < 5 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: len(computed) >= 5, timeout_s=5)
     time.sleep(0.2)
-    assert made == [0, 1, 2, 3, 4]  # one given, three ready, one in hand
+    assert computed == [0, 1, 2, 3, 4]  # one returned, three in the queue, one that waits for room
     results.close()
 
 
-def test_what_goes_wrong_is_raised_in_its_place() -> None:
-    def make(n: int) -> int:
+def test_error_is_raised_after_the_results_before_it() -> None:
+    def fail_at_two(n: int) -> int:
         if n == 2:
             raise KeyError("two")
         return n
 
-    results = prefetch(make, range(5))
+    results = prefetch(fail_at_two, range(5))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(KeyError, match="two"):
         next(results)
@@ -43,7 +42,4 @@ def test_closing_ends_the_thread() -> None:
     results = prefetch(lambda n: n, itertools.count())
     next(results)
     results.close()
-    deadline = time.monotonic() + 5
-    while any(thread.name == "prefetch" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for(lambda: all(thread.name != "prefetch" for thread in threading.enumerate()), timeout_s=5)

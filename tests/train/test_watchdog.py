@@ -1,4 +1,4 @@
-"""A process that makes no progress is ended, whatever keeps it from it."""
+"""The watchdog ends a process that makes no progress, whatever blocks it."""
 
 from __future__ import annotations
 
@@ -8,41 +8,69 @@ import time
 
 import pytest
 
-from synthray.train.watchdog import Watchdog
+from synthray.train.watchdog import START_LIMIT_S, Watchdog
 
-STUCK = {
-    "a thread that waits": ("time.sleep(60)", "told: no step in 0.5 s; its log"),
-    "a thread that holds the lock of the interpreter": ("ctypes.PyDLL(None).sleep(60)", "Timeout"),
-}
-
-
-@pytest.mark.parametrize("what", STUCK)
-def test_a_stuck_process_is_ended_and_says_where_it_stood(what: str) -> None:
-    stuck, said = STUCK[what]
-    code = f"""
+PROGRAM = """
 import ctypes, time
 from synthray.train.watchdog import Watchdog
 
 def work():
-    {stuck}
+    {block}
 
-with Watchdog(0.5, lambda why: print("told:", why, flush=True)) as watchdog:
-    watchdog.beat()
+with Watchdog(0.5, lambda reason: print("logged:", reason, flush=True), start_limit_s={start_limit_s}) as watchdog:
+    {first}
     work()
 """
-    began_s = time.monotonic()
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
-    assert time.monotonic() - began_s < 15
+WAITS, HOLDS_THE_INTERPRETER_LOCK = "time.sleep(60)", "ctypes.PyDLL(None).sleep(60)"
+
+
+def run_until_ended(block: str, first: str, start_limit_s: float) -> tuple[str, float]:
+    """Run a blocked process; return its output and its seconds."""
+    code = PROGRAM.format(block=block, first=first, start_limit_s=start_limit_s)
+    started_s = time.monotonic()
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=40, check=False)
     assert ended.returncode not in (0, -9)
-    assert said in ended.stdout + ended.stderr
     assert "in work" in ended.stderr
+    return ended.stdout + ended.stderr, time.monotonic() - started_s
 
 
-def test_what_goes_on_or_is_over_is_left_alone() -> None:
-    told: list[str] = []
-    with Watchdog(0.4, told.append) as watchdog:
+@pytest.mark.parametrize(
+    ("block", "message"), [(WAITS, "logged: no step in 0.5 s"), (HOLDS_THE_INTERPRETER_LOCK, "Timeout")]
+)
+def test_blocked_process_is_ended_with_its_stacks(block: str, message: str) -> None:
+    output, spent_s = run_until_ended(block, first="watchdog.beat()", start_limit_s=300)
+    assert message in output
+    assert spent_s < 15
+
+
+@pytest.mark.parametrize(
+    ("block", "message"), [(WAITS, "logged: no first step in 3 s"), (HOLDS_THE_INTERPRETER_LOCK, "Timeout")]
+)
+def test_process_blocked_before_its_first_heartbeat_is_ended_at_the_start_limit(block: str, message: str) -> None:
+    output, spent_s = run_until_ended(block, first="pass", start_limit_s=3)
+    assert message in output
+    assert 3 <= spent_s < 20
+
+
+def test_slow_start_is_not_counted_as_a_step() -> None:
+    assert START_LIMIT_S == 300
+    logged: list[str] = []
+    with Watchdog(0.4, logged.append) as watchdog:
+        time.sleep(1)
+        watchdog.beat()
+    assert logged == []
+
+
+def test_start_limit_is_at_least_the_step_limit() -> None:
+    assert Watchdog(1000, print)._current_limit_s == 1000
+
+
+def test_process_with_heartbeats_or_at_its_end_continues() -> None:
+    logged: list[str] = []
+    with Watchdog(0.4, logged.append) as watchdog:
         for _ in range(8):
             time.sleep(0.1)
             watchdog.beat()
+    watchdog.beat()
     time.sleep(0.6)
-    assert told == []
+    assert logged == []

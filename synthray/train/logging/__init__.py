@@ -1,1 +1,4 @@
-"""Where the progress of a training is shown: terminal, TensorBoard, MLflow."""
+"""Logs of a training: terminal, TensorBoard, MLflow.
+
+Prometheus metrics are in ``synthray.cluster.metrics``, because Ray exports them.
+"""

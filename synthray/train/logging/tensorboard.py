@@ -1,4 +1,7 @@
-"""Epochs in TensorBoard's format, at a URI."""
+"""Write the numbers of each epoch as TensorBoard events.
+
+The numbers themselves are defined in ``synthray.train.reports``.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,14 @@ from synthray.storage import open_store
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
 
+_NOT_SCALARS = ("epoch", "epochs")
+
 
 class EpochLog:
-    """Writes each epoch's numbers below ``<out>/logs/<run>/``.
+    """A TensorBoard log in ``<out>/logs/<run digest>/``.
 
-    TensorFlow writes to local files only, so the event file is made in a scratch folder and put to its place after
-    each epoch. A run that is resumed adds a file of its own; TensorBoard reads them as one.
+    TensorFlow writes to local files only, so the event file is made in a temporary folder and copied after each epoch.
+    A resumed training adds a file of its own. TensorBoard reads both as one run.
     """
 
     def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
@@ -31,9 +36,11 @@ class EpochLog:
         return self
 
     def __call__(self, report: EpochReport) -> None:
+        """Log one epoch. Raises StorageError."""
+        scalars = asdict(report) | {"restarts": self._restarts}
         with self._writer.as_default(step=report.epoch):
-            for name, value in (asdict(report) | {"restarts": self._restarts}).items():
-                if name not in ("epoch", "epochs"):
+            for name, value in scalars.items():
+                if name not in _NOT_SCALARS:
                     tf.summary.scalar(name, value)
         self._writer.flush()
         for file in Path(self._folder.name).iterdir():

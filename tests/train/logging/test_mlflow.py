@@ -1,8 +1,9 @@
-"""A training in MLflow: in a real store of MLflow's, and in none that answers."""
+"""Logging to MLflow: to a real file store, and to a server that does not answer."""
 
 from __future__ import annotations
 
 import contextlib
+import pickle
 import sys
 import time
 from dataclasses import asdict, replace
@@ -11,25 +12,24 @@ from pathlib import Path
 import mlflow
 import pytest
 
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.errors import ConfigError, Stopped, StorageError
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import MlflowLog, Tracking
+from synthray.train.logging.tracking import without_login
 from synthray.train.reports import EpochReport
-from tests import foreign
-from tests.conftest import convert_here
 
-NOBODY = "http://127.0.0.1:9"
+CLOSED_PORT = "http://127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    folder = tmp_path_factory.mktemp("mlflow")
-    return convert_here(foreign.write(folder / "training_data"), folder / "data")
+def manifest(dataset: Dataset) -> Manifest:
+    return dataset.manifest
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
+def tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tracking:
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "runs")
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tests")
@@ -46,14 +46,14 @@ def epoch(number: int) -> EpochReport:
     return EpochReport(number, 4, 10.0 - number, 11.0 - number, 0.25, 0.125, 1000.0, 0.5)
 
 
-def runs(place: Tracking) -> list[mlflow.entities.Run]:
-    client = place.client()
-    return client.search_runs([place.experiment_id(client)])
+def runs(tracking: Tracking) -> list[mlflow.entities.Run]:
+    client = tracking.client()
+    return client.search_runs([tracking.experiment_id(client)])
 
 
-def steps(place: Tracking, name: str = "val_loss") -> list[tuple[int, float]]:
-    [run] = runs(place)
-    return [(metric.step, metric.value) for metric in place.client().get_metric_history(run.info.run_id, name)]
+def logged_steps(tracking: Tracking, name: str = "val_loss") -> list[tuple[int, float]]:
+    [run] = runs(tracking)
+    return [(metric.step, metric.value) for metric in tracking.client().get_metric_history(run.info.run_id, name)]
 
 
 def save_model(folder: Path) -> str:
@@ -63,16 +63,16 @@ def save_model(folder: Path) -> str:
     return str(folder / "model_7_4.keras")
 
 
-def test_a_run_holds_settings_data_epochs_and_model(
-    place: Tracking, config: TrainConfig, manifest: Manifest, tmp_path: Path
+def test_run_holds_settings_data_epochs_and_model(
+    tracking: Tracking, config: TrainConfig, manifest: Manifest, tmp_path: Path
 ) -> None:
-    told: list[str] = []
-    with MlflowLog(place, config, manifest, told.append) as log:
+    logged: list[str] = []
+    with MlflowLog(tracking, config, manifest, logged.append) as log:
         for number in (1, 2):
             log(epoch(number))
         log.saved(save_model(tmp_path / "out"))
-    assert not told
-    [run] = runs(place)
+    assert not logged
+    [run] = runs(tracking)
     assert run.info.status == "FINISHED"
     assert run.data.params == {name: str(value) for name, value in config.to_json().items()}
     assert run.data.tags["synthray.run"] == config.run_digest(manifest)
@@ -81,39 +81,39 @@ def test_a_run_holds_settings_data_epochs_and_model(
     assert (data.dataset.name, data.dataset.digest) == ("first", manifest.digest[:36])
     assert "/sounds/first" in data.dataset.source
     assert run.data.metrics.keys() == asdict(epoch(1)).keys() - {"epoch", "epochs"}
-    assert steps(place) == [(1, 10.0), (2, 9.0)]
-    assert steps(place, "loss") == [(1, 9.0), (2, 8.0)]
-    artifacts = place.client().list_artifacts(run.info.run_id, "model")
+    assert logged_steps(tracking) == [(1, 10.0), (2, 9.0)]
+    assert logged_steps(tracking, "loss") == [(1, 9.0), (2, 8.0)]
+    artifacts = tracking.client().list_artifacts(run.info.run_id, "model")
     assert [artifact.path for artifact in artifacts] == ["model/model_7_4.json", "model/model_7_4.keras"]
     assert artifacts[1].file_size == len(b"weights")
 
 
-def test_a_resumed_training_goes_on_with_its_run(place: Tracking, config: TrainConfig, manifest: Manifest) -> None:
-    told: list[str] = []
-    with contextlib.suppress(Stopped), MlflowLog(place, config, manifest, told.append) as log:
+def test_resumed_training_continues_its_run(tracking: Tracking, config: TrainConfig, manifest: Manifest) -> None:
+    logged: list[str] = []
+    with contextlib.suppress(Stopped), MlflowLog(tracking, config, manifest, logged.append) as log:
         log(epoch(1))
         log(epoch(2))
         log._sending.result()
         raise Stopped("stopped")
-    assert runs(place)[0].info.status == "KILLED"
-    with MlflowLog(place, replace(config, epochs=6), manifest, told.append) as log:
+    assert runs(tracking)[0].info.status == "KILLED"
+    with MlflowLog(tracking, replace(config, epochs=6), manifest, logged.append) as log:
         log(epoch(2))
         log(epoch(3))
-    assert steps(place) == [(1, 10.0), (2, 9.0), (3, 8.0)]
-    [run] = runs(place)
+    assert logged_steps(tracking) == [(1, 10.0), (2, 9.0), (3, 8.0)]
+    [run] = runs(tracking)
     assert run.info.status == "FINISHED"
     assert (run.data.params["epochs"], run.data.tags["synthray.epochs"]) == ("4", "6")
-    with MlflowLog(place, replace(config, seed=1), manifest, told.append):
+    with MlflowLog(tracking, replace(config, seed=1), manifest, logged.append):
         pass
-    assert len(runs(place)) == 2
-    assert not told
+    assert len(runs(tracking)) == 2
+    assert not logged
 
 
-def test_what_did_not_get_through_is_sent_later_and_the_trouble_told_once(
-    place: Tracking, config: TrainConfig, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+def test_failed_entries_are_sent_later_and_the_failure_is_logged_once(
+    tracking: Tracking, config: TrainConfig, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[str] = []
-    with MlflowLog(place, config, manifest, told.append) as log:
+    logged: list[str] = []
+    with MlflowLog(tracking, config, manifest, logged.append) as log:
         with monkeypatch.context() as broken:
 
             def refuse(*_: object, **__: object) -> None:
@@ -123,32 +123,80 @@ def test_what_did_not_get_through_is_sent_later_and_the_trouble_told_once(
             for number in (1, 2):
                 log(epoch(number))
                 log._sending.result()
-        assert told == [f"MLflow at {place.uri}: no room; the training goes on"]
+        assert logged == [f"MLflow at {tracking.uri}: no room. The training continues without it."]
         log(epoch(4))
         log.saved("", [asdict(epoch(number)) for number in (1, 2, 3, 4)])
-    assert sorted(steps(place)) == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0)]
-    assert len(told) == 1
+    assert sorted(logged_steps(tracking)) == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0)]
+    assert len(logged) == 1
 
 
-def test_a_server_that_went_away_does_not_end_the_training(config: TrainConfig, manifest: Manifest) -> None:
-    told: list[str] = []
-    began_s = time.monotonic()
-    with MlflowLog(Tracking(NOBODY, "tests"), config, manifest, told.append) as log:
+def test_unreachable_server_does_not_delay_or_end_the_training(config: TrainConfig, manifest: Manifest) -> None:
+    logged: list[str] = []
+    started_s = time.monotonic()
+    with MlflowLog(Tracking(CLOSED_PORT, "tests"), config, manifest, logged.append) as log:
         log(epoch(1))
         log(epoch(2))
         log.saved("/nowhere/model.keras")
-        assert time.monotonic() - began_s < 1  # the training does not wait for it
-    assert len(told) == 1
-    assert NOBODY in told[0]
+        assert time.monotonic() - started_s < 1
+    assert len(logged) == 1
+    assert CLOSED_PORT in logged[0]
 
 
-def test_what_is_missing_is_told_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOBODY)
-    with pytest.raises(StorageError, match=f"MLflow at {NOBODY} cannot be used"):
+def test_find_without_mlflow_or_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", CLOSED_PORT)
+    with pytest.raises(StorageError, match=f"MLflow at {CLOSED_PORT} cannot be used"):
         Tracking.find()
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(ConfigError, match="set MLFLOW_TRACKING_URI"):
+    with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI is not set"):
         Tracking.find()
     monkeypatch.setitem(sys.modules, "mlflow", None)
     with pytest.raises(ConfigError, match=r"pip install 'synthray\[mlflow\]'"):
         Tracking.find()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("http://me:secret@host:5000/path?a=b@c", "http://host:5000/path?a=b@c"),
+        ("postgresql://me:se@cret@host/db", "postgresql://host/db"),
+        ("GET https://token@host/api failed: http://me:secret@proxy", "GET https://host/api failed: http://proxy"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("file:///home/me@host/runs", "file:///home/me@host/runs"),
+        ("databricks://profile", "databricks://profile"),
+    ],
+)
+def test_without_login_removes_user_and_password_only(text: str, expected: str) -> None:
+    assert without_login(text) == expected
+
+
+def test_password_is_neither_printed_nor_pickled(
+    config: TrainConfig, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login_uri = CLOSED_PORT.replace("://", "://me:secret@")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", login_uri)
+    with pytest.raises(StorageError, match=f"MLflow at {CLOSED_PORT} cannot be used") as failure:
+        Tracking.find()
+    assert "secret" not in str(failure.value)
+    with monkeypatch.context() as answering:
+        answering.setattr(Tracking, "experiment_id", lambda *_: "0")
+        tracking = Tracking.find()
+    assert "secret" not in repr(tracking)
+    assert b"secret" not in pickle.dumps(tracking)
+    assert tracking.client().tracking_uri == login_uri
+    logged: list[str] = []
+    with MlflowLog(tracking, config, manifest, logged.append):
+        pass
+    [line] = logged
+    assert CLOSED_PORT in line
+    assert "secret" not in line
+
+
+def test_worker_without_the_password_logs_how_to_give_it(
+    config: TrainConfig, manifest: Manifest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    logged: list[str] = []
+    with MlflowLog(Tracking(CLOSED_PORT, "tests", needs_login=True), config, manifest, logged.append):
+        pass
+    [line] = logged
+    assert "Set it on every node" in line

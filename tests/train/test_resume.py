@@ -1,0 +1,114 @@
+"""Stopping and resuming a training: the result equals that of an uninterrupted run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthray.data.dataset import Dataset
+from synthray.errors import ConfigError, Stopped, StorageError
+from tests.train.training import assert_same, checkpoints, make_config, train, train_until_killed
+
+WITHIN_EPOCH = {"batch_size": 32, "epochs": 2}
+"""Six steps an epoch."""
+
+
+def test_killed_after_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted"), dataset)
+    config = make_config(dataset, tmp_path / "killed")
+    train_until_killed(config, dataset, epoch=2)
+    assert_same(train(config, dataset), uninterrupted)
+
+
+@pytest.mark.parametrize("step", [1, 3, 5])
+def test_killed_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path, step: int) -> None:
+    settings = {"checkpoint_steps": 1, **WITHIN_EPOCH}
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", **settings), dataset)
+    config = make_config(dataset, tmp_path / "killed", **settings)
+    train_until_killed(config, dataset, step=step)
+    assert checkpoints(tmp_path / "killed")[-1] == f"000000-{step:08d}.npz"
+    assert_same(train(config, dataset), uninterrupted)
+
+
+RECIPES = {
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "cosine", "warmup_steps": 3},
+    "averages": {"ema": 0.9, "clip_norm": 1.0, "warmup_steps": 2},
+    "bfloat16": {"precision": "mixed_bfloat16", "optimizer": "adamw"},
+    "jit": {"jit": True},
+    "log": {"network": "log", "width": 32},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_learns_and_resumes_exactly(recipe: str, dataset: Dataset, tmp_path: Path) -> None:
+    settings = {"batch_size": 32, "epochs": 3, "checkpoint_steps": 1, **RECIPES[recipe]}
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", **settings), dataset)
+    assert uninterrupted.history[-1]["loss"] < uninterrupted.history[0]["loss"]
+    config = make_config(dataset, tmp_path / "killed", **settings)
+    train_until_killed(config, dataset, step=10)
+    assert_same(train(config, dataset), uninterrupted, "val_loss")
+
+
+def test_stop_request_writes_a_checkpoint_to_resume_from(dataset: Dataset, tmp_path: Path) -> None:
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", **WITHIN_EPOCH), dataset)
+    config = make_config(dataset, tmp_path / "stopped", **WITHIN_EPOCH)
+    requests = iter([False] * 8)
+    with pytest.raises(Stopped, match=r"stopped in epoch 2 after step 4 of 6"):
+        train(config, dataset, stop=lambda: next(requests, True))
+    assert checkpoints(tmp_path / "stopped")[-1] == "000001-00000004.npz"
+    assert_same(train(config, dataset), uninterrupted)
+
+
+@pytest.mark.parametrize("batch_size", [200, 100])
+def test_stop_request_in_a_short_epoch_stops_after_it(batch_size: int, dataset: Dataset, tmp_path: Path) -> None:
+    config = make_config(dataset, tmp_path, batch_size=batch_size)
+    assert config.order(dataset.manifest).steps == 200 // batch_size
+    with pytest.raises(Stopped, match="stopped after epoch 1 of 3"):
+        train(config, dataset, stop=lambda: True)
+    assert checkpoints(tmp_path) == ["000001-00000000.npz"]
+
+
+def test_stop_request_without_a_written_checkpoint_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file in the place of a folder")
+    with pytest.raises(StorageError, match="checkpoints"):
+        train(make_config(dataset, tmp_path, batch_size=32), dataset, stop=lambda: True)
+
+
+def test_epochs_may_be_raised_later(dataset: Dataset, tmp_path: Path) -> None:
+    train(make_config(dataset, tmp_path / "raised", epochs=2), dataset)
+    raised = train(make_config(dataset, tmp_path / "raised", epochs=3), dataset)
+    assert len(raised.history) == 3
+    assert_same(raised, train(make_config(dataset, tmp_path / "at once", epochs=3), dataset))
+
+
+def test_fewer_epochs_than_are_done_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
+    train(make_config(dataset, tmp_path, epochs=2), dataset)
+    with pytest.raises(ConfigError, match="2 epochs of this training are done, more than --epochs 1"):
+        train(make_config(dataset, tmp_path, epochs=1), dataset)
+
+
+def test_corrupt_newest_checkpoint_is_skipped(
+    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted"), dataset)
+    train(make_config(dataset, tmp_path / "out", epochs=2), dataset)
+    newest = sorted((tmp_path / "out" / "checkpoints").rglob("*.npz"))[-1]
+    newest.write_bytes(newest.read_bytes()[:-10])
+    resumed = train(make_config(dataset, tmp_path / "out"), dataset)
+    assert "000002-00000000.npz: corrupt or missing checkpoint" in caplog.text
+    assert_same(resumed, uninterrupted)
+
+
+def test_other_settings_start_anew_and_log_the_other_checkpoints(
+    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = {"epochs": 1}
+    train(make_config(dataset, tmp_path / "out", **first), dataset)
+    other = train(make_config(dataset, tmp_path / "out", learning_rate=0.001, **first), dataset)
+    message = f"no checkpoint of these settings in {tmp_path}/out/checkpoints; found checkpoints of other settings: 1"
+    assert caplog.text.count("other settings") == 1
+    assert message in caplog.text
+    assert_same(other, train(make_config(dataset, tmp_path / "alone", learning_rate=0.001, **first), dataset))
+    train(make_config(dataset, tmp_path / "out", epochs=2), dataset)
+    assert caplog.text.count("other settings") == 1

@@ -1,0 +1,62 @@
+"""One training step and the state that it changes."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from synthray.data.dataset import Dataset
+from synthray.train.checkpoint import TrainProgress
+from synthray.train.config import WEIGHT_DECAYS, TrainConfig
+from synthray.train.optimizers import build_optimizer
+from synthray.train.step import TrainState
+
+
+def make_state(dataset: Dataset, **settings: object) -> TrainState:
+    config = TrainConfig("data", "out", batch_size=4, **settings)
+    return TrainState(config, dataset.manifest, tf.distribute.get_strategy())
+
+
+def test_padding_does_not_change_the_weights(dataset: Dataset) -> None:
+    batch = dataset.take(np.arange(4))
+    noise = np.random.default_rng(0).random(batch.features[2:].shape).astype(np.float32)
+    trained = []
+    for padding in (np.zeros_like(noise), noise):
+        state = make_state(dataset)
+        features = np.concatenate([batch.features[:2], padding])
+        sums = state.train(features, batch.labels, np.array([1, 1, 0, 0], np.float32), np.float32(2), np.float32(0))
+        assert sums.numpy()[1] == 2
+        trained.append(state.model.get_weights())
+    for one, other in zip(*trained, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_checkpoint_does_not_change_with_later_steps(dataset: Dataset) -> None:
+    """A checkpoint is written while the training continues."""
+    batch = dataset.take(np.arange(4))
+    state = make_state(dataset, ema=0.9)
+
+    def step() -> None:
+        state.train(batch.features, batch.labels, np.ones(4, np.float32), np.float32(4), np.float32(0))
+
+    step()
+    checkpoint = state.checkpoint(TrainProgress())
+    before = checkpoint.encode()
+    step()
+    assert checkpoint.encode() == before
+    assert state.checkpoint(TrainProgress()).encode() != before
+
+
+def test_optimizer_without_settings_has_the_defaults_of_keras() -> None:
+    for name, default in (("sgd", keras.optimizers.SGD()), ("adamw", keras.optimizers.AdamW())):
+        config = TrainConfig("data", "out", optimizer=name)
+        built = build_optimizer(config, 1)
+        assert type(built) is type(default)
+        assert built.weight_decay == default.weight_decay
+        assert float(built.learning_rate) == float(default.learning_rate)
+        assert config.weight_decay == (default.weight_decay or 0.0) == WEIGHT_DECAYS[name]
+
+
+def test_adamw_with_weight_decay_zero_has_none() -> None:
+    assert build_optimizer(TrainConfig("data", "out", optimizer="adamw", weight_decay=0.0), 1).weight_decay == 0.0
