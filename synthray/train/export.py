@@ -9,7 +9,7 @@ from synthray.train.config import TrainConfig
 from synthray.train.loop import TrainResult
 
 
-def publish(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
+def export_model(config: TrainConfig, dataset: Dataset, trained: TrainResult) -> str:
     """Save the trained model with its named heads and its card; returns the URI of the ``.keras`` file."""
     manifest = dataset.manifest
     first, count = config.holdout(manifest.rows)

@@ -42,7 +42,7 @@ class WorkerContext:
     workers: int = 1
     broadcast: Callable[[Value], Value] = lambda value: value
     stop: Callable[[], bool] = lambda: False
-    tell: Callable[[str], None] = logger.warning
+    log: Callable[[str], None] = logger.warning
 
     @property
     def is_chief(self) -> bool:
@@ -86,7 +86,7 @@ def run(
     order = config.order(dataset.manifest)
     steps = TrainState(config, dataset.manifest, strategy)
     digest = config.run_digest(dataset.manifest)
-    with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.tell) as folder:
+    with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.log) as folder:
         state = _resume(config, steps, folder, worker)
         held_out = _held_out(config, dataset, steps, worker)
         shares = prefetch(lambda share: _tensors(*share), batches((state.epoch, state.step)))

@@ -26,7 +26,7 @@ class Watchdog:
 
     def __init__(self, limit_s: float, tell: Callable[[str], None]) -> None:
         self._limit_s, self._tell = limit_s, tell
-        self._last_s = time.monotonic()
+        self._last_s = 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
 
@@ -45,6 +45,9 @@ class Watchdog:
     def _watch(self) -> None:
         pause_s = self._limit_s / _LOOKS_PER_LIMIT
         while not self._done.is_set():
+            if not self._last_s:  # the timer starts at the first heartbeat
+                self._done.wait(pause_s)
+                continue
             faulthandler.dump_traceback_later(self._limit_s + pause_s, exit=True)
             if self._done.wait(pause_s):
                 break
