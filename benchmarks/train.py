@@ -135,8 +135,8 @@ def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False
     began_s = time.time()
     with contextlib.ExitStack() as stack:
         if stream:
-            hold, loader.hold = loader.hold, lambda *_: None
-            stack.callback(setattr, loader, "hold", hold)
+            cache, loader.cache_dataset = loader.cache_dataset, lambda *_: None
+            stack.callback(setattr, loader, "cache_dataset", cache)
         trainer.train(TrainConfig(data, str(out), **settings), trainer.Workers(workers), lines.append)
     text = "\n".join(lines)
     parts = re.search(r"first step after .* \((.*)\)", text)[1]

@@ -23,7 +23,7 @@ from synthray.cluster.background import Background
 from synthray.cluster.trial import run_trial
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
-from synthray.errors import TrainingError
+from synthray.errors import TrainingError, summary
 from synthray.train.config import TrainConfig
 from synthray.tune.results import FINISHED, STOPPED, UNFINISHED, SearchConfig, SearchFolder, Trial
 from synthray.tune.space import TUNABLE
@@ -212,7 +212,7 @@ def _follow(
         fit.wait(_END_S)
         raise KeyboardInterrupt(f"{log.ended} trials have ended; the same command goes on with the others") from None
     if fit.error:
-        raise TrainingError(f"the search broke off: {fit.reason}") from fit.error
+        raise TrainingError(f"the search broke off: {summary(fit.error)}") from fit.error
 
 
 class _Log:
