@@ -67,7 +67,8 @@ class RunCoordinator:
             self.log(f"{cause}; resuming from the last checkpoint ({self._failures} of {self._max_failures})")
         elif self._starts:
             reason = f"{self._cause}; " if self._cause else ""
-            self.log(f"{reason}resuming from the last checkpoint with {workers} workers instead of {self._workers}")
+            group = f"{workers} worker{'s' if workers > 1 else ''} instead of {self._workers}"
+            self.log(f"{reason}resuming from the last checkpoint with {group}")
         self._starts, self._workers, self._cause = self._starts + 1, workers, ""
         return self._starts - 1
 
