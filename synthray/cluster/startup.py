@@ -20,19 +20,23 @@ except ImportError:
 _GRACE_S = 120.0
 
 
-def startup_limit(max_failures: int) -> list[Any]:
+def startup_limit(max_failures: int, grace_s: float = _GRACE_S) -> list[Any]:
     """Return the callbacks for ``RunConfig`` that end a training whose workers cannot start.
 
-    Ray Train retries start-up failures without end. This Ray may not have the hook; then there is no limit.
+    Ray Train retries start-up failures without end. If this version of Ray has no such hook, there is no limit.
+
+    Args:
+        max_failures: failures in a row that are retried in any case.
+        grace_s: time for which they are retried in any case.
     """
-    return [_StartupLimit(max_failures)] if ControllerCallback else []
+    return [_StartupLimit(max_failures, grace_s)] if ControllerCallback else []
 
 
 class _StartupLimit(ControllerCallback or object):  # type: ignore[misc]  # the base is private to Ray
     """Raises a TrainingError in Ray Train's controller once too many starts in a row have failed."""
 
-    def __init__(self, max_failures: int) -> None:
-        self._max_failures = max_failures
+    def __init__(self, max_failures: int, grace_s: float) -> None:
+        self._max_failures, self._grace_s = max_failures, grace_s
         self._failures, self._first_s = 0, 0.0
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:  # noqa: ARG002
@@ -46,7 +50,7 @@ class _StartupLimit(ControllerCallback or object):  # type: ignore[misc]  # the 
         if not self._failures:
             self._first_s = time.monotonic()
         self._failures += 1
-        if self._failures > self._max_failures and time.monotonic() >= self._first_s + _GRACE_S:
+        if self._failures > self._max_failures and time.monotonic() >= self._first_s + self._grace_s:
             text = summary(cause.__cause__ or cause)
             raise TrainingError(f"workers failed to start {self._failures} times in a row: {text}")
 
