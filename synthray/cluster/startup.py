@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
 from typing import Any
 
 import ray.train
 
-from synthray.errors import TrainingError, summary
+from synthray.errors import TrainingError
 
 # Ray Train has no public hook for this, and its controller_failure_limit also counts timeouts of waiting for nodes.
 try:
@@ -18,6 +19,7 @@ except ImportError:
 
 # Ray reports a lost node as alive for about 30 s, in which workers may be placed on it.
 _GRACE_S = 120.0
+_MAX_CAUSE = 500  # characters
 
 
 def startup_limit(max_failures: int, grace_s: float = _GRACE_S) -> list[Any]:
@@ -51,7 +53,8 @@ class _StartupLimit(ControllerCallback or object):  # type: ignore[misc]  # the 
             self._first_s = time.monotonic()
         self._failures += 1
         if self._failures > self._max_failures and time.monotonic() >= self._first_s + self._grace_s:
-            text = summary(cause.__cause__ or cause)
+            # Ray spreads the exit code and the likely causes over several lines.
+            text = textwrap.shorten(str(cause.__cause__ or cause), _MAX_CAUSE)
             raise TrainingError(f"workers failed to start {self._failures} times in a row: {text}")
 
 
