@@ -43,7 +43,8 @@ def train(
     from synthray.cluster import trainer
 
     lines = [] if lines is None else lines
-    config = replace(TrainConfig(dataset.uri, str(out), epochs=epochs, batch_size=48), **options.pop("config", {}))
+    settings = {"batch_size": 48} | options.pop("config", {})
+    config = TrainConfig(dataset.uri, str(out), epochs=epochs, **settings)
     return trainer.train(config, trainer.Workers(workers, **options), lines.append), lines
 
 
