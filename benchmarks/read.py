@@ -1,17 +1,16 @@
-"""Reading: examples per second into NumPy, beside bare PyArrow, the notebook's DataLoader, and other loaders.
+"""Measure reading in examples per second into NumPy, in comparison with other loaders.
 
     python benchmarks/read.py
     python benchmarks/read.py --batches 2048 --without-s3
-    python benchmarks/read.py --peers mosaicml,grain      # where these are installed; then without TensorFlow's rows
+    python benchmarks/read.py --peers mosaicml,grain      # if installed; leaves out the rows that need TensorFlow
 
-All on the same sounds, in turn, in one run, three epochs each, in batches of 512 after the page cache was filled:
+Every loader reads the same sounds in turn, in one run, three epochs each, in batches of 512. The page cache is warm.
 
-- bare PyArrow: every shard of the data set, one after the other, page checksums verified, no order, no batches; and as
-  many at once as there are cores;
-- the notebook's DataLoader over the notebook's files, in its batches of 32;
-- tf.data over the shards, read by PyArrow in parallel, unbatched and batched; Ray Data's own ``read_parquet``;
-- synthray: in its order, each shard's SHA-256 compared, as it streams and from shared memory; float16; from S3; a
-  data set of presets, and sounds that are never stored, both rendered as they are read.
+- bare PyArrow: all shards one after the other, page checksums verified, no order, no batches; also one shard per core.
+- the notebook's DataLoader over the notebook's files, in its batches of 32.
+- tf.data over the shards, read by PyArrow in parallel, unbatched and batched; Ray Data's ``read_parquet``.
+- synthray: in its order, with the SHA-256 of each shard verified. Streaming and cached in shared memory; float16; from
+  S3; presets and ``synth://``, which are rendered while reading.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="synthray-read-") as folder, ExitStack() as stack:
         bucket = None
         if not arguments.without_s3:
-            # before Ray: its workers take over the variables that say where the store is
+            # Before Ray, whose workers inherit the environment variables of the store.
             server = stack.enter_context(running_s3_server(f"{folder}/s3"))
             os.environ.update(server.environment)
             bucket = f"s3://{server.bucket}"
@@ -64,45 +63,51 @@ def main() -> None:
         stored, rows = open_dataset(uris["stored"]), arguments.batches * 32
         print(f"\n{rows:,} sounds, {stored.manifest.bytes / 1e6:,.0f} MB in {len(stored.manifest.shards)} shards")
         print(f"{'':44} {'examples/s':>10} {'PyArrow':>8} {'notebook':>9} {'in fit':>7} {'first batch':>12}")
-        files = Path(folder) / "batches"
         table = Table()
-        table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
-        cores = len(os.sched_getaffinity(0))
-        table.add(f"PyArrow, {cores} shards at once", lambda: _pyarrow(stored, cores))
-        table.add("the notebook's DataLoader", lambda: _notebook(files), "notebook")
-        if not arguments.peers:  # TensorFlow and torch do not load into one process
-            table.add("the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(files), "fit")
-            table.add("tf.data over the shards", lambda: _tf_data(stored))
-        table.add("Ray Data read_parquet", lambda: _read_parquet(stored))
-        for peer in filter(None, arguments.peers.split(",")):
-            table.add(peer, PEERS[peer](stored, Path(folder)))
-        for name in ("stored", "float16", "presets", "endless", "endless, fresh each epoch"):
-            table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(open_dataset(uri)), epochs=1)
-        for name in ("stored", "float16"):
-            dataset = open_dataset(uris[name])
-            held = loader.CachedReader(loader.cache_dataset(dataset).wait(), dataset)
-            table.add(
-                f"synthray, {name}, shared memory", lambda held=held, dataset=dataset: _held(held, dataset), epochs=1
-            )
-        if "S3" in uris:
-            on_s3 = open_dataset(uris["S3"])
-            table.add("bare PyArrow, from S3", lambda: _pyarrow(on_s3), "pyarrow")
-            table.add("synthray, stored in S3, streaming", lambda: _streamed(on_s3), epochs=1)
+        _measure_others(table, stored, Path(folder), [peer for peer in arguments.peers.split(",") if peer])
+        _measure_synthray(table, uris)
     _print_shuffling(stored.shard_rows)
 
 
+def _measure_others(table: Table, stored: Dataset, folder: Path, peers: list[str]) -> None:
+    batches = folder / "batches"
+    table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
+    cores = len(os.sched_getaffinity(0))
+    table.add(f"PyArrow, {cores} shards at once", lambda: _pyarrow(stored, cores))
+    table.add("the notebook's DataLoader", lambda: _notebook(batches), "notebook")
+    if not peers:  # TensorFlow and torch cannot be loaded into one process
+        table.add("the notebook's DataLoader, as fit gets it", lambda: _notebook_in_fit(batches), "fit")
+        table.add("tf.data over the shards", lambda: _tf_data(stored))
+    table.add("Ray Data read_parquet", lambda: _read_parquet(stored))
+    for peer in peers:
+        table.add(peer, PEERS[peer](stored, folder))
+
+
+def _measure_synthray(table: Table, uris: dict[str, str]) -> None:
+    for name in ("stored", "float16", "presets", "synth://", "synth://, fresh each epoch"):
+        table.add(f"synthray, {name}, streaming", lambda uri=uris[name]: _streamed(open_dataset(uri)), epochs=1)
+    for name in ("stored", "float16"):
+        data = open_dataset(uris[name])
+        reader = loader.CachedReader(loader.cache_dataset(data).wait(), data)
+        table.add(f"synthray, {name}, shared memory", lambda reader=reader, data=data: _cached(reader, data), epochs=1)
+    if "S3" in uris:
+        on_s3 = open_dataset(uris["S3"])
+        table.add("bare PyArrow, from S3", lambda: _pyarrow(on_s3), "pyarrow")
+        table.add("synthray, stored in S3, streaming", lambda: _streamed(on_s3), epochs=1)
+
+
 class Table:
-    """Paces, printed as they are measured, beside the two that they are compared with."""
+    """A table of examples per second, printed row by row with the ratios to three baselines."""
 
     def __init__(self) -> None:
-        self.paces: dict[str, float] = {}
+        self.rates: dict[str, float] = {}
 
     def add(self, name: str, loader: Callable[[], Iterator[int]], as_baseline: str = "", epochs: int = EPOCHS) -> None:
-        """Measure a loader that yields the number of examples of each batch; the best of some rounds counts.
+        """Measure a loader that yields the size of each batch, and print the better of two rounds.
 
-        epochs: how often it is begun in a round; 1 for ours, which go on from epoch to epoch by themselves.
+        epochs: starts of the loader in a round; 1 for synthray's, which contain all epochs.
         """
-        pace, first_s = 0.0, np.inf
+        rate, first_s = 0.0, np.inf
         for _ in range(2):
             began_s = time.perf_counter()
             examples, batches = 0, itertools.chain.from_iterable(loader() for _ in range(epochs))
@@ -110,14 +115,14 @@ class Table:
                 if not examples:
                     first_s = min(first_s, time.perf_counter() - began_s)
                 examples += count
-            pace = max(pace, examples / (time.perf_counter() - began_s))
-        self.paces[as_baseline or name] = pace
-        ratios = [f"{pace / self.paces[other]:.2f}" if other in self.paces else "" for other in COMPARED]
-        print(f"{name:44} {pace:10,.0f} {ratios[0]:>8} {ratios[1]:>9} {ratios[2]:>7} {first_s:10.2f} s", flush=True)
+            rate = max(rate, examples / (time.perf_counter() - began_s))
+        self.rates[as_baseline or name] = rate
+        ratios = [f"{rate / self.rates[other]:.2f}" if other in self.rates else "" for other in COMPARED]
+        print(f"{name:44} {rate:10,.0f} {ratios[0]:>8} {ratios[1]:>9} {ratios[2]:>7} {first_s:10.2f} s", flush=True)
 
 
 def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]:
-    """The same sounds as the notebook's files and as data sets of each kind; every one is made by the jobs' code."""
+    """Write the same sounds as notebook files and as a data set of each kind, and return their URIs."""
     build.generate(GenerateConfig(str(folder / "batches"), batches))
     kinds: dict[str, dict[str, str]] = {
         "stored": {},
@@ -134,8 +139,8 @@ def _data_sets(folder: Path, bucket: str | None, batches: int) -> dict[str, str]
         for entry in here.list():
             there.write(entry.path, here.read(entry.path))
         uris["S3"] = there.uri
-    uris["endless"] = f"synth://?seed=0&batches={batches}"
-    uris["endless, fresh each epoch"] = f"{uris['endless']}&fresh=1"
+    uris["synth://"] = f"synth://?seed=0&batches={batches}"
+    uris["synth://, fresh each epoch"] = f"{uris['synth://']}&fresh=1"
     return uris
 
 
@@ -157,7 +162,7 @@ def _pyarrow(dataset: Dataset, threads: int = 1) -> Iterator[int]:
 
 
 def _notebook(folder: Path) -> Iterator[int]:
-    """What the notebook's DataLoader does for a step."""
+    """Yield the batch sizes of the notebook's DataLoader."""
     for number in range(_batches(folder)):
         yield len(_notebook_batch(folder, number)[0])
 
@@ -173,7 +178,7 @@ def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np
 
 
 def _notebook_in_fit(folder: Path) -> Iterator[int]:
-    """The same as ``fit`` gets it: through Keras's adapter, as tensors."""
+    """Yield the same batches as ``fit`` gets them: through Keras's adapter, as tensors."""
     from synthray.cli.quiet import quiet_import
 
     with quiet_import():
@@ -234,9 +239,9 @@ def _streamed(dataset: Dataset) -> Iterator[int]:
         yield len(batch)
 
 
-def _held(held: loader.CachedReader, dataset: Dataset) -> Iterator[int]:
+def _cached(reader: loader.CachedReader, dataset: Dataset) -> Iterator[int]:
     for rows in EpochOrder(dataset.shard_rows, BATCH_SIZE).worker_batches((0, 0), EPOCHS, 0, 1):
-        yield len(held.take(rows))
+        yield len(reader.take(rows))
 
 
 def _mosaicml(dataset: Dataset, folder: Path) -> Callable[[], Iterator[int]]:
@@ -284,21 +289,21 @@ PEERS = {"mosaicml": _mosaicml, "grain": _grain}
 
 
 def _print_shuffling(shard_rows: tuple[int, ...]) -> None:
-    """How far from its neighbour in the data set an example lands."""
+    """Print how far examples that are stored as neighbours are apart in an epoch."""
     order = EpochOrder(shard_rows, BATCH_SIZE)
-    line = np.concatenate(list(order.worker_batches((0, 0), 1, 0, 1)))
-    line = line[line >= 0]
-    place = np.empty(len(line), np.int64)
-    place[line] = np.arange(len(line))
-    apart = np.abs(np.diff(place))
-    drawn = [
-        len(np.unique(np.searchsorted(np.cumsum(shard_rows), line[i : i + 512], "right"))) for i in range(0, 4096, 512)
-    ]
-    tenth, median, most = np.percentile(apart, [10, 50, 90])
+    epoch = np.concatenate(list(order.worker_batches((0, 0), 1, 0, 1)))
+    epoch = epoch[epoch >= 0]
+    position = np.empty(len(epoch), np.int64)
+    position[epoch] = np.arange(len(epoch))
+    distance = np.abs(np.diff(position))
+    ends = np.cumsum(shard_rows)
+    first_batches = (epoch[start : start + BATCH_SIZE] for start in range(0, 8 * BATCH_SIZE, BATCH_SIZE))
+    shards = [len(np.unique(np.searchsorted(ends, batch, "right"))) for batch in first_batches]
+    tenth, median, most = np.percentile(distance, [10, 50, 90])
     print(
-        f"\nshuffling: stored neighbours land {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, 90 %: "
-        f"{most:,.0f}; a full shuffle: {0.293 * len(line):,.0f}); a batch of {BATCH_SIZE} draws from "
-        f"{np.mean(drawn):.0f} shards"
+        f"\nshuffling: stored neighbours are {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, 90 %: "
+        f"{most:,.0f}; a full shuffle: {0.293 * len(epoch):,.0f}); a batch of {BATCH_SIZE} draws from "
+        f"{np.mean(shards):.0f} shards"
     )
 
 
@@ -307,9 +312,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=name, epilog=rest, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batches", type=int, default=1024, help="of 32 sounds (default: 1024)")
+    parser.add_argument("--batches", type=int, default=1024, help="batches of 32 sounds (default: %(default)s)")
     parser.add_argument("--without-s3", action="store_true", help="do not start an S3 server")
-    parser.add_argument("--peers", default="", help=f"comma-separated, of {', '.join(PEERS)}")
+    parser.add_argument("--peers", default="", help=f"comma-separated: {', '.join(PEERS)}")
     return parser.parse_args()
 
 

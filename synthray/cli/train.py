@@ -13,6 +13,7 @@ from synthray.train.config import (
     PRECISIONS,
     SCHEDULES,
     SETTINGS,
+    WEIGHT_DECAYS,
     TrainConfig,
     already_trained,
     load_settings,

@@ -1,4 +1,4 @@
-"""A long call beside the main thread, which can be interrupted meanwhile."""
+"""A call that runs in a background thread while the main thread stays interruptible."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Callable
 
 
 class Background:
-    """Runs ``call()`` in a thread that does not keep the process alive.
+    """A call in a daemon thread, which does not keep the process alive.
 
-    error: what it raised, once it has ended.
+    >>> fit = Background(trainer.fit)
+    >>> while not fit.wait(0.5):
+    ...     show_progress()
     """
 
     def __init__(self, call: Callable[[], object]) -> None:
         self.error: BaseException | None = None
-        # not the thread itself: an interrupt while joining it would make Python 3.11 take it for ended
+        """The exception that the call raised, once it has ended."""
+        # Not Thread.join: an interrupt while joining makes Python 3.11 take the thread for ended.
         self._ended = threading.Event()
 
         def run() -> None:
@@ -27,11 +30,5 @@ class Background:
         threading.Thread(target=run, daemon=True).start()
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait so long at most; whether it has ended."""
+        """Wait for at most ``timeout_s`` and return whether the call has ended."""
         return self._ended.wait(timeout_s)
-
-    @property
-    def reason(self) -> str:
-        """The last line of the error, which is where Ray puts the cause; empty without one."""
-        lines = str(self.error or "").strip().splitlines()
-        return lines[-1] if lines else type(self.error).__name__ if self.error else ""

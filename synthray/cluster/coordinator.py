@@ -1,112 +1,125 @@
-"""What the workers of a training and the job that started them have to say to each other."""
+"""The actor through which the workers of a training report to the driver. It does not train and starts no workers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from synthray.errors import SynthrayError, TrainingError
+
 if TYPE_CHECKING:
     from synthray.train.reports import StepReport
 
-_SILENT_DEATH = "a worker died without a word: killed, out of memory, or its machine is gone"
+_UNKNOWN_CAUSE = "a worker exited without an error (killed, out of memory, or node lost)"
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """News for the job.
-
-    lines: for people. now: where the training is. saved: URI of the model. stopped: where it ended as it was asked to.
-    failure: something that another try would not mend, as the name of an error of ours and its message.
-    """
+    """What the workers reported since the driver asked before."""
 
     lines: list[str] = field(default_factory=list)
-    begun: bool = False
+    """Log lines, each of which is returned once."""
     now: StepReport | None = None
+    """The newest step."""
     saved: str = ""
+    """URI of the saved model."""
     stopped: str = ""
-    failure: tuple[str, str] | None = None
+    """Where the training stopped on request."""
+    failure: SynthrayError | None = None
+    """An error that a retry would not fix."""
 
 
 class RunCoordinator:
-    """An actor, kept with the job. It also decides whether the workers are to be started once more.
-
-    max_failures: how often they are started again without getting further than before. started_s: Unix seconds.
-    """
+    """An actor on the driver's node that collects reports and decides whether lost workers are restarted."""
 
     def __init__(self, max_failures: int, started_s: float) -> None:
+        """Create the coordinator of one training.
+
+        Args:
+            max_failures: restarts without progress before the training fails.
+            started_s: when the driver's process started, Unix seconds.
+        """
         self._max_failures, self._started_s = max_failures, started_s
         self._lines: list[str] = []
         self._now: StepReport | None = None
         self._saved = self._stopped = ""
-        self._failure: tuple[str, str] | None = None
+        self._failure: SynthrayError | None = None
         self._stop = False
         self._starts = self._failures = self._workers = 0
         self._position = (0, 0)
-        self._trouble = ""
+        self._cause = ""
 
     def register_group(self, workers: int) -> int | None:
-        """A group of so many workers is about to work; which start this is, from 0, or None: it shall not."""
-        trouble = self._trouble or _SILENT_DEATH
+        """Return the number of this start, from 0, or None if the group of workers must not train."""
+        cause = self._cause or _UNKNOWN_CAUSE
         if self._failure:
             return None
         if self._stop:
-            self._stopped = self._stopped or f"stopped without a checkpoint of that moment ({trouble})"
+            self._stopped = self._stopped or f"stopped without a new checkpoint ({cause})"
             return None
-        if self._starts and workers <= self._workers:  # more of them are no loss
+        if self._starts and workers <= self._workers:  # a larger group is a rescale, not a loss
             self._failures += 1
             if self._failures > self._max_failures:
-                again = f" {self._max_failures} times in a row" if self._max_failures else ""
-                self.fail("TrainingError", f"the workers were lost{again} without getting further: {trouble}")
+                times = f" {self._max_failures} times in a row" if self._max_failures else ""
+                self.fail(TrainingError(f"workers were lost{times} without progress: {cause}"))
                 return None
         if self._starts and workers == self._workers:
-            self.log(f"{trouble}; going on from the last checkpoint ({self._failures} of {self._max_failures})")
+            self.log(f"{cause}; resuming from the last checkpoint ({self._failures} of {self._max_failures})")
         elif self._starts:
-            why = f"{self._trouble}; " if self._trouble else ""
-            self.log(f"{why}going on from the last checkpoint with {workers} workers, {self._workers} before")
-        self._starts, self._workers, self._trouble = self._starts + 1, workers, ""
+            reason = f"{self._cause}; " if self._cause else ""
+            group = f"{workers} worker{'s' if workers > 1 else ''} instead of {self._workers}"
+            self.log(f"{reason}resuming from the last checkpoint with {group}")
+        self._starts, self._workers, self._cause = self._starts + 1, workers, ""
         return self._starts - 1
 
     def resumed(self, position: tuple[int, int]) -> None:
-        """Epoch and step that the workers go on from: past where they did before, so the failures so far are over."""
+        """Record the epoch and step at which the workers start; progress resets the count of failures."""
         if position > self._position:
             self._position, self._failures = position, 0
 
     def heartbeat(self, now: StepReport | None) -> bool:
-        """Where the training is; whether it is to stop."""
+        """Record the newest step and return whether the training shall stop."""
         self._now = now
         return self._stop
 
-    def first_step(self, marks: list[tuple[str, float]]) -> None:
-        """When what was done on the way to the first step was done, Unix seconds."""
+    def first_step(self, phases: list[tuple[str, float]]) -> None:
+        """Log the duration of each phase up to the first step.
+
+        Args:
+            phases: name and end of each phase in order, Unix seconds.
+        """
         spans, before_s = [], self._started_s
-        for name, done_s in marks:
-            spans.append(f"{name} {done_s - before_s:.1f} s")
-            before_s = done_s
+        for name, ended_s in phases:
+            spans.append(f"{name} {ended_s - before_s:.1f} s")
+            before_s = ended_s
         self.log(f"first step after {before_s - self._started_s:.1f} s ({', '.join(spans)})")
 
     def log(self, line: str) -> None:
+        """Add a line to the driver's output."""
         self._lines.append(line)
 
     def saved(self, uri: str) -> None:
+        """Record the URI of the saved model."""
         self._saved = uri
 
     def note_failure(self, text: str) -> None:
-        """Why a worker ended; the first to say so knows best."""
-        self._trouble = self._trouble or text
+        """Record why a worker ended. Later reports are ignored because they follow from the first."""
+        self._cause = self._cause or text
 
-    def fail(self, kind: str, text: str) -> None:
-        """Something that another try would not mend: the name of an error of ours, and its message."""
-        self._failure = self._failure or (kind, text)
+    def fail(self, error: SynthrayError) -> None:
+        """Record an error that a retry would not fix."""
+        self._failure = self._failure or error
 
     def stop(self) -> bool:
-        """Ask the workers to stop; whether there are any that could."""
+        """Ask the workers to stop and return whether any have started."""
         self._stop = True
         return bool(self._starts)
 
     def stopped(self, text: str) -> None:
+        """Record where the training stopped."""
         self._stopped = text
 
     def drain(self) -> RunStatus:
-        """The news; lines are told once."""
+        """Return the reports since the call before."""
         lines, self._lines = self._lines, []
-        return RunStatus(lines, bool(self._starts), self._now, self._saved, self._stopped, self._failure)
+        return RunStatus(lines, self._now, self._saved, self._stopped, self._failure)

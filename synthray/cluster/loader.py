@@ -1,15 +1,14 @@
-"""Reading a data set on Ray, for training: from shared memory where it fits there, and else as it is needed.
+"""Training input from Ray tasks: cached in shared memory, or streamed. ``data/order.py`` defines the order.
 
-Plain Ray tasks, one a shard, because the order of examples is known beforehand: there is nothing to plan. Ray Data
-makes data sets (``ray_data.py``); its executor spends 8 to 15 ms of the consumer's processor on a block and half a
-second on its start, a task 2 ms and 30 ms.
+Each shard is one plain Ray task. Ray Data is not used here: its executor costs the consumer 8 to 15 ms of CPU time a
+block and 0.5 s at the start. A task costs 2 ms and 30 ms.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,187 +19,242 @@ from synthray.data.dataset import Dataset, gather
 from synthray.data.examples import Examples
 from synthray.data.manifest import Manifest
 from synthray.data.order import PADDING, EpochOrder
-from synthray.errors import StorageError
+from synthray.errors import SynthrayError
 from synthray.progress import Progress
 
 READER_CPUS = 0.4
-"""What a task that reads takes of the cluster: on a machine of one processor, workers have the other half."""
+"""CPUs of a reader task. On a node with one CPU, this leaves half of it to the worker."""
 _BEAT_S = 5.0
-# Of a node's shared memory, what a data set may take: the rest is for what moves through it.
-_SHARE_OF_MEMORY = 0.8
+# The rest of the shared memory is for objects in transit.
+_CACHE_FRACTION = 0.8
+_ShardKey = tuple[int, int]
+_Outcome = SynthrayError | OSError | None
 
 
-@ray.remote(num_cpus=READER_CPUS, num_returns=2)
-def _read(dataset: Dataset, number: int, epoch: int, _after: int | None = None) -> tuple[pa.Table, int]:
-    """A shard, and its number: who waits for it need not fetch the shard itself to learn how it went.
+@ray.remote(num_cpus=READER_CPUS, num_returns=2)  # type: ignore[untyped-decorator]  # Ray has no types
+def _read(dataset: Dataset, shard: int, epoch: int, _after: _Outcome = None) -> tuple[pa.Table | None, _Outcome]:
+    """Return a shard, and the error if it could not be read.
 
-    _after: the number of another one, which is to be read before.
+    The error is a value, because Ray fails each task that depends on a failed one. ``_after`` is the outcome of the
+    task that runs before this one.
     """
-    return _encode(dataset.read_shard(number, epoch)), number
+    try:
+        return _encode(dataset.read_shard(shard, epoch)), None
+    except (SynthrayError, OSError) as error:
+        return None, error
 
 
 @dataclass(frozen=True)
 class CachePending:
-    """A data set on its way into the cluster's shared memory. references: by shard, for ``CachedReader``."""
+    """A data set that Ray tasks are reading into the cluster's shared memory."""
 
     references: dict[int, ray.ObjectRef]
+    """The table of each shard, for ``CachedReader``."""
     total: int
-    """Rows that are on their way, or there."""
+    """Rows of these shards."""
     _rows: dict[ray.ObjectRef, int]
 
     def rows(self) -> int:
-        """How many are there."""
+        """Return the number of rows read so far."""
         done, _ = ray.wait(list(self._rows), num_returns=len(self._rows), timeout=0)
         return sum(self._rows[reference] for reference in done)
 
     def wait(self) -> dict[int, ray.ObjectRef]:
-        """Until all of it is there, and show how far it is; gives the references.
+        """Show progress until all shards are read, and return the references.
 
         Raises:
-            CorruptShard: a shard is not what its manifest says.
+            CorruptShard: a shard differs from its manifest.
             StorageError: the store cannot be reached.
         """
         waiting = list(self._rows)
         with Progress("reading", self.total, "examples") as progress:
             while waiting:
                 [done], waiting = ray.wait(waiting)
-                _get(done)
+                if error := _get(done):
+                    raise error
                 progress.advance(self._rows[done])
         return self.references
 
 
-def cache_dataset(dataset: Dataset, order: EpochOrder | None = None) -> CachePending | None:
-    """Begin to read, or render, a data set into the cluster's shared memory, once for all workers and epochs.
-
-    None where it does not fit well into the memory of the smallest node, or has other sounds in each epoch.
+def cache_dataset(
+    dataset: Dataset, order: EpochOrder | None = None, log: Callable[[str], None] = lambda _: None
+) -> CachePending | None:
+    """Start reading a data set into shared memory, once for all workers and epochs.
 
     Args:
-        order: what is to be read in it, and no more, so that its first epoch can begin before all is there.
+        order: limits reading to the shards of this order, and reads those of the first batches first.
+        log: is called with the decision between caching and streaming.
+
+    Returns:
+        None if the data set does not fit into the free shared memory, or has other sounds in each epoch.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    memory = min(node.get("object_store_memory", 0) for node in nodes)
-    if dataset.fresh or dataset.manifest.feature_bytes > _SHARE_OF_MEMORY * memory:
+    if reason := _reason_to_stream(dataset):
+        log(f"streaming: {reason}")
         return None
+    log(f"caching {_size(dataset.manifest.feature_bytes)} in shared memory")
     shared = ray.put(dataset)
-    # Each task follows another, in so many queues as half of the processors have room for: Ray would start the workers
-    # only when it has no task left that is ready.
-    queues = max(1, int(sum(node.get("CPU", 0) for node in nodes) / 2 / READER_CPUS))
+    # Each task waits for an earlier one. Ray starts no worker while tasks that are ready to run fill the CPUs.
+    cpus = sum(node.get("CPU", 0) for node in _node_resources())
+    at_once = max(1, int(cpus / 2 / READER_CPUS))
     tables: dict[int, ray.ObjectRef] = {}
     rows: dict[ray.ObjectRef, int] = {}
-    ends: deque[ray.ObjectRef | None] = deque([None] * queues)
-    for number in _by_first_use(dataset, order) if order else range(len(dataset.manifest.shards)):
-        tables[number], done = _read.remote(shared, number, 0, ends.popleft())
-        rows[done] = dataset.shard_rows[number]
-        ends.append(done)
+    newest: deque[ray.ObjectRef | None] = deque([None] * at_once)
+    for shard in _by_first_use(dataset, order) if order else range(len(dataset.manifest.shards)):
+        tables[shard], outcome = _read.remote(shared, shard, 0, newest.popleft())
+        rows[outcome] = dataset.shard_rows[shard]
+        newest.append(outcome)
     return CachePending(tables, sum(rows.values()), rows)
 
 
+def _node_resources() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _reason_to_stream(dataset: Dataset) -> str:
+    """Return why the data set cannot be cached, or ''."""
+    if dataset.fresh:
+        return "each epoch has other sounds"
+    name = "object_store_memory"
+    total = ray.cluster_resources().get(name, 0)
+    free = ray.available_resources().get(name, 0)
+    smallest = min(node.get(name, 0) for node in _node_resources())
+    # Each node gets its own copy. Ray reports the free memory of the whole cluster only, so spread it evenly.
+    limit = _CACHE_FRACTION * smallest * (free / total if total else 0)
+    if dataset.manifest.feature_bytes <= limit:
+        return ""
+    return (
+        f"the data set needs {_size(dataset.manifest.feature_bytes)} of shared memory, a node has "
+        f"{_size(limit)} to spare"
+    )
+
+
+def _size(size_bytes: float) -> str:
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
+
+
 def _by_first_use(dataset: Dataset, order: EpochOrder) -> list[int]:
-    """The shards that an order reads, the first one of its first epoch first."""
+    """Return the shards that an order reads, in the order in which its first epoch needs them."""
     shards = [_shards(dataset, order.window(0, window).ravel()) for window in range(order.windows)]
     return list(dict.fromkeys(np.concatenate(shards).tolist()))
 
 
 def _shards(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """The shards that rows are in, each once, in the order in which they come up."""
+    """Return the shards that hold ``rows``, each once, in the order of their first row."""
     numbers = np.searchsorted(dataset.shard_starts, rows[rows != PADDING], side="right") - 1
-    different, firsts = np.unique(numbers, return_index=True)
-    return different[np.argsort(firsts)]
+    distinct, firsts = np.unique(numbers, return_index=True)
+    return distinct[np.argsort(firsts)]
 
 
 def _get(references: ray.ObjectRef | list[ray.ObjectRef]) -> Any:
-    """What tasks made, or the error of ours that one raised."""
+    """Return the results of tasks, or raise the original error of a failed one."""
     try:
         return ray.get(references)
     except ray.exceptions.RayTaskError as error:
         raise (error.cause or error) from None
 
 
-class CachedReader:
-    """A data set that lies in shared memory: any rows of it, without reading. Shards are mapped, not copied.
+def _table(result: list[ray.ObjectRef]) -> pa.Table:
+    """Return the table that a reader task made, or raise its error."""
+    table, error = _get(result)
+    if error:
+        raise error
+    return table
 
-    What is still on its way is waited for; ``beat`` is called now and then, as long as more of it arrives.
+
+class CachedReader:
+    """Random access to a data set in shared memory. Shards are mapped, not copied.
+
+    It waits for shards that are still being read, and reads failed ones again in a task.
     """
 
     def __init__(
         self, references: dict[int, ray.ObjectRef], dataset: Dataset, beat: Callable[[], None] = lambda: None
     ) -> None:
+        """Create a reader.
+
+        Args:
+            references: of ``CachePending``.
+            dataset: what the shards hold.
+            beat: is called every few seconds of waiting, as long as shards keep arriving.
+        """
         self._references, self._dataset, self._beat = references, dataset, beat
         self._batches: dict[int, Examples] = {}
 
     def take(self, rows: np.ndarray) -> Examples:
-        """As ``Dataset.take``; raises CorruptShard, StorageError."""
+        """Return the examples at ``rows``, like ``Dataset.take``; raises CorruptShard, StorageError."""
         missing = [shard for shard in _shards(self._dataset, rows).tolist() if shard not in self._batches]
-        references = [self._references[shard] for shard in missing]
-        # all at once: on a node that they were not read on, they come over the network
-        arrived = -1
-        while missing and ray.wait(references, num_returns=len(missing), timeout=_BEAT_S)[1]:
-            before, arrived = arrived, self._arrived()
-            if arrived > before:
-                self._beat()
+        self._wait(missing)
         for shard in missing:
             self._batches[shard] = self._batch(shard)
         return gather(rows, self._dataset, self._batches.__getitem__)
 
+    def _wait(self, shards: list[int]) -> None:
+        # All at once, because shards that another node read are then transferred in parallel.
+        references = [self._references[shard] for shard in shards]
+        arrived = -1
+        while references and ray.wait(references, num_returns=len(references), timeout=_BEAT_S)[1]:
+            before, arrived = arrived, self._arrived()
+            if arrived > before:
+                self._beat()
+
     def _arrived(self) -> int:
-        """How many shards are there."""
+        """Return the number of shards in shared memory."""
         references = list(self._references.values())
         return len(ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
 
     def _batch(self, shard: int) -> Examples:
-        try:
-            return _decode(_get(self._references[shard]), self._dataset.manifest)
-        except StorageError:  # which a task has given up for good: the store may be back since
-            batch = self._dataset.read_shard(shard)
-            return replace(batch, labels=batch.labels.astype(np.float32))
+        table = _get(self._references[shard])
+        if table is None:  # The first attempt failed. The store may have recovered.
+            result = _read.remote(self._dataset, shard, 0)
+            self._references[shard] = result[0]
+            table = _table(result)
+        return _decode(table, self._dataset.manifest)
 
 
 def stream_batches(
     dataset: Dataset, order: EpochOrder, start: tuple[int, int], epochs: int, rank: int, workers: int
 ) -> Iterator[tuple[Examples, np.ndarray]]:
-    """One worker's share of every batch, from epoch and step ``start`` to the end of the last epoch, read as it goes.
+    """Yield one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
 
-    While one window of the order is trained on, tasks read the shards that the next one needs besides. Each shard is
-    read once an epoch, and again by another worker where its rows are shared.
+    Ray tasks read the shards of the next window while the current one is trained on. A shard is read once per epoch and
+    worker that needs it.
 
     Yields:
         the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is none.
 
     Raises:
-        CorruptShard, StorageError: as ``Dataset.read_shard``, before any batch of the window is given.
+        CorruptShard, StorageError: as ``Dataset.read_shard``, before any batch of the window is yielded.
     """
-    places = order.worker_slice(rank, workers)
+    slots = order.worker_slice(rank, workers)
     plan = order.plan(start, epochs)
     shared = ray.put(dataset)
-    asked: dict[tuple[int, int], ray.ObjectRef] = {}
+    results: dict[_ShardKey, list[ray.ObjectRef]] = {}
 
-    def ask(epoch: int, window: int) -> tuple[np.ndarray, set[tuple[int, int]]]:
-        """Have the shards of a window read; gives its rows, and which shards they are in."""
-        rows = order.window(epoch, window, places)
-        shards = {(epoch, number) for number in _shards(dataset, rows.ravel()).tolist()}
-        for shard in sorted(shards - asked.keys()):
-            asked[shard], _ = _read.remote(shared, shard[1], epoch)
-        return rows, shards
+    def request(epoch: int, window: int) -> tuple[np.ndarray, set[_ShardKey]]:
+        """Submit the reads of a window, and return its rows and shards."""
+        rows = order.window(epoch, window, slots)
+        keys = {(epoch, shard) for shard in _shards(dataset, rows.ravel()).tolist()}
+        for key in sorted(keys - results.keys()):
+            results[key] = _read.remote(shared, key[1], epoch)
+        return rows, keys
 
-    ahead = ask(*plan[0][:2]) if plan else None
-    batches: dict[tuple[int, int], Examples] = {}
-    for place, (epoch, _, skip) in enumerate(plan):
-        rows, shards = ahead
-        # first of all, so that only two windows are ever in memory
-        for gone in asked.keys() - shards:
-            del asked[gone]
-        batches = {shard: batch for shard, batch in batches.items() if shard in shards}
-        ahead = ask(*plan[place + 1][:2]) if place + 1 < len(plan) else (None, set())
-        batches = {
-            shard: batches[shard] if shard in batches else _decode(_get(asked[shard]), dataset.manifest)
-            for shard in shards
-        }
+    batches: dict[_ShardKey, Examples] = {}
+    requested = [request(epoch, window) for epoch, window, _ in plan[:1]]
+    for index, (epoch, _, skip) in enumerate(plan):
+        rows, keys = requested.pop()
+        # Free the previous window first, so that at most two are in memory.
+        for expired in results.keys() - keys:
+            del results[expired]
+        batches = {key: batch for key, batch in batches.items() if key in keys}
+        requested = [request(epoch, window) for epoch, window, _ in plan[index + 1 : index + 2]]
+        for key in keys - batches.keys():
+            batches[key] = _decode(_table(results[key]), dataset.manifest)
         for step_rows in rows[skip:]:
-            yield gather(step_rows, dataset, lambda number: batches[epoch, number]), step_rows  # noqa: B023
+            yield gather(step_rows, dataset, lambda shard: batches[epoch, shard]), step_rows  # noqa: B023
 
 
 def _encode(batch: Examples) -> pa.Table:
-    """Fixed-size binary columns: the one Arrow type that goes through Ray and into NumPy without a copy."""
+    """Return fixed-size binary columns, the Arrow type that passes through Ray into NumPy without a copy."""
 
     def column(array: np.ndarray) -> pa.Array:
         width = array[0].nbytes
@@ -210,6 +264,8 @@ def _encode(batch: Examples) -> pa.Table:
 
 
 def _decode(table: pa.Table, manifest: Manifest) -> Examples:
+    """Return the examples of a table as views of its memory."""
+
     def array(name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         [chunk] = table[name].chunks
         return np.frombuffer(chunk.buffers()[1], dtype).reshape(-1, *shape)

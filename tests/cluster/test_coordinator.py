@@ -1,80 +1,89 @@
-"""When lost workers are started again, and what is told of it."""
+"""Restarts of lost workers, and what the driver reports of them."""
 
 from __future__ import annotations
 
-import pytest
+import pickle
 
 from synthray.cluster.coordinator import RunCoordinator
+from synthray.errors import BadBatch, DataError, TrainingError
 
 
-def begun(max_failures: int = 2) -> RunCoordinator:
-    box = RunCoordinator(max_failures, started_s=0.0)
-    assert box.register_group(2) == 0
-    box.resumed((0, 0))
-    assert box.drain().lines == []
-    return box
+def started(max_failures: int = 2) -> RunCoordinator:
+    """Return a coordinator whose two workers have begun to train."""
+    coordinator = RunCoordinator(max_failures, started_s=0.0)
+    assert coordinator.register_group(2) == 0
+    coordinator.resumed((0, 0))
+    assert coordinator.drain().lines == []
+    return coordinator
 
 
-def test_workers_are_started_again_so_often_without_getting_further() -> None:
-    box = begun()
-    box.note_failure("worker 1: it broke")
-    box.note_failure("worker 0: UnavailableError")
-    assert box.register_group(2) == 1
-    assert box.register_group(2) == 2
-    assert box.drain().lines == [
-        "worker 1: it broke; going on from the last checkpoint (1 of 2)",
-        "a worker died without a word: killed, out of memory, or its machine is gone; "
-        "going on from the last checkpoint (2 of 2)",
+def test_register_group_without_progress_fails_after_max_failures() -> None:
+    coordinator = started()
+    coordinator.note_failure("worker 1: it broke")
+    coordinator.note_failure("worker 0: UnavailableError")
+    assert coordinator.register_group(2) == 1
+    assert coordinator.register_group(2) == 2
+    assert coordinator.drain().lines == [
+        "worker 1: it broke; resuming from the last checkpoint (1 of 2)",
+        "a worker exited without an error (killed, out of memory, or node lost); "
+        "resuming from the last checkpoint (2 of 2)",
     ]
-    box.note_failure("worker 0: it broke, too")
-    assert box.register_group(2) is None
-    kind, text = box.drain().failure
-    assert kind == "TrainingError"
-    assert text == "the workers were lost 2 times in a row without getting further: worker 0: it broke, too"
+    coordinator.note_failure("worker 0: it broke, too")
+    assert coordinator.register_group(2) is None
+    failure = coordinator.drain().failure
+    assert isinstance(failure, TrainingError)
+    assert str(failure) == "workers were lost 2 times in a row without progress: worker 0: it broke, too"
 
 
-def test_those_who_get_further_are_started_again_as_often_as_it_takes() -> None:
-    box = begun(max_failures=1)
+def test_register_group_with_progress_never_fails() -> None:
+    coordinator = started(max_failures=1)
     for epoch in range(1, 9):
-        assert box.register_group(2) is not None
-        box.resumed((epoch, 0))
-    assert box.register_group(2) is not None
-    box.resumed((8, 0))  # where it was before
-    assert box.register_group(2) is None
+        assert coordinator.register_group(2) is not None
+        coordinator.resumed((epoch, 0))
+    assert coordinator.register_group(2) is not None
+    coordinator.resumed((8, 0))  # the same position as before
+    assert coordinator.register_group(2) is None
 
 
-def test_more_workers_are_no_failure_and_fewer_are() -> None:
-    box = begun(max_failures=1)
-    assert box.register_group(3) == 1
-    assert box.drain().lines == ["going on from the last checkpoint with 3 workers, 2 before"]
-    box.note_failure("worker 2: lost")
-    assert box.register_group(2) == 2
-    assert box.drain().lines == ["worker 2: lost; going on from the last checkpoint with 2 workers, 3 before"]
-    assert box.register_group(3) == 3
-    assert box.register_group(2) is None  # a machine that comes and goes, and no step in between
+def test_register_group_of_more_workers_is_no_failure() -> None:
+    coordinator = started(max_failures=1)
+    assert coordinator.register_group(3) == 1
+    assert coordinator.drain().lines == ["resuming from the last checkpoint with 3 workers instead of 2"]
+    coordinator.note_failure("worker 2: lost")
+    assert coordinator.register_group(2) == 2
+    assert coordinator.drain().lines == [
+        "worker 2: lost; resuming from the last checkpoint with 2 workers instead of 3"
+    ]
+    assert coordinator.register_group(3) == 3
+    assert coordinator.register_group(2) is None  # a node that comes and goes without a step in between
 
 
-@pytest.mark.parametrize("asked", ["a failure", "a stop"])
-def test_nobody_begins_after_the_end(asked: str) -> None:
-    box = begun()
-    if asked == "a failure":
-        box.fail("DataError", "bad")
-        box.fail("TrainingError", "what came of it")
-        assert box.drain().failure == ("DataError", "bad")
-    else:
-        assert box.stop()
-        assert box.heartbeat(None) is True
-        box.note_failure("worker 0: StorageError: away")
-    assert box.register_group(2) is None
-    assert ("(worker 0: StorageError: away)" in box.drain().stopped) == (asked == "a stop")
+def test_register_group_after_an_error_is_refused() -> None:
+    coordinator = started()
+    coordinator.fail(BadBatch("fft_batch_5.npy", "truncated"))
+    coordinator.fail(TrainingError("a consequence of it"))
+    assert coordinator.register_group(2) is None
+    # Ray pickles the status on its way to the driver.
+    failure = pickle.loads(pickle.dumps(coordinator.drain())).failure
+    assert isinstance(failure, DataError)
+    assert str(failure) == "fft_batch_5.npy: truncated"
 
 
-def test_a_stop_before_anyone_began_needs_no_waiting() -> None:
+def test_register_group_after_a_stop_is_refused() -> None:
+    coordinator = started()
+    assert coordinator.stop()
+    assert coordinator.heartbeat(None) is True
+    coordinator.note_failure("worker 0: StorageError: away")
+    assert coordinator.register_group(2) is None
+    assert "(worker 0: StorageError: away)" in coordinator.drain().stopped
+
+
+def test_stop_before_the_first_start_returns_false() -> None:
     assert not RunCoordinator(3, 0.0).stop()
 
 
-def test_lines_are_told_once_and_the_way_to_the_first_step_in_parts() -> None:
-    box = RunCoordinator(3, started_s=100.0)
-    box.first_step([("workers", 107.5), ("TensorFlow", 110.0)])
-    assert box.drain().lines == ["first step after 10.0 s (workers 7.5 s, TensorFlow 2.5 s)"]
-    assert box.drain().lines == []
+def test_first_step_logs_each_phase_once() -> None:
+    coordinator = RunCoordinator(3, started_s=100.0)
+    coordinator.first_step([("workers", 107.5), ("TensorFlow", 110.0)])
+    assert coordinator.drain().lines == ["first step after 10.0 s (workers 7.5 s, TensorFlow 2.5 s)"]
+    assert coordinator.drain().lines == []

@@ -1,11 +1,10 @@
-"""The metrics of a training, as a node exports them."""
+"""Metrics of a training, as a node exports them for Prometheus."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import re
-import time
 import urllib.request
 
 import pytest
@@ -17,15 +16,14 @@ from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport, StepReport
 from tests import foreign
 from tests.conftest import convert_here
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
-PATIENCE_S = 60.0
-
 
 @ray.remote(num_cpus=0)
-class Leader:
-    """What the leading worker of a training does with its metrics."""
+class Chief:
+    """An actor that uses the metrics as the chief worker of a training does."""
 
     def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
         from synthray.cluster.metrics import TrainMetrics
@@ -40,7 +38,7 @@ class Leader:
 
 
 def exported() -> dict[str, tuple[str, float]]:
-    """Name to labels and value of what the suite's node exports of trainings."""
+    """Return the labels and the value of each training metric that the suite's node exports."""
     [node] = [node for node in ray.nodes() if node["Alive"]]
     address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
     with urllib.request.urlopen(address, timeout=5) as response:
@@ -55,27 +53,25 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return convert_here(foreign.write(folder / "training_data"), folder / "data")
 
 
-def test_a_node_exports_where_a_training_is(ray_cluster: RayHead, manifest: Manifest) -> None:
+def test_train_metrics_are_exported_by_the_node(ray_cluster: RayHead, manifest: Manifest) -> None:
     config = TrainConfig("/sounds/first", "out", network="log", width=64)
-    leader = Leader.remote(config, manifest)
-    ray.get(leader.train.remote())
+    chief = Chief.remote(config, manifest)
+    ray.get(chief.train.remote())
     wanted = {
         "epoch": 3, "loss": 12.5, "examples_per_second": 1066, "input_wait_ratio": 0.25, "validation_loss": 13.75,
         "validation_accuracy": 0.5, "validation_error": 0.125, "restarts": 2, "steps_total": 11,
         "step_seconds_count": 3,
     }  # fmt: skip
-    deadline_s, found = time.monotonic() + PATIENCE_S, {}
+    found: dict[str, tuple[str, float]] = {}
 
-    def fit() -> bool:  # what a node exports may be of the first step still, or only a part
+    def is_complete() -> bool:  # at first, a node may export older values, or only some
+        with contextlib.suppress(OSError):  # the node is busy
+            found.update(exported())
         values = [found.get(f"ray_synthray_train_{name}", ("", math.nan))[1] for name in wanted]
         return values == pytest.approx(list(wanted.values()))
 
-    while not fit() and time.monotonic() < deadline_s:
-        time.sleep(0.5)
-        with contextlib.suppress(OSError):  # the node is busy
-            found = exported()
-    for name, value in wanted.items():
-        labels, number = found[f"ray_synthray_train_{name}"]
-        assert number == pytest.approx(value), name
+    wait_for(is_complete, pause_s=0.5)
+    for name in wanted:
+        labels, _ = found[f"ray_synthray_train_{name}"]
         for label in (f'run="{config.run_digest(manifest)}"', 'data="first"', 'network="log-64"'):
             assert label in labels

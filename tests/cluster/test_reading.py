@@ -1,4 +1,4 @@
-"""Reading on Ray: the order is carried out to the letter, from memory and as it streams."""
+"""Training input on Ray: cached or streamed batches hold exactly the examples of the order."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from infra.ray_head import KEEPING_WORKERS, RayHead
+from synthray.data.build.notebook_writer import SynthSource
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
-from synthray.data.sources.synthetic import SoundGenerator, SynthSource
-from synthray.errors import CorruptShard, StorageError
+from synthray.data.sources.synthetic import SoundGenerator
+from synthray.errors import CorruptShard
 from tests import foreign
 from tests.conftest import convert_here
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -38,7 +40,7 @@ def data_sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def expected(dataset: Dataset, rows: np.ndarray, epoch: int) -> np.ndarray:
-    """The features at ``rows``, one by one, read in this process."""
+    """Return the features at ``rows``, read one by one in this process."""
     shards = [dataset.read_shard(number, epoch) for number in range(len(dataset.manifest.shards))]
     features = np.concatenate([shard.features for shard in shards])
     return np.stack([features[row] if row >= 0 else np.zeros_like(features[0]) for row in rows])
@@ -46,7 +48,7 @@ def expected(dataset: Dataset, rows: np.ndarray, epoch: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("start", "workers"), [((0, 0), 1), ((1, 2), 2)])
 @pytest.mark.parametrize("kind", ["stored", "presets", "fresh"])
-def test_the_order_is_carried_out(
+def test_batches_follow_the_order(
     ray_cluster: RayHead, data_sets: dict[str, str], kind: str, start: tuple[int, int], workers: int
 ) -> None:
     from synthray.cluster.loader import CachedReader, cache_dataset, stream_batches
@@ -54,74 +56,50 @@ def test_the_order_is_carried_out(
     dataset = open_dataset(data_sets[kind])
     order = EpochOrder(dataset.shard_rows, 32, seed=4, window_rows=64)
     assert order.windows > 1
-    holding = cache_dataset(dataset, order)
-    assert (holding is None) == (kind == "fresh")
-    if holding:  # what the first epoch begins with is read first
+    pending = cache_dataset(dataset, order)
+    assert (pending is None) == (kind == "fresh")
+    if pending:  # the shards of the first batches are read first
         used = np.concatenate([order.window(0, window).ravel() for window in range(order.windows)])
         shards = np.searchsorted(dataset.shard_starts, used[used >= 0], side="right") - 1
-        assert list(holding.references) == list(dict.fromkeys(shards.tolist()))
+        assert list(pending.references) == list(dict.fromkeys(shards.tolist()))
     for rank in range(workers):
         wanted = list(order.worker_batches(start, EPOCHS, rank, workers))
         shares = list(stream_batches(dataset, order, start, EPOCHS, rank, workers))
         np.testing.assert_array_equal([rows for _, rows in shares], wanted)
-        for place, epoch in ((0, start[0]), (-1, EPOCHS - 1)):
-            batch = shares[place][0]
+        for index, epoch in ((0, start[0]), (-1, EPOCHS - 1)):
+            batch = shares[index][0]
             assert batch.features.dtype == dataset.manifest.feature_dtype
-            np.testing.assert_array_equal(batch.features, expected(dataset, wanted[place], epoch))
-        if holding:
-            held = CachedReader(holding.wait(), dataset).take(wanted[0])
-            np.testing.assert_array_equal(held.features, shares[0][0].features)
-            np.testing.assert_array_equal(held.labels, shares[0][0].labels)
+            np.testing.assert_array_equal(batch.features, expected(dataset, wanted[index], epoch))
+        if pending:
+            cached = CachedReader(pending.wait(), dataset).take(wanted[0])
+            np.testing.assert_array_equal(cached.features, shares[0][0].features)
+            np.testing.assert_array_equal(cached.labels, shares[0][0].labels)
 
 
-def test_what_a_task_could_not_read_for_a_while_is_read_here(ray_cluster: RayHead, data_sets: dict[str, str]) -> None:
+def test_cached_reader_after_one_failed_read_reads_it_again(
+    ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
+) -> None:
     import ray
 
     from synthray.cluster.loader import CachedReader, cache_dataset
 
-    @ray.remote(num_cpus=0)
-    def away() -> None:
-        raise StorageError("the store was away for longer than a task waits")
-
-    dataset = open_dataset(data_sets["stored"])
-    references = cache_dataset(dataset).wait() | {1: away.remote()}
+    shutil.copytree(data_sets["stored"], tmp_path / "data")
+    dataset = open_dataset(str(tmp_path / "data"))
+    shard = tmp_path / "data" / dataset.manifest.shards[0].path
+    hidden = shard.rename(tmp_path / "hidden")
+    references = cache_dataset(dataset).references
+    tables = ray.get(list(references.values()))
+    assert [table is None for table in tables] == [True] + [False] * (len(dataset.shard_rows) - 1)
     rows = np.arange(len(dataset.shard_rows) * 8)
-    held = CachedReader(references, dataset).take(rows)
-    np.testing.assert_array_equal(held.features, dataset.take(rows).features)
-    np.testing.assert_array_equal(held.labels, dataset.take(rows).labels)
+    with pytest.raises(CorruptShard, match="is missing"):
+        CachedReader(dict(references), dataset).take(rows)
+    hidden.rename(shard)
+    batch = CachedReader(references, dataset).take(rows)
+    np.testing.assert_array_equal(batch.features, dataset.take(rows).features)
+    np.testing.assert_array_equal(batch.labels, dataset.take(rows).labels)
 
 
-@pytest.mark.parametrize(("cpus", "most", "share"), [([0], 4, 1.5), ([0, 8], 4, 1.52), ([1], 2, 0.6), ([2], 4, 1.6)])
-def test_elastic_workers_ask_for_what_a_node_has(
-    cpus: list[int], most: int, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import ray
-
-    from synthray.cluster.trainer import Workers
-
-    nodes = [{"Alive": True, "Resources": {"CPU": float(count)} if count else {}} for count in cpus]
-    monkeypatch.setattr(ray, "nodes", lambda: nodes)
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": float(sum(cpus))} if sum(cpus) else {})
-    asked = Workers(1, most).scaling(32).resources_per_worker
-    assert asked == {"CPU": pytest.approx(share)}
-
-
-@pytest.mark.parametrize(("gpus", "told"), [(0, "GPUs: 2 are asked for, 0 are up; waiting"), (1, "1 are up"), (2, "")])
-def test_gpus_that_are_not_up_are_told_of(gpus: int, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    from synthray.cluster.trainer import Workers, _missing_gpus
-
-    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Resources": {"CPU": 8.0}}])
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0} | ({"GPU": float(gpus)} if gpus else {}))
-    for workers in (Workers(2, gpu=True), Workers(2, 4, gpu=True)):
-        line = _missing_gpus(workers.scaling(32))
-        assert told in line
-        assert bool(told) == bool(line)
-    assert _missing_gpus(Workers(2).scaling(32)) == ""
-
-
-def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
+def test_a_corrupt_shard_is_named_before_an_example_of_it_is_used(
     ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
 ) -> None:
     from synthray.cluster.loader import cache_dataset, stream_batches
@@ -145,21 +123,21 @@ def test_a_harmed_shard_is_named_before_an_example_of_it_is_used(
         cache_dataset(dataset).wait()
 
 
-def test_a_ray_of_this_machine_is_told_to_keep_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_local_ray_keeps_idle_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
-    told: dict[str, str] = {}
+    environment: dict[str, str] = {}
     monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda *_, **__: told.update(os.environ))
+    monkeypatch.setattr(ray, "init", lambda *_, **__: environment.update(os.environ))
     from synthray.cluster.connect import connect
 
     connect()
-    assert told == {"RAY_OTHER": "1", **KEEPING_WORKERS}
+    assert environment == {"RAY_OTHER": "1", **KEEPING_WORKERS}
 
 
-def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead, tmp_path: Path) -> None:
-    """A training may take longer over a window than Ray lets workers rest, and a new one takes seconds to start."""
+def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead, tmp_path: Path) -> None:
+    """A window may last longer than Ray keeps idle workers by default, and a new one takes seconds to start."""
     import ray
 
     from synthray.cluster.connect import LOCAL_RAY
@@ -168,10 +146,7 @@ def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead, tmp_pat
     @ray.remote(num_cpus=READER_CPUS)
     def reader(folder: Path) -> int:
         (folder / str(os.getpid())).touch()
-        deadline = time.monotonic() + 90
-        while len(list(folder.iterdir())) < 4:  # so that each has a worker of its own
-            assert time.monotonic() < deadline, "the others did not come"
-            time.sleep(0.02)
+        wait_for(lambda: len(list(folder.iterdir())) >= 4, 90)  # so that each task has a process of its own
         return os.getpid()
 
     def readers(folder: Path) -> set[int]:
@@ -181,12 +156,12 @@ def test_who_has_read_is_there_for_the_next_window(ray_cluster: RayHead, tmp_pat
     assert LOCAL_RAY == KEEPING_WORKERS
     assert len(readers(tmp_path / "first")) == 4
     time.sleep(3)
-    there = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}
-    assert readers(tmp_path / "second") <= there
+    alive = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}
+    assert readers(tmp_path / "second") <= alive
 
 
 def _is_a_worker(command_line: Path) -> bool:
     try:
         return command_line.read_bytes().startswith(b"ray::")
-    except OSError:  # it has ended meanwhile
+    except OSError:  # it has exited meanwhile
         return False

@@ -1,0 +1,109 @@
+"""One worker of a training, with the coordinator in this process and no cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import ray
+import ray.train
+from ray.train import collective
+
+from synthray.cluster import worker
+from synthray.cluster.coordinator import RunCoordinator
+from synthray.cluster.worker import WorkerConfig, work
+from synthray.errors import ConfigError, CorruptShard, NotFound, Stopped, StorageError, SynthrayError, TrainingError
+from synthray.train.config import TrainConfig
+
+
+class LocalActor:
+    """A coordinator in this process, called as an actor is."""
+
+    def __init__(self, max_failures: int = 0) -> None:
+        self.target = RunCoordinator(max_failures, 0.0)
+
+    def __getattr__(self, name: str) -> Any:
+        return SimpleNamespace(remote=getattr(self.target, name))
+
+
+@pytest.fixture
+def coordinator(monkeypatch: pytest.MonkeyPatch) -> LocalActor:
+    """The coordinator of this process's only worker, the chief."""
+    context = SimpleNamespace(get_world_rank=lambda: 0, get_world_size=lambda: 1, get_local_world_size=lambda: 1)
+    monkeypatch.setattr(ray.train, "get_context", lambda: context)
+    monkeypatch.setattr(ray, "get", lambda result: result)
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.7")
+    monkeypatch.setattr(collective, "broadcast_from_rank_zero", lambda value: value)
+    return LocalActor()
+
+
+def run(coordinator: LocalActor, out: str = "out", probe: str = "") -> None:
+    config = TrainConfig("data", out)
+    work({"worker": WorkerConfig(config, coordinator, None, 60.0, None, probe)})
+
+
+def raising(error: Exception) -> Any:
+    def train(*_: object) -> None:
+        raise error
+
+    return train
+
+
+RETRYABLE = [StorageError("out/checkpoints: cannot be written"), ConnectionError("reset by peer")]
+
+
+@pytest.mark.parametrize("error", RETRYABLE, ids=lambda error: type(error).__name__)
+def test_work_with_a_retryable_error_raises_and_counts_as_lost(
+    error: Exception, coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_train", raising(error))
+    # Raised, so that Ray ends the workers that wait for this one in the next step.
+    with pytest.raises(type(error)):
+        run(coordinator)
+    assert coordinator.target.drain().failure is None
+    run(coordinator)  # the second start is refused, since max_failures is 0
+    failure = coordinator.target.drain().failure
+    assert isinstance(failure, TrainingError)
+    assert str(failure) == (
+        f"workers were lost without progress: worker 0 on 10.0.0.7: {type(error).__name__}: {error}"
+    )
+
+
+PERMANENT = [CorruptShard("shards/00002 has changed"), NotFound("no data set"), ConfigError("epochs is 0")]
+
+
+@pytest.mark.parametrize("error", PERMANENT, ids=lambda error: type(error).__name__)
+def test_work_with_a_permanent_error_passes_it_to_the_driver(
+    error: SynthrayError, coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_train", raising(error))
+    with pytest.raises(type(error)):
+        run(coordinator)
+    assert coordinator.target.drain().failure is error
+
+
+def test_work_with_an_unknown_error_becomes_a_training_error(
+    coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_train", raising(ZeroDivisionError("division by zero")))
+    with pytest.raises(ZeroDivisionError):
+        run(coordinator)
+    failure = coordinator.target.drain().failure
+    assert isinstance(failure, TrainingError)
+    assert str(failure) == "worker 0 on 10.0.0.7: ZeroDivisionError: division by zero"
+
+
+def test_work_that_is_stopped_reports_where(coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "_train", raising(Stopped("stopped after epoch 3 of 9")))
+    run(coordinator)
+    assert coordinator.target.drain().stopped == "stopped after epoch 3 of 9"
+
+
+def test_work_without_shared_storage_fails_before_training(coordinator: LocalActor, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        run(coordinator, str(tmp_path), probe="a file on the driver's node")
+    failure = coordinator.target.drain().failure
+    assert isinstance(failure, ConfigError)
+    assert str(failure).startswith(f"{tmp_path}: not the driver's folder on 10.0.0.7. Set --out to storage that all")
