@@ -28,6 +28,8 @@ _BEAT_S = 5.0
 # The rest of the shared memory is for objects in transit.
 _CACHE_FRACTION = 0.8
 _ShardKey = tuple[int, int]
+Share = tuple[Examples, np.ndarray]
+"""One worker's share of a global batch: examples with float32 labels, and their rows (``PADDING`` where empty)."""
 _Outcome = SynthrayError | OSError | None
 
 
@@ -211,9 +213,32 @@ class CachedReader:
         return _decode(table, self._dataset.manifest)
 
 
+def worker_shares(
+    dataset: Dataset,
+    order: EpochOrder,
+    cached_shards: dict[int, ray.ObjectRef] | None,
+    start: tuple[int, int],
+    epochs: int,
+    ranks: tuple[int, int] = (0, 1),
+    waiting: Callable[[], None] = lambda: None,
+) -> Iterator[Share]:
+    """Yield one worker's share of every batch, from the cache if there is one, else streamed.
+
+    Args:
+        cached_shards: references of ``CachePending``, or None to stream.
+        start: the epoch and step of the first batch.
+        ranks: this worker's rank and the number of workers.
+        waiting: is called every few seconds while cached shards arrive.
+    """
+    if cached_shards is None:
+        return stream_batches(dataset, order, start, epochs, *ranks)
+    reader = CachedReader(cached_shards, dataset, waiting)
+    return ((reader.take(rows), rows) for rows in order.worker_batches(start, epochs, *ranks))
+
+
 def stream_batches(
     dataset: Dataset, order: EpochOrder, start: tuple[int, int], epochs: int, rank: int, workers: int
-) -> Iterator[tuple[Examples, np.ndarray]]:
+) -> Iterator[Share]:
     """Yield one worker's share of every batch, from epoch and step ``start`` to the end of the last epoch.
 
     Ray tasks read the shards of the next window while the current one is trained on. A shard is read once per epoch and

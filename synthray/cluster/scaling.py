@@ -10,7 +10,7 @@ import ray.train
 
 from synthray.cluster.loader import READER_CPUS
 from synthray.errors import ConfigError
-from synthray.storage.s3 import retry_timeout_s
+from synthray.storage.retry import retry_timeout_s
 
 # Two workers even on a laptop, so that the code path is the same everywhere.
 _DEFAULT_WORKERS = 2

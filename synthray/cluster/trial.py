@@ -65,11 +65,8 @@ def _train(config: TrainConfig, dataset: Dataset, cached_shards: dict[int, ray.O
     _limit_threads(tf)
     order = config.order(dataset.manifest)
 
-    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        if cached_shards is None:
-            return loader.stream_batches(dataset, order, start, config.epochs, 0, 1)
-        reader = loader.CachedReader(cached_shards, dataset)
-        return ((reader.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
+    def batches(start: tuple[int, int]) -> Iterator[loader.Share]:
+        return loader.worker_shares(dataset, order, cached_shards, start, config.epochs)
 
     def report(epoch: EpochReport) -> None:
         _report(asdict(epoch))

@@ -104,7 +104,7 @@ def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]
         with Watchdog(worker.step_timeout_s, note_failure) as watchdog:
             steps = _Steps(watchdog, chief)
 
-            def batches(position: tuple[int, int]) -> Iterator[loop.Share]:
+            def batches(position: tuple[int, int]) -> Iterator[loader.Share]:
                 return input_batches(worker, dataset, context, position, steps.waiting, phases)
 
             report = chief.epoch if chief else lambda _: None
@@ -188,18 +188,13 @@ def input_batches(
     position: tuple[int, int],
     waiting: Callable[[], None],
     phases: Phases,
-) -> Iterator[loop.Share]:
+) -> Iterator[loader.Share]:
     """Yield this worker's share of each batch from an epoch and step on, cached or streamed."""
     if context.is_chief:
         worker.coordinator.resumed.remote(position)
-    config, order = worker.config, worker.config.order(dataset.manifest)
-    shares: Iterator[loop.Share]
-    if worker.cached_shards is None:
-        shares = loader.stream_batches(dataset, order, position, config.epochs, context.rank, context.workers)
-    else:
-        reader = loader.CachedReader(worker.cached_shards, dataset, waiting)
-        batches = order.worker_batches(position, config.epochs, context.rank, context.workers)
-        shares = ((reader.take(rows), rows) for rows in batches)
+    config = worker.config
+    order, ranks = config.order(dataset.manifest), (context.rank, context.workers)
+    shares = loader.worker_shares(dataset, order, worker.cached_shards, position, config.epochs, ranks, waiting)
     first = next(shares, None)
     phases.append(("data", time.time()))
     if first:

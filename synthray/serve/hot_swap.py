@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from synthray.errors import ConfigError, ModelError
-from synthray.model.registry import Promotion, default_registry, promoted, served_model
+from synthray.model.promotions import Promotion
+from synthray.model.registry import default_registry, promoted, served_model
 from synthray.model.saved import SUFFIX
 
 if TYPE_CHECKING:
