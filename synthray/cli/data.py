@@ -53,7 +53,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def list_datasets(arguments: Namespace) -> None:
-    """List the data sets in a folder, newest last, and mark damaged ones."""
+    """List the data sets in a folder, newest last, and mark corrupt ones."""
     store = open_store(arguments.uri or f"{home()}/data")
     folders = [] if store.exists(MANIFEST) else store.folders()
     found = [_entry(open_store(f"{store.uri}/{name}"), name) for name in folders]
@@ -85,7 +85,7 @@ def _entry(store: Store, name: str) -> _ListEntry | None:
         return modified_s, name, (f"cannot be read: {error}",)
     except Exception as error:  # a manifest can be corrupt in any way, and the other data sets are still listed
         reason = error if isinstance(error, DataError) else f"{MANIFEST} is not a manifest: {error!r}"
-        return modified_s, name, (f"damaged: {reason}",)
+        return modified_s, name, (f"corrupt: {reason}",)
 
 
 def _unfinished_entry(store: Store, name: str) -> _ListEntry | None:

@@ -26,9 +26,9 @@ def registry(home: Path) -> Path:
     return home / "models"
 
 
-def test_ls_lists_models_by_time_and_marks_damaged_ones(registry: Path, capsys: pytest.CaptureFixture) -> None:
-    write_model(registry, "z_damaged/model_9_5.keras", hour=2)
-    (registry / "z_damaged/model_9_5.json").write_text("{}")
+def test_ls_lists_models_by_time_and_marks_corrupt_ones(registry: Path, capsys: pytest.CaptureFixture) -> None:
+    write_model(registry, "z_corrupt/model_9_5.keras", hour=2)
+    (registry / "z_corrupt/model_9_5.json").write_text("{}")
     main(["models", "promote", f"{registry}/mine/model_9_3.keras"])
     capsys.readouterr()
     assert main(["models", "ls"]) == 0
@@ -38,7 +38,7 @@ def test_ls_lists_models_by_time_and_marks_damaged_ones(registry: Path, capsys: 
     assert re.fullmatch(rf"mine +model_9_3 +3 +1\.2500 +1\.5 MB +[0-9a-f]{{12}}  {time}  {time}", first)
     assert re.fullmatch(rf"mine +model_9_4 +3 +1\.2500 +0\.0 MB +[0-9a-f]{{12}}  {time}", second)
     assert head.index("promoted") == first.rindex("  ") + 2
-    assert re.match(r"z_damaged +model_9_5 +damaged: .* is not a model card", third)
+    assert re.match(r"z_corrupt +model_9_5 +corrupt: .* is not a model card", third)
     (registry / "mine/model_9_3.keras").unlink()
     assert main(["models", "ls", str(registry)]) == 0
     *_, last = capsys.readouterr().out.splitlines()

@@ -28,7 +28,7 @@ from infra.s3_server import S3Server
 from synthray.data.open import open_dataset
 from synthray.model.saved import load_model
 from synthray.storage import open_store
-from synthray.storage.s3 import RETRY_TIMEOUT
+from synthray.storage.retry import RETRY_TIMEOUT
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from tests import foreign

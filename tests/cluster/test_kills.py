@@ -26,7 +26,7 @@ from synthray.data.build.shard import build_shard
 from synthray.data.open import open_dataset
 from synthray.errors import NotFound
 from synthray.storage import open_store
-from synthray.storage.s3 import RETRY_TIMEOUT
+from synthray.storage.retry import RETRY_TIMEOUT
 from tests.faults import Exchange, FaultyProxy, Hold, all_objects, faulty_proxy, status
 from tests.s3_place import place_in
 from tests.waiting import wait_for

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from infra.ray_head import KEEPING_WORKERS, RayHead
-from synthray.data.build.notebook_writer import SynthSource
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
-from synthray.data.sources.synthetic import SoundGenerator
+from synthray.data.sources.synthetic import SoundGenerator, SynthSource
 from synthray.errors import CorruptShard
 from tests import foreign
 from tests.conftest import convert_here
