@@ -13,7 +13,7 @@ help:
 	@echo "make quick             run the tests that need neither Ray nor S3 (about 90 seconds)"
 	@echo "make check             lint, format, import layers, types"
 	@echo "make format            format the code and fix what the linter can fix"
-	@echo "make bench             run each script of benchmarks/ with its defaults"
+	@echo "make bench             run the benchmarks with their defaults"
 	@echo "make model             generate 3500 batches, train 3 epochs on them, evaluate"
 	@echo "make clean             remove what these targets created"
 
@@ -36,7 +36,7 @@ quick: $(INSTALLED)
 check: $(INSTALLED)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo
 	$(BIN)/python -m mypy
 
 format: $(INSTALLED)
@@ -44,7 +44,7 @@ format: $(INSTALLED)
 	$(BIN)/python -m ruff format .
 
 bench: $(INSTALLED)
-	@for script in benchmarks/*.py; do echo "── $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in render convert read train; do echo "── $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 model: $(INSTALLED)
 	$(BIN)/python -m synthray.cli.main generate --batches 3500 --format parquet --dtype float16

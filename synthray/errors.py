@@ -107,7 +107,7 @@ def summary(error: BaseException | str) -> str:
     ours = [line for line in lines if line.startswith(_OURS)]
     if ours:
         return ours[-1].partition(": ")[2]
-    if any(line.startswith("Traceback (most recent call last)") for line in lines):
+    if any("Traceback (most recent call last)" in line for line in lines):
         return lines[-1]
     fallback = lines[0] if lines else "" if isinstance(error, str) else type(error).__name__
     return next((line for line in lines if not line.startswith(_LOCATIONS)), fallback)

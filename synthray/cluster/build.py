@@ -77,8 +77,8 @@ def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
     checked = _numbers(len(plan.shards)).map_batches(repair, batch_size=None)
     repaired = 0
     with Progress("checking", len(plan.shards), "shards") as progress:
-        for was_damaged in results(checked):
-            repaired += was_damaged
+        for was_corrupt in results(checked):
+            repaired += was_corrupt
             progress.advance()
     if repaired:
         print(f"repaired {repaired} of {len(plan.shards)} shards that were missing or corrupt", file=sys.stderr)

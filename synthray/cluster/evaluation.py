@@ -6,19 +6,16 @@ and report are in ``synthray.evaluate``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import ray
-from ray.exceptions import RayTaskError
 
 from synthray.cluster.connect import connect
+from synthray.cluster.tasks import map_on_cluster
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
-from synthray.errors import SynthrayError
 from synthray.evaluate.examples import CPUS_PER_TASK, Part, check_fits, choose_rows, cut, score_part
 from synthray.evaluate.report import Evaluation
 from synthray.evaluate.scores import Sums, constant_guess, scores
@@ -51,39 +48,20 @@ def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
     sums, distances = Sums.zero(manifest.table), Distances()
     parts = cut(manifest, first, last)
     connect(verbose=verbose)
+    score = partial(_score, resolve_model(model), dataset.uri)
     with Progress("scoring", len(parts), "shards") as progress:
-        for row in _score_on_cluster(resolve_model(model), dataset.uri, parts):
-            sums += Sums(row["rows"], np.asarray(row["model"]), np.asarray(row["baseline"]))
-            distances += Distances(row["sounds"], row["predicted_db"], row["random_db"])
+        for part_sums, part_distances in map_on_cluster(score, parts, num_cpus=_task_cpus()):
+            sums += part_sums
+            distances += part_distances
             progress.advance()
     table_scores = scores(manifest.table, sums)
     return Evaluation(card.name, dataset.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json())
 
 
-def _score_on_cluster(model: str, data: str, parts: list[Part]) -> Iterator[dict[str, Any]]:
-    """Yield one row of sums for each part, in any order."""
-    # Otherwise Ray Data raises a UserCodeException without the error that caused it.
-    ray.data.DataContext.get_current().raise_original_map_exception = True
-    items = [{"model": model, "data": data, **asdict(part)} for part in parts]
-    try:
-        yield from (
-            ray.data.from_items(items, override_num_blocks=len(items))
-            .map(_score_row, num_cpus=_task_cpus())
-            .iter_rows()
-        )
-    except RayTaskError as error:
-        raise _original_error(error) from None
-
-
-def _score_row(row: dict[str, Any]) -> dict[str, Any]:
+def _score(model: str, data: str, part: Part) -> tuple[Sums, Distances]:
     """Return the sums of one part; runs in a worker process."""
-    try:
-        predictor, dataset, guess = _load(row["model"], row["data"])
-        part = Part(int(row["shard"]), int(row["first"]), int(row["last"]))
-        sums, distances = score_part(predictor, dataset, part, guess)
-    except SynthrayError as error:
-        raise _PartFailed(error) from error
-    return {**vars(sums), **asdict(distances)}
+    predictor, dataset, guess = _load(model, data)
+    return score_part(predictor, dataset, part, guess)
 
 
 @lru_cache(maxsize=1)  # a worker process scores many parts with one model
@@ -101,16 +79,3 @@ def _task_cpus() -> float:
     largest = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
     # An autoscaling cluster may have no node yet. A task that asks for more than any node has would wait forever.
     return min(CPUS_PER_TASK, largest or CPUS_PER_TASK)
-
-
-class _PartFailed(Exception):
-    """The SynthrayError of a part, as its argument.
-
-    Ray Data appends advice about retries to the first argument of an exception if that is text.
-    """
-
-
-def _original_error(error: RayTaskError) -> Exception:
-    """Return the SynthrayError that a task raised, or ``error`` for any other."""
-    original: Exception = error.cause.args[0] if isinstance(error.cause, _PartFailed) else error
-    return original

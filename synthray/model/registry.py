@@ -161,7 +161,7 @@ def promote(uri: str, registry: str = "") -> Change:
         if before and (before.model, before.sha256) == (now.model, now.sha256):
             return Change(store.uri, before, before)
         try:
-            store.write(PROMOTIONS_FILE, encode_history([*history, now]), replace=bool(history))
+            store.write(PROMOTIONS_FILE, encode_history([*history, now]), replace=bool(history), durable=True)
             return Change(store.uri, before, now)
         except Conflict:  # another process made the first promotion meanwhile
             continue
@@ -182,7 +182,7 @@ def rollback(registry: str = "") -> Change:
         raise NotFound(f"nothing was promoted at {store.uri} before {history[0].model}. Promote another model instead.")
     now = history[-2]
     read_verified(_require_unchanged(store, now, "Promote another model."))
-    store.write(PROMOTIONS_FILE, encode_history(history[:-1]))
+    store.write(PROMOTIONS_FILE, encode_history(history[:-1]), durable=True)
     return Change(store.uri, history[-1], now)
 
 

@@ -101,8 +101,8 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
         model.save(file)
         raw = file.read_bytes()
     card = replace(card, sha256=hashlib.sha256(raw).hexdigest())
-    store.write(f"{card.name}{SUFFIX}", raw)
-    store.write(f"{card.name}.json", card.encode())
+    store.write(f"{card.name}{SUFFIX}", raw, durable=True)
+    store.write(f"{card.name}.json", card.encode(), durable=True)
     return uri
 
 

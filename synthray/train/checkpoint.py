@@ -140,7 +140,7 @@ class CheckpointFolder:
     def _save(self, checkpoint: Checkpoint) -> None:
         progress = checkpoint.progress
         written = _path(progress.epoch, progress.step)
-        self._store.write(written, checkpoint.encode())
+        self._store.write(written, checkpoint.encode(), durable=True)
         # Corrupt checkpoints that were skipped may be newer than the one just written.
         kept = [*self.paths()[-self._keep :], written, _path(progress.best or 0, 0)]
         for path in self.paths():

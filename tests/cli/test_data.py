@@ -1,4 +1,4 @@
-"""``synthray data``: complete, unfinished and damaged data sets."""
+"""``synthray data``: complete, unfinished and corrupt data sets."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ def set_time(folder: Path, hour: int) -> None:
     os.utime(folder / "manifest.json", (1_700_000_000 + 3600 * hour,) * 2)
 
 
-def test_ls_lists_complete_unfinished_and_damaged_data_sets_by_time(
+def test_ls_lists_complete_unfinished_and_corrupt_data_sets_by_time(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "home" / "data"
     first = convert_here(source, data / "z_first", dtype="float16")
     convert_here(source, data / "a_last")
     for number, text in enumerate(["{", "[1]", '{"format": "other/9"}']):
-        (data / f"damaged_{number}").mkdir()
-        (data / f"damaged_{number}" / "manifest.json").write_text(text)
-        set_time(data / f"damaged_{number}", number)
+        (data / f"corrupt_{number}").mkdir()
+        (data / f"corrupt_{number}" / "manifest.json").write_text(text)
+        set_time(data / f"corrupt_{number}", number)
     body = json.loads(first.encode())
     body["shards"][0]["rows"] = "many"
-    (data / "damaged_3").mkdir()
-    (data / "damaged_3" / "manifest.json").write_text(json.dumps(body))
-    set_time(data / "damaged_3", 3)
+    (data / "corrupt_3").mkdir()
+    (data / "corrupt_3" / "manifest.json").write_text(json.dumps(body))
+    set_time(data / "corrupt_3", 3)
     set_time(data / "z_first", 4)
     plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(data / "begun")))
     for shard in (0, 1):
@@ -59,9 +59,9 @@ def test_ls_lists_complete_unfinished_and_damaged_data_sets_by_time(
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path / "home"))
     assert main(["data", "ls"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    names = ["name", "damaged_0", "damaged_1", "damaged_2", "damaged_3", "z_first", "begun", "a_last"]
+    names = ["name", "corrupt_0", "corrupt_1", "corrupt_2", "corrupt_3", "z_first", "begun", "a_last"]
     assert [line.split()[0] for line in lines] == names
-    assert all("damaged: " in line for line in lines[1:5])
+    assert all("corrupt: " in line for line in lines[1:5])
     assert "other/9" in lines[3]
     assert re.fullmatch(
         rf"z_first +203 +0\.2 MB +float16 +notebook +{first.digest[:12]} +\d{{4}}-\d\d-\d\dT\d\d:\d\d", lines[5]

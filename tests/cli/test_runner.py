@@ -80,9 +80,9 @@ sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many
 
 
 def test_print_columns_aligns_cells_and_ignores_short_rows(capsys: pytest.CaptureFixture) -> None:
-    print_columns([("name", "size", "dtype"), ("a", "10", "f4"), ("longest", "damaged: a wide reason")], right=(1,))
+    print_columns([("name", "size", "dtype"), ("a", "10", "f4"), ("longest", "corrupt: a wide reason")], right=(1,))
     assert capsys.readouterr().out.splitlines() == [
         "name     size  dtype",
         "a          10  f4",
-        "longest  damaged: a wide reason",
+        "longest  corrupt: a wide reason",
     ]

@@ -184,10 +184,10 @@ def test_registry_of_a_model_is_the_home_registry_or_its_own_folder(registry: Pa
 def test_promote_keeps_a_simultaneous_first_promotion(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = LocalStore.write
 
-    def write(store: LocalStore, path: str, data: bytes, *, replace: bool = True) -> None:
+    def write(store: LocalStore, path: str, data: bytes, **options: bool) -> None:
         monkeypatch.setattr(LocalStore, "write", original)
         promote(f"{registry}/a/model_9_3.keras")  # another process, between our read and our write
-        original(store, path, data, replace=replace)
+        original(store, path, data, **options)
 
     monkeypatch.setattr(LocalStore, "write", write)
     change = promote(f"{registry}/a/model_9_4.keras")

@@ -89,7 +89,7 @@ def build_shard(plan: Plan, number: int) -> ShardRecord:
     if record.shard is None:
         return record
     is_new = not published and plan.worth_keeping(record.skipped)
-    if is_new or _is_damaged(plan, record.shard.path):
+    if is_new or _is_corrupt(plan, record.shard.path):
         out.write(record.shard.path, file)
     if is_new:
         out.write(record_path, record.encode())
@@ -120,7 +120,7 @@ def is_generated_path(path: str) -> bool:
     return bool(_GENERATED_PATH.fullmatch(path))
 
 
-def _is_damaged(plan: Plan, path: str) -> bool:
+def _is_corrupt(plan: Plan, path: str) -> bool:
     """Return whether the path is of a published shard that is missing or corrupt."""
     if plan.published is None or path not in plan.published_numbers:
         return False
