@@ -19,6 +19,7 @@ from typing import Any
 from synthray.errors import ConfigError, SynthrayError
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
 Command = Callable[[Namespace], None]
 
 
@@ -119,9 +120,7 @@ def add_to_group(group: Any, name: str, command: Command, examples: str) -> Argu
 
     Of ``examples``, those with the command's name are shown.
     """
-    parser: ArgumentParser = group.add_parser(
-        name, help=command.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser: ArgumentParser = group.add_parser(name, help=command.__doc__, **PARSER_OPTIONS)
     own = [line for line in examples.strip().splitlines() if line.split()[2] == name]
     set_up(parser, command, command.__doc__ or "", "\n".join(own))
     return parser
