@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 
 from synthray.data.examples import columns_from_labels, labels_from_columns
-from synthray.data.sources.notebook import NotebookSource, encode_features, keys_and_parts, table_from_parts
+from synthray.data.sources.notebook import (
+    KEYS,
+    PARTS,
+    NotebookSource,
+    encode_features,
+    keys_and_parts,
+    table_from_parts,
+)
 from synthray.errors import BadBatch, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
@@ -191,51 +198,37 @@ def test_decode_features_any_version_and_order_is_read(version: tuple[int, int],
 
 
 INVALID = {
-    "no keys": (lambda f: (f / "keys.pkl").unlink(), NotFound, "not a directory in the batch layout"),
-    "keys of another count": (
-        with_pickle("keys.pkl", foreign.KEYS[:-1]),
-        DataError,
-        "names 4 parameters, randomizer_parts.pkl has 5",
-    ),
+    "keys of another count": (with_pickle(KEYS, foreign.KEYS[:-1]), "names 4 parameters, randomizer_parts.pkl has 5"),
     "an unknown kind": (
-        with_pickle("randomizer_parts.pkl", [{"random_type": "odd"}] * 5),
-        DataError,
+        with_pickle(PARTS, [{"random_type": "odd"}] * 5),
         r"parameter 0 \(global_volume\): random_type is 'odd'",
     ),
     "a choice between letters": (
-        with_pickle("randomizer_parts.pkl", [{"random_type": "choice", "random_values": "sine"}] * 5),
-        DataError,
+        with_pickle(PARTS, [{"random_type": "choice", "random_values": "sine"}] * 5),
         r"parameter 0 \(global_volume\): .*random_values is not a list",
     ),
     "a key too long to be spelt": (
-        with_pickle("keys.pkl", [[9**6000]] * 5),
-        DataError,
+        with_pickle(KEYS, [[9**6000]] * 5),
         r"keys\.pkl, parameter 0: the name cannot be formed",
     ),
-    "a choice that says nothing more": (
-        with_pickle("randomizer_parts.pkl", [{"random_type": "choice"}] * 5),
-        DataError,
-        "random_values",
-    ),
-    "two of one name": (with_pickle("keys.pkl", [["a"]] * 5), DataError, "the name 'a' appears twice"),
-    "nothing to learn": (
-        with_pickle("randomizer_parts.pkl", [{"random_type": "constant"}] * 5),
-        DataError,
-        "nothing to learn",
-    ),
+    "a choice that says nothing more": (with_pickle(PARTS, [{"random_type": "choice"}] * 5), "random_values"),
+    "two of one name": (with_pickle(KEYS, [["a"]] * 5), "the name 'a' appears twice"),
+    "nothing to learn": (with_pickle(PARTS, [{"random_type": "constant"}] * 5), "nothing to learn"),
+}
+NOT_FOUND = {
+    "no keys": (lambda f: (f / KEYS).unlink(), "not a directory in the batch layout"),
     "no batches": (
         lambda f: [path.unlink() for path in (*f.glob("fft/*"), *f.glob("parameters/*"))],
-        NotFound,
         "no batches here",
     ),
 }
 
 
-@pytest.mark.parametrize("case", INVALID)
+@pytest.mark.parametrize("case", INVALID | NOT_FOUND)
 def test_notebook_source_open_invalid_directory_gives_reason(case: str, source: Path) -> None:
-    corrupt, kind, message = INVALID[case]
+    corrupt, message = (INVALID | NOT_FOUND)[case]
     corrupt(source)
-    with pytest.raises(kind, match=message):
+    with pytest.raises(NotFound if case in NOT_FOUND else DataError, match=message):
         NotebookSource.open(str(source))
 
 
