@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from synthray.cli.flags import add_setting
 from synthray.cli.runner import set_up
 from synthray.data.build.plan import BuildConfig
 from synthray.data.open import name_of
@@ -31,15 +32,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--source", help="URI of the batches (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI of the data set (default: a folder under SYNTHRAY_HOME)")
     parser.add_argument("--skip-bad", action="store_true", help="skip batches that cannot be read, and list them")
-    parser.add_argument(
-        "--append",
-        default=BuildConfig.append,
-        metavar="URI",
-        help="create a data set that references the shards of the one at URI (no copy) and adds these batches",
-    )
-    parser.add_argument(
-        "--dtype", choices=DTYPES, default=BuildConfig.dtype, help="dtype of the features (default: %(default)s)"
-    )
+    append = "create a data set that references the shards of the one at URI (no copy) and adds these batches"
+    add_setting(parser, BuildConfig, "append", append, metavar="URI")
+    add_setting(parser, BuildConfig, "dtype", "dtype of the features", choices=DTYPES)
 
 
 def convert(arguments: Namespace) -> None:

@@ -32,7 +32,6 @@ _THREADS = 4
 _MAX_NAMES = 8
 
 _LS_COLUMNS = ("name", "examples", "size", "dtype", "source", "digest", "published")
-_UNPUBLISHED_FOLDERS = ("unfinished", "shards")
 
 _ListEntry = tuple[float, str, tuple[str, ...]]
 """Time of the last change in Unix seconds, name, and the other cells of a row of ``data ls``."""
@@ -89,7 +88,7 @@ def _entry(store: Store, name: str) -> _ListEntry | None:
 
 
 def _unfinished_entry(store: Store, name: str) -> _ListEntry | None:
-    entries = [entry for folder in _UNPUBLISHED_FOLDERS for entry in store.list(folder)]
+    entries = [entry for folder in ("unfinished", "shards") for entry in store.list(folder)]
     if not entries:
         return None
     shards = [entry for entry in entries if entry.path.endswith(".parquet")]
@@ -151,27 +150,25 @@ def _find_problems(dataset: Dataset) -> list[tuple[int, str]]:
     from synthray.progress import Progress
 
     total = len(dataset.manifest.shards)
-    problems = []
+    problems: list[tuple[int, str]] = []
     pool = ThreadPoolExecutor(_THREADS)
     try:
         with Progress("verifying", total, "shards") as progress:
-            numbers = {pool.submit(_problem, dataset, number): number for number in range(total)}
-            for future in as_completed(numbers):
-                if problem := future.result():
-                    problems.append((numbers[future], problem))
+            for future in as_completed([pool.submit(_problem, dataset, number) for number in range(total)]):
+                problems += future.result()
                 progress.advance()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the other shards
     return sorted(problems)
 
 
-def _problem(dataset: Dataset, number: int) -> str:
-    """Return the reason why a shard cannot be used, or ``""``."""
+def _problem(dataset: Dataset, number: int) -> list[tuple[int, str]]:
+    """Return number and problem of a shard, or [] if it can be used."""
     try:
         dataset.read_bytes(number)
     except (CorruptShard, StorageError) as error:
-        return str(error)
-    return ""
+        return [(number, str(error))]
+    return []
 
 
 def _report_extra_files(dataset: Dataset) -> None:

@@ -6,6 +6,7 @@ from argparse import SUPPRESS, ArgumentParser, Namespace
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
 
+from synthray.cli.flags import given
 from synthray.cli.runner import set_up
 from synthray.data.manifest import CONTENTS
 from synthray.data.open import name_of
@@ -66,8 +67,7 @@ def generate(arguments: Namespace) -> None:
     """Make the batches or the data set."""
     from synthray.data.build.generate_config import GenerateConfig
 
-    names = {field.name for field in fields(GenerateConfig)}
-    settings = {name: value for name, value in vars(arguments).items() if name in names}
+    settings = given(arguments, [field.name for field in fields(GenerateConfig)])
     config = GenerateConfig(**{"out": home()} | settings)
     if "out" not in settings:
         config = replace(config, out=_default_out(config))

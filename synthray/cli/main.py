@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from importlib import import_module
 
 import synthray.progress  # noqa: F401 - sets PROCESS_STARTED_S
 from synthray import __version__
-from synthray.cli.runner import run
+from synthray.cli.runner import PARSER_OPTIONS, run
 
 COMMANDS = {
     "generate": "render random presets into training data",
@@ -50,15 +50,12 @@ def build_parser(argv: Sequence[str]) -> ArgumentParser:
         "synthray",
         description="From a sound to the synthesizer settings that make it.",
         epilog=EXAMPLES,
-        formatter_class=RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        **PARSER_OPTIONS,
     )
     parser.add_argument("--version", action="version", version=f"synthray {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(
-            name, help=summary, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
-        )
+        command = commands.add_parser(name, help=summary, **PARSER_OPTIONS)
         if name in argv:
             import_module(f"synthray.cli.{name}").configure(command)
     return parser

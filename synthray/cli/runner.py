@@ -14,11 +14,13 @@ import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import indent
 from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
 Command = Callable[[Namespace], None]
 
 
@@ -103,14 +105,14 @@ def add_verbose(parser: ArgumentParser) -> None:
 
 def set_up(parser: ArgumentParser, command: Command, description: str, examples: str) -> None:
     """Give a command's parser its function, its description and its examples."""
-    parser.description, parser.epilog = description, f"examples:\n{_indented(examples)}"
+    parser.description, parser.epilog = description, f"examples:\n{indent(examples.strip(), '  ')}"
     parser.set_defaults(command=command)
     add_verbose(parser)
 
 
 def set_up_group(parser: ArgumentParser, description: str, examples: str) -> Any:
     """Describe a group of commands and return its subparsers."""
-    parser.description, parser.epilog = description, f"examples:\n{_indented(examples)}"
+    parser.description, parser.epilog = description, f"examples:\n{indent(examples.strip(), '  ')}"
     return parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
 
@@ -119,16 +121,10 @@ def add_to_group(group: Any, name: str, command: Command, examples: str) -> Argu
 
     Of ``examples``, those with the command's name are shown.
     """
-    parser: ArgumentParser = group.add_parser(
-        name, help=command.__doc__, formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser: ArgumentParser = group.add_parser(name, help=command.__doc__, **PARSER_OPTIONS)
     own = [line for line in examples.strip().splitlines() if line.split()[2] == name]
     set_up(parser, command, command.__doc__ or "", "\n".join(own))
     return parser
-
-
-def _indented(examples: str) -> str:
-    return "\n".join(f"  {line}" for line in examples.strip().splitlines())
 
 
 def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

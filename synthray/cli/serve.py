@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from synthray.cli.flags import add_setting
 from synthray.cli.runner import set_up
 from synthray.serve.config import Address, ReplicaConfig
 
@@ -24,25 +25,11 @@ ray job submit --working-dir . -- python jobs/serve.py
 def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, serve, DESCRIPTION, EXAMPLES)
-    parser.add_argument(
-        "--model",
-        default=ReplicaConfig.model,
-        metavar="URI",
-        help="a .keras file, or a folder: its promoted model, or its newest (default: models under SYNTHRAY_HOME)",
-    )
-    parser.add_argument(
-        "--host",
-        default=Address.host,
-        help="address to listen on. 0.0.0.0 accepts requests from other machines (default: %(default)s)",
-    )
-    parser.add_argument("--port", type=int, default=Address.port, help="port to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--replicas",
-        type=int,
-        default=ReplicaConfig.replicas,
-        metavar="N",
-        help="copies of the model (default: %(default)s)",
-    )
+    model = "a .keras file, or a folder: its promoted model, or its newest (default: models under SYNTHRAY_HOME)"
+    add_setting(parser, ReplicaConfig, "model", model, metavar="URI")
+    add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
+    add_setting(parser, Address, "port", "port to listen on")
+    add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
+from typing import Any
 
+from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.data.open import name_of, newest_dataset, open_dataset
 from synthray.storage import home
@@ -51,10 +53,8 @@ def configure(parser: ArgumentParser) -> None:
 def _add_settings(parser: ArgumentParser) -> None:
     """Add a flag for each setting of ``TrainConfig``."""
 
-    def setting(name: str, text: str, **options: object) -> None:
-        default = getattr(TrainConfig, name)
-        text += "" if default is None else f" (default: {default})"
-        parser.add_argument(f"--{name.replace('_', '-')}", help=text, **{"type": type(default)} | options)  # type: ignore[arg-type]
+    def setting(name: str, text: str, **options: Any) -> None:
+        add_setting(parser, TrainConfig, name, text, default=SUPPRESS, **options)
 
     setting("network", "network architecture", choices=NETWORKS)
     setting("width", "units per hidden layer")
@@ -90,27 +90,14 @@ def _add_worker_flags(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--gpu", action="store_true", help="one GPU per worker, even if the autoscaler must start it first"
     )
-    parser.add_argument(
-        "--max-failures",
-        type=int,
-        default=SUPPRESS,
-        help="restarts of lost workers without progress before the training fails (default: 3)",
-    )
-    parser.add_argument(
-        "--step-timeout-s",
-        type=float,
-        default=SUPPRESS,
-        metavar="SECONDS",
-        help="restart the workers if one makes no step for this long (default: 300, or twice "
-        "SYNTHRAY_STORAGE_RETRY_S if that is longer)",
-    )
-    parser.add_argument(
-        "--rescale-interval-s",
-        type=float,
-        default=SUPPRESS,
-        metavar="SECONDS",
-        help="with MIN:MAX workers, time between checks for free capacity (default: 60)",
-    )
+    max_failures = "restarts of lost workers without progress before the training fails (default: 3)"
+    parser.add_argument("--max-failures", type=int, default=SUPPRESS, help=max_failures)
+    seconds: dict[str, Any] = {"type": float, "default": SUPPRESS, "metavar": "SECONDS"}
+    default = "300, or twice SYNTHRAY_STORAGE_RETRY_S if that is longer"
+    step_timeout = f"restart the workers if one makes no step for this long (default: {default})"
+    parser.add_argument("--step-timeout-s", help=step_timeout, **seconds)
+    rescale_interval = "with MIN:MAX workers, time between checks for free capacity (default: 60)"
+    parser.add_argument("--rescale-interval-s", help=rescale_interval, **seconds)
 
 
 def train(arguments: Namespace) -> None:
@@ -118,7 +105,7 @@ def train(arguments: Namespace) -> None:
     from synthray.train.logging.mlflow import Tracking
 
     data = arguments.data or newest_dataset()
-    settings = {name: value for name, value in vars(arguments).items() if name in SETTINGS and value is not None}
+    settings = given(arguments, SETTINGS)
     if arguments.config:
         settings = load_settings(arguments.config) | settings
     config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
@@ -133,8 +120,7 @@ def train(arguments: Namespace) -> None:
     from synthray.cluster import trainer
     from synthray.cluster.connect import connect
 
-    options = {name: value for name, value in vars(arguments).items() if name in WORKER_FLAGS}
-    workers = trainer.Workers.parse(arguments.workers, gpu=arguments.gpu, **options)
+    workers = trainer.Workers.parse(arguments.workers, gpu=arguments.gpu, **given(arguments, WORKER_FLAGS))
     connect(verbose=arguments.verbose)
     print(f"training {config.network} on {config.data}", flush=True)
     print(f"saved {trainer.train(config, workers, tracking=tracking)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.data.open import name_of, newest_dataset, open_dataset
 from synthray.storage import home
@@ -24,22 +25,20 @@ synthray tune --trials 40 --epochs 20 --learning-rate 1e-4:1e-1 --width 128,256,
 synthray tune --data s3://bucket/data/first --batch-size 64,256 --clip-norm none,1
 ray job submit --working-dir . -- python jobs/tune.py --minutes 60
 """
+LIMITS = ("trials", "epochs", "seed", "validation_examples", "trials_at_once", "gpu", "minutes")
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, tune, DESCRIPTION, EXAMPLES)
-    default = SearchConfig
     parser.add_argument("--data", help="URI of the data set (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI for tables and best settings (default: a folder under SYNTHRAY_HOME)")
-    parser.add_argument("--trials", type=int, default=default.trials, help="number of trials (default: %(default)s)")
-    parser.add_argument(
-        "--epochs", type=int, default=default.epochs, help="maximum epochs of a trial (default: %(default)s)"
-    )
+    add_setting(parser, SearchConfig, "trials", "number of trials")
+    add_setting(parser, SearchConfig, "epochs", "maximum epochs of a trial")
     parser.add_argument(
         "--trials-at-once",
         type=int,
-        default=default.trials_at_once,
+        default=SearchConfig.trials_at_once,
         metavar="N",
         help="trials that run at the same time (default: one per GPU, or per CPU without GPUs)",
     )
@@ -47,12 +46,7 @@ def configure(parser: ArgumentParser) -> None:
         "--gpu", action="store_true", help="one GPU per trial, even if the autoscaler must start it first"
     )
     parser.add_argument("--minutes", type=float, help="time limit. The same command continues the search")
-    parser.add_argument(
-        "--seed",
-        type=int,
-        default=default.seed,
-        help="seed of the drawn settings and of each training (default: %(default)s)",
-    )
+    add_setting(parser, SearchConfig, "seed", "seed of the drawn settings and of each training")
     parser.add_argument(
         "--validation-examples", type=int, help="examples held out for validation (default: 1/9, at most 4096)"
     )
@@ -65,18 +59,8 @@ def configure(parser: ArgumentParser) -> None:
 def tune(arguments: Namespace) -> None:
     """Run the search and print its best settings."""
     data = arguments.data or newest_dataset()
-    config = SearchConfig(
-        data,
-        arguments.out or f"{home()}/tune/{name_of(data)}",
-        parse_space({name: getattr(arguments, name) for name in TUNABLE}),
-        trials=arguments.trials,
-        epochs=arguments.epochs,
-        seed=arguments.seed,
-        validation_examples=arguments.validation_examples,
-        trials_at_once=arguments.trials_at_once,
-        gpu=arguments.gpu,
-        minutes=arguments.minutes,
-    )
+    out = arguments.out or f"{home()}/tune/{name_of(data)}"
+    config = SearchConfig(data, out, parse_space(given(arguments, TUNABLE)), **given(arguments, LIMITS))
     # before Ray is started: wrong settings are reported at once
     config.configs(open_dataset(config.data).manifest)
 

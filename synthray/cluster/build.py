@@ -6,8 +6,9 @@ What one task does is in ``data/build``. Why this is not ``write_parquet`` is in
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ray.data
 
@@ -37,11 +38,9 @@ def generate(config: GenerateConfig) -> int:
     from synthray.data.build.notebook_writer import finish, reserve_output, write_batch
 
     reserve_output(config)
-    write = each(partial(write_batch, config), threads=_THREADS)
-    written = _numbers(config.batches).map_batches(write, batch_size=None)
     new_batches = 0
     with Progress("generating", config.batches, "batches") as progress:
-        for is_new in results(written):
+        for is_new in _call_with_numbers(partial(write_batch, config), config.batches):
             new_batches += is_new
             progress.advance()
     finish(config)
@@ -61,11 +60,9 @@ def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
     plan = Plan.make(source, config)
     if plan.published and matches_published(plan):
         return _check_and_repair(plan, plan.published)
-    make = each(partial(build_shard, plan), threads=_THREADS)
-    made = _numbers(len(plan.shards)).map_batches(make, batch_size=None)
     records = []
     with Progress(activity, len(source.batches), "batches") as progress:
-        for record in results(made):
+        for record in _call_with_numbers(partial(build_shard, plan), len(plan.shards)):
             records.append(record)
             progress.advance(len(plan.shards[record.number]))
     return publish(plan, records)
@@ -73,11 +70,9 @@ def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
 
 def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
     """Check every shard of the published data set and rebuild those that are missing or corrupt."""
-    repair = each(partial(repair_shard, plan, published), threads=_THREADS)
-    checked = _numbers(len(plan.shards)).map_batches(repair, batch_size=None)
     repaired = 0
     with Progress("checking", len(plan.shards), "shards") as progress:
-        for was_corrupt in results(checked):
+        for was_corrupt in _call_with_numbers(partial(repair_shard, plan, published), len(plan.shards)):
             repaired += was_corrupt
             progress.advance()
     if repaired:
@@ -85,6 +80,7 @@ def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
     return finalize(plan, published)
 
 
-def _numbers(count: int) -> ray.data.Dataset:
-    """Return 0 … count - 1 as a Ray Data set whose blocks are the items of one task."""
-    return ray.data.range(count, override_num_blocks=-(-count // _ITEMS_PER_TASK))
+def _call_with_numbers(function: Callable[[int], Any], count: int) -> Iterator[Any]:
+    """Yield the results of ``function`` for 0 … count - 1, in any order. A task calls it with several numbers."""
+    numbers = ray.data.range(count, override_num_blocks=-(-count // _ITEMS_PER_TASK))
+    return results(numbers.map_batches(each(function, threads=_THREADS), batch_size=None))

@@ -36,12 +36,6 @@ class Dataset:
     """Absolute URI of the manifest's folder."""
     manifest: Manifest
 
-    @classmethod
-    def load(cls, uri: str) -> Dataset:
-        """Return the stored data set at a URI; raise NotFound, ConfigError or DataError."""
-        store = open_store(uri)
-        return cls(store.uri, Manifest.load(store))
-
     @property
     def store(self) -> Store:
         """The manifest's folder."""

@@ -40,9 +40,8 @@ class Examples:
 
         It is NaN or inf if a feature is not finite.
         """
-        with np.errstate(
-            over="ignore", invalid="ignore"
-        ):  # foreign features may be of any size, and then count as loud
+        # foreign features may be of any size, and then count as loud
+        with np.errstate(over="ignore", invalid="ignore"):
             return loudness_dbfs(self.features)
 
 

@@ -71,6 +71,12 @@ class Manifest:
     content: str = FEATURES
     """``"features"``, or ``"presets"`` if the features are rendered as they are read."""
 
+    @property
+    def source_parts(self) -> list[dict[str, Any]]:
+        """Sources of the data set: several after ``--append``."""
+        parts: list[dict[str, Any]] = self.source.get("parts", [self.source])
+        return parts
+
     @cached_property
     def rows(self) -> int:
         """Number of examples."""

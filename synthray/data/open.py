@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from synthray.data.dataset import Dataset
-from synthray.data.manifest import MANIFEST
+from synthray.data.manifest import MANIFEST, Manifest
 from synthray.errors import NotFound
 from synthray.storage import home, newest, open_store
 
@@ -26,10 +26,11 @@ def open_dataset(uri: str) -> Dataset:
     """
     if uri.startswith(SYNTH):
         # Imported late: stored data sets need neither the instrument nor its compiler.
-        from synthray.data.sources.on_the_fly import OnTheFlyDataset
+        from synthray.data.sources.on_the_fly import open_on_the_fly
 
-        return OnTheFlyDataset.load(uri)
-    return Dataset.load(uri)
+        return open_on_the_fly(uri)
+    store = open_store(uri)
+    return Dataset(store.uri, Manifest.load(store))
 
 
 def absolute(uri: str) -> str:

@@ -19,7 +19,7 @@ def check_instrument(manifest: Manifest, name: str) -> None:
     Raises:
         DataError: the presets need another version of the instrument.
     """
-    for part in manifest.source.get("parts", [manifest.source]):
+    for part in manifest.source_parts:
         if part.get("instrument") != INSTRUMENT_VERSION or manifest.table != INSTRUMENT:
             raise DataError(
                 f"{name}: these presets need instrument version {part.get('instrument')}; this synthray has version "

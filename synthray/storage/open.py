@@ -40,13 +40,10 @@ def open_parent(uri: str | os.PathLike[str]) -> tuple[Store, str]:
     Raises:
         ConfigError: the URI is a bucket without a prefix.
     """
-    return _parent(open_store(uri))
-
-
-def _parent(store: Store) -> tuple[Store, str]:
-    head, _, name = store.uri.rpartition("/")
+    absolute = open_store(uri).uri
+    head, _, name = absolute.rpartition("/")
     if head == "s3:/":
-        raise ConfigError(f"{store.uri!r} names no object in the bucket")
+        raise ConfigError(f"{absolute!r} names no object in the bucket")
     return open_store(head or "/"), name
 
 
@@ -58,7 +55,7 @@ def locate(store: Store, path: str) -> tuple[Store, str]:
         path: a path below it, ``../sibling/…``, or a URI.
     """
     if path.startswith("../"):
-        return _parent(store)[0], path[3:]
+        return open_parent(store.uri)[0], path[3:]
     if "://" in path or path.startswith("/"):
         return open_parent(path)
     return store, path

@@ -167,23 +167,14 @@ class S3Store(Store):
 
         return self._call(path, get)
 
-    def write(
-        self,
-        path: str,
-        data: bytes | memoryview,
-        *,
-        replace: bool = True,
-        durable: bool = False,  # noqa: ARG002 - S3 objects always are
-    ) -> None:
+    def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:  # noqa: ARG002 - S3 objects are durable
         """Write the whole object, see ``Store.write``.
 
         With ``replace=False``, a put whose response is lost finds its own object on the retry and raises Conflict.
         Callers that need to know compare the content.
         """
-        condition = {} if replace else {"IfNoneMatch": "*"}
-        self._call(
-            path, lambda s3: s3.put_object(Bucket=self.bucket, Key=self._key(path), Body=bytes(data), **condition)
-        )
+        request = {"Body": bytes(data)} if replace else {"Body": bytes(data), "IfNoneMatch": "*"}
+        self._call(path, lambda s3: s3.put_object(Bucket=self.bucket, Key=self._key(path), **request))
 
     def exists(self, path: str) -> bool:
         try:

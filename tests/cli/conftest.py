@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synthray.cli.main import main
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Range
 from synthray.synth.presets import preset_to_json
@@ -16,6 +17,14 @@ from synthray.synth.voice import render
 from tests import foreign
 from tests.conftest import convert_here
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
+
+
+def assert_fails(argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture) -> None:
+    """Run a command and check its exit code and its single line on stderr."""
+    assert main(argv) == code
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("synthray: ")
+    assert message in line
 
 
 @pytest.fixture(scope="session")

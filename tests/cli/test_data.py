@@ -19,6 +19,7 @@ from synthray.data.manifest import Manifest
 from synthray.data.sources.notebook import NotebookSource
 from synthray.storage import open_store
 from tests import foreign
+from tests.cli.conftest import assert_fails
 from tests.conftest import convert_here
 
 
@@ -174,16 +175,6 @@ def test_verify_reads_four_shards_at_a_time(dataset_uri: str, monkeypatch: pytes
     assert maximum == 4
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "stats", "verify"])
-def test_help_has_examples(command: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as exited:
-        main(["data", command, "--help"])
-    assert exited.value.code == 0
-    assert f"examples:\n  synthray data {command}" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", ["show", "stats", "verify"])
 def test_a_missing_data_set_is_one_line(command: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["data", command, str(tmp_path)]) == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"synthray: {tmp_path}")
+    assert_fails(["data", command, str(tmp_path)], 1, f"synthray: {tmp_path}", capsys)

@@ -12,6 +12,7 @@ import pytest
 
 from infra.ray_head import REPOSITORY
 from synthray.cli.main import COMMANDS, main
+from tests.cli.conftest import assert_fails
 
 JOBS = sorted((REPOSITORY / "jobs").glob("*.py"))
 
@@ -30,9 +31,13 @@ def test_help_lists_every_command_on_one_line(capsys: pytest.CaptureFixture) -> 
     assert "  synthray match sound.wav --out preset.json --wav match.wav" in lines
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+GROUPED = ("data ls", "data show", "data stats", "data verify")
+GROUPED += ("models ls", "models show", "models promote", "models rollback")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *GROUPED])
 def test_help_of_a_command_has_examples(name: str, capsys: pytest.CaptureFixture) -> None:
-    text = help_of(name, capsys=capsys)
+    text = help_of(*name.split(), capsys=capsys)
     assert f"usage: synthray {name} " in text
     assert f"examples:\n  synthray {name}" in text
 
@@ -74,10 +79,7 @@ def test_verbose_before_or_after_the_command_shows_the_traceback(
 def test_a_failure_before_ray_starts_is_one_line(
     home: Path, argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(argv) == code
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("synthray: ")
-    assert message in line
+    assert_fails(argv, code, message, capsys)
 
 
 def loaded(script: str, *names: str, argv: tuple[str, ...] = ()) -> list[str]:

@@ -14,6 +14,7 @@ from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
 from synthray.synth.sound_file import read_sound, write_wav
 from synthray.synth.voice import render
+from tests.cli.conftest import assert_fails
 
 
 def test_match_writes_a_preset_and_its_sound(files: Path, tmp_path: Path) -> None:
@@ -66,7 +67,4 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
 def test_match_failure_is_one_line(
     files: Path, argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(["match", *(part.format(files=files) for part in argv)]) == code
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("synthray: ")
-    assert message in line
+    assert_fails(["match", *(part.format(files=files) for part in argv)], code, message, capsys)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthray.cli.main import main
+from tests.cli.conftest import assert_fails
 from tests.model.files import write_model
 
 
@@ -120,18 +121,7 @@ def test_a_failure_is_one_line(
     registry: Path, argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
     (registry / "mine/bare.keras").write_bytes(b"")
-    assert main(["models", *(part.format(registry=registry) for part in argv)]) == code
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("synthray: ")
-    assert message in line
-
-
-@pytest.mark.parametrize("command", ["ls", "show", "promote", "rollback"])
-def test_help_has_examples(command: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as exited:
-        main(["models", command, "--help"])
-    assert exited.value.code == 0
-    assert f"examples:\n  synthray models {command}" in capsys.readouterr().out
+    assert_fails(["models", *(part.format(registry=registry) for part in argv)], code, message, capsys)
 
 
 def test_models_commands_import_neither_ray_nor_tensorflow(registry: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from synthray.cli.main import main
 from synthray.synth.sound_file import read_sound
+from tests.cli.conftest import assert_fails
 
 
 def test_render_writes_the_sound_of_the_preset(files: Path, tmp_path: Path) -> None:
@@ -35,8 +36,5 @@ def test_random_with_the_same_seed_writes_the_same_preset(tmp_path: Path) -> Non
 def test_render_failure_is_one_line(
     files: Path, argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(["render", *(part.format(files=files) for part in argv)]) == code
-    [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith("synthray: ")
-    assert message in line
+    assert_fails(["render", *(part.format(files=files) for part in argv)], code, message, capsys)
     assert not (files / "x.wav").exists()

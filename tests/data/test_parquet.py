@@ -37,11 +37,15 @@ def batches(sizes: list[int], table: ParameterTable, seed: int = 0) -> list[Exam
     return made
 
 
+def encode(made: list[Examples], dtype: str = "float32", content: str = "features") -> bytes:
+    return encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, dtype, content))
+
+
 @settings(deadline=None)
 @given(st.lists(st.integers(1, 150), min_size=1, max_size=4), st.sampled_from(["float32", "float16"]))
 def test_shard_round_trip_is_exact_in_float32(sizes: list[int], dtype: str) -> None:
     made = batches(sizes, INSTRUMENT)
-    read = decode_shard(encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, dtype)), INSTRUMENT, "x")
+    read = decode_shard(encode(made, dtype), INSTRUMENT, "x")
     assert read.features.dtype == dtype
     np.testing.assert_array_equal(read.features, np.concatenate([b.features for b in made]).astype(dtype))
     # A label is converted to its unit and back.
@@ -71,7 +75,7 @@ def test_duckdb_reads_the_file_by_column_name(tmp_path: Path) -> None:
 
     made = batches([64], INSTRUMENT)
     file = tmp_path / "shard.parquet"
-    file.write_bytes(encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")))
+    file.write_bytes(encode(made))
     rows = duckdb.sql(
         f"SELECT filter_type, count(*) AS n, min(filter_cutoff), max(filter_cutoff) FROM '{file}' GROUP BY 1 ORDER BY 1"
     ).fetchall()
@@ -86,7 +90,7 @@ def test_pandas_reads_choices_as_strings(content: str) -> None:
 
     [batch] = batches([64], INSTRUMENT)
     made = replace(batch, noise_seeds=np.arange(64, dtype=np.uint64))
-    raw = encode_shard([made], INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", content))
+    raw = encode([made], content=content)
     frame = pd.read_parquet(io.BytesIO(raw))
     assert list(frame.columns[:-1]) == [parameter.name for parameter in INSTRUMENT.learned]
     lowpass = frame[frame["filter_type"] == "lowpass"]
@@ -96,7 +100,7 @@ def test_pandas_reads_choices_as_strings(content: str) -> None:
 
 def test_features_are_a_view_of_one_arrow_buffer() -> None:
     made = batches([100, 40], INSTRUMENT)
-    raw = encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32"))
+    raw = encode(made)
     assert pq.ParquetFile(pa.BufferReader(raw)).num_row_groups == 1
     features = decode_shard(raw, INSTRUMENT, "x").features
     assert features.shape == (140, *SHAPE)
@@ -107,8 +111,7 @@ def test_features_are_a_view_of_one_arrow_buffer() -> None:
 
 
 def test_same_input_gives_the_same_bytes() -> None:
-    a, b = (encode_shard(batches([40, 8], INSTRUMENT), INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")) for _ in "ab")
-    assert a == b
+    assert encode(batches([40, 8], INSTRUMENT)) == encode(batches([40, 8], INSTRUMENT))
 
 
 def test_presets_round_trip_with_their_noise_seeds() -> None:
@@ -116,7 +119,7 @@ def test_presets_round_trip_with_their_noise_seeds() -> None:
         replace(b, noise_seeds=np.arange(len(b), dtype=np.uint64) << np.uint64(50))
         for b in batches([40, 8], INSTRUMENT)
     ]
-    raw = encode_shard(made, INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", "presets"))
+    raw = encode(made, content="presets")
     read = decode_shard(raw, INSTRUMENT, "x")
     assert read.features.shape == (48, 0, 0)
     np.testing.assert_array_equal(read.noise_seeds, np.concatenate([b.noise_seeds for b in made]))
@@ -130,19 +133,19 @@ def test_preset_labels_round_trip_exactly_in_float32(counts: list[int]) -> None:
     labels = np.zeros((len(counts), len(INSTRUMENT.learned)))
     labels[:, [isinstance(p, Range) for p in INSTRUMENT.learned]] = np.array(counts)[:, None] / 2**24
     presets = Examples(np.empty((len(counts), 0, 0)), labels, np.zeros(len(counts), np.uint64))
-    raw = encode_shard([presets], INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", "presets"))
+    raw = encode([presets], content="presets")
     np.testing.assert_array_equal(decode_shard(raw, INSTRUMENT, "x").labels.astype(np.float32), labels)
 
 
 def test_preset_takes_less_than_250_bytes() -> None:
     [batch] = batches([256], INSTRUMENT)
     presets = replace(batch, noise_seeds=np.random.default_rng(1).integers(2**63, size=256, dtype=np.uint64))
-    raw = encode_shard([presets], INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32", "presets"))
+    raw = encode([presets], content="presets")
     assert len(raw) / 256 < 250
 
 
 def test_flipped_byte_is_detected_by_other_readers() -> None:
-    raw = bytearray(encode_shard(batches([8], INSTRUMENT), INSTRUMENT, schema(INSTRUMENT, SHAPE, "float32")))
+    raw = bytearray(encode(batches([8], INSTRUMENT)))
     sound = batches([8], INSTRUMENT)[0].features[3].astype("float32").tobytes()
     raw[raw.index(sound) + 5] ^= 1
     with pytest.raises(OSError, match="CRC checksum verification failed"):

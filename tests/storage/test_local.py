@@ -126,16 +126,8 @@ def test_file_that_is_being_written_survives_other_writers_and_listings(
     assert (tmp_path / "x").read_bytes() == BODY
 
 
-def test_unfinished_file_is_hidden_from_readers_and_not_deleted(tmp_path: Path) -> None:
-    unfinished = tmp_path / ".unfinished-abc"
-    unfinished.write_bytes(b"half")
-    assert open_store(tmp_path).list() == []
-    assert unfinished.exists()
-
-
 @pytest.mark.parametrize(
-    ("options", "synced"),
-    [({}, []), ({"durable": True}, ["file", "folder"]), ({"replace": False}, ["file", "folder"])],
+    ("options", "synced"), [({}, []), ({"durable": True}, ["file", "folder"]), ({"replace": False}, ["file", "folder"])]
 )
 def test_durable_write_syncs_the_file_before_its_name_and_the_folder_after(
     options: dict[str, bool], synced: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

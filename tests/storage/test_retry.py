@@ -25,10 +25,6 @@ def test_deadline_counts_from_the_first_failure() -> None:
     assert retries.attempts == 3
 
 
-def test_delay_beyond_the_deadline_ends_the_retries() -> None:
-    assert Retries(timeout_s=0.04).next_delay_s(0.0) is None
-
-
 def test_log_is_due_once_after_five_seconds_of_failures() -> None:
     retries = Retries(timeout_s=60)
     retries.next_delay_s(100.0)

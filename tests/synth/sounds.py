@@ -8,46 +8,30 @@ from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Constant
 from synthray.synth.presets import random_labels
 
-# One plain saw through an open filter without modulation.
-PLAIN = {
+# One plain saw through an open filter without modulation: the first class or 0 where nothing else is said.
+PLAIN: dict[str, float | str] = {p.name: p.values[0] if isinstance(p, Choice) else 0.0 for p in INSTRUMENT.learned}
+PLAIN |= {
     "oscillator_1_waveform": "saw",
-    "oscillator_1_pitch": 0.0,
-    "oscillator_1_level": 0.0,
     "oscillator_1_pulse_width": 50.0,
-    "oscillator_2_waveform": "sine",
-    "oscillator_2_pitch": 0.0,
-    "oscillator_2_detune": 0.0,
-    "oscillator_2_routing": "mix",
     "oscillator_2_level": -30.0,
     "oscillator_2_pulse_width": 50.0,
-    "oscillator_2_modulation": 0.0,
     "noise_level": -60.0,
     "noise_color": 1000.0,
-    "filter_type": "lowpass",
     "filter_cutoff": 5000.0,
     "filter_resonance": 0.7,
-    "filter_drive": 0.0,
-    "filter_envelope_amount": 0.0,
     "filter_envelope_attack": 100.0,
     "filter_envelope_decay": 300.0,
     "filter_envelope_sustain": 50.0,
     "filter_envelope_release": 300.0,
-    "filter_lfo_waveform": "sine",
     "filter_lfo_frequency": 3.0,
-    "filter_lfo_amount": 0.0,
-    "pitch_envelope_amount": 0.0,
     "pitch_envelope_attack": 100.0,
     "pitch_envelope_decay": 300.0,
-    "pitch_lfo_waveform": "sine",
     "pitch_lfo_frequency": 3.0,
-    "pitch_lfo_amount": 0.0,
     "amplitude_envelope_attack": 5.0,
     "amplitude_envelope_decay": 300.0,
     "amplitude_envelope_sustain": 100.0,
     "amplitude_envelope_release": 300.0,
-    "amplitude_lfo_waveform": "sine",
     "amplitude_lfo_frequency": 3.0,
-    "amplitude_lfo_amount": 0.0,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,7 +70,7 @@ def test_labels_and_settings_are_inverse() -> None:
 
 def test_parameter_table_json_round_trip() -> None:
     rows = INSTRUMENT.to_json()
-    assert ParameterTable.from_json(rows) == INSTRUMENT
+    assert ParameterTable.from_json(json.loads(json.dumps(rows))) == INSTRUMENT
     assert rows[10]["values"] == ("mix", "frequency", "ring")
 
 

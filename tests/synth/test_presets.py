@@ -17,15 +17,9 @@ from synthray.synth.presets import noise_seeds, preset_from_json, preset_to_json
 from tests.synth.sounds import plain_settings, random_settings
 
 PINNED_LABELS = [
-    0.0,
-    0.4245929718017578,
-    0.5828924179077148,
-    0.6106773614883423,
-    0.0,
-    0.4251576066017151,
-    0.6983135938644409,
-    0.0,
-]
+    0.0, 0.4245929718017578, 0.5828924179077148, 0.6106773614883423,
+    0.0, 0.4251576066017151, 0.6983135938644409, 0.0,
+]  # fmt: skip
 PINNED_NOISE_SEEDS = [5240926466440120469, 18297630395281965070]
 
 

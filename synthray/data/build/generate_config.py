@@ -78,5 +78,5 @@ class GenerateConfig:
             base = open_dataset(self.append)
             if base.manifest.content == PRESETS:
                 check_instrument(base.manifest, base.uri)
-            first = next_batch(base.manifest.source, self.sounds)
+            first = next_batch(base.manifest.source_parts, self.sounds)
         return SynthSource(self.sounds, tuple(range(first, first + self.batches)))

@@ -74,19 +74,14 @@ def matches_published(plan: Plan) -> bool:
     """
     if not (plan.published and plan.source.repeatable):
         return False
-    *base_parts, last_part = _parts(plan.published)
+    *base_parts, last_part = plan.published.source_parts
     published_source = {key: value for key, value in last_part.items() if key not in ("digest", "replaced")}
     wanted_source = {**plan.source.provenance, "batches": len(plan.source.batches)}
-    if published_source != wanted_source or base_parts != (_parts(plan.base) if plan.base else []):
+    if published_source != wanted_source or base_parts != (plan.base.source_parts if plan.base else []):
         raise Conflict(
             f"{plan.config.out}: already holds another data set ({facts(plan.published)['source']}). {NEVER_CHANGES}"
         )
     return True
-
-
-def _parts(manifest: Manifest) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = manifest.source.get("parts", [manifest.source])
-    return parts
 
 
 def _manifest(plan: Plan, records: list[ShardRecord], skipped: tuple[Skipped, ...]) -> Manifest:
@@ -121,17 +116,11 @@ def _source(plan: Plan, built: list[ShardRecord], num_skipped: int) -> dict[str,
 
 
 def _appended_source(plan: Plan, base: Manifest, source: dict[str, Any]) -> dict[str, Any]:
-    base_parts = _parts(base)
-    if source["digest"] in [part["digest"] for part in base_parts]:
+    if source["digest"] in [part["digest"] for part in base.source_parts]:
         raise DataError(f"{plan.config.append}: already holds these batches. Nothing was published.")
-    parts = [*base_parts, source]
+    parts = [*base.source_parts, source]
     digest = _digest([part["digest"] for part in parts])
-    return {
-        "kind": "appended",
-        "batches": sum(part["batches"] for part in parts),
-        "parts": parts,
-        "digest": digest,
-    }
+    return {"kind": "appended", "batches": sum(part["batches"] for part in parts), "parts": parts, "digest": digest}
 
 
 def _digest(digests: list[str]) -> str:

@@ -25,7 +25,7 @@ def facts(manifest: Manifest) -> dict[str, str]:
     rendered = ", rendered on reading" if manifest.content == PRESETS else ""
     return {
         "digest": manifest.digest,
-        "source": " + ".join(_source(part) for part in _parts(manifest)),
+        "source": " + ".join(_source(part) for part in manifest.source_parts),
         "examples": f"{manifest.rows:,} in {_shards_and_size(manifest)}",
         "features": f"{' x '.join(map(str, manifest.feature_shape))} {manifest.feature_dtype}{rendered}",
         "parameters": f"{len(manifest.table)}, of which {len(manifest.table.learned)} are learned",
@@ -35,15 +35,10 @@ def facts(manifest: Manifest) -> dict[str, str]:
 
 def in_one_line(manifest: Manifest, uri: str) -> str:
     """Return one line about the data set that a job has written."""
-    replaced = sum(part.get("replaced", 0) for part in _parts(manifest))
+    replaced = sum(part.get("replaced", 0) for part in manifest.source_parts)
     silent = f"; {replaced:,} silent presets were resampled" if replaced else ""
     learned = f"{len(manifest.table.learned)} learned parameters"
     return f"{manifest.rows:,} examples in {_shards_and_size(manifest)}, {learned}, at {uri}{silent}"
-
-
-def _parts(manifest: Manifest) -> list[dict[str, Any]]:
-    parts: list[dict[str, Any]] = manifest.source.get("parts", [manifest.source])
-    return parts
 
 
 def _shards_and_size(manifest: Manifest) -> str:

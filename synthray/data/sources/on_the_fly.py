@@ -34,15 +34,6 @@ class OnTheFlyDataset(Dataset):
     fresh: bool = False
     """Whether each epoch has new sounds. ``take``, and so the validation, always uses those of epoch 0."""
 
-    @staticmethod
-    def load(uri: str) -> OnTheFlyDataset:
-        """Return the data set that a URI describes.
-
-        Raises:
-            ConfigError: the URI has an unknown or invalid part; the message shows a valid example.
-        """
-        return _load(uri)
-
     def read_shard(self, number: int, epoch: int = 0) -> Examples:
         """Return the examples of a shard, rendered; with ``fresh`` they differ from epoch to epoch."""
         first = int(self.shard_starts[number]) + (epoch * self.manifest.rows if self.fresh else 0)
@@ -50,7 +41,12 @@ class OnTheFlyDataset(Dataset):
 
 
 @cache
-def _load(uri: str) -> OnTheFlyDataset:
+def open_on_the_fly(uri: str) -> OnTheFlyDataset:
+    """Return the data set that a URI describes.
+
+    Raises:
+        ConfigError: the URI has an unknown or invalid part; the message shows a valid example.
+    """
     parts = urlsplit(uri)
     try:
         options = _options(parts)

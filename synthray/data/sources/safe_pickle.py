@@ -268,15 +268,12 @@ _HANDLERS: dict[str, _Handler] = {
     "REDUCE": _Interpreter.reduce,
     "BUILD": _Interpreter.build,
 }
-_READERS: dict[str, Callable[[Any], Any]] = {"STRING": _read_string}
 _OPCODES: dict[bytes, tuple[Callable[[Any], Any] | None, _Handler]] = {
-    opcode.code.encode("latin1"): (
-        _READERS.get(opcode.name, opcode.arg.reader if opcode.arg else None),
-        _HANDLERS[opcode.name],
-    )
+    opcode.code.encode("latin1"): (opcode.arg.reader if opcode.arg else None, _HANDLERS[opcode.name])
     for opcode in pickletools.opcodes
     if opcode.name in _HANDLERS
 }
+_OPCODES[b"S"] = (_read_string, _Interpreter.push)
 
 
 def _opcode_name(code: bytes) -> str:

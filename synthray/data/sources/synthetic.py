@@ -79,18 +79,17 @@ class SoundGenerator:
         )
 
 
-def next_batch(source: dict[str, Any], sounds: SoundGenerator) -> int:
+def next_batch(source_parts: list[dict[str, Any]], sounds: SoundGenerator) -> int:
     """Return the number of the first batch of ``sounds`` that a data set does not hold.
 
     Args:
-        source: the ``source`` of the data set's manifest.
+        source_parts: as in the data set's manifest.
         sounds: the sounds to append.
 
     Raises:
         ConfigError: the data set has sounds of this seed with another ``reject_silent_dbfs``.
     """
-    parts = source.get("parts", [source])
-    same_seed = [part for part in parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
+    same_seed = [part for part in source_parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
     for part in same_seed:
         if part.get("reject_silent_dbfs") != sounds.reject_silent_dbfs:
             raise ConfigError(

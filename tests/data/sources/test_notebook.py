@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 from synthray.data.examples import columns_from_labels, labels_from_columns
-from synthray.data.sources.notebook import NotebookSource, encode_features, keys_and_parts, table_from_parts
+from synthray.data.sources.notebook import (
+    KEYS,
+    PARTS,
+    NotebookSource,
+    encode_features,
+    keys_and_parts,
+    table_from_parts,
+)
 from synthray.errors import BadBatch, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
 from tests import foreign
+
+FEATURES, PARAMETERS = "fft/fft_batch_3.npy", "parameters/parameter_batches_3.pkl"
 
 
 @pytest.fixture
@@ -60,19 +69,19 @@ def test_columns_from_labels_round_trip() -> None:
     np.testing.assert_array_equal(labels_from_columns(columns, INSTRUMENT, 9, "x"), labels)
 
 
-def change_parameters(folder: Path, number: int, change: object) -> None:
-    path = folder / "parameters" / f"parameter_batches_{number}.pkl"
-    columns = pickle.loads(path.read_bytes())
-    path.write_bytes(pickle.dumps(change(columns)))
+def with_columns(change: object) -> object:
+    def corrupt(folder: Path) -> None:
+        (folder / PARAMETERS).write_bytes(pickle.dumps(change(pickle.loads((folder / PARAMETERS).read_bytes()))))
+
+    return corrupt
 
 
 def with_column(index: int, value: object) -> object:
-    return lambda columns: [*columns[:index], value, *columns[index + 1 :]]
+    return with_columns(lambda columns: [*columns[:index], value, *columns[index + 1 :]])
 
 
 def change_features(folder: Path, change: object) -> None:
-    path = folder / "fft" / "fft_batch_3.npy"
-    np.save(path, change(np.load(path)))
+    np.save(folder / FEATURES, change(np.load(folder / FEATURES)))
 
 
 def with_value(position: tuple[int, ...], value: float) -> object:
@@ -84,32 +93,32 @@ def with_value(position: tuple[int, ...], value: float) -> object:
     return change
 
 
+def with_bytes(path: str, raw: bytes) -> object:
+    return lambda folder: (folder / path).write_bytes(raw)
+
+
+def with_pickle(path: str, value: object) -> object:
+    return with_bytes(path, pickle.dumps(value))
+
+
+def with_header(old: bytes, new: bytes) -> object:
+    return with_bytes(FEATURES, encode_features(np.zeros((32, 12, 33))).replace(old, new))
+
+
 BAD_BATCHES = {
     "truncated features": (
-        lambda f: (f / "fft/fft_batch_3.npy").write_bytes((f / "fft/fft_batch_3.npy").read_bytes()[:-8]),
+        lambda f: (f / FEATURES).write_bytes((f / FEATURES).read_bytes()[:-8]),
         "fft/fft_batch_3.npy: it is truncated or too long",
     ),
-    "an empty file": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b""), "not a whole .npy file"),
-    "no array": (lambda f: (f / "fft/fft_batch_3.npy").write_bytes(b"hello there"), "not a whole .npy file"),
+    "an empty file": (with_bytes(FEATURES, b""), "not a whole .npy file"),
+    "no array": (with_bytes(FEATURES, b"hello there"), "not a whole .npy file"),
     "a header of a petabyte": (
-        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
-            encode_features(np.zeros((32, 12, 33))).replace(b"(32, 12, 33)", b"(9999,99,99)")
-        ),
+        with_header(b"(32, 12, 33)", b"(9999,99,99)"),
         "truncated or too long: 101376 bytes of data instead of",
     ),
-    "a damaged header": (
-        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
-            encode_features(np.zeros((32, 12, 33))).replace(b"'shape': (", b"'shape': ]")
-        ),
-        "not a whole .npy file",
-    ),
-    "a negative shape": (
-        lambda f: (f / "fft/fft_batch_3.npy").write_bytes(
-            encode_features(np.zeros((32, 12, 33))).replace(b"(32, 12, 33)", b"(-32,-12,33)")
-        ),
-        "not numbers of",
-    ),
-    "a huge number": (lambda f: change_parameters(f, 3, with_column(2, [10**400] * 32)), "is not an array of numbers"),
+    "a damaged header": (with_header(b"'shape': (", b"'shape': ]"), "not a whole .npy file"),
+    "a negative shape": (with_header(b"(32, 12, 33)", b"(-32,-12,33)"), "not numbers of"),
+    "a huge number": (with_column(2, [10**400] * 32), "is not an array of numbers"),
     "NaN in features": (
         lambda f: change_features(f, with_value((4, 5, 6), np.nan)),
         r"the value at \(4, 5, 6\) \(example, frame, bin\) is nan",
@@ -121,52 +130,40 @@ BAD_BATCHES = {
     "features of two axes": (lambda f: change_features(f, lambda a: a[0]), "not numbers of"),
     "text features": (lambda f: change_features(f, lambda a: a.astype("U3")), "not numbers of"),
     "missing features": (
-        lambda f: (f / "fft/fft_batch_3.npy").unlink(),
+        lambda f: (f / FEATURES).unlink(),
         "fft/fft_batch_3.npy: it is missing, but parameters/parameter_batches_3.pkl exists",
     ),
     "missing parameters": (
-        lambda f: (f / "parameters/parameter_batches_3.pkl").unlink(),
+        lambda f: (f / PARAMETERS).unlink(),
         "parameters/parameter_batches_3.pkl: it is missing, but fft/fft_batch_3.npy exists",
     ),
-    "a truncated pickle": (
-        lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(pickle.dumps([1, 2])[:-3]),
-        "not a whole pickle",
-    ),
-    "a pickle that calls": (
-        lambda f: (f / "parameters/parameter_batches_3.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR."),
-        r"it calls os\.system",
-    ),
-    "no list": (lambda f: change_parameters(f, 3, lambda _: {"a": 1}), "a dict instead of a list"),
-    "too few parameters": (lambda f: change_parameters(f, 3, lambda c: c[:-1]), "4 parameters, keys.pkl names 5"),
+    "a truncated pickle": (with_bytes(PARAMETERS, pickle.dumps([1, 2])[:-3]), "not a whole pickle"),
+    "a pickle that calls": (with_bytes(PARAMETERS, b"cos\nsystem\n(S'true'\ntR."), r"it calls os\.system"),
+    "no list": (with_columns(lambda _: {"a": 1}), "a dict instead of a list"),
+    "too few parameters": (with_columns(lambda c: c[:-1]), "4 parameters, keys.pkl names 5"),
     "too few examples": (
-        lambda f: change_parameters(f, 3, with_column(2, np.zeros(31))),
+        with_column(2, np.zeros(31)),
         r"parameter 2 \(1_osc_pitch\) has the shape \(31,\), not \(32,\)",
     ),
     "NaN in a range": (
-        lambda f: change_parameters(f, 3, with_column(2, with_value((7,), np.nan)(np.zeros(32)))),
+        with_column(2, with_value((7,), np.nan)(np.zeros(32))),
         r"parameter 2 \(1_osc_pitch\), example 7: the value is nan",
     ),
     "a range beyond float32": (
-        lambda f: change_parameters(f, 3, with_column(2, with_value((7,), -1e39)(np.zeros(32)))),
+        with_column(2, with_value((7,), -1e39)(np.zeros(32))),
         r"parameter 2 \(1_osc_pitch\), example 7: the value is -1e\+39, not a number of float32",
     ),
     "not one-hot": (
-        lambda f: change_parameters(f, 3, with_column(1, with_value((9, 1), 1)(np.eye(5)[np.zeros(32, int)]))),
+        with_column(1, with_value((9, 1), 1)(np.eye(5)[np.zeros(32, int)])),
         r"parameter 1 \(1_osc_wave\), example 9: .* is not one-hot",
     ),
-    "another class count": (
-        lambda f: change_parameters(f, 3, with_column(1, np.eye(4)[np.zeros(32, int)])),
-        r"has the shape \(32, 4\), not \(32, 5\)",
-    ),
-    "a constant that is learned": (
-        lambda f: change_parameters(f, 3, with_column(2, "constant")),
-        r"parameter 2 \(1_osc_pitch\) is 'constant', but",
-    ),
+    "another class count": (with_column(1, np.eye(4)[np.zeros(32, int)]), r"has the shape \(32, 4\), not \(32, 5\)"),
+    "a constant that is learned": (with_column(2, "constant"), r"parameter 2 \(1_osc_pitch\) is 'constant', but"),
     "a learned one that is constant": (
-        lambda f: change_parameters(f, 3, with_column(0, np.zeros(32))),
+        with_column(0, np.zeros(32)),
         r"parameter 0 \(global_volume\) should be 'constant'",
     ),
-    "words": (lambda f: change_parameters(f, 3, with_column(2, ["a"] * 32)), "is not an array of numbers"),
+    "words": (with_column(2, ["a"] * 32), "is not an array of numbers"),
 }
 
 
@@ -201,57 +198,37 @@ def test_decode_features_any_version_and_order_is_read(version: tuple[int, int],
 
 
 INVALID = {
-    "no keys": (lambda f: (f / "keys.pkl").unlink(), NotFound, "not a directory in the batch layout"),
-    "keys of another count": (
-        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps(foreign.KEYS[:-1])),
-        DataError,
-        "names 4 parameters, randomizer_parts.pkl has 5",
-    ),
+    "keys of another count": (with_pickle(KEYS, foreign.KEYS[:-1]), "names 4 parameters, randomizer_parts.pkl has 5"),
     "an unknown kind": (
-        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "odd"}] * 5)),
-        DataError,
+        with_pickle(PARTS, [{"random_type": "odd"}] * 5),
         r"parameter 0 \(global_volume\): random_type is 'odd'",
     ),
     "a choice between letters": (
-        lambda f: (f / "randomizer_parts.pkl").write_bytes(
-            pickle.dumps([{"random_type": "choice", "random_values": "sine"}] * 5)
-        ),
-        DataError,
+        with_pickle(PARTS, [{"random_type": "choice", "random_values": "sine"}] * 5),
         r"parameter 0 \(global_volume\): .*random_values is not a list",
     ),
     "a key too long to be spelt": (
-        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps([[9**6000]] * 5)),
-        DataError,
+        with_pickle(KEYS, [[9**6000]] * 5),
         r"keys\.pkl, parameter 0: the name cannot be formed",
     ),
-    "a choice that says nothing more": (
-        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "choice"}] * 5)),
-        DataError,
-        "random_values",
-    ),
-    "two of one name": (
-        lambda f: (f / "keys.pkl").write_bytes(pickle.dumps([["a"]] * 5)),
-        DataError,
-        "the name 'a' appears twice",
-    ),
-    "nothing to learn": (
-        lambda f: (f / "randomizer_parts.pkl").write_bytes(pickle.dumps([{"random_type": "constant"}] * 5)),
-        DataError,
-        "nothing to learn",
-    ),
+    "a choice that says nothing more": (with_pickle(PARTS, [{"random_type": "choice"}] * 5), "random_values"),
+    "two of one name": (with_pickle(KEYS, [["a"]] * 5), "the name 'a' appears twice"),
+    "nothing to learn": (with_pickle(PARTS, [{"random_type": "constant"}] * 5), "nothing to learn"),
+}
+NOT_FOUND = {
+    "no keys": (lambda f: (f / KEYS).unlink(), "not a directory in the batch layout"),
     "no batches": (
         lambda f: [path.unlink() for path in (*f.glob("fft/*"), *f.glob("parameters/*"))],
-        NotFound,
         "no batches here",
     ),
 }
 
 
-@pytest.mark.parametrize("case", INVALID)
+@pytest.mark.parametrize("case", INVALID | NOT_FOUND)
 def test_notebook_source_open_invalid_directory_gives_reason(case: str, source: Path) -> None:
-    corrupt, kind, message = INVALID[case]
+    corrupt, message = (INVALID | NOT_FOUND)[case]
     corrupt(source)
-    with pytest.raises(kind, match=message):
+    with pytest.raises(NotFound if case in NOT_FOUND else DataError, match=message):
         NotebookSource.open(str(source))
 
 
