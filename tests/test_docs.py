@@ -33,7 +33,9 @@ def test_docs_relative_links_lead_to_files(page: Path) -> None:
 
 
 def test_docs_fault_rows_name_existing_tests() -> None:
-    named = re.findall(r"`(?:[a-z]+/)?(test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`", (ROOT / "docs/faults.md").read_text())
+    named = re.findall(
+        r"`(?:[a-z]+/)?(test_[a-z_]+\.py)(?:::(test_[a-z0-9_]+))?`", (ROOT / "docs/faults.md").read_text()
+    )
     assert len(named) > 10
     for file, function in named:
         [found] = (ROOT / "tests").rglob(file) if file != "test_faults.py" else [ROOT / "tests/cluster" / file]
