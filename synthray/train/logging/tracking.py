@@ -5,7 +5,6 @@ What is logged there is in ``synthray.train.logging.mlflow``.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from dataclasses import dataclass
@@ -49,7 +48,7 @@ class Tracking:
             StorageError: the server or store cannot be used.
         """
         try:
-            importlib.import_module("mlflow")
+            import mlflow  # noqa: F401 - an optional dependency
         except ImportError:
             raise ConfigError("MLflow is not installed. Run pip install 'synthray[mlflow]'.") from None
         if not os.environ.get(_URI_VARIABLE):
@@ -79,8 +78,9 @@ class Tracking:
                 )
         for name, value in _CLIENT_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        # Imported by name, because MLflow is an optional dependency.
-        return importlib.import_module("mlflow").MlflowClient(uri)
+        from mlflow import MlflowClient
+
+        return MlflowClient(uri)
 
     def experiment_id(self, client: Any) -> str:
         """Return the id of the experiment, created if it does not exist."""
