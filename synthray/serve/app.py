@@ -17,7 +17,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
@@ -33,7 +32,7 @@ from starlette.routing import Route
 
 from synthray.errors import ModelError, RequestError, SoundError
 from synthray.model.saved import model_version
-from synthray.serve.config import AppConfig
+from synthray.serve.config import MAX_BODY_BYTES
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.request_body import RAW, UNSTATED, content_type, prefers_wav, read_body
@@ -79,9 +78,9 @@ class FixedModel:
         return await run_in_threadpool(predictor.predict, features)
 
 
-def build_app(model: ServedModel, config: AppConfig | None = None) -> Starlette:
+def build_app(model: ServedModel, max_body_bytes: int = MAX_BODY_BYTES) -> Starlette:
     """Return the ASGI application that serves ``model``."""
-    handlers = _Handlers(model, config or AppConfig())
+    handlers = _Handlers(model, max_body_bytes)
     base, versioned = f"/v1/models/{MODEL_NAME}", f"/v1/models/{MODEL_NAME}/versions/{{version}}"
     routes = [
         Route("/", handlers.page),
@@ -100,8 +99,8 @@ def build_app(model: ServedModel, config: AppConfig | None = None) -> Starlette:
 
 
 class _Handlers:
-    def __init__(self, model: ServedModel, config: AppConfig) -> None:
-        self._model, self._limit = model, config.max_body_bytes
+    def __init__(self, model: ServedModel, max_body_bytes: int) -> None:
+        self._model, self._limit = model, max_body_bytes
 
     async def health(self, request: Request) -> Response:
         predictor = self._predictor(request)
@@ -212,15 +211,8 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     return Response(json.dumps(value), status, headers, media_type="application/json")
 
 
-def _on_error(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handle(_: Request, error: Exception) -> Response:
-        return _json({"error": str(error)}, status)
-
-    return handle
-
-
-async def _on_request_error(_: Request, error: Exception) -> Response:
-    return _json({"error": str(error)}, getattr(error, "status", 400))
+async def _on_error(_: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 409 if isinstance(error, ModelError) else getattr(error, "status", 400))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -239,10 +231,7 @@ async def _on_unexpected_error(_: Request, error: Exception) -> Response:
 
 
 _EXCEPTION_HANDLERS = {
-    RequestError: _on_request_error,
-    SoundError: _on_error(400),
-    ModelError: _on_error(409),
-    ClientDisconnect: _on_error(400),
+    **dict.fromkeys((RequestError, SoundError, ModelError, ClientDisconnect), _on_error),
     HTTPException: _on_http_error,
     Exception: _on_unexpected_error,
 }
