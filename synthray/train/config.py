@@ -187,8 +187,7 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
         ConfigError: no row is left to train on, or ``out`` holds a model of this name from another training.
     """
     config.order(manifest)
-    name = model_name(manifest.source["batches"], config.epochs)
-    uri = f"{open_store(config.out).uri}/{name}{SUFFIX}"
+    uri = f"{config.out}/{model_name(manifest.source['batches'], config.epochs)}{SUFFIX}"
     try:
         card = read_card(uri)
         known = SETTINGS | {"data", "out"}

@@ -15,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 from synthray.errors import ConfigError, StorageError, summary
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_DEFAULT_EXPERIMENT = "synthray"
 # Fail fast, because failed calls are repeated after the next epoch. Telemetry off.
 _CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -55,7 +54,7 @@ class Tracking:
             raise ConfigError(f"{_URI_VARIABLE} is not set. Set it to an MLflow server, such as http://127.0.0.1:5000.")
         login_uri = _login_uri()
         uri = without_login(login_uri)
-        tracking = cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT, login_uri != uri)
+        tracking = cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "synthray", login_uri != uri)
         try:
             tracking.experiment_id(tracking.client())
         except Exception as error:
