@@ -156,10 +156,9 @@ def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
     kernel, bias = fused.get_weights()
     outputs = []
     for parameter in layout.table.learned:
-        columns, activation = layout.columns[parameter.name], "softmax" if isinstance(parameter, Choice) else None
-        head = keras.layers.Dense(
-            parameter.num_outputs, activation=activation, name=output_name(parameter.name), dtype="float32"
-        )
+        name, columns = output_name(parameter.name), layout.columns[parameter.name]
+        activation = "softmax" if isinstance(parameter, Choice) else None
+        head = keras.layers.Dense(parameter.num_outputs, activation=activation, name=name, dtype="float32")
         outputs.append(head(fused.input))
         head.set_weights([kernel[:, columns], bias[columns]])
     return keras.Model(model.input, outputs, name=model.name)

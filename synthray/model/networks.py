@@ -70,14 +70,10 @@ def build_fused(
         vector = NETWORKS[name](features, width)
     finally:
         keras.config.set_dtype_policy(policy)
-    kernel = layout.initial_kernel(vector.shape[-1], seed)
-    heads = keras.layers.Dense(
-        layout.width,
-        kernel_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(kernel, dtype),  # noqa: ARG005
-        name=FUSED_NAME,
-        dtype="float32",
-    )
-    return keras.Model(features, heads(vector), name=name)
+    heads = keras.layers.Dense(layout.width, name=FUSED_NAME, dtype="float32")
+    model = keras.Model(features, heads(vector), name=name)
+    heads.kernel.assign(layout.initial_kernel(vector.shape[-1], seed))
+    return model
 
 
 def build_named(

@@ -24,7 +24,6 @@ from synthray.storage import open_store
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".npz"
-_FOLDER = "checkpoints"
 _HEADER = "header"
 # zipfile and NumPy raise each of these for some corrupt byte. RuntimeError is "encrypted" or an unknown method.
 _CORRUPT = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError)
@@ -103,7 +102,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, out: str, run_digest: str, keep: int, log: Callable[[str], None] = logger.warning) -> None:
-        self._root = open_store(f"{out.rstrip('/')}/{_FOLDER}")
+        self._root = open_store(f"{out.rstrip('/')}/checkpoints")
         self._store = open_store(f"{self._root.uri}/{run_digest}")
         self._keep, self._log = keep, log
         self._writer = ThreadPoolExecutor(1, "checkpoint")
