@@ -137,7 +137,7 @@ class _Handlers:
             raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
         wants_wav = prefers_wav(request)
         body = await read_body(request, self._limit)
-        answer, sound_s = await run_in_threadpool(_match_wav if wants_wav else _match_json, predictor, body)
+        answer, sound_s = await run_in_threadpool(_match, predictor, body, wants_wav)
         media_type = "audio/wav" if wants_wav else "application/json"
         return Response(answer, media_type=media_type, headers=_model_header(predictor) | _cut_header(sound_s))
 
@@ -166,35 +166,21 @@ def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
     return json.dumps(encode_predictions(outputs, in_rows=in_rows), separators=(",", ":")).encode()
 
 
-def _match_json(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
-    """Return the preset of a sound file as JSON, and the file's duration in seconds."""
-    from synthray.match.sound import match_sound
-
-    audio, sound_s = _decode_sound(body)
-    durations = {"lasts_s": round(sound_s, 3), "matched_s": min(DURATION_S, round(sound_s, 3))}
-    return json.dumps({"preset": match_sound(predictor, audio), "sound": durations}).encode(), sound_s
-
-
-def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
-    """Return the preset's sound as a WAV file, and the original's duration in seconds."""
-    from synthray.match.sound import match_settings
-    from synthray.synth.sound_file import write_wav
+def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, float]:
+    """Return the preset of a sound file as JSON, or the preset's sound as a WAV file, and the file's seconds."""
+    from synthray.match.sound import match_settings, match_sound
+    from synthray.synth.sound_file import duration_s, read_sound, write_wav
     from synthray.synth.voice import render
-
-    audio, sound_s = _decode_sound(body)
-    settings = match_settings(predictor, audio)
-    wav = io.BytesIO()
-    write_wav(wav, render(settings[None])[0])
-    return wav.getvalue(), sound_s
-
-
-def _decode_sound(body: bytes) -> tuple[np.ndarray, float]:
-    """Return the samples to match, and the duration of the whole file in seconds."""
-    from synthray.synth.sound_file import duration_s, read_sound
 
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return read_sound(body), duration_s(body)
+    audio, sound_s = read_sound(body), duration_s(body)
+    if wants_wav:
+        wav = io.BytesIO()
+        write_wav(wav, render(match_settings(predictor, audio)[None])[0])
+        return wav.getvalue(), sound_s
+    durations = {"lasts_s": round(sound_s, 3), "matched_s": min(DURATION_S, round(sound_s, 3))}
+    return json.dumps({"preset": match_sound(predictor, audio), "sound": durations}).encode(), sound_s
 
 
 def _model_header(predictor: Predictor) -> dict[str, str]:
