@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from urllib.error import URLError
 from urllib.request import urlopen
 
 import ray
@@ -37,7 +36,7 @@ DEPLOY_POLL_S = 0.2
 FIRST_ANSWER_TIMEOUT_S = 30.0
 MAX_STATUS_FAILURES = 12
 """Polls in a row without a status before the session ends: a restart of Serve's controller takes some seconds."""
-_NO_ANSWER = (URLError, OSError, ValueError, KeyError)
+_NO_ANSWER = (OSError, ValueError, KeyError)
 _QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
