@@ -6,9 +6,9 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import ray
 from ray.actor import ActorHandle
 
@@ -41,28 +41,23 @@ class ChiefReports:
         restarts: int,
         phases: Phases,
     ) -> None:
-        self._coordinator, self._config, self._manifest, self._tracking = coordinator, config, manifest, tracking
-        self._restarts, self._phases = restarts, phases
+        from synthray.train.logging.tensorboard import EpochLog  # imports TensorFlow
+
+        self._coordinator, self._restarts, self._phases = coordinator, restarts, phases
         self._metrics = TrainMetrics(config, manifest, restarts)
-        self._epoch_logs: list[Callable[[EpochReport], None]] = []
-        self._mlflow: MlflowLog | None = None
+        self._tensorboard = EpochLog(config, manifest, restarts)
+        self._mlflow = MlflowLog(tracking, config, manifest, self.log) if tracking else None
+        self._stack = contextlib.ExitStack()
         self._now: StepReport | None = None
+        self._sums = np.zeros(3)  # examples, seconds spent, seconds waited for input
         self._stop = False
-        self._examples, self._spent_s, self._waited_s = 0, 0.0, 0.0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
 
     def __enter__(self) -> ChiefReports:
-        from synthray.train.logging.tensorboard import EpochLog  # imports TensorFlow
-
-        with contextlib.ExitStack() as stack:
-            log = stack.enter_context(EpochLog(self._config, self._manifest, restarts=self._restarts))
-            self._epoch_logs = [log, self._metrics.epoch]
-            if self._tracking:
-                mlflow = MlflowLog(self._tracking, self._config, self._manifest, self.log)
-                self._mlflow = stack.enter_context(mlflow)
-                self._epoch_logs.append(self._mlflow)
-            self._stack = stack.pop_all()
+        self._stack.enter_context(self._tensorboard)
+        if self._mlflow:
+            self._stack.enter_context(self._mlflow)
         self._thread.start()
         return self
 
@@ -86,19 +81,15 @@ class ChiefReports:
         if self._now is None and self._restarts == 0:
             self._coordinator.first_step.remote([*self._phases, ("compiling and the first step", time.time())])
         self._now = step
-        self._examples += step.examples
-        self._spent_s += step.step_s
-        self._waited_s += step.wait_s
+        self._sums = self._sums + np.array((step.examples, step.step_s, step.wait_s))
 
     def epoch(self, epoch: EpochReport) -> None:
         """Report an epoch everywhere."""
         ray.get(self._coordinator.log.remote(epoch.line()))
-        for log in self._epoch_logs:
-            log(epoch)
-
-    def nothing_to_train(self) -> bool:
-        """Return whether no step was needed."""
-        return self._now is None
+        self._tensorboard(epoch)
+        self._metrics.epoch(epoch)
+        if self._mlflow:
+            self._mlflow(epoch)
 
     def saved(self, uri: str, history: list[dict[str, Any]]) -> None:
         """Report the saved model."""
@@ -107,13 +98,13 @@ class ChiefReports:
             self._mlflow.saved(uri, history)
 
     def _run(self) -> None:
-        before = 0, 0.0, 0.0
+        before = self._sums
         while not self._done.wait(_HEARTBEAT_S):
             with contextlib.suppress(ray.exceptions.RayError):  # the driver is gone, and Ray will end this worker
                 self._stop = ray.get(self._coordinator.heartbeat.remote(self._now))
             # A step that ends meanwhile counts in this heartbeat or in the next.
-            sums = self._examples, self._spent_s, self._waited_s
-            examples, spent_s, waited_s = (new - old for new, old in zip(sums, before, strict=True))
+            sums = self._sums
+            examples, spent_s, waited_s = (sums - before).tolist()
             if self._now and spent_s > 0:
                 try:
                     self._metrics.progress(self._now, examples / spent_s, waited_s / spent_s)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from synthray.errors import SynthrayError, TrainingError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _UNKNOWN_CAUSE = "a worker exited without an error (killed, out of memory, or node lost)"
 
 
-@dataclass(frozen=True)
+@dataclass
 class RunStatus:
     """What the workers reported since the driver asked before."""
 
@@ -40,11 +40,7 @@ class RunCoordinator:
             started_s: when the driver's process started, Unix seconds.
         """
         self._max_failures, self._started_s = max_failures, started_s
-        self._lines: list[str] = []
-        self._now: StepReport | None = None
-        self._saved = self._stopped = ""
-        self._failure: SynthrayError | None = None
-        self._stop = False
+        self._status, self._stop = RunStatus(), False
         self._starts = self._failures = self._workers = 0
         self._position = (0, 0)
         self._cause = ""
@@ -52,10 +48,10 @@ class RunCoordinator:
     def register_group(self, workers: int) -> int | None:
         """Return the number of this start, from 0, or None if the group of workers must not train."""
         cause = self._cause or _UNKNOWN_CAUSE
-        if self._failure:
+        if self._status.failure:
             return None
         if self._stop:
-            self._stopped = self._stopped or f"stopped without a new checkpoint ({cause})"
+            self._status.stopped = self._status.stopped or f"stopped without a new checkpoint ({cause})"
             return None
         if self._starts and workers <= self._workers:  # a larger group is a rescale, not a loss
             self._failures += 1
@@ -79,7 +75,7 @@ class RunCoordinator:
 
     def heartbeat(self, now: StepReport | None) -> bool:
         """Record the newest step and return whether the training shall stop."""
-        self._now = now
+        self._status.now = now
         return self._stop
 
     def first_step(self, phases: list[tuple[str, float]]) -> None:
@@ -96,11 +92,11 @@ class RunCoordinator:
 
     def log(self, line: str) -> None:
         """Add a line to the driver's output."""
-        self._lines.append(line)
+        self._status.lines.append(line)
 
     def saved(self, uri: str) -> None:
         """Record the URI of the saved model."""
-        self._saved = uri
+        self._status.saved = uri
 
     def note_failure(self, text: str) -> None:
         """Record why a worker ended. Later reports are ignored because they follow from the first."""
@@ -108,7 +104,7 @@ class RunCoordinator:
 
     def fail(self, error: SynthrayError) -> None:
         """Record an error that a retry would not fix."""
-        self._failure = self._failure or error
+        self._status.failure = self._status.failure or error
 
     def stop(self) -> bool:
         """Ask the workers to stop and return whether any have started."""
@@ -117,9 +113,9 @@ class RunCoordinator:
 
     def stopped(self, text: str) -> None:
         """Record where the training stopped."""
-        self._stopped = text
+        self._status.stopped = text
 
     def drain(self) -> RunStatus:
         """Return the reports since the call before."""
-        lines, self._lines = self._lines, []
-        return RunStatus(lines, self._now, self._saved, self._stopped, self._failure)
+        status, self._status = self._status, replace(self._status, lines=[])
+        return status

@@ -23,7 +23,7 @@ from ray.serve import Application
 from starlette.applications import Starlette
 
 from synthray.serve.app import build_app
-from synthray.serve.config import AppConfig, ReplicaConfig
+from synthray.serve.config import MAX_BODY_BYTES, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModel
 
 if TYPE_CHECKING:
@@ -40,29 +40,16 @@ _in_batches: Callable[..., Any] = serve.batch(max_batch_size=MAX_BATCH_REQUESTS,
 
 @serve.deployment(name=APPLICATION, max_ongoing_requests=4 * MAX_BATCH_REQUESTS, health_check_period_s=10)
 @serve.ingress()
-class ModelServer:
-    """One replica: a model and the HTTP application in one process; implements ``app.ServedModel``."""
+class ModelServer(HotSwapModel):
+    """One replica: a served model and its HTTP application in one process; implements ``app.ServedModel``."""
 
-    def __init__(
-        self, max_body_bytes: int = AppConfig.max_body_bytes, follow_s: float = ReplicaConfig.follow_s
-    ) -> None:
-        self._config = AppConfig(max_body_bytes)
-        self._model = HotSwapModel(follow_s)
-        self._owner = ""
+    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES, follow_s: float = ReplicaConfig.follow_s) -> None:
+        super().__init__(follow_s)
+        self._max_body_bytes, self._owner = max_body_bytes, ""
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return the ASGI application; Serve calls this after the constructor."""
-        return build_app(self, self._config)
-
-    @property
-    def predictor(self) -> Predictor | None:
-        """The served model; None before the first :meth:`reconfigure`."""
-        return self._model.predictor
-
-    @property
-    def last_error(self) -> str | None:
-        """The reason why the configured or promoted model is not served; None if it is."""
-        return self._model.last_error
+        return build_app(self, self._max_body_bytes)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load and serve ``user_config["model"]``.
@@ -73,7 +60,7 @@ class ModelServer:
         """
         model_config = dict(user_config)
         self._owner = model_config.pop("owner", "")
-        await self._model.load(model_config)
+        await self.load(model_config)
 
     async def owner(self) -> str:
         """Return ``ReplicaConfig.owner``, the token of the job that deployed it."""

@@ -6,7 +6,6 @@ block and 0.5 s at the start. A task costs 2 ms and 30 ms.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -100,11 +99,11 @@ def cache_dataset(
     at_once = max(1, int(cpus / 2 / READER_CPUS))
     tables: dict[int, ray.ObjectRef] = {}
     rows: dict[ray.ObjectRef, int] = {}
-    newest: deque[ray.ObjectRef | None] = deque([None] * at_once)
+    outcomes: list[ray.ObjectRef | None] = [None] * at_once
     for shard in _by_first_use(dataset, order) if order else range(len(dataset.manifest.shards)):
-        tables[shard], outcome = _read.remote(shared, shard, 0, newest.popleft())
+        tables[shard], outcome = _read.remote(shared, shard, 0, outcomes[-at_once])
         rows[outcome] = dataset.shard_rows[shard]
-        newest.append(outcome)
+        outcomes.append(outcome)
     return CachePending(tables, sum(rows.values()), rows)
 
 
@@ -122,12 +121,10 @@ def _reason_to_stream(dataset: Dataset) -> str:
     smallest = min(node.get(name, 0) for node in _node_resources())
     # Each node gets its own copy. Ray reports the free memory of the whole cluster only, so spread it evenly.
     limit = _CACHE_FRACTION * smallest * (free / total if total else 0)
-    if dataset.manifest.feature_bytes <= limit:
+    needed = dataset.manifest.feature_bytes
+    if needed <= limit:
         return ""
-    return (
-        f"the data set needs {_size(dataset.manifest.feature_bytes)} of shared memory, a node has "
-        f"{_size(limit)} to spare"
-    )
+    return f"the data set needs {_size(needed)} of shared memory, a node has {_size(limit)} to spare"
 
 
 def _size(size_bytes: float) -> str:
@@ -195,14 +192,11 @@ class CachedReader:
         references = [self._references[shard] for shard in shards]
         arrived = -1
         while references and ray.wait(references, num_returns=len(references), timeout=_BEAT_S)[1]:
-            before, arrived = arrived, self._arrived()
-            if arrived > before:
+            everything = list(self._references.values())
+            ready, _ = ray.wait(everything, num_returns=len(everything), timeout=0, fetch_local=False)
+            if len(ready) > arrived:
                 self._beat()
-
-    def _arrived(self) -> int:
-        """Return the number of shards in shared memory."""
-        references = list(self._references.values())
-        return len(ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
+            arrived = len(ready)
 
     def _batch(self, shard: int) -> Examples:
         table = _get(self._references[shard])

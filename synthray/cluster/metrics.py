@@ -25,7 +25,6 @@ GAUGES = {
 STEP_SECONDS, STEPS = "step_seconds", "steps"
 _PREFIX = "synthray_train_"
 _STEP_BOUNDARIES_S = [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0]
-_TAGS = ("run", "data", "network")
 
 
 class TrainMetrics:
@@ -41,9 +40,10 @@ class TrainMetrics:
             "data": name_of(config.data),
             "network": f"{config.network}-{config.width}",
         }
-        self._gauges = {name: Gauge(_PREFIX + name, text, _TAGS) for name, text in GAUGES.items()}
-        self._step_s = Histogram(_PREFIX + STEP_SECONDS, "Duration of sampled steps", _STEP_BOUNDARIES_S, _TAGS)
-        self._steps = Counter(_PREFIX + STEPS, "Steps since the workers were started", _TAGS)
+        names = tuple(tags)
+        self._gauges = {name: Gauge(_PREFIX + name, text, names) for name, text in GAUGES.items()}
+        self._step_s = Histogram(_PREFIX + STEP_SECONDS, "Duration of sampled steps", _STEP_BOUNDARIES_S, names)
+        self._steps = Counter(_PREFIX + STEPS, "Steps since the workers were started", names)
         self._last_step: int | None = None
         for metric in (*self._gauges.values(), self._step_s, self._steps):
             metric.set_default_tags(tags)

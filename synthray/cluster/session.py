@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from urllib.error import URLError
+from functools import partial
 from urllib.request import urlopen
 
 import ray
@@ -36,7 +36,7 @@ DEPLOY_POLL_S = 0.2
 FIRST_ANSWER_TIMEOUT_S = 30.0
 MAX_STATUS_FAILURES = 12
 """Polls in a row without a status before the session ends: a restart of Serve's controller takes some seconds."""
-_NO_ANSWER = (URLError, OSError, ValueError, KeyError)
+_NO_ANSWER = (OSError, ValueError, KeyError)
 _QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
@@ -63,7 +63,7 @@ def serve_until_stopped(
         SynthrayError: the address is in use, or the application runs already and ``take_over`` is False. Later: the
             application was removed, or another job replaced it.
     """
-    announce = announce or _print
+    announce = announce or partial(print, flush=True)  # also in a job's log, where the caller waits for the line
     config = _resolve_model(config)
     connect(verbose=verbose, quiet="ray.serve")
     with stop_requests() as requested:
@@ -154,7 +154,10 @@ def _watch(
     announced, status_failures = (model, False), 0
     while not requested.wait(POLL_S):
         try:
-            _check_ours(owner, address)
+            if APPLICATION not in (_running_applications() or ()):
+                raise SynthrayError(f"application {APPLICATION!r}: removed by another job.")
+            if _is_replaced(owner):
+                raise SynthrayError(f"application {APPLICATION!r}: another job replaced it at {address.url}.")
             status_failures = 0
         except RayError as error:  # the controller restarts: no answer is no reason to remove the application
             status_failures += 1
@@ -164,17 +167,6 @@ def _watch(
             model, last_error = _model_status(address)
             if announced != (announced := (model, bool(last_error))):
                 announce(f"still serving {model}: {last_error}" if last_error else f"now serving {model}")
-
-
-def _check_ours(owner: str, address: Address) -> None:
-    """Raise SynthrayError if another job removed or replaced the application.
-
-    A RayError means that Serve did not answer.
-    """
-    if APPLICATION not in (_running_applications() or ()):
-        raise SynthrayError(f"application {APPLICATION!r}: removed by another job.")
-    if _is_replaced(owner):
-        raise SynthrayError(f"application {APPLICATION!r}: another job replaced it at {address.url}.")
 
 
 def _is_replaced(owner: str) -> bool:
@@ -212,10 +204,6 @@ def _model_status(address: Address) -> tuple[str, str]:
     with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=FIRST_ANSWER_TIMEOUT_S) as answer:  # noqa: S310
         served, *failed = json.load(answer)["model_version_status"]
     return served["name"], failed[0]["status"]["error_message"] if failed else ""
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # also in a job's log, where the caller waits for the line
 
 
 def _remove(owner: str, *, with_serve: bool) -> None:

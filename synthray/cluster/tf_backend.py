@@ -28,12 +28,8 @@ class TensorflowBackend(BackendConfig):  # type: ignore[misc]  # Ray has no type
 class _TfConfigBackend(Backend):  # type: ignore[misc]  # Ray has no types
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:  # noqa: ARG002 - Ray's signature
         addresses = worker_group.execute(_free_address)
-        ray.get(
-            [
-                worker_group.execute_single_async(index, _set_tf_config, addresses=addresses, index=index)
-                for index in range(len(worker_group))
-            ]
-        )
+        start = worker_group.execute_single_async
+        ray.get([start(index, _set_tf_config, addresses, index) for index in range(len(worker_group))])
 
 
 def _free_address() -> str:

@@ -23,7 +23,7 @@ from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
 from synthray.cluster.scaling import Workers, missing_gpus
 from synthray.cluster.signals import stop_requests
-from synthray.cluster.startup import cause_of, startup_limit
+from synthray.cluster.startup import StartupLimit, cause_of
 from synthray.cluster.tf_backend import TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
 from synthray.data.open import open_dataset
@@ -136,7 +136,7 @@ def _trainer(
             name=f"synthray-{uuid.uuid4().hex[:12]}",
             storage_path=scratch,
             failure_config=ray.train.FailureConfig(max_failures=_MAX_RESTARTS),
-            callbacks=startup_limit(max_failures),
+            callbacks=[StartupLimit(max_failures)],
         ),
     )
 

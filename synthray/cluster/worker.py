@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -62,19 +63,15 @@ def work(arguments: dict[str, Any]) -> None:
         if is_chief:
             ray.get(coordinator.stopped.remote(str(stopped)))
     except Exception as error:
-        _report_error(coordinator, name, error)
+        text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
+        if _is_retryable(error):
+            ray.get(coordinator.note_failure.remote(text))
+        else:
+            # Other errors become a TrainingError, because the driver may not have the class.
+            known = isinstance(error, errors.SynthrayError)
+            ray.get(coordinator.fail.remote(error if known else errors.TrainingError(text)))
         # Always raise: other workers may be waiting for this one, and only Ray can end their wait.
         raise
-
-
-def _report_error(coordinator: ActorHandle, name: str, error: Exception) -> None:
-    text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
-    if _is_retryable(error):
-        ray.get(coordinator.note_failure.remote(text))
-    else:
-        # Other errors become a TrainingError, because the driver may not have the class.
-        known = isinstance(error, errors.SynthrayError)
-        ray.get(coordinator.fail.remote(error if known else errors.TrainingError(text)))
 
 
 def _is_retryable(error: Exception) -> bool:
@@ -95,46 +92,29 @@ def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]
 
     config, dataset, ranks = worker.config, open_dataset(worker.config.data), ray.train.get_context()
     context = loop.WorkerContext(ranks.get_world_rank(), ranks.get_world_size(), collective.broadcast_from_rank_zero)
-    with contextlib.ExitStack() as stack:
-        chief: ChiefReports | None = None
-        if context.is_chief:
-            reports = ChiefReports(worker.coordinator, config, dataset.manifest, worker.tracking, start, phases)
-            chief = stack.enter_context(reports)
-            context = replace(context, stop=chief.stop_requested, log=chief.log)
+    chief: ChiefReports | None = None
+    if context.is_chief:
+        chief = ChiefReports(worker.coordinator, config, dataset.manifest, worker.tracking, start, phases)
+        context = replace(context, stop=chief.stop_requested, log=chief.log)
+    with chief or contextlib.nullcontext():
         with Watchdog(worker.step_timeout_s, note_failure) as watchdog:
-            steps = _Steps(watchdog, chief)
 
-            def batches(position: tuple[int, int]) -> Iterator[loader.Share]:
-                return input_batches(worker, dataset, context, position, steps.waiting, phases)
+            def heartbeat(step: StepReport | None) -> None:
+                watchdog.beat()
+                if step and chief:
+                    chief.step(step)
 
+            # Waiting for input must not start the watchdog: the first step compiles the network.
+            batches = partial(_batches, worker, dataset, context, watchdog.beat_again, phases)
             report = chief.epoch if chief else lambda _: None
-            trained = loop.run(config, dataset, strategy, context, batches, report, steps.beat)
+            trained = loop.run(config, dataset, strategy, context, batches, report, heartbeat)
         # No watchdog from here: saving has the store's own timeout, and the other workers only wait.
         if chief:
-            if chief.nothing_to_train():
+            if not watchdog.started:
                 chief.log(f"nothing left to train: all {config.epochs} epochs are done")
             chief.saved(export_model(config, dataset, trained), trained.history)
     # TensorFlow's collectives fail when a worker exits while another one still runs.
     collective.barrier()
-
-
-class _Steps:
-    """Passes signs of life to the watchdog, and steps to the chief's reports."""
-
-    def __init__(self, watchdog: Watchdog, chief: ChiefReports | None) -> None:
-        self._watchdog, self._chief, self._stepped = watchdog, chief, False
-
-    def beat(self, step: StepReport | None) -> None:
-        """Handle a step, or another sign of life of the loop."""
-        self._stepped = self._stepped or step is not None
-        self._watchdog.beat()
-        if step and self._chief:
-            self._chief.step(step)
-
-    def waiting(self) -> None:
-        """Handle a sign of life of the reader. The first step must start the watchdog, since it compiles first."""
-        if self._stepped:
-            self._watchdog.beat()
 
 
 def check_shared_storage(worker: WorkerConfig) -> None:
@@ -181,22 +161,20 @@ def _threads(workers_here: int) -> int:
     return max(1, cores // workers_here)
 
 
-def input_batches(
+def _batches(
     worker: WorkerConfig,
     dataset: Dataset,
     context: loop.WorkerContext,
-    position: tuple[int, int],
     waiting: Callable[[], None],
     phases: Phases,
+    position: tuple[int, int],
 ) -> Iterator[loader.Share]:
     """Yield this worker's share of each batch from an epoch and step on, cached or streamed."""
     if context.is_chief:
         worker.coordinator.resumed.remote(position)
-    config = worker.config
-    order, ranks = config.order(dataset.manifest), (context.rank, context.workers)
-    shares = loader.worker_shares(dataset, order, worker.cached_shards, position, config.epochs, ranks, waiting)
-    first = next(shares, None)
-    phases.append(("data", time.time()))
-    if first:
-        yield first
-    yield from shares
+    order, ranks = worker.config.order(dataset.manifest), (context.rank, context.workers)
+    shares = loader.worker_shares(dataset, order, worker.cached_shards, position, worker.config.epochs, ranks, waiting)
+    for number, share in enumerate(shares):
+        if number == 0:
+            phases.append(("data", time.time()))
+        yield share

@@ -12,7 +12,6 @@ from synthray.evaluate.scores import Score
 from synthray.synth.parameters import Choice, Range
 
 FORMAT = "synthray-evaluation/1"
-BETTER, NOT_BETTER = "better", "-"
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,16 @@ class Evaluation:
         """Return an aligned table: one line per parameter, then the means."""
         means = [mean for kind in (Choice.kind, Range.kind) if (mean := self.mean(kind))]
         header = ("parameter", "measure", "model", "baseline", "")
-        rows = [header, *map(_cells, self.scores), ("",) * 5, *map(_cells, means)]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [_align(row, widths) for row in rows]
-        return "\n".join([self._title(), "", *lines, *self._distance_lines()])
-
-    def _title(self) -> str:
+        rows = [header, *map(_cells, self.scores), ("",) * len(header), *map(_cells, means)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         origin = {"holdout": "not used for training", "all": "all examples, possibly used for training"}
-        return f"{self.model} on {self.rows} examples of {self.data} ({origin[self.examples]})"
-
-    def _distance_lines(self) -> list[str]:
-        if not self.distance:
-            return []
-        predicted_db, random_db, sounds = (self.distance[key] for key in ("predicted_db", "random_db", "sounds"))
-        text = f"{predicted_db:.2f} dB for predicted presets, {random_db:.2f} dB for random presets ({sounds} sounds)"
-        return ["", f"log-spectral distance: {text}"]
+        title = f"{self.model} on {self.rows} examples of {self.data} ({origin[self.examples]})"
+        lines = [title, "", *(_align(row, widths) for row in rows)]
+        if self.distance:
+            predicted_db, random_db = self.distance["predicted_db"], self.distance["random_db"]
+            presets = f"{predicted_db:.2f} dB for predicted presets, {random_db:.2f} dB for random presets"
+            lines += ["", f"log-spectral distance: {presets} ({self.distance['sounds']} sounds)"]
+        return "\n".join(lines)
 
 
 def measure(kind: str) -> str:
@@ -80,11 +74,10 @@ def measure(kind: str) -> str:
 
 
 def _cells(score: Score) -> tuple[str, ...]:
-    mark = BETTER if score.is_better else NOT_BETTER
+    mark = "better" if score.is_better else "-"
     return score.name, measure(score.kind), f"{score.value:.3f}", f"{score.baseline:.3f}", mark
 
 
 def _align(row: tuple[str, ...], widths: list[int]) -> str:
-    name, kind, value, baseline, mark = row
-    cells = (name.ljust(widths[0]), kind.ljust(widths[1]), value.rjust(widths[2]), baseline.rjust(widths[3]), mark)
-    return "  ".join(cells).rstrip()
+    sides = (str.ljust, str.ljust, str.rjust, str.rjust, str.ljust)
+    return "  ".join(pad(cell, width) for pad, cell, width in zip(sides, row, widths, strict=True)).rstrip()

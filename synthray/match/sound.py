@@ -80,7 +80,6 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Run the model and, if it can match sounds, the voice, to compile both now."""
-    predictor.warm_up()
+    """Match and render a sound, if the model can, to compile the voice now."""
     if is_instrument_model(predictor):
         render(match_settings(predictor, np.full(N_SAMPLES, 0.01, np.float32))[None])

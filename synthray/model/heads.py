@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 INPUT_NAME = "in_fft"
 FUSED_NAME = "heads"
-_MASKED = -1e9
 
 
 def output_name(parameter_name: str) -> str:
@@ -51,16 +50,6 @@ class HeadLayout:
         return np.array([self.columns[p.name].start for p in self.table.ranges], np.int32)
 
     @cached_property
-    def range_labels(self) -> np.ndarray:
-        """Column of each range in the labels, int32 ``(ranges,)``."""
-        return np.array([self.table.label_index[p.name] for p in self.table.ranges], np.int32)
-
-    @cached_property
-    def choice_labels(self) -> np.ndarray:
-        """Column of each choice in the labels, int32 ``(choices,)``."""
-        return np.array([self.table.label_index[p.name] for p in self.table.choices], np.int32)
-
-    @cached_property
     def choice_columns(self) -> np.ndarray:
         """Columns of each choice's classes, int32 ``(choices, classes)``.
 
@@ -75,14 +64,6 @@ class HeadLayout:
         """True where ``choice_columns`` is padding, bool ``(choices, classes)``."""
         counts = np.array([len(p.values) for p in self.table.choices], np.int32)
         return np.arange(counts.max(initial=1)) >= counts.reshape(-1, 1)
-
-    @cached_property
-    def choice_mask(self) -> np.ndarray:
-        """Mask to add to gathered logits, float32 ``(choices, classes)``.
-
-        It is 0, or a large negative number for padding.
-        """
-        return np.where(self.choice_padding, _MASKED, 0).astype(np.float32)
 
     @cached_property
     def activated_columns(self) -> np.ndarray:
@@ -175,10 +156,9 @@ def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
     kernel, bias = fused.get_weights()
     outputs = []
     for parameter in layout.table.learned:
-        columns, activation = layout.columns[parameter.name], "softmax" if isinstance(parameter, Choice) else None
-        head = keras.layers.Dense(
-            parameter.num_outputs, activation=activation, name=output_name(parameter.name), dtype="float32"
-        )
+        name, columns = output_name(parameter.name), layout.columns[parameter.name]
+        activation = "softmax" if isinstance(parameter, Choice) else None
+        head = keras.layers.Dense(parameter.num_outputs, activation=activation, name=name, dtype="float32")
         outputs.append(head(fused.input))
         head.set_weights([kernel[:, columns], bias[columns]])
     return keras.Model(model.input, outputs, name=model.name)

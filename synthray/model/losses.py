@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from synthray.model.heads import HeadLayout
 
+_MASKED = -1e9
+"""Logit of a class that a choice does not have."""
+
 
 class Scores(NamedTuple):
     """Scores per example, each float32 ``(examples,)``."""
@@ -37,13 +40,14 @@ def score(outputs: tf.Tensor, labels: tf.Tensor, layout: HeadLayout) -> Scores:
     outputs = tf.cast(outputs, tf.float32)
     zeros = tf.zeros(tf.shape(outputs)[:1])
     loss, accuracy, error = zeros, zeros, zeros
-    if len(layout.range_columns):
-        targets = tf.gather(labels, layout.range_labels, axis=1)
+    table = layout.table
+    if table.ranges:
+        targets = tf.gather(labels, [table.label_index[p.name] for p in table.ranges], axis=1)
         errors = tf.abs(tf.gather(outputs, layout.range_columns, axis=1) - targets)
         loss, error = loss + tf.reduce_sum(errors, axis=1), tf.reduce_mean(errors, axis=1)
-    if len(layout.choice_columns):
-        logits = tf.gather(outputs, layout.choice_columns, axis=1) + layout.choice_mask
-        classes = tf.cast(tf.gather(labels, layout.choice_labels, axis=1), tf.int32)
+    if table.choices:
+        logits = tf.where(layout.choice_padding, _MASKED, tf.gather(outputs, layout.choice_columns, axis=1))
+        classes = tf.cast(tf.gather(labels, [table.label_index[p.name] for p in table.choices], axis=1), tf.int32)
         entropy = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
         correct = tf.equal(tf.argmax(logits, axis=2, output_type=tf.int32), classes)
         loss, accuracy = loss + tf.reduce_sum(entropy, axis=1), tf.reduce_mean(tf.cast(correct, tf.float32), axis=1)

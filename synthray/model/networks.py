@@ -36,9 +36,7 @@ NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log}
 
 
 def check_network(name: str, feature_shape: tuple[int, int]) -> None:
-    """Raise ConfigError for an unknown network or features that it cannot take."""
-    if name not in NETWORKS:
-        raise ConfigError(f"network is {name!r}; it can be {', '.join(NETWORKS)}")
+    """Raise ConfigError for features that a network cannot take."""
     if feature_shape[0] < 3:
         raise ConfigError(f"network {name!r} convolves over 3 frames; the data set has {feature_shape[0]}")
 
@@ -72,14 +70,10 @@ def build_fused(
         vector = NETWORKS[name](features, width)
     finally:
         keras.config.set_dtype_policy(policy)
-    kernel = layout.initial_kernel(vector.shape[-1], seed)
-    heads = keras.layers.Dense(
-        layout.width,
-        kernel_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(kernel, dtype),  # noqa: ARG005
-        name=FUSED_NAME,
-        dtype="float32",
-    )
-    return keras.Model(features, heads(vector), name=name)
+    heads = keras.layers.Dense(layout.width, name=FUSED_NAME, dtype="float32")
+    model = keras.Model(features, heads(vector), name=name)
+    heads.kernel.assign(layout.initial_kernel(vector.shape[-1], seed))
+    return model
 
 
 def build_named(

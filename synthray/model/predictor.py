@@ -50,13 +50,9 @@ class Predictor:
             ModelError: the model or its card is corrupt.
         """
         predictor = cls(*load_model(uri))
-        predictor.warm_up()
+        for rows in (1, 2):  # each has first-time costs of its own
+            predictor.predict(np.zeros((rows, predictor.frames, predictor.bins), np.float32))
         return predictor
-
-    def warm_up(self) -> None:
-        """Run the network for one row and for two, to pay its first-time costs now."""
-        for rows in (1, 2):
-            self.predict(np.zeros((rows, self.frames, self.bins), np.float32))
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs for features, in the table's order.
@@ -110,12 +106,11 @@ def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[
     for number, (predictor, _) in enumerate(requests):
         by_model.setdefault(id(predictor), []).append(number)
     for numbers in by_model.values():
-        predictor = requests[numbers[0]][0]
-        outputs = predictor.predict(np.concatenate([requests[number][1] for number in numbers]))
-        ends = np.cumsum([len(requests[number][1]) for number in numbers])
-        for number, end in zip(numbers, ends, strict=True):
-            rows = slice(end - len(requests[number][1]), end)
-            answers[number] = {name: values[rows] for name, values in outputs.items()}
+        features = [requests[number][1] for number in numbers]
+        outputs = requests[numbers[0]][0].predict(np.concatenate(features))
+        ends = np.cumsum([len(rows) for rows in features])
+        for number, rows, end in zip(numbers, features, ends, strict=True):
+            answers[number] = {name: values[end - len(rows) : end] for name, values in outputs.items()}
     return answers
 
 
@@ -141,7 +136,7 @@ def _activate(outputs: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
     """Turn logits of choices into probabilities, ``(sounds, width)`` to the same."""
     if not len(layout.choice_columns):
         return outputs
-    # Minus infinity instead of ``choice_mask``, which logits beyond 1e9 would outweigh.
+    # Minus infinity instead of the loss's -1e9, which lower logits would outweigh.
     logits = tf.where(layout.choice_padding, -np.inf, tf.gather(outputs, layout.choice_columns, axis=1))
     probabilities = tf.reshape(tf.nn.softmax(logits), (-1, layout.choice_padding.size))
     return tf.gather(tf.concat([outputs, probabilities], axis=1), layout.activated_columns, axis=1)

@@ -131,8 +131,7 @@ def find_model(uri: str, registry: str) -> ModelEntry:
     """
     store = open_store(registry)
     path = _require_path_below(resolve_model(uri), store)
-    [file] = [file for file in store.list(path.rpartition("/")[0]) if file.path == path]
-    return _read_entry(store, file, promoted(registry))
+    return _read_entry(store, store.entry(path), promoted(registry))
 
 
 def promote(uri: str, registry: str = "") -> Change:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib import resources
@@ -33,7 +32,7 @@ from starlette.routing import Route
 
 from synthray.errors import ModelError, RequestError, SoundError
 from synthray.model.saved import model_version
-from synthray.serve.config import AppConfig
+from synthray.serve.config import MAX_BODY_BYTES
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.request_body import RAW, UNSTATED, content_type, prefers_wav, read_body
@@ -79,9 +78,9 @@ class FixedModel:
         return await run_in_threadpool(predictor.predict, features)
 
 
-def build_app(model: ServedModel, config: AppConfig | None = None) -> Starlette:
+def build_app(model: ServedModel, max_body_bytes: int = MAX_BODY_BYTES) -> Starlette:
     """Return the ASGI application that serves ``model``."""
-    handlers = _Handlers(model, config or AppConfig())
+    handlers = _Handlers(model, max_body_bytes)
     base, versioned = f"/v1/models/{MODEL_NAME}", f"/v1/models/{MODEL_NAME}/versions/{{version}}"
     routes = [
         Route("/", handlers.page),
@@ -100,8 +99,8 @@ def build_app(model: ServedModel, config: AppConfig | None = None) -> Starlette:
 
 
 class _Handlers:
-    def __init__(self, model: ServedModel, config: AppConfig) -> None:
-        self._model, self._limit = model, config.max_body_bytes
+    def __init__(self, model: ServedModel, max_body_bytes: int) -> None:
+        self._model, self._limit = model, max_body_bytes
 
     async def health(self, request: Request) -> Response:
         predictor = self._predictor(request)
@@ -138,7 +137,7 @@ class _Handlers:
             raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
         wants_wav = prefers_wav(request)
         body = await read_body(request, self._limit)
-        answer, sound_s = await run_in_threadpool(_match_wav if wants_wav else _match_json, predictor, body)
+        answer, sound_s = await run_in_threadpool(_match, predictor, body, wants_wav)
         media_type = "audio/wav" if wants_wav else "application/json"
         return Response(answer, media_type=media_type, headers=_model_header(predictor) | _cut_header(sound_s))
 
@@ -167,35 +166,21 @@ def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
     return json.dumps(encode_predictions(outputs, in_rows=in_rows), separators=(",", ":")).encode()
 
 
-def _match_json(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
-    """Return the preset of a sound file as JSON, and the file's duration in seconds."""
-    from synthray.match.sound import match_sound
-
-    audio, sound_s = _decode_sound(body)
-    durations = {"lasts_s": round(sound_s, 3), "matched_s": min(DURATION_S, round(sound_s, 3))}
-    return json.dumps({"preset": match_sound(predictor, audio), "sound": durations}).encode(), sound_s
-
-
-def _match_wav(predictor: Predictor, body: bytes) -> tuple[bytes, float]:
-    """Return the preset's sound as a WAV file, and the original's duration in seconds."""
-    from synthray.match.sound import match_settings
-    from synthray.synth.sound_file import write_wav
+def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, float]:
+    """Return the preset of a sound file as JSON, or the preset's sound as a WAV file, and the file's seconds."""
+    from synthray.match.sound import match_settings, match_sound
+    from synthray.synth.sound_file import duration_s, read_sound, write_wav
     from synthray.synth.voice import render
-
-    audio, sound_s = _decode_sound(body)
-    settings = match_settings(predictor, audio)
-    wav = io.BytesIO()
-    write_wav(wav, render(settings[None])[0])
-    return wav.getvalue(), sound_s
-
-
-def _decode_sound(body: bytes) -> tuple[np.ndarray, float]:
-    """Return the samples to match, and the duration of the whole file in seconds."""
-    from synthray.synth.sound_file import duration_s, read_sound
 
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return read_sound(body), duration_s(body)
+    audio, sound_s = read_sound(body), duration_s(body)
+    if wants_wav:
+        wav = io.BytesIO()
+        write_wav(wav, render(match_settings(predictor, audio)[None])[0])
+        return wav.getvalue(), sound_s
+    durations = {"lasts_s": round(sound_s, 3), "matched_s": min(DURATION_S, round(sound_s, 3))}
+    return json.dumps({"preset": match_sound(predictor, audio), "sound": durations}).encode(), sound_s
 
 
 def _model_header(predictor: Predictor) -> dict[str, str]:
@@ -212,15 +197,8 @@ def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) 
     return Response(json.dumps(value), status, headers, media_type="application/json")
 
 
-def _on_error(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
-    async def handle(_: Request, error: Exception) -> Response:
-        return _json({"error": str(error)}, status)
-
-    return handle
-
-
-async def _on_request_error(_: Request, error: Exception) -> Response:
-    return _json({"error": str(error)}, getattr(error, "status", 400))
+async def _on_error(_: Request, error: Exception) -> Response:
+    return _json({"error": str(error)}, 409 if isinstance(error, ModelError) else getattr(error, "status", 400))
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
@@ -239,10 +217,7 @@ async def _on_unexpected_error(_: Request, error: Exception) -> Response:
 
 
 _EXCEPTION_HANDLERS = {
-    RequestError: _on_request_error,
-    SoundError: _on_error(400),
-    ModelError: _on_error(409),
-    ClientDisconnect: _on_error(400),
+    **dict.fromkeys((RequestError, SoundError, ModelError, ClientDisconnect), _on_error),
     HTTPException: _on_http_error,
     Exception: _on_unexpected_error,
 }

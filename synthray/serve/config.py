@@ -12,17 +12,8 @@ from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError
 
-
-@dataclass(frozen=True)
-class AppConfig:
-    """Configuration of the HTTP application."""
-
-    max_body_bytes: int = 32 * 2**20
-    """Limit of a request's body, bytes."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 1:
-            raise ConfigError(f"max_body_bytes is {self.max_body_bytes!r}, expected a whole number of 1 or more")
+MAX_BODY_BYTES = 32 * 2**20
+"""Default limit of a request's body."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class ReplicaConfig:
     """Number of replicas."""
     num_cpus: float = 1.0
     """CPUs that Ray reserves for each replica."""
-    max_body_bytes: int = AppConfig.max_body_bytes
+    max_body_bytes: int = MAX_BODY_BYTES
     """Limit of a request's body, bytes."""
 
     def __post_init__(self) -> None:
@@ -54,7 +45,8 @@ class ReplicaConfig:
             raise ConfigError(f"replicas is {self.replicas!r}, expected a whole number of 1 or more")
         if not isinstance(self.num_cpus, int | float) or self.num_cpus < 0:
             raise ConfigError(f"num_cpus is {self.num_cpus!r}, expected a number of 0 or more")
-        AppConfig(self.max_body_bytes)
+        if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 1:
+            raise ConfigError(f"max_body_bytes is {self.max_body_bytes!r}, expected a whole number of 1 or more")
 
     @classmethod
     def from_args(cls, args: dict[str, Any]) -> ReplicaConfig:

@@ -23,7 +23,11 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
     Raises:
         RequestError: 400, an output is not finite.
     """
-    _check_finite(outputs)
+    for name, values in outputs.items():
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            instance = int(np.argmin(finite))
+            raise RequestError(400, f"instance {instance}: output {name!r} is not finite; check the features")
     columns = {name: values.tolist() for name, values in outputs.items()}
     if len(columns) == 1:
         (values,) = columns.values()
@@ -64,11 +68,3 @@ def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
 def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
     dimensions = [{"size": str(size), "name": ""} for size in shape]
     return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": name}
-
-
-def _check_finite(outputs: dict[str, np.ndarray]) -> None:
-    for name, values in outputs.items():
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            instance = int(np.argmin(finite))
-            raise RequestError(400, f"instance {instance}: output {name!r} is not finite; check the features")

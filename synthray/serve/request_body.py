@@ -46,7 +46,10 @@ async def read_body(request: Request, limit: int) -> bytes:
     Raises:
         RequestError: 413, the body is longer; 415, it is compressed; 400, its stated length is no number.
     """
-    _require_no_encoding(request)
+    # The size of a compressed body says nothing about the memory that it needs.
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise RequestError(415, f"content-encoding {encoding!r} is not supported; send the body uncompressed")
     stated = request.headers.get("content-length", "0")
     if not stated.isascii() or not stated.isdigit():
         raise RequestError(400, f"content-length is {stated!r}, expected a number")
@@ -58,13 +61,6 @@ async def read_body(request: Request, limit: int) -> bytes:
             raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
         received += block
     return bytes(received)
-
-
-def _require_no_encoding(request: Request) -> None:
-    # The size of a compressed body says nothing about the memory that it needs.
-    encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise RequestError(415, f"content-encoding {encoding!r} is not supported; send the body uncompressed")
 
 
 def _weight(options: str) -> float:

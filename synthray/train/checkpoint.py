@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from synthray.errors import NotFound
+from synthray.errors import NotFound, Stopped
 from synthray.storage import open_store
 
 logger = logging.getLogger(__name__)
 
 SUFFIX = ".npz"
-_FOLDER = "checkpoints"
 _HEADER = "header"
 # zipfile and NumPy raise each of these for some corrupt byte. RuntimeError is "encrypted" or an unknown method.
 _CORRUPT = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError)
@@ -80,23 +79,19 @@ class Checkpoint:
     def decode(cls, raw: bytes) -> Checkpoint:
         """Return the checkpoint that ``encode`` wrote. Raises ValueError if it is corrupt."""
         try:
-            return cls._decode(raw)
+            # np.load checks a CRC-32 only at the end of a member, and a corrupt shape makes it stop before that.
+            with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+                if corrupt := archive.testzip():
+                    raise ValueError(f"member {corrupt} does not match its CRC-32")
+            with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+                header = json.loads(arrays[_HEADER].item())
+                config = header.pop("config")
+                # By count, because a corrupt directory can hide members.
+                weights = [arrays[_member("weights", i)] for i in range(header.pop("weights"))]
+                optimizer = [arrays[_member("optimizer", i)] for i in range(header.pop("optimizer"))]
+            return cls(TrainProgress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
         except _CORRUPT as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
-
-    @classmethod
-    def _decode(cls, raw: bytes) -> Checkpoint:
-        # np.load checks a CRC-32 only at the end of a member, and a corrupt shape makes it stop before that.
-        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-            if corrupt := archive.testzip():
-                raise ValueError(f"member {corrupt} does not match its CRC-32")
-        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            header = json.loads(arrays[_HEADER].item())
-            config = header.pop("config")
-            # By count, because a corrupt directory can hide members.
-            weights = [arrays[_member("weights", i)] for i in range(header.pop("weights"))]
-            optimizer = [arrays[_member("optimizer", i)] for i in range(header.pop("optimizer"))]
-        return cls(TrainProgress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
 
 
 class CheckpointFolder:
@@ -107,7 +102,7 @@ class CheckpointFolder:
     """
 
     def __init__(self, out: str, run_digest: str, keep: int, log: Callable[[str], None] = logger.warning) -> None:
-        self._root = open_store(f"{out.rstrip('/')}/{_FOLDER}")
+        self._root = open_store(f"{out.rstrip('/')}/checkpoints")
         self._store = open_store(f"{self._root.uri}/{run_digest}")
         self._keep, self._log = keep, log
         self._writer = ThreadPoolExecutor(1, "checkpoint")
@@ -118,8 +113,8 @@ class CheckpointFolder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._writer.shutdown()
-        # After an error, a failed write must not replace that error.
-        if kind is None:
+        # After an error, a failed write must not replace that error. But a stop promises a checkpoint.
+        if kind is None or issubclass(kind, Stopped):
             self.wait()
 
     def save(self, checkpoint: Checkpoint) -> None:
@@ -151,13 +146,10 @@ class CheckpointFolder:
         """Return the paths of all checkpoints, oldest first."""
         return [entry.path for entry in self._store.list() if entry.path.endswith(SUFFIX)]
 
-    def is_valid(self, path: str) -> bool:
-        """Return True if a checkpoint can be read; log the reason if not."""
-        return self._load_or_log(path, "Resuming from the one before it.") is not None
-
     def latest_valid(self) -> str | None:
-        """Return the path of the newest checkpoint that can be read; None if there is none."""
-        return next((path for path in reversed(self.paths()) if self.is_valid(path)), None)
+        """Return the path of the newest checkpoint that can be read, or None; log why newer ones cannot."""
+        consequence = "Resuming from the one before it."
+        return next((path for path in reversed(self.paths()) if self._load_or_log(path, consequence)), None)
 
     def load_best(self, progress: TrainProgress) -> Checkpoint | None:
         """Return the checkpoint of the best epoch so far; log the reason and return None if it cannot be read."""

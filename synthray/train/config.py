@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -90,29 +91,24 @@ class TrainConfig:
         self._check_numbers()
 
     def _check_choices(self) -> None:
-        for name, choices in (
-            ("network", NETWORKS),
-            ("optimizer", tuple(LEARNING_RATES)),
-            ("schedule", SCHEDULES),
-            ("precision", PRECISIONS),
-        ):
+        kinds = {"network": NETWORKS, "optimizer": LEARNING_RATES, "schedule": SCHEDULES, "precision": PRECISIONS}
+        for name, choices in kinds.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}. It must be one of: {', '.join(choices)}.")
 
     def _check_numbers(self) -> None:
-        for name in ("width", "epochs", "batch_size", "checkpoint_steps", "keep_checkpoints", "validation_examples"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}. It must be at least 1.")
-        for name in ("warmup_steps", "weight_decay"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}. It must be finite and at least 0.")
-        for name in ("learning_rate", "clip_norm"):
-            if getattr(self, name) is not None and not 0 < getattr(self, name) < math.inf:
-                raise ConfigError(f"{name} is {getattr(self, name)}. It must be finite and above 0.")
-        if self.ema is not None and not 0 < self.ema < 1:
-            raise ConfigError(f"ema is {self.ema}. It must be between 0 and 1.")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}. It must be from 0 to 2**63 - 1.")
+        def check(is_valid: Callable[[float], bool], expected: str, *names: str) -> None:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not is_valid(value):
+                    raise ConfigError(f"{name} is {value}. It must be {expected}.")
+
+        counts = ("width", "epochs", "batch_size", "checkpoint_steps", "keep_checkpoints", "validation_examples")
+        check(lambda value: value >= 1, "at least 1", *counts)
+        check(lambda value: 0 <= value < math.inf, "finite and at least 0", "warmup_steps", "weight_decay")
+        check(lambda value: 0 < value < math.inf, "finite and above 0", "learning_rate", "clip_norm")
+        check(lambda value: 0 < value < 1, "between 0 and 1", "ema")
+        check(lambda value: 0 <= value < 2**63, "from 0 to 2**63 - 1", "seed")
 
     def holdout(self, rows: int) -> tuple[int, int]:
         """Return the first row and the number of the last rows, which are kept for validation.
@@ -142,13 +138,12 @@ class TrainConfig:
 
         Settings that have their default are left out, so that a new field keeps the digest of existing checkpoints.
         """
-        settings = {field.name: getattr(self, field.name) for field in fields(self)}
-        relevant = {field.name: settings[field.name] for field in fields(self) if settings[field.name] != field.default}
-        relevant["data"] = manifest.digest
-        for name in ("out", "checkpoint_steps", "keep_checkpoints"):
-            relevant.pop(name, None)
+        irrelevant = {"out", "checkpoint_steps", "keep_checkpoints"}
         if self.schedule == "constant":
-            relevant.pop("epochs", None)
+            irrelevant.add("epochs")
+        settings = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
+        relevant = {name: value for name, value, default in settings if value != default and name not in irrelevant}
+        relevant["data"] = manifest.digest
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
@@ -192,8 +187,7 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
         ConfigError: no row is left to train on, or ``out`` holds a model of this name from another training.
     """
     config.order(manifest)
-    name = model_name(manifest.source["batches"], config.epochs)
-    uri = f"{open_store(config.out).uri}/{name}{SUFFIX}"
+    uri = f"{config.out}/{model_name(manifest.source['batches'], config.epochs)}{SUFFIX}"
     try:
         card = read_card(uri)
         known = SETTINGS | {"data", "out"}

@@ -35,8 +35,10 @@ class Watchdog:
     def __init__(self, limit_s: float, log: Callable[[str], None], start_limit_s: float = START_LIMIT_S) -> None:
         self._limit_s, self._log = limit_s, log
         self._start_limit_s = max(limit_s, start_limit_s)
+        self._pause_s = limit_s / _CHECKS_PER_LIMIT
         self._last_s = time.monotonic()
-        self._started = False
+        self.started = False
+        """True once there was a heartbeat."""
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
 
@@ -51,18 +53,19 @@ class Watchdog:
     def beat(self) -> None:
         """Record a heartbeat."""
         self._last_s = time.monotonic()
-        if not self._started and not self._done.is_set():
-            self._started = True
+        if not self.started and not self._done.is_set():
+            self.started = True
             # The alarm still has the start limit, and this thread may hold the interpreter lock from here on.
             self._set_alarm()
 
-    @property
-    def _current_limit_s(self) -> float:
-        return self._limit_s if self._started else self._start_limit_s
+    def beat_again(self) -> None:
+        """Record a heartbeat, unless it would be the first one."""
+        if self.started:
+            self.beat()
 
     @property
-    def _pause_s(self) -> float:
-        return self._limit_s / _CHECKS_PER_LIMIT
+    def _current_limit_s(self) -> float:
+        return self._limit_s if self.started else self._start_limit_s
 
     def _set_alarm(self) -> None:
         faulthandler.dump_traceback_later(self._current_limit_s + self._pause_s, exit=True)
@@ -78,7 +81,7 @@ class Watchdog:
 
     def _end(self) -> None:
         faulthandler.dump_traceback(sys.stderr, all_threads=True)
-        what = "no step" if self._started else "no first step"
+        what = "no step" if self.started else "no first step"
         reason = f"{what} in {self._current_limit_s:g} s; its log shows the stack of each thread"
         # In a thread, because the receiver may be unreachable and must not keep the process alive.
         logger = threading.Thread(target=self._log, args=(reason,), daemon=True)

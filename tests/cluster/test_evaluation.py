@@ -73,14 +73,3 @@ def test_evaluate_of_a_corrupt_shard_raises_the_original_error(ray_cluster, trai
         evaluate(trained[0], str(tmp_path / "data"))
     assert type(raised.value) is CorruptShard
     assert "Failed to apply UDF" not in str(raised.value)
-
-
-def test_original_error_of_another_exception_is_the_task_error():
-    from ray.exceptions import RayTaskError
-
-    from synthray.cluster.evaluation import _original_error, _PartFailed
-
-    ours = CorruptShard("shard 3")
-    assert _original_error(RayTaskError("score", "traceback", _PartFailed(ours))) is ours
-    error = RayTaskError("score", "traceback", ValueError("other"))
-    assert _original_error(error) is error

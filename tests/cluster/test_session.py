@@ -81,9 +81,8 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeServe]:
     return install
 
 
-def serve_here(lines: list[str] | None = None, **options: bool) -> None:
-    config = ReplicaConfig(model="model_1.keras")
-    session.serve_until_stopped(config, ADDRESS, announce=(lines or []).append, **options)
+def serve_here(**options: bool) -> None:
+    session.serve_until_stopped(ReplicaConfig(model="model_1.keras"), ADDRESS, announce=lambda _: None, **options)
 
 
 def watch(requested: threading.Event, lines: list[str]) -> None:

@@ -28,7 +28,7 @@ def failed_start() -> ReschedulingState:
 def test_startup_limit_ends_a_training_whose_workers_never_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now_s=1000.0)
     monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
-    [limit] = startup.startup_limit(max_failures=2)
+    limit = startup.StartupLimit(max_failures=2)
     for _ in range(5):  # a lost node may cause some failures at first
         limit.after_controller_state_update(None, failed_start())
     limit.after_controller_state_update(None, RunningState())
@@ -39,15 +39,6 @@ def test_startup_limit_ends_a_training_whose_workers_never_start(monkeypatch: py
     limit.after_controller_state_update(None, waiting)
     with pytest.raises(TrainingError, match="workers failed to start 3 times in a row: the setup hook failed"):
         limit.after_controller_state_update(None, failed_start())
-
-
-def test_startup_limit_is_called_by_this_ray() -> None:
-    """Ray Train's controller calls only callbacks of its own private class."""
-    from ray.train.v2._internal.execution.callback import ControllerCallback
-
-    [limit] = startup.startup_limit(max_failures=2)
-    assert isinstance(limit, ControllerCallback)
-    ray.train.RunConfig(callbacks=[limit])
 
 
 @pytest.mark.parametrize(("elastic", "during"), [(True, "10.0"), (False, None)])

@@ -91,7 +91,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     over = threading.Event()
 
     def kill_one_worker_after_the_first_checkpoint() -> None:
-        while not list(tmp_path.rglob("*.ckpt")):
+        while not list(tmp_path.rglob("*.npz")):
             if over.wait(0.02):
                 return
         os.kill(one_training_worker(ray_head), signal.SIGKILL)

@@ -5,11 +5,7 @@ import json
 from synthray.evaluate.report import Evaluation
 from synthray.evaluate.scores import Score
 
-SCORES = (
-    Score("shape", "choice", 0.75, 0.5),
-    Score("cutoff", "range", 0.25, 0.125),
-    Score("on", "choice", 0.25, 0.5),
-)
+SCORES = (Score("shape", "choice", 0.75, 0.5), Score("cutoff", "range", 0.25, 0.125), Score("on", "choice", 0.25, 0.5))
 
 
 def evaluation(**changes):
@@ -34,10 +30,7 @@ def test_to_text_is_an_aligned_table_that_ends_with_the_means():
 def test_to_json_holds_scores_means_and_distance():
     body = json.loads(json.dumps(evaluation(distance={"predicted_db": 1.0, "random_db": 2.0, "sounds": 3}).to_json()))
     assert body["data"] == {"uri": "/data/a", "digest": "abc", "examples": "holdout", "rows": 32}
-    assert body["mean"] == {
-        "choice": {"value": 0.5, "baseline": 0.5},
-        "range": {"value": 0.25, "baseline": 0.125},
-    }
+    assert body["mean"] == {"choice": {"value": 0.5, "baseline": 0.5}, "range": {"value": 0.25, "baseline": 0.125}}
     assert body["parameters"][0] == {
         "name": "shape", "kind": "choice", "value": 0.75, "baseline": 0.5, "measure": "accuracy", "better": True,
     }  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synthray.errors import ModelError, NotFound
-from synthray.model.saved import load_model, model_name, model_version, resolve_model, save_model
+from synthray.model.saved import load_model, model_version, resolve_model, save_model
 from synthray.synth.instrument import INSTRUMENT
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
@@ -104,10 +104,6 @@ def test_load_model_refuses_pickled_python_code(tmp_path: Path) -> None:
     uri = save_model(model, str(tmp_path), build_card(FOREIGN, FOREIGN_SHAPE))
     with pytest.raises(ModelError, match=r"(?s)cannot be opened by Keras: .*unsafe"):
         load_model(uri)
-
-
-def test_model_name_is_the_notebooks() -> None:
-    assert model_name(9, 20) == "model_9_20"
 
 
 def test_model_version_is_a_whole_number_from_the_sha256() -> None:

@@ -18,6 +18,7 @@ from synthray.serve.config import Address, ReplicaConfig
         ({"follow_s": float("nan")}, "follow_s is nan"),
         ({"replicas": 0}, "replicas is 0"),
         ({"num_cpus": -1}, "num_cpus is -1"),
+        ({"max_body_bytes": 0}, "max_body_bytes is 0"),
         ({"max_body_bytes": "1"}, "max_body_bytes is '1'"),
     ],
 )

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -36,12 +37,9 @@ def load_card(uri: str) -> SimpleNamespace:
 
 
 def run_with_model(
-    body: Callable[[HotSwapModel], Awaitable[None]], load: Callable[[str], SimpleNamespace] = load_card
+    body: Callable[[HotSwapModel], Coroutine[Any, Any, None]], load: Callable[[str], SimpleNamespace] = load_card
 ) -> None:
-    async def run() -> None:
-        await body(HotSwapModel(0.01, load))
-
-    asyncio.run(run())
+    asyncio.run(body(HotSwapModel(0.01, load)))
 
 
 async def wait_until_served(model: HotSwapModel, name: str, error: str | None = None) -> None:

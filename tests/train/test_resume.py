@@ -14,13 +14,6 @@ WITHIN_EPOCH = {"batch_size": 32, "epochs": 2}
 """Six steps an epoch."""
 
 
-def test_killed_after_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path) -> None:
-    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted"), dataset)
-    config = make_config(dataset, tmp_path / "killed")
-    train_until_killed(config, dataset, epoch=2)
-    assert_same(train(config, dataset), uninterrupted)
-
-
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_killed_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path, step: int) -> None:
     settings = {"checkpoint_steps": 1, **WITHIN_EPOCH}

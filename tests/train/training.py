@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from synthray.data.dataset import Dataset
@@ -36,10 +37,8 @@ def train(
     return loop.run(config, dataset, tf.distribute.get_strategy(), worker, shares, report)
 
 
-def train_until_killed(
-    config: TrainConfig, dataset: Dataset, *, epoch: int | None = None, step: int | None = None
-) -> None:
-    """Train until after an epoch, or before a step counted over all epochs; end as a kill would."""
+def train_until_killed(config: TrainConfig, dataset: Dataset, step: int) -> None:
+    """Train until before a step counted over all epochs; end as a kill would."""
 
     def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
         for number, share in enumerate(read(config, dataset, start)):
@@ -47,15 +46,8 @@ def train_until_killed(
                 raise KeyboardInterrupt
             yield share
 
-    def report(result: EpochReport) -> None:
-        if result.epoch == epoch:
-            raise KeyboardInterrupt
-
-    try:
-        train(config, dataset, batches=batches, report=report)
-    except KeyboardInterrupt:
-        return
-    raise AssertionError("the training ended by itself")
+    with pytest.raises(KeyboardInterrupt):
+        train(config, dataset, batches=batches)
 
 
 def read(config: TrainConfig, dataset: Dataset, start: tuple[int, int]) -> Iterator[loop.Share]:

@@ -5,7 +5,6 @@ The server and its credentials are in ``synthray.train.logging.tracking``.
 
 from __future__ import annotations
 
-import importlib
 import json
 import tempfile
 import time
@@ -44,9 +43,9 @@ class MlflowLog:
 
     def __init__(self, tracking: Tracking, config: TrainConfig, manifest: Manifest, log: Callable[[str], None]) -> None:
         self._tracking, self._config, self._manifest, self._log = tracking, config, manifest, log
-        self._epochs: dict[int, dict[str, float]] = {}
+        self._epochs: dict[int, dict[str, Any]] = {}
         self._sent: set[int] = set()
-        self._model = self._status = ""
+        self._model = ""
         self._client: Any = None
         self._run_id = ""
         self._failure_logged = False
@@ -59,31 +58,26 @@ class MlflowLog:
 
     def __call__(self, report: EpochReport) -> None:
         """Log an epoch, unless the run already has it."""
-        self._add(asdict(report))
+        self._epochs[report.epoch] = asdict(report)
         self._send_soon()
 
     def saved(self, uri: str, history: Iterable[dict[str, Any]] = ()) -> None:
         """Log the model at ``uri`` with its card, and the epochs of ``history`` that are still unsent."""
-        for report in history:
-            self._add(report)
+        self._epochs |= {report["epoch"]: report for report in history}
         self._model = uri
         self._send_soon()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         stopped = kind is not None and issubclass(kind, (Stopped, KeyboardInterrupt))
-        self._status = "FINISHED" if kind is None else "KILLED" if stopped else "FAILED"
-        self._sender.submit(self._send)
+        self._sender.submit(self._send, "FINISHED" if kind is None else "KILLED" if stopped else "FAILED")
         self._sender.shutdown()
-
-    def _add(self, report: dict[str, Any]) -> None:
-        self._epochs[report["epoch"]] = {name: report[name] for name in report if name not in _NOT_METRICS}
 
     def _send_soon(self) -> None:
         if self._sending is None or self._sending.done():
             self._sending = self._sender.submit(self._send)
 
-    def _send(self) -> None:
-        """Send everything that the run does not have yet."""
+    def _send(self, status: str = "") -> None:
+        """Send everything that the run does not have yet, and its last status if there is one."""
         try:
             if not self._run_id:
                 self._client = self._tracking.client()
@@ -93,8 +87,8 @@ class MlflowLog:
             if self._model:
                 self._send_model(self._model)
                 self._model = ""
-            if self._status:
-                self._client.set_terminated(self._run_id, self._status)
+            if status:
+                self._client.set_terminated(self._run_id, status)
         except Exception as error:
             if not self._failure_logged:
                 self._failure_logged = True
@@ -103,6 +97,8 @@ class MlflowLog:
 
     def _begin(self) -> str:
         """Find or create the run of this training; return its id."""
+        from mlflow.entities import Dataset, DatasetInput, Param
+
         digest = self._config.run_digest(self._manifest)
         experiment = self._tracking.experiment_id(self._client)
         found = self._client.search_runs([experiment], f"tags.`{_RUN_TAG}` = '{digest}'", max_results=1)
@@ -111,13 +107,12 @@ class MlflowLog:
         tags = {_RUN_TAG: digest, _DIGEST_TAG: self._manifest.digest}
         name = f"{name_of(self._config.data)} {self._config.network} {digest[:8]}"
         run_id = str(self._client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        entities = importlib.import_module("mlflow.entities")
-        params = [entities.Param(name, str(value)) for name, value in self._config.to_json().items()]
+        params = [Param(name, str(value)) for name, value in self._config.to_json().items()]
         self._client.log_batch(run_id, params=params[:_MAX_PARAMS])
         source = json.dumps({"uri": self._config.data})
         data_digest = self._manifest.digest[:_MAX_DIGEST_LENGTH]
-        data = entities.Dataset(name_of(self._config.data), data_digest, "synthray", source)
-        self._client.log_inputs(run_id, datasets=[entities.DatasetInput(data)])
+        data = Dataset(name_of(self._config.data), data_digest, "synthray", source)
+        self._client.log_inputs(run_id, datasets=[DatasetInput(data)])
         return run_id
 
     def _resume(self, run: Any) -> str:
@@ -131,10 +126,11 @@ class MlflowLog:
         return run_id
 
     def _send_epoch(self, epoch: int) -> None:
-        metric = importlib.import_module("mlflow.entities").Metric
-        now_ms = int(time.time() * 1000)
-        values = [metric(name, value, now_ms, epoch) for name, value in self._epochs[epoch].items()]
-        self._client.log_batch(self._run_id, metrics=values)
+        from mlflow.entities import Metric
+
+        now_ms, report = int(time.time() * 1000), self._epochs[epoch]
+        metrics = [Metric(name, report[name], now_ms, epoch) for name in report if name not in _NOT_METRICS]
+        self._client.log_batch(self._run_id, metrics=metrics)
         self._sent.add(epoch)
 
     def _send_model(self, uri: str) -> None:

@@ -5,7 +5,6 @@ What is logged there is in ``synthray.train.logging.mlflow``.
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from dataclasses import dataclass
@@ -16,7 +15,6 @@ from urllib.parse import unquote, urlsplit
 from synthray.errors import ConfigError, StorageError, summary
 
 _URI_VARIABLE = "MLFLOW_TRACKING_URI"
-_DEFAULT_EXPERIMENT = "synthray"
 # Fail fast, because failed calls are repeated after the next epoch. Telemetry off.
 _CLIENT_ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
@@ -49,14 +47,14 @@ class Tracking:
             StorageError: the server or store cannot be used.
         """
         try:
-            importlib.import_module("mlflow")
+            import mlflow  # noqa: F401 - an optional dependency
         except ImportError:
             raise ConfigError("MLflow is not installed. Run pip install 'synthray[mlflow]'.") from None
         if not os.environ.get(_URI_VARIABLE):
             raise ConfigError(f"{_URI_VARIABLE} is not set. Set it to an MLflow server, such as http://127.0.0.1:5000.")
         login_uri = _login_uri()
         uri = without_login(login_uri)
-        tracking = cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or _DEFAULT_EXPERIMENT, login_uri != uri)
+        tracking = cls(uri, os.environ.get("MLFLOW_EXPERIMENT_NAME") or "synthray", login_uri != uri)
         try:
             tracking.experiment_id(tracking.client())
         except Exception as error:
@@ -79,8 +77,9 @@ class Tracking:
                 )
         for name, value in _CLIENT_ENVIRONMENT.items():
             os.environ.setdefault(name, value)
-        # Imported by name, because MLflow is an optional dependency.
-        return importlib.import_module("mlflow").MlflowClient(uri)
+        from mlflow import MlflowClient
+
+        return MlflowClient(uri)
 
     def experiment_id(self, client: Any) -> str:
         """Return the id of the experiment, created if it does not exist."""
