@@ -26,7 +26,7 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 EPOCHS = 60
-FIRST_CHECKPOINT = "000002-00000000.ckpt"
+FIRST_CHECKPOINT = "000002-00000000.npz"
 SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
 
 
@@ -62,7 +62,7 @@ def test_search_writes_best_settings_and_a_row_for_a_failed_trial(
     assert max(int(row["epochs"]) for row in rows) == 3
     best = TrainConfig(dataset.uri, str(tmp_path), **load_settings(str(tmp_path / "best.json")))
     assert str(best.learning_rate) == rows[0]["learning_rate"]
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.rglob("*.npz"))
     # a second search has nothing left to run
     times_before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()}
     again, lines = search(config)
@@ -101,7 +101,7 @@ def test_trial_resumes_after_an_interrupted_search_and_after_a_kill(
         while not over.wait(0.02):
             # asked for early: Ray may take as long to answer as several epochs last
             mine = mine or trial_processes(ray_head) - other_processes
-            there = sorted(path.name for path in tmp_path.rglob("*.ckpt"))
+            there = sorted(path.name for path in tmp_path.rglob("*.npz"))
             if mine and there[-1:] > [FIRST_CHECKPOINT]:
                 os.kill(mine.pop(), signal.SIGKILL)
                 killed.extend(there)
@@ -114,7 +114,7 @@ def test_trial_resumes_after_an_interrupted_search_and_after_a_kill(
     finally:
         over.set()
         thread.join()
-    assert FIRST_CHECKPOINT < killed[-1] < f"{EPOCHS:06d}-00000000.ckpt"
+    assert FIRST_CHECKPOINT < killed[-1] < f"{EPOCHS:06d}-00000000.npz"
     assert (row["epochs"], row["ended"]) == (str(EPOCHS), "finished")
     [note] = (tmp_path / "trials").iterdir()
     history = json.loads(note.read_text())["history"]
@@ -130,7 +130,7 @@ def test_search_interrupted_by_sigterm_stops_its_trials(
     other_processes = trial_processes(ray_head)
 
     def interrupt_after_a_checkpoint() -> None:
-        wait_for(lambda: list(tmp_path.rglob("*.ckpt")), timeout_s=120)
+        wait_for(lambda: list(tmp_path.rglob("*.npz")), timeout_s=120)
         os.kill(os.getpid(), signal.SIGTERM)
 
     thread = threading.Thread(target=interrupt_after_a_checkpoint)
@@ -140,4 +140,4 @@ def test_search_interrupted_by_sigterm_stops_its_trials(
     thread.join()
     wait_for(lambda: not trial_processes(ray_head) - other_processes, pause_s=0.5)
     assert not list((tmp_path / "trials").glob("*"))
-    assert list(tmp_path.rglob("*.ckpt"))
+    assert list(tmp_path.rglob("*.npz"))

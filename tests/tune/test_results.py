@@ -154,10 +154,10 @@ def test_delete_checkpoints_keeps_those_of_unfinished_trials(
     digests = [each.run_digest(manifest) for each in config.configs(manifest)]
     for digest in digests:
         (tmp_path / "checkpoints" / digest[:16]).mkdir(parents=True)
-        (tmp_path / "checkpoints" / digest[:16] / "000001-00000000.ckpt").write_bytes(b"")
+        (tmp_path / "checkpoints" / digest[:16] / "000001-00000000.npz").write_bytes(b"")
     trials[1] = replace(trials[1], ended=UNFINISHED)
     folder.delete_checkpoints(zip(trials, digests, strict=True))
-    assert [path.parent.name for path in tmp_path.rglob("*.ckpt")] == [digests[1][:16]]
+    assert [path.parent.name for path in tmp_path.rglob("*.npz")] == [digests[1][:16]]
 
 
 def test_search_config_names_an_invalid_value(config: SearchConfig, manifest: Manifest) -> None:
