@@ -137,13 +137,13 @@ def test_generate_resumes_after_a_killed_driver_and_a_failing_store(
     assert running.returncode == 1
     assert out not in output
     assert "Traceback" not in errors
-    [line] = [line for line in errors.splitlines() if line.startswith("generate.py: ")]
+    [line] = [line for line in errors.splitlines() if line.startswith("synthray: ")]
     # Any of the next requests may be the first to fail. The answer to a HEAD has no body with details.
     assert re.fullmatch(
-        rf"generate\.py: {out}/(shards/\S+|unfinished/\S+|manifest\.json): the store answers "
+        rf"synthray: {out}/(shards/\S+|unfinished/\S+|manifest\.json): the store answers "
         r"(503 SlowDown: made by the test|503: Service Unavailable); "
-        r"gave up after \d+ s and \d+ tries: see the log and the free space of the store "
-        rf"\(endpoint: {proxy.url}\), then run the same command again",
+        r"gave up after \d+ s and \d+ attempts\. Check the log and the free space of the store "
+        rf"\(endpoint: {proxy.url}\), then run the same command again\.",
         line,
     )
     with pytest.raises(NotFound, match="no finished data set"):
