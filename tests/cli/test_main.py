@@ -104,6 +104,7 @@ def test_parsing_without_a_command_imports_no_library() -> None:
     assert loaded(script, "numpy", "pyarrow", "boto3") == []
 
 
+@pytest.mark.slow
 def test_render_and_match_do_not_import_ray(files: Path, tmp_path: Path) -> None:
     script = "import sys; from synthray.cli.main import main\nassert main(sys.argv[1:]) == 0"
     render = ("render", str(files / "preset.json"), "--out", str(tmp_path / "a.wav"))

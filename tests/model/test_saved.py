@@ -39,6 +39,7 @@ def test_save_model_keeps_an_identical_model_and_replaces_any_other(tmp_path: Pa
     assert card.metrics == {"loss": 2.0}
 
 
+@pytest.mark.slow
 def test_saved_network_opens_in_plain_keras(tmp_path: Path) -> None:
     from synthray.model.networks import build_named
 

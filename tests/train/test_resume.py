@@ -33,6 +33,7 @@ RECIPES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_learns_and_resumes_exactly(recipe: str, dataset: Dataset, tmp_path: Path) -> None:
     settings = {"batch_size": 32, "epochs": 3, "checkpoint_steps": 1, **RECIPES[recipe]}
