@@ -146,7 +146,7 @@ def test_a_corrupt_shard_ends_the_training_and_is_named(ray_cluster: RayHead, da
 
 
 def test_a_loss_that_is_no_number_ends_the_training(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is .*lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"the loss is .*Lower --learning-rate"):
         train(dataset, tmp_path, 2, epochs=3, config={"learning_rate": 1e30})
 
 
