@@ -78,9 +78,9 @@ def _failed(parser: ArgumentParser, arguments: Namespace, error: Exception) -> i
 
 
 def _one_line(error: Exception) -> str:
-    """Return the message of an error, with its type if it is not one of ours.
+    """Return the message of an error, with its type unless it is a SynthrayError.
 
-    Our own messages can have several lines, such as a list of bad batches.
+    A SynthrayError's message can have several lines, such as a list of bad batches.
     """
     if isinstance(error, SynthrayError):
         return str(error)

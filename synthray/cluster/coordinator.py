@@ -15,7 +15,7 @@ _UNKNOWN_CAUSE = "a worker exited without an error (killed, out of memory, or no
 
 @dataclass
 class RunStatus:
-    """What the workers reported since the driver asked before."""
+    """The workers' reports since the driver's previous request."""
 
     lines: list[str] = field(default_factory=list)
     """Log lines, each of which is returned once."""
@@ -24,7 +24,7 @@ class RunStatus:
     saved: str = ""
     """URI of the saved model."""
     stopped: str = ""
-    """Where the training stopped on request."""
+    """The point at which the training stopped on request."""
     failure: SynthrayError | None = None
     """An error that a retry would not fix."""
 

@@ -96,7 +96,7 @@ class Epoch:
         if not due or done == self._order.steps:
             return
         self._read_results()
-        # A step's own loss is that of the weights before it, so score the weights that the checkpoint will hold.
+        # A step reports the loss of its old weights, so score the new weights, which the checkpoint will hold.
         loss = means(self._state.all_reduce_sum(self._state.validate(*tensors)))[0]
         self._require_finite(loss, done, "the loss after it")
         self._hooks.save(replace(self._progress, step=done, sums=self._sums.copy()))

@@ -32,7 +32,7 @@ class OnTheFlyDataset(Dataset):
 
     sounds: SoundGenerator = field(default=SoundGenerator(0))
     fresh: bool = False
-    """Whether each epoch has new sounds. ``take``, and so the validation, always uses those of epoch 0."""
+    """True if each epoch has new sounds. ``take`` and validation always use the sounds of epoch 0."""
 
     def read_shard(self, number: int, epoch: int = 0) -> Examples:
         """Return the examples of a shard, rendered; with ``fresh`` they differ from epoch to epoch."""

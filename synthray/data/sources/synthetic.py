@@ -30,7 +30,7 @@ class SoundGenerator:
     """An endless, reproducible sequence of random sounds."""
 
     seed: int
-    """Which sequence, from 0 to 2**63 - 1."""
+    """Number of the sequence, from 0 to 2**63 - 1."""
     reject_silent_dbfs: float | None = None
     """Presets below this loudness (``loudness_dbfs``) are drawn again. None keeps all."""
 
