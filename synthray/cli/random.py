@@ -24,8 +24,9 @@ def configure(parser: ArgumentParser) -> None:
 def random(arguments: Namespace) -> None:
     """Draw a preset and write it."""
     from synthray.synth.instrument import INSTRUMENT
-    from synthray.synth.presets import preset_to_json, random_labels
+    from synthray.synth.presets import preset_to_json
+    from synthray.synth.priors import random_presets
 
-    labels = random_labels(INSTRUMENT, arguments.seed, 0, 1)
+    labels = random_presets(arguments.seed, 0, 1)
     preset = preset_to_json(INSTRUMENT, INSTRUMENT.labels_to_settings(labels)[0])
     write_file(arguments.out, preset_text(preset).encode())

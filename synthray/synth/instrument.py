@@ -13,7 +13,7 @@ SAMPLE_RATE_HZ = 11025
 DURATION_S = 2.0
 N_SAMPLES = int(SAMPLE_RATE_HZ * DURATION_S)
 
-INSTRUMENT_VERSION = 2
+INSTRUMENT_VERSION = 3
 """Increased with every change of how a preset sounds, because data sets may store presets instead of features."""
 
 WAVEFORMS = ("sine", "triangle", "saw", "square")
@@ -30,12 +30,12 @@ INSTRUMENT = ParameterTable(
         Constant("note_pitch", 57.0, "semitones", "MIDI note that is played; 57 is A3, 220 Hz"),
         Constant("note_hold", 1200.0, "ms", "time until the key is let go and the releases begin"),
         Choice("oscillator_1_waveform", WAVEFORMS, "shape of the first oscillator"),
-        Range("oscillator_1_pitch", -24.0, 24.0, "linear", "semitones", "first oscillator against the note"),
+        Range("oscillator_1_pitch", -24.0, 24.0, "linear", "semitones", "first oscillator against the note", step=1.0),
         Range("oscillator_1_level", -30.0, 0.0, "linear", "dB", "first oscillator in the mix"),
         Range("oscillator_1_pulse_width", 10.0, 50.0, "linear", "%", "high part of the first oscillator's square"),
         Constant("oscillator_1_detune", 0.0, "cents", "fine tuning of the first oscillator"),
         Choice("oscillator_2_waveform", WAVEFORMS, "shape of the second oscillator"),
-        Range("oscillator_2_pitch", -24.0, 24.0, "linear", "semitones", "second oscillator against the note"),
+        Range("oscillator_2_pitch", -24.0, 24.0, "linear", "semitones", "second oscillator against the note", step=1.0),
         Range("oscillator_2_detune", -50.0, 50.0, "linear", "cents", "fine tuning of the second oscillator"),
         Choice("oscillator_2_routing", ROUTINGS, "mixed in only, modulating the first one's frequency, or ringing it"),
         Range("oscillator_2_level", -30.0, 0.0, "linear", "dB", "second oscillator in the mix"),

@@ -36,6 +36,8 @@ class Range:
     """``"log"`` makes equal steps in [0, 1] equal ratios, as the ear hears frequency and time."""
     unit: str = ""
     description: str = ""
+    step: float = 0.0
+    """Difference between neighbouring values, which start at the minimum; 0 if every value is allowed."""
 
     def __post_init__(self) -> None:
         if self.curve not in ("linear", "log"):
@@ -44,20 +46,31 @@ class Range:
             raise ConfigError(f"{self.name}: the minimum {self.minimum} is not below the maximum {self.maximum}")
         if self.curve == "log" and self.minimum <= 0:
             raise ConfigError(f"{self.name}: a log curve needs a minimum above 0, not {self.minimum}")
+        if self.step:
+            steps = (self.maximum - self.minimum) / self.step
+            if self.curve == "log" or not (self.step > 0 and steps == round(steps)):
+                raise ConfigError(f"{self.name}: the step {self.step} does not divide a linear range into equal parts")
 
     @property
     def num_outputs(self) -> int:
         """Outputs of a network's head for this parameter."""
         return 1
 
+    @property
+    def num_steps(self) -> int:
+        """Steps from the minimum to the maximum; 0 if every value is allowed."""
+        return round((self.maximum - self.minimum) / self.step) if self.step else 0
+
     def from_unit_interval(self, position: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the values, in ``unit``, of positions in [0, 1]."""
-        position = np.asarray(position, np.float64)
+        """Return the values, in ``unit``, of positions in [0, 1]; with a step, the nearest allowed values."""
+        exact = np.asarray(position, np.float64)
+        if self.step:
+            exact = np.rint(exact * self.num_steps) / self.num_steps
         value: npt.NDArray[np.float64]
         if self.curve == "log":
-            value = self.minimum * np.exp(position * np.log(self.maximum / self.minimum))
+            value = self.minimum * np.exp(exact * np.log(self.maximum / self.minimum))
         else:
-            value = self.minimum + position * (self.maximum - self.minimum)
+            value = self.minimum + exact * (self.maximum - self.minimum)
         return value
 
     def to_unit_interval(self, value: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -27,7 +27,7 @@ def random_labels(
     """Return the labels of the random presets ``first`` to ``first + count - 1`` of a seed.
 
     Preset *i* depends only on the seed, *i*, the table and ``redrawn``. Ranges are uniform over [0, 1) in steps of
-    2**-24. Choices are uniform over their classes, to one in 2**30.
+    2**-24, or over the positions of their own steps. Choices are uniform over their classes, to one in 2**30.
 
     Args:
         table: the parameters.
@@ -37,7 +37,7 @@ def random_labels(
         redrawn: how often these presets have been replaced by other ones.
 
     Returns:
-        float32 (count, learned): positions in [0, 1) and indices of classes.
+        float32 (count, learned): positions in [0, 1] and indices of classes.
 
     Raises:
         ConfigError: the seed, ``first`` or ``count`` is negative, or the seed needs more than 64 bits.
@@ -48,9 +48,15 @@ def random_labels(
     labels = (words >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
     for column, parameter in enumerate(table.learned):
         if isinstance(parameter, Choice):
-            upper = words[:, column] >> np.uint64(32)
-            labels[:, column] = (upper * np.uint64(parameter.num_outputs)) >> np.uint64(32)
+            labels[:, column] = _below(parameter.num_outputs, words[:, column])
+        elif parameter.step:
+            labels[:, column] = _below(parameter.num_steps + 1, words[:, column]) / parameter.num_steps
     return labels
+
+
+def _below(count: int, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return a whole number below ``count`` for each random word."""
+    return ((words >> np.uint64(32)) * np.uint64(count)) >> np.uint64(32)
 
 
 def noise_seeds(seed: int, first: int, count: int) -> npt.NDArray[np.uint64]:
@@ -168,4 +174,12 @@ def _within(parameter: Range | Constant, value: float) -> float:
     if not parameter.minimum - rounding <= value <= parameter.maximum + rounding:
         allowed = f"{parameter.minimum:g} to {parameter.maximum:g} {parameter.unit}".rstrip()
         raise SoundError(f"{parameter.name} is {value:g}, outside of {allowed}")
+    if parameter.step:
+        nearest = float(parameter.from_unit_interval(parameter.to_unit_interval(value)))
+        if abs(value - nearest) > rounding:
+            raise SoundError(
+                f"{parameter.name} is {value:g}, which is not in steps of {parameter.step:g} {parameter.unit} "
+                f"from {parameter.minimum:g}. The nearest is {nearest:g}."
+            )
+        return nearest
     return min(max(value, parameter.minimum), parameter.maximum)

@@ -39,6 +39,8 @@ CONSTANT_LIMITS = {
     "output_level": (-60.0, 0.0),
 }
 """Limits of settings that are constants in data sets, but that a person may change in a preset."""
+KERNEL_SOURCES = ("filters.py", "instrument.py", "kernel.py", "lanes.py", "modulation.py", "oscillators.py")
+"""Files of the compiled kernel; a change in one of them makes the cached machine code invalid."""
 ROUNDING = 1e-4  # of a range's width, for the errors of float32 and of a conversion there and back
 
 
@@ -111,7 +113,7 @@ def compiled_kernel() -> Callable[[Floats, Seeds, Floats, int], None]:
     only the file of the cached function, not the files that it calls into. But the variables of a closure are part of
     the cache's key, so the closure has a digest of all sources.
     """
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(Path(__file__).parent.joinpath(name) for name in KERNEL_SOURCES)
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
 
     def kernel(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> None:
@@ -144,23 +146,27 @@ def check_settings(settings: npt.ArrayLike) -> Floats:
     settings = np.array(settings, np.float32, order="C")
     if settings.ndim != 2 or settings.shape[1] != len(INSTRUMENT):
         raise SoundError(f"settings have the shape {settings.shape}, not (sounds, {len(INSTRUMENT)})")
-    low, high, slack, whole = _limits()
-    good = (settings >= low - slack) & (settings <= high + slack) & (~whole | (settings == np.rint(settings)))
+    low, high, slack, step = _limits()
+    stepped = step > 0
+    nearest = settings.copy()
+    nearest[:, stepped] = np.rint((settings - low)[:, stepped] / step[stepped]) * step[stepped] + low[stepped]
+    good = (settings >= low - slack) & (settings <= high + slack) & (abs(settings - nearest) <= slack)
     if not good.all():
         row, column = np.argwhere(~good)[0]
         parameter = INSTRUMENT.parameters[column]
         raise SoundError(f"preset {row}: {parameter.name} is {settings[row, column]:g}, not {_allowed(parameter)}")
-    np.clip(settings, low, high, out=settings)
-    return settings
+    return np.clip(nearest, low, high, out=nearest)
 
 
 @cache
-def _limits() -> tuple[Floats, Floats, Floats, npt.NDArray[np.bool_]]:
-    """Return each parameter's minimum, maximum, allowance for rounding, and whether it is an index."""
+def _limits() -> tuple[Floats, Floats, Floats, Floats]:
+    """Return each parameter's minimum, maximum, allowance for rounding, and step (0 if every value is allowed)."""
     limits = np.array([_limits_of(parameter) for parameter in INSTRUMENT.parameters], np.float32)
-    whole = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.parameters])
     low, high = limits.T.copy()
-    return low, high, np.where(whole, np.float32(0), ROUNDING * (high - low)).astype(np.float32), whole
+    is_choice = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.parameters])
+    slack = np.where(is_choice, 0.0, ROUNDING * (high - low)).astype(np.float32)
+    step = [1.0 if isinstance(p, Choice) else getattr(p, "step", 0.0) for p in INSTRUMENT.parameters]
+    return low, high, slack, np.array(step, np.float32)
 
 
 def _limits_of(parameter: Range | Choice | Constant) -> tuple[float, float]:
@@ -173,4 +179,5 @@ def _allowed(parameter: Range | Choice | Constant) -> str:
     low, high = _limits_of(parameter)
     if isinstance(parameter, Choice):
         return f"the index of one of {', '.join(parameter.values)} (0 to {high})"
-    return f"from {low:g} to {high:g} {parameter.unit}".rstrip()
+    steps = f" in steps of {parameter.step:g}" if isinstance(parameter, Range) and parameter.step else ""
+    return f"from {low:g} to {high:g} {parameter.unit}".rstrip() + steps

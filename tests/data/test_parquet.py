@@ -22,13 +22,20 @@ from synthray.synth.parameters import Choice, ParameterTable, Range
 SHAPE = (4, 6)
 
 
+def positions(parameter: Range, uniform: np.ndarray) -> np.ndarray:
+    """Return positions in [0, 1] that the parameter can have."""
+    return np.rint(uniform * parameter.num_steps) / parameter.num_steps if parameter.step else uniform
+
+
 def batches(sizes: list[int], table: ParameterTable, seed: int = 0) -> list[Examples]:
     random = np.random.default_rng(seed)
     made = []
     for size in sizes:
         labels = np.stack(
             [
-                random.integers(len(p.values), size=size) if isinstance(p, Choice) else random.random(size)
+                random.integers(len(p.values), size=size)
+                if isinstance(p, Choice)
+                else positions(p, random.random(size))
                 for p in table.learned
             ],
             axis=1,
@@ -131,7 +138,7 @@ def test_presets_round_trip_with_their_noise_seeds() -> None:
 @given(st.lists(st.integers(0, 2**24), min_size=1, max_size=50))
 def test_preset_labels_round_trip_exactly_in_float32(counts: list[int]) -> None:
     labels = np.zeros((len(counts), len(INSTRUMENT.learned)))
-    labels[:, [isinstance(p, Range) for p in INSTRUMENT.learned]] = np.array(counts)[:, None] / 2**24
+    labels[:, [isinstance(p, Range) and not p.step for p in INSTRUMENT.learned]] = np.array(counts)[:, None] / 2**24
     presets = Examples(np.empty((len(counts), 0, 0)), labels, np.zeros(len(counts), np.uint64))
     raw = encode([presets], content="presets")
     np.testing.assert_array_equal(decode_shard(raw, INSTRUMENT, "x").labels.astype(np.float32), labels)

@@ -39,7 +39,8 @@ def test_range_conversions_are_inverse(position: float) -> None:
     for parameter in INSTRUMENT.ranges:
         value = parameter.from_unit_interval(position)
         assert parameter.minimum * (1 - 1e-12) - 1e-12 <= value or parameter.minimum < 0
-        assert float(parameter.to_unit_interval(value)) == pytest.approx(position, abs=1e-9)
+        nearest = round(position * parameter.num_steps) / parameter.num_steps if parameter.step else position
+        assert float(parameter.to_unit_interval(value)) == pytest.approx(nearest, abs=1e-9)
 
 
 def test_range_from_unit_interval_gives_ends_and_middle() -> None:
@@ -87,6 +88,10 @@ def test_parameters_invalid_values_are_refused() -> None:
         Range("x", 0, 1, "cubic")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="not below the maximum"):
         Range("x", 1, 1)
+    with pytest.raises(ConfigError, match=r"the step 0\.3 does not divide"):
+        Range("x", 0, 1, step=0.3)
+    with pytest.raises(ConfigError, match="the step 1 does not divide"):
+        Range("x", 1, 2, "log", step=1)
     with pytest.raises(ConfigError, match="above 0"):
         Range("x", 0, 1, "log")
     with pytest.raises(ConfigError, match="repeat"):

@@ -159,3 +159,19 @@ def test_preset_to_json_invalid_settings_are_refused() -> None:
         row[INSTRUMENT.index[name]] = value
         with pytest.raises(SoundError, match=name):
             preset_to_json(INSTRUMENT, row)
+
+
+def test_random_labels_of_a_step_have_all_its_values() -> None:
+    labels = random_labels(INSTRUMENT, 0, 0, 5000)
+    pitches = INSTRUMENT.labels_to_settings(labels)[:, INSTRUMENT.index["oscillator_2_pitch"]]
+    values, counts = np.unique(pitches, return_counts=True)
+    np.testing.assert_array_equal(values, np.arange(-24, 25))
+    assert counts.min() > 60  # of 102 on average
+
+
+@pytest.mark.parametrize("value", [0.5, -23.01, 7.002])
+def test_preset_from_json_value_between_steps_is_refused(value: float) -> None:
+    preset = preset_to_json(INSTRUMENT, INSTRUMENT.labels_to_settings(random_labels(INSTRUMENT, 3, 0, 1))[0])
+    preset["parameters"]["oscillator_1_pitch"] = value
+    with pytest.raises(SoundError, match=rf"oscillator_1_pitch is {value}, which is not in steps of 1 semitones"):
+        preset_from_json(INSTRUMENT, preset)

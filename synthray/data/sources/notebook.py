@@ -218,7 +218,8 @@ def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
                 name, _distinct([str(value) for value in part["random_values"]]), **_fields(part, description=str)
             )
         if kind == "range":
-            return Range(name, **_fields(part, minimum=float, maximum=float, curve=str, unit=str, description=str))
+            numbers = _fields(part, minimum=float, maximum=float, step=float)
+            return Range(name, **numbers, **_fields(part, curve=str, unit=str, description=str))
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise DataError(f"{PARTS}, parameter {number} ({name}): {reprlib.repr(part)} is invalid ({error!r})") from None
     raise DataError(
@@ -253,6 +254,7 @@ def keys_and_parts(table: ParameterTable) -> tuple[list[list[str]], list[dict[st
         elif isinstance(parameter, Range):
             row |= {"random_values": [0.0, 1.0], "minimum": parameter.minimum, "maximum": parameter.maximum}
             row |= {"curve": parameter.curve, "unit": parameter.unit}
+            row |= {"step": parameter.step} if parameter.step else {}
         else:
             row |= {"value": parameter.value, "unit": parameter.unit}
         parts.append(row)

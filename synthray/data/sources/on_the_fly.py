@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 import numpy as np
@@ -23,6 +24,7 @@ from synthray.synth.parameters import Choice
 
 _ROWS_PER_SHARD = 256  # one task renders them in about 50 ms
 _MAX_BATCHES = 1_000_000  # bounds the manifest, which lists every shard
+_SAMPLED_ROWS = 4096  # for statistics
 _EXAMPLE = "synth://?seed=7&batches=3500&fresh=1&reject-silent=-60&dtype=float16"
 
 
@@ -66,6 +68,19 @@ def open_on_the_fly(uri: str) -> OnTheFlyDataset:
     return OnTheFlyDataset(f"{parts.scheme}://?{query}", manifest, sounds, fresh == "1")
 
 
+def _statistics(labels: np.ndarray) -> dict[str, dict[str, Any]]:
+    """Return statistics as in a stored manifest, estimated from a sample of labels ``(sounds, learned)``."""
+    statistics: dict[str, dict[str, Any]] = {}
+    for parameter, column in zip(INSTRUMENT.learned, labels.T.astype(float), strict=True):
+        if isinstance(parameter, Choice):
+            counts = {value: int((column == index).sum()) for index, value in enumerate(parameter.values)}
+            statistics[parameter.name] = {"counts": counts}
+        else:
+            spread = {"minimum": float(column.min()), "maximum": float(column.max())}
+            statistics[parameter.name] = {"mean": float(column.mean()), "deviation": float(column.std()), **spread}
+    return statistics
+
+
 def _options(uri: SplitResult) -> dict[str, str]:
     """Return the options of a URI with defaults filled in; raises ValueError."""
     if uri.netloc or uri.path.strip("/"):
@@ -87,17 +102,12 @@ def _manifest(sounds: SoundGenerator, batches: int, fresh: bool, dtype: str) -> 
     rows = batches * BATCH_SIZE
     starts = range(0, rows, _ROWS_PER_SHARD)
     shards = (Shard(f"{start // _ROWS_PER_SHARD:05d}", min(_ROWS_PER_SHARD, rows - start), 0, "") for start in starts)
-    uniform = {"mean": 0.5, "deviation": float(np.sqrt(1 / 12)), "minimum": 0.0, "maximum": 1.0}
-    statistics = {
-        p.name: {"counts": {v: rows / len(p.values) for v in p.values}} if isinstance(p, Choice) else uniform
-        for p in INSTRUMENT.learned
-    }
     return Manifest(
         table=INSTRUMENT,
         feature_shape=FEATURE_SHAPE,
         feature_dtype=dtype,
         source=sounds.provenance | {"batches": batches, "fresh": fresh},
         shards=tuple(shards),
-        statistics=statistics,
+        statistics=_statistics(sounds.labels(0, _SAMPLED_ROWS)),
         content=PRESETS,
     )

@@ -18,7 +18,8 @@ from synthray.errors import ConfigError, DataError
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.parameters import ParameterTable
-from synthray.synth.presets import noise_seeds, random_labels
+from synthray.synth.presets import noise_seeds
+from synthray.synth.priors import random_presets
 
 BATCH_SIZE = 32
 
@@ -50,7 +51,7 @@ class SoundGenerator:
 
     def labels(self, first: int, count: int) -> npt.NDArray[np.float32]:
         """Return the labels of ``count`` sounds before any is rejected: float32 ``(count, learned)``."""
-        return random_labels(INSTRUMENT, self.seed, first, count)
+        return random_presets(self.seed, first, count)
 
     def batch(self, first: int, count: int, dtype: str = "float32") -> Examples:
         """Return sounds ``first`` to ``first + count - 1``, rendered in this thread.
@@ -70,7 +71,7 @@ class SoundGenerator:
         for redrawn in range(1, _MAX_DRAWS):
             if not silent.any():
                 return Examples(features.astype(dtype, copy=False), labels, seeds, replaced)
-            labels[silent] = random_labels(INSTRUMENT, self.seed, first, count, redrawn)[silent]
+            labels[silent] = random_presets(self.seed, first, count, redrawn)[silent]
             features[silent] = render(labels[silent], seeds[silent])
             silent = loudness_dbfs(features) < self.reject_silent_dbfs
         raise DataError(

@@ -28,7 +28,8 @@ from synthray.storage import locate, open_store
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
-from synthray.synth.presets import noise_seeds, random_labels
+from synthray.synth.presets import noise_seeds
+from synthray.synth.priors import random_presets
 from synthray.synth.voice import render
 from tests.conftest import convert_here
 
@@ -64,7 +65,7 @@ def test_generate_npy_writes_the_files_of_the_layout(tmp_path: Path) -> None:
         "parameters/parameter_batches_0.pkl", "parameters/parameter_batches_1.pkl", "randomizer_parts.pkl",
     ]  # fmt: skip
     features = np.load(tmp_path / "fft" / "fft_batch_1.npy")
-    labels = random_labels(INSTRUMENT, 3, 32, 32)
+    labels = random_presets(3, 32, 32)
     audio = render(INSTRUMENT.labels_to_settings(labels), noise_seeds(3, 32, 32))
     np.testing.assert_array_equal(features, analyse(audio))
     batch = NotebookSource.open(str(tmp_path)).read(1)
@@ -226,9 +227,7 @@ def test_append_continues_after_the_batches_of_the_same_seed(tmp_path: Path, con
     other = build(tmp_path / "other", batches=1, seed=8, append=str(tmp_path / "first"), content=content)
     build(tmp_path / "first", content=content)
     assert same(all_examples(tmp_path / "third"), all_examples(tmp_path / "whole"))
-    np.testing.assert_array_equal(
-        all_examples(tmp_path / "other").labels[64:], random_labels(INSTRUMENT, 8, 0, 32), strict=True
-    )
+    np.testing.assert_array_equal(all_examples(tmp_path / "other").labels[64:], random_presets(8, 0, 32), strict=True)
     assert other.source["parts"][1]["seed"] == 8
 
 
