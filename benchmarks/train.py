@@ -122,7 +122,7 @@ def matrix_product_flop_per_s(size: int = 2048, seconds: float = 3.0) -> float:
 def bare_step(dataset: Dataset, batch_size: int, seconds: float = 4.0) -> float:
     """Return the examples per second of the step alone, on one batch in memory."""
     config = TrainConfig(dataset.uri, "out", batch_size=batch_size)
-    state = TrainState(config, dataset.manifest, tf.distribute.get_strategy())
+    state = TrainState(config, dataset, tf.distribute.get_strategy())
     batch = dataset.take(np.arange(batch_size))
     tensors = [tf.constant(batch.features), tf.constant(batch.labels), tf.ones(batch_size)]
     examples, stop_vote = tf.constant(float(batch_size)), tf.constant(0.0)

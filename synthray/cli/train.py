@@ -8,10 +8,10 @@ from typing import Any
 from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.data.open import name_of, newest_dataset, open_dataset
+from synthray.model.architectures import ARCHITECTURES
 from synthray.storage import home
 from synthray.train.config import (
     LEARNING_RATES,
-    NETWORKS,
     PRECISIONS,
     SCHEDULES,
     SETTINGS,
@@ -56,7 +56,7 @@ def _add_settings(parser: ArgumentParser) -> None:
     def setting(name: str, text: str, **options: Any) -> None:
         add_setting(parser, TrainConfig, name, text, default=SUPPRESS, **options)
 
-    setting("network", "network architecture", choices=NETWORKS)
+    setting("network", "network architecture", choices=tuple(ARCHITECTURES))
     setting("width", "units per hidden layer")
     setting("epochs", "number of epochs. A finished training can be continued with more, except with cosine")
     setting("batch_size", "examples of a step, over all workers together")

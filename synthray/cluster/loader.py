@@ -16,7 +16,6 @@ import ray
 
 from synthray.data.dataset import Dataset, gather
 from synthray.data.examples import Examples
-from synthray.data.manifest import Manifest
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import SynthrayError
 from synthray.progress import Progress
@@ -92,7 +91,7 @@ def cache_dataset(
     if reason := _reason_to_stream(dataset):
         log(f"streaming: {reason}")
         return None
-    log(f"caching {_size(dataset.manifest.feature_bytes)} in shared memory")
+    log(f"caching {_size(dataset.feature_bytes)} in shared memory")
     shared = ray.put(dataset)
     # Each task waits for an earlier one. Ray starts no worker while tasks that are ready to run fill the CPUs.
     cpus = sum(node.get("CPU", 0) for node in _node_resources())
@@ -121,7 +120,7 @@ def _reason_to_stream(dataset: Dataset) -> str:
     smallest = min(node.get(name, 0) for node in _node_resources())
     # Each node gets its own copy. Ray reports the free memory of the whole cluster only, so spread it evenly.
     limit = _CACHE_FRACTION * smallest * (free / total if total else 0)
-    needed = dataset.manifest.feature_bytes
+    needed = dataset.feature_bytes
     if needed <= limit:
         return ""
     return f"the data set needs {_size(needed)} of shared memory, a node has {_size(limit)} to spare"
@@ -204,7 +203,7 @@ class CachedReader:
             result = _read.remote(self._dataset, shard, 0)
             self._references[shard] = result[0]
             table = _table(result)
-        return _decode(table, self._dataset.manifest)
+        return _decode(table, self._dataset)
 
 
 def worker_shares(
@@ -267,7 +266,7 @@ def stream_batches(
         batches = {key: batch for key, batch in batches.items() if key in keys}
         requested = [request(epoch, window) for epoch, window, _ in plan[index + 1 : index + 2]]
         for key in keys - batches.keys():
-            batches[key] = _decode(_table(results[key]), dataset.manifest)
+            batches[key] = _decode(_table(results[key]), dataset)
         for step_rows in rows[skip:]:
             yield gather(step_rows, dataset, lambda shard: batches[epoch, shard]), step_rows  # noqa: B023
 
@@ -282,12 +281,12 @@ def _encode(batch: Examples) -> pa.Table:
     return pa.table({"features": column(batch.features), "labels": column(batch.labels.astype(np.float32))})
 
 
-def _decode(table: pa.Table, manifest: Manifest) -> Examples:
+def _decode(table: pa.Table, dataset: Dataset) -> Examples:
     """Return the examples of a table as views of its memory."""
 
     def array(name: str, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
         [chunk] = table[name].chunks
         return np.frombuffer(chunk.buffers()[1], dtype).reshape(-1, *shape)
 
-    features = array("features", manifest.feature_dtype, manifest.feature_shape)
-    return Examples(features, array("labels", "float32", (len(manifest.table.learned),)))
+    features = array("features", dataset.manifest.feature_dtype, dataset.feature_shape)
+    return Examples(features, array("labels", "float32", (len(dataset.manifest.table.learned),)))

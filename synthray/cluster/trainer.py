@@ -26,7 +26,6 @@ from synthray.cluster.signals import stop_requests
 from synthray.cluster.startup import StartupLimit, cause_of
 from synthray.cluster.tf_backend import TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
-from synthray.data.open import open_dataset
 from synthray.errors import StorageError, SynthrayError, TrainingError, summary
 from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
@@ -71,7 +70,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
         _storage_probe(config.out) as probe,
         _start_timeout(elastic=bool(workers.most)),
     ):
-        dataset = open_dataset(config.data)
+        dataset = config.open_data()
         cache = loader.cache_dataset(dataset, config.order(dataset.manifest), coordinator.log.remote)
         shards = cache.references if cache else None
         worker = WorkerConfig(config, coordinator, shards, float(workers.step_timeout_s or 0), tracking, probe)

@@ -14,7 +14,6 @@ from ray import tune
 from synthray import errors
 from synthray.cluster import loader
 from synthray.data.dataset import Dataset
-from synthray.data.open import open_dataset
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
@@ -30,7 +29,7 @@ def run_trial(
     trial early.
     """
     config = configs[settings["number"]]
-    dataset = open_dataset(config.data)
+    dataset = config.open_data()
     try:
         finished = _finished_epochs(config, config.run_digest(dataset.manifest))[: config.epochs]
         for report in finished:

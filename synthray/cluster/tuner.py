@@ -24,6 +24,7 @@ from synthray.cluster.trial import run_trial
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.errors import TrainingError, summary
+from synthray.model.architectures import ARCHITECTURES
 from synthray.train.config import TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import STOPPED, UNFINISHED, SearchFolder, Trial
@@ -64,6 +65,7 @@ def search(config: SearchConfig, log: Callable[[str], None], *, verbose: bool = 
     """
     dataset = open_dataset(config.data)
     configs = config.configs(dataset.manifest)
+    analyses = {ARCHITECTURES[each.network].analysis for each in configs}
     folder = SearchFolder(config, dataset.manifest)
     folder.load()
     trials = [folder.get(Trial.of(each, dataset.manifest)) for each in configs]
@@ -71,7 +73,8 @@ def search(config: SearchConfig, log: Callable[[str], None], *, verbose: bool = 
     if done := sum(trial.is_done for trial in trials):
         log(f"{done} of {len(trials)} trials were finished by an earlier search")
     if done < len(trials):
-        _Search(config, configs, dataset, trials, folder, log).run(verbose=verbose)
+        cached = dataset.with_analysis(analyses.pop()) if len(analyses) == 1 else None
+        _Search(config, configs, cached, trials, folder, log).run(verbose=verbose)
         if left := sum(not folder.get(trial).is_done for trial in trials):
             log(f"{left} of {len(trials)} trials are unfinished. To continue, run the same command again.")
     folder.delete_checkpoints(zip(map(folder.get, trials), digests, strict=True))
@@ -88,7 +91,8 @@ class _Search:
 
     config: SearchConfig
     configs: list[TrainConfig]
-    dataset: Dataset
+    dataset: Dataset | None
+    """What all trials read; None if they need different features, so that it cannot be cached for all."""
     trials: list[Trial]
     folder: SearchFolder
     log: Callable[[str], None]
@@ -96,7 +100,7 @@ class _Search:
     def run(self, *, verbose: bool) -> None:
         """Run Tune in the background, and write the result of each trial."""
         pending = [number for number, trial in enumerate(self.trials) if not trial.is_done]
-        cache = loader.cache_dataset(self.dataset)
+        cache = loader.cache_dataset(self.dataset) if self.dataset else None
         cached_shards = cache.wait() if cache else None
         trainable = tune.with_parameters(run_trial, configs=self.configs, cached_shards=cached_shards)
         events, stopper = _Events(), _Stopper()

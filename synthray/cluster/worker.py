@@ -20,7 +20,6 @@ from synthray import errors
 from synthray.cluster import loader
 from synthray.cluster.chief import ChiefReports, Phases
 from synthray.data.dataset import Dataset
-from synthray.data.open import open_dataset
 from synthray.storage import open_store
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
@@ -90,7 +89,7 @@ def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]
     from synthray.train import loop
     from synthray.train.export import export_model
 
-    config, dataset, ranks = worker.config, open_dataset(worker.config.data), ray.train.get_context()
+    config, dataset, ranks = worker.config, worker.config.open_data(), ray.train.get_context()
     context = loop.WorkerContext(ranks.get_world_rank(), ranks.get_world_size(), collective.broadcast_from_rank_zero)
     chief: ChiefReports | None = None
     if context.is_chief:

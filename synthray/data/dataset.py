@@ -11,12 +11,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
 
 from synthray.data.examples import Examples
-from synthray.data.manifest import FEATURES, Manifest
+from synthray.data.manifest import FEATURES, PRESETS, Manifest
 from synthray.data.order import PADDING
 from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
@@ -35,11 +36,32 @@ class Dataset:
     uri: str
     """Absolute URI of the manifest's folder."""
     manifest: Manifest
+    analysis: str = "fft"
+    """The features that are rendered of presets, a key of ``synthray.synth.features.ANALYSES``."""
 
     @property
     def store(self) -> Store:
         """The manifest's folder."""
         return open_store(self.uri)
+
+    def with_analysis(self, analysis: str) -> Self:
+        """Return the data set with other features, or itself if it stores features and not presets."""
+        return replace(self, analysis=analysis) if self.manifest.content == PRESETS else self
+
+    @property
+    def feature_shape(self) -> tuple[int, int]:
+        """Frames and levels of the features that are read."""
+        if self.analysis == "fft":
+            return self.manifest.feature_shape
+        from synthray.synth.features import feature_shape
+
+        return feature_shape(self.analysis)
+
+    @property
+    def feature_bytes(self) -> int:
+        """Size of all features that are read."""
+        manifest = self.manifest
+        return manifest.rows * math.prod(self.feature_shape) * np.dtype(manifest.feature_dtype).itemsize
 
     @property
     def fresh(self) -> bool:
@@ -75,7 +97,7 @@ class Dataset:
 
         check_instrument(self.manifest, self.uri)
         assert batch.noise_seeds is not None
-        features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype)
+        features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype, self.analysis)
         return replace(batch, features=features)
 
     def read_bytes(self, number: int) -> bytes:
@@ -129,7 +151,7 @@ def gather(rows: np.ndarray, dataset: Dataset, read: Callable[[int], Examples]) 
     manifest, starts = dataset.manifest, dataset.shard_starts
     if len(rows) and not PADDING <= rows.min() <= rows.max() < starts[-1]:
         raise IndexError(f"rows {rows.min()} to {rows.max()} are not in a data set of {starts[-1]} rows")
-    features = _empty((len(rows), *manifest.feature_shape), manifest.feature_dtype)
+    features = _empty((len(rows), *dataset.feature_shape), manifest.feature_dtype)
     labels = np.empty((len(rows), len(manifest.table.learned)), np.float32)
     padding = rows == PADDING
     features[padding], labels[padding] = 0, 0

@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from synthray.errors import DataError, NotFound
 from synthray.storage import Store
 from synthray.synth.parameters import ParameterTable
@@ -81,11 +79,6 @@ class Manifest:
     def rows(self) -> int:
         """Number of examples."""
         return sum(shard.rows for shard in self.shards)
-
-    @cached_property
-    def feature_bytes(self) -> int:
-        """Size of all features in memory, in bytes."""
-        return self.rows * int(np.prod(self.feature_shape)) * np.dtype(self.feature_dtype).itemsize
 
     @cached_property
     def digest(self) -> str:

@@ -27,7 +27,7 @@ def check_instrument(manifest: Manifest, name: str) -> None:
             )
 
 
-def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32") -> np.ndarray:
+def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32", analysis: str = "fft") -> np.ndarray:
     """Return the features of presets.
 
     They are rendered in this thread alone, because parallel tasks already use the other cores.
@@ -36,9 +36,10 @@ def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32") -> np.
         labels: float ``(sounds, learned)``.
         seeds: uint64 ``(sounds,)``, seeds of the noise.
         dtype: NumPy dtype of the result.
+        analysis: a key of ``synthray.synth.features.ANALYSES``.
 
     Returns:
-        ``dtype`` ``(sounds, 20, 551)``.
+        ``dtype`` ``(sounds, frames, levels)``.
     """
     settings = INSTRUMENT.labels_to_settings(np.asarray(labels, np.float32))
-    return render_features(settings, seeds, threads=1, dtype=np.dtype(dtype))
+    return render_features(settings, seeds, threads=1, dtype=np.dtype(dtype), analysis=analysis)

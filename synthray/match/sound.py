@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthray.errors import ModelError, SoundError
-from synthray.synth.features import FEATURE_SHAPE, analyse
+from synthray.synth.features import ANALYSES, analyse, feature_shape
 from synthray.synth.instrument import DURATION_S, INSTRUMENT, N_SAMPLES
 from synthray.synth.presets import preset_to_json
 from synthray.synth.voice import render
@@ -46,13 +46,15 @@ def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
     require_instrument(predictor)
     if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
         raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-    labels = predictor.labels(analyse(normalize_level(audio)[None]))
+    labels = predictor.labels(analyse(normalize_level(audio)[None], analysis=predictor.card.analysis))
     return np.asarray(predictor.card.table.labels_to_settings(labels)[0])
 
 
 def is_instrument_model(predictor: Predictor) -> bool:
     """Return whether the model was trained on synthray's own instrument."""
-    return predictor.card.table == INSTRUMENT and tuple(predictor.card.feature_shape) == FEATURE_SHAPE
+    card = predictor.card
+    is_known = card.table == INSTRUMENT and card.analysis in ANALYSES
+    return is_known and tuple(card.feature_shape) == feature_shape(card.analysis)
 
 
 def require_instrument(predictor: Predictor) -> None:

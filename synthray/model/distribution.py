@@ -15,7 +15,7 @@ from synthray.synth.parameters import Choice, ParameterTable, Range
 
 @dataclass(frozen=True)
 class PresetDistribution:
-    """Probabilities of the classes of each choice, of the values of each stepped range, and of parts of other ranges."""
+    """Probabilities of the classes of each choice, of the steps of a range, and of equal parts of other ranges."""
 
     table: ParameterTable
     probabilities: tuple[np.ndarray, ...]

@@ -1,7 +1,8 @@
 """Output heads: one ``Dense`` layer per learned parameter, or all fused into one.
 
 A saved model has named heads, as in the notebook. Training and serving fuse them, because dozens of small layers cost
-more than the network itself. Networks are in ``networks.py``, losses in ``losses.py``.
+more than the network itself. A range has either one output, its position, or a histogram: the probabilities of its
+steps, or of equal parts of [0, 1]. Networks are in ``networks.py``, losses in ``losses.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthray.errors import ModelError
-from synthray.synth.parameters import Choice, ParameterTable
+from synthray.synth.parameters import Choice, ParameterTable, Range
 
 if TYPE_CHECKING:
     import keras
@@ -27,54 +28,90 @@ def output_name(parameter_name: str) -> str:
     return f"out_{parameter_name}"
 
 
+def histogram_name(parameter_name: str) -> str:
+    """Return the name of the layer with a range's histogram."""
+    return f"histogram_{parameter_name}"
+
+
 @dataclass(frozen=True)
 class HeadLayout:
     """Columns of each head in the fused output, in the table's order."""
 
     table: ParameterTable
+    bins: int = 0
+    """Bins of a range's histogram; 0 if a range has one output."""
+
+    def outputs(self, parameter: Choice | Range) -> int:
+        """Return the number of columns of a learned parameter."""
+        if isinstance(parameter, Choice) or not self.bins:
+            return parameter.num_outputs
+        return parameter.num_steps + 1 if parameter.step else self.bins
 
     @cached_property
     def columns(self) -> dict[str, slice]:
         """Columns of each learned parameter in the fused output ``(examples, width)``."""
-        edges = np.cumsum([0, *(parameter.num_outputs for parameter in self.table.learned)]).tolist()
+        edges = np.cumsum([0, *(self.outputs(parameter) for parameter in self.table.learned)]).tolist()
         return {p.name: slice(edges[i], edges[i + 1]) for i, p in enumerate(self.table.learned)}
 
     @property
     def width(self) -> int:
         """Number of columns of the fused output."""
-        return sum(parameter.num_outputs for parameter in self.table.learned)
+        return sum(self.outputs(parameter) for parameter in self.table.learned)
+
+    @cached_property
+    def classified(self) -> tuple[Choice | Range, ...]:
+        """Parameters whose columns are the logits of classes: the choices and, with histograms, the ranges too."""
+        return self.table.learned if self.bins else self.table.choices
+
+    @cached_property
+    def class_columns(self) -> np.ndarray:
+        """Columns of each classified parameter's classes, int32 ``(classified, classes)``.
+
+        Rows are as long as the largest one. Shorter ones are padded with their own first column.
+        """
+        starts = np.array([self.columns[p.name].start for p in self.classified], np.int32).reshape(-1, 1)
+        classes = np.arange(self.class_padding.shape[1], dtype=np.int32)
+        return starts + np.where(self.class_padding, 0, classes).astype(np.int32)
+
+    @cached_property
+    def class_padding(self) -> np.ndarray:
+        """True where ``class_columns`` is padding, bool ``(classified, classes)``."""
+        counts = np.array([self.outputs(p) for p in self.classified], np.int32)
+        return np.arange(counts.max(initial=1)) >= counts.reshape(-1, 1)
+
+    @cached_property
+    def class_labels(self) -> np.ndarray:
+        """Label that each class stands for, float32 ``(classified, classes)``; its bin's centre for a histogram."""
+        labels = np.zeros(self.class_padding.shape, np.float32)
+        for row, parameter in enumerate(self.classified):
+            count = self.outputs(parameter)
+            index = np.arange(count)
+            if isinstance(parameter, Choice):
+                labels[row, :count] = index
+            else:
+                labels[row, :count] = index / parameter.num_steps if parameter.step else (index + 0.5) / count
+        return labels
 
     @cached_property
     def range_columns(self) -> np.ndarray:
-        """Column of each range in the fused output, int32 ``(ranges,)``."""
-        return np.array([self.columns[p.name].start for p in self.table.ranges], np.int32)
-
-    @cached_property
-    def choice_columns(self) -> np.ndarray:
-        """Columns of each choice's classes, int32 ``(choices, classes)``.
-
-        Rows are as long as the largest choice. Shorter ones are padded with their own first column.
-        """
-        starts = np.array([self.columns[p.name].start for p in self.table.choices], np.int32).reshape(-1, 1)
-        classes = np.arange(self.choice_padding.shape[1], dtype=np.int32)
-        return starts + np.where(self.choice_padding, 0, classes).astype(np.int32)
-
-    @cached_property
-    def choice_padding(self) -> np.ndarray:
-        """True where ``choice_columns`` is padding, bool ``(choices, classes)``."""
-        counts = np.array([len(p.values) for p in self.table.choices], np.int32)
-        return np.arange(counts.max(initial=1)) >= counts.reshape(-1, 1)
+        """Column of each range that has one output, int32 ``(ranges,)``."""
+        return np.array([self.columns[p.name].start for p in self.table.ranges if not self.bins], np.int32)
 
     @cached_property
     def activated_columns(self) -> np.ndarray:
         """Source of each activated output, int32 ``(width,)``.
 
-        Sources are the columns of the fused output, followed by the flattened ``(choices, classes)`` probabilities.
+        Sources are the columns of the fused output, followed by the flattened ``(classified, classes)`` probabilities.
         """
         columns = np.arange(self.width, dtype=np.int32)
-        classes = ~self.choice_padding
-        columns[self.choice_columns[classes]] = self.width + np.flatnonzero(classes)
+        classes = ~self.class_padding
+        columns[self.class_columns[classes]] = self.width + np.flatnonzero(classes)
         return columns
+
+    def head_name(self, parameter: Choice | Range) -> str:
+        """Return the name of the ``Dense`` layer that makes a parameter's columns in a saved model."""
+        is_histogram = self.bins and not isinstance(parameter, Choice)
+        return histogram_name(parameter.name) if is_histogram else output_name(parameter.name)
 
     def initial_kernel(self, inputs: int, seed: int) -> np.ndarray:
         """Return Keras's default kernel for each head, float32 ``(inputs, width)``.
@@ -84,14 +121,17 @@ class HeadLayout:
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x4EAD])))
         kernel = np.empty((inputs, self.width), np.float32)
         for parameter in self.table.learned:
-            limit = np.sqrt(6.0 / (inputs + parameter.num_outputs))
-            kernel[:, self.columns[parameter.name]] = random.uniform(-limit, limit, (inputs, parameter.num_outputs))
+            outputs = self.outputs(parameter)
+            limit = np.sqrt(6.0 / (inputs + outputs))
+            kernel[:, self.columns[parameter.name]] = random.uniform(-limit, limit, (inputs, outputs))
         return kernel
 
 
-def check_outputs(model: keras.Model, table: ParameterTable) -> None:
-    """Raise ModelError unless the model's outputs are the heads of ``table``."""
+def check_outputs(model: keras.Model, layout: HeadLayout) -> None:
+    """Raise ModelError unless the model's outputs are those of its card."""
+    table = layout.table
     expected = {output_name(p.name): p.num_outputs for p in table.learned}
+    expected |= {layout.head_name(p): layout.outputs(p) for p in table.learned}
     found = dict(zip(model.output_names, (tuple(output.shape) for output in model.outputs), strict=True))
     if missing := [name for name in expected if name not in found]:
         raise ModelError(f"the model has no output {missing[0]!r} ({len(missing)} of {len(expected)} are missing)")
@@ -107,15 +147,15 @@ def can_fuse(model: keras.Model, layout: HeadLayout) -> bool:
     import keras
 
     linear, softmax = keras.activations.linear, keras.activations.softmax
-    heads = [(model.get_layer(output_name(p.name)), isinstance(p, Choice)) for p in layout.table.learned]
+    heads = [(model.get_layer(layout.head_name(p)), p in layout.classified) for p in layout.table.learned]
     vector = heads[0][0].input
     return all(
         type(head) is keras.layers.Dense
         and head.use_bias
         and head.input is vector
         and len(vector.shape) == 2
-        and head.activation is (softmax if is_choice else linear)
-        for head, is_choice in heads
+        and head.activation is (softmax if is_classified else linear)
+        for head, is_classified in heads
     )
 
 
@@ -129,11 +169,11 @@ def fuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
         layout: the columns of each head.
 
     Returns:
-        a model from features to raw outputs, float32 ``(examples, width)``: logits for choices.
+        a model from features to raw outputs, float32 ``(examples, width)``: logits for choices and histograms.
     """
     import keras
 
-    heads = [model.get_layer(output_name(parameter.name)) for parameter in layout.table.learned]
+    heads = [model.get_layer(layout.head_name(parameter)) for parameter in layout.table.learned]
     kernels, biases = zip(*(head.get_weights() for head in heads), strict=True)
     fused = keras.layers.Dense(layout.width, name=FUSED_NAME, dtype="float32")
     outputs = fused(heads[0].input)
@@ -144,7 +184,7 @@ def fuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
 def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
     """Return ``model`` with one named ``Dense`` layer per learned parameter.
 
-    It is the inverse of ``fuse``.
+    It is the inverse of ``fuse``. Histograms are outputs too, after the ``out_<name>`` that are computed from them.
 
     Args:
         model: a model whose last layer is the fused one. The result shares its other layers.
@@ -154,11 +194,31 @@ def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
 
     fused = model.get_layer(FUSED_NAME)
     kernel, bias = fused.get_weights()
-    outputs = []
+    outputs, histograms = [], []
     for parameter in layout.table.learned:
-        name, columns = output_name(parameter.name), layout.columns[parameter.name]
-        activation = "softmax" if isinstance(parameter, Choice) else None
-        head = keras.layers.Dense(parameter.num_outputs, activation=activation, name=name, dtype="float32")
-        outputs.append(head(fused.input))
+        columns = layout.columns[parameter.name]
+        activation = "softmax" if parameter in layout.classified else None
+        head = keras.layers.Dense(
+            layout.outputs(parameter), activation=activation, name=layout.head_name(parameter), dtype="float32"
+        )
+        output = head(fused.input)
         head.set_weights([kernel[:, columns], bias[columns]])
-    return keras.Model(model.input, outputs, name=model.name)
+        if isinstance(parameter, Range) and layout.bins:
+            histograms.append(output)
+            output = keras.layers.Identity(name=output_name(parameter.name))(_median(output, parameter))
+        outputs.append(output)
+    return keras.Model(model.input, [*outputs, *histograms], name=model.name)
+
+
+def _median(histogram: keras.KerasTensor, parameter: Range) -> keras.KerasTensor:
+    """Return the median position of a histogram, ``(examples, 1)``, in operations that plain Keras can load."""
+    from keras import ops
+
+    after = ops.cumsum(histogram, axis=1)
+    if parameter.step:
+        # The number of steps that lie below the median.
+        return ops.sum(ops.cast(after < 0.5, "float32"), axis=1, keepdims=True) / parameter.num_steps
+    below = after - histogram
+    # The part of each bin that lies below the median; the density is constant within a bin.
+    parts = ops.clip((0.5 - below) / ops.maximum(histogram, 1e-9), 0.0, 1.0)
+    return ops.mean(parts, axis=1, keepdims=True)

@@ -1,6 +1,7 @@
 """Networks by name: from features to the vector that the heads read.
 
-Heads are in ``heads.py``, losses in ``losses.py``. To add a network, write its function and add it to ``NETWORKS``.
+Heads are in ``heads.py``, losses in ``losses.py``. To add a network, write its function, and add it to ``NETWORKS``
+and to ``architectures.py``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import keras
 import numpy as np
 
 from synthray.errors import ConfigError
+from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_name, unfuse
 from synthray.synth.parameters import ParameterTable
 
@@ -32,7 +34,20 @@ def log(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
     return notebook(keras.ops.log(keras.ops.maximum(features, 0) + 1e-3) / 5 + 0.4, width)
 
 
-NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log}
+def histogram(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    """Return wide dense layers on all frames, whose histograms say how sure the network is.
+
+    Each frame is first reduced by one shared layer, and compared with its neighbours by a convolution.
+    """
+    x = keras.layers.Dense(width, activation="relu", name="frames")(features)
+    x = keras.layers.Conv1D(width // 2, 3, padding="same", activation="relu", name="neighbours")(x)
+    x = keras.layers.Flatten(name="flatten")(x)
+    x = keras.layers.Dense(4 * width, activation="relu", name="dense_1")(x)
+    return keras.layers.Dense(3 * width, activation="relu", name="dense_2")(x)
+
+
+NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log, "histogram": histogram}
+"""Networks by the names in ``ARCHITECTURES``."""
 
 
 def check_network(name: str, feature_shape: tuple[int, int]) -> None:
@@ -94,7 +109,7 @@ def build_named(
         width: units of the network's layers.
         weights: of a fused network (``model.get_weights()``). The default is the initial weights of seed 0.
     """
-    layout = HeadLayout(table)
+    layout = HeadLayout(table, ARCHITECTURES[name].bins)
     fused = build_fused(name, feature_shape, layout, seed=0, width=width)
     if weights is not None:
         fused.set_weights(weights)

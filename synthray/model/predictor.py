@@ -12,12 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from synthray.errors import ModelError
+from synthray.model.distribution import PresetDistribution
 from synthray.model.heads import INPUT_NAME, HeadLayout, can_fuse, check_outputs, fuse, output_name
 from synthray.model.saved import ModelCard, load_model
-from synthray.synth.parameters import Range
+from synthray.synth.parameters import Choice, Range
 
 MAX_ROWS = 1024
 """Rows per call of the network, to bound its memory."""
+CERTAIN_BINS = 32
+"""Bins of the histogram that stands for a number."""
 
 
 class Predictor:
@@ -34,8 +37,8 @@ class Predictor:
         if len(model.inputs) != 1 or tuple(model.inputs[0].shape) != expected:
             shapes = [tuple(tensor.shape) for tensor in model.inputs]
             raise ModelError(f"{card.name}: the model's inputs are {shapes}, its card says {expected}")
-        check_outputs(model, card.table)
-        self._layout = HeadLayout(card.table)
+        self._layout = HeadLayout(card.table, card.bins)
+        check_outputs(model, self._layout)
         # With an open first axis one trace serves every batch size, so no request waits for tracing.
         signature = [tf.TensorSpec(expected, tf.float32, name=INPUT_NAME)]
         self._function = tf.function(_output_function(model, self._layout), input_signature=signature)
@@ -67,7 +70,12 @@ class Predictor:
             ModelError: the features have another shape.
         """
         outputs = self._outputs(features)
-        return {output_name(name): outputs[:, columns] for name, columns in self._layout.columns.items()}
+        return {
+            output_name(p.name): outputs[:, self._layout.columns[p.name]]
+            if isinstance(p, Choice) or not self._layout.bins
+            else medians(outputs[:, self._layout.columns[p.name]], p)[:, None]
+            for p in self.card.table.learned
+        }
 
     def labels(self, features: np.ndarray, *, clip: bool = True) -> np.ndarray:
         """Return the predicted labels, float32 ``(sounds, learned)``.
@@ -85,10 +93,34 @@ class Predictor:
         labels = np.empty((len(features), len(self.card.table.learned)), np.float32)
         for column, parameter in enumerate(self.card.table.learned):
             output = outputs[:, self._layout.columns[parameter.name]]
-            labels[:, column] = output[:, 0] if isinstance(parameter, Range) else output.argmax(axis=1)
+            if isinstance(parameter, Choice):
+                labels[:, column] = output.argmax(axis=1)
+            else:
+                labels[:, column] = medians(output, parameter) if self._layout.bins else output[:, 0]
             if clip and isinstance(parameter, Range):
                 np.clip(labels[:, column], 0.0, 1.0, out=labels[:, column])
         return labels
+
+    def distributions(self, features: np.ndarray) -> list[PresetDistribution]:
+        """Return what the model knows about the preset of each sound.
+
+        A model that predicts a range as one number is certain of the number's bin.
+
+        Args:
+            features: float32 ``(sounds, frames, bins)``.
+
+        Raises:
+            ModelError: the features have another shape.
+        """
+        layout = HeadLayout(self.card.table, self.card.bins or CERTAIN_BINS)
+        outputs = self._outputs(features)
+        parts = [outputs[:, self._layout.columns[p.name]].astype(np.float64) for p in self.card.table.learned]
+        if not self.card.bins:
+            parts = [
+                part if isinstance(p, Choice) else _certain(part[:, 0], layout.outputs(p))
+                for p, part in zip(self.card.table.learned, parts, strict=True)
+            ]
+        return [PresetDistribution(self.card.table, tuple(row)) for row in zip(*parts, strict=True)]
 
     def _outputs(self, features: np.ndarray) -> np.ndarray:
         """Return the outputs of all heads, float32 ``(sounds, width)``."""
@@ -97,6 +129,21 @@ class Predictor:
             raise ModelError(f"features have shape {features.shape}, expected (sounds, {self.frames}, {self.bins})")
         blocks = np.array_split(features, max(1, -(-len(features) // MAX_ROWS)))
         return np.concatenate([self._compiled(tf.constant(block)).numpy() for block in blocks])
+
+
+def medians(histograms: np.ndarray, parameter: Range) -> np.ndarray:
+    """Return the median positions of histograms ``(sounds, bins)``, float32 ``(sounds,)``, as a saved model does."""
+    after = histograms.cumsum(axis=1)
+    if parameter.step:
+        return np.asarray((after < 0.5).sum(axis=1) / parameter.num_steps, np.float32)
+    parts = np.clip((0.5 - after + histograms) / np.maximum(histograms, 1e-9), 0.0, 1.0)
+    return np.asarray(parts.mean(axis=1), np.float32)
+
+
+def _certain(positions: np.ndarray, count: int) -> np.ndarray:
+    """Return histograms ``(sounds, count)`` of one bin each."""
+    bins = np.clip(np.rint(positions * (count - 1)).astype(int), 0, count - 1)
+    return np.asarray(np.eye(count)[bins])
 
 
 def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
@@ -123,7 +170,7 @@ def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Ten
     if can_fuse(model, layout):
         fused = fuse(model, layout)
         return lambda features: _activate(fused(features, training=False), layout)
-    names = [output_name(parameter.name) for parameter in layout.table.learned]
+    names = [layout.head_name(parameter) for parameter in layout.table.learned]
 
     def concatenate(features: tf.Tensor) -> tf.Tensor:
         outputs = dict(zip(model.output_names, keras.tree.flatten(model(features, training=False)), strict=True))
@@ -133,10 +180,10 @@ def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Ten
 
 
 def _activate(outputs: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
-    """Turn logits of choices into probabilities, ``(sounds, width)`` to the same."""
-    if not len(layout.choice_columns):
+    """Turn logits of classes into probabilities, ``(sounds, width)`` to the same."""
+    if not layout.classified:
         return outputs
     # Minus infinity instead of the loss's -1e9, which lower logits would outweigh.
-    logits = tf.where(layout.choice_padding, -np.inf, tf.gather(outputs, layout.choice_columns, axis=1))
-    probabilities = tf.reshape(tf.nn.softmax(logits), (-1, layout.choice_padding.size))
+    logits = tf.where(layout.class_padding, -np.inf, tf.gather(outputs, layout.class_columns, axis=1))
+    probabilities = tf.reshape(tf.nn.softmax(logits), (-1, layout.class_padding.size))
     return tf.gather(tf.concat([outputs, probabilities], axis=1), layout.activated_columns, axis=1)

@@ -46,6 +46,10 @@ class ModelCard:
     """Metrics of the epoch whose weights were saved."""
     sha256: str
     """SHA-256 of the ``.keras`` file."""
+    bins: int = 0
+    """Bins of a range's histogram; 0 if the model predicts a range as one number."""
+    analysis: str = "fft"
+    """Name of the analysis that makes its features of a sound, in ``synthray.synth.analyses``."""
 
     def encode(self) -> bytes:
         """Return the card as a JSON file."""

@@ -1,19 +1,22 @@
-"""Features of a sound: the magnitudes of its spectrum in 20 chunks.
+"""Features of a sound. The analysis ``fft`` has the magnitudes of its spectrum in 20 chunks, as in the notebook.
 
-Rendering is in ``voice.py``, loudness from features in ``loudness.py``.
+Rendering is in ``voice.py``, the analysis ``spectra`` in ``spectra.py``, loudness from features in ``loudness.py``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from synthray.errors import SoundError
+from synthray.errors import ConfigError, SoundError
 from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.lanes import LANES, Floats, compiled
+from synthray.synth.spectra import SPECTRA_SHAPE, spectra
 from synthray.synth.voice import check_seeds, check_settings, in_threads, render_into
 
 N_CHUNKS = 20
@@ -29,27 +32,61 @@ singly, which may round differently.
 """
 
 
-def analyse(audio: npt.ArrayLike, dtype: npt.DTypeLike = np.float32, threads: int | None = None) -> npt.NDArray[Any]:
+@dataclass(frozen=True)
+class Analysis:
+    """A way to make features of sounds."""
+
+    shape: tuple[int, int]
+    """Frames and levels of a sound's features."""
+    of_block: Callable[[Floats], Floats]
+    """Returns the features of a block of audio, float32 (sounds, 22050)."""
+
+
+def fft_magnitudes(audio: Floats) -> Floats:
     """Return the magnitudes of the FFT of each chunk.
+
+    Returns:
+        float32 (sounds, chunks of 0.1 s, bins of 10.005 Hz from 0 Hz on) = (sounds, 20, 551).
+    """
+    chunks = audio[:, : N_CHUNKS * CHUNK_SAMPLES].reshape(len(audio), N_CHUNKS, CHUNK_SAMPLES)
+    return _magnitudes(fft.rfft(chunks, axis=-1))
+
+
+ANALYSES = {"fft": Analysis(FEATURE_SHAPE, fft_magnitudes), "spectra": Analysis(SPECTRA_SHAPE, spectra)}
+"""Analyses by name. To add one, write its function and add it here."""
+
+
+def feature_shape(analysis: str) -> tuple[int, int]:
+    """Return the frames and levels of an analysis; raises ConfigError if there is none of this name."""
+    if analysis not in ANALYSES:
+        raise ConfigError(f"there is no analysis {analysis!r}. Choose one of {', '.join(ANALYSES)}.")
+    return ANALYSES[analysis].shape
+
+
+def analyse(
+    audio: npt.ArrayLike, dtype: npt.DTypeLike = np.float32, threads: int | None = None, analysis: str = "fft"
+) -> npt.NDArray[Any]:
+    """Return the features of sounds.
 
     Args:
         audio: float32 (sounds, 22050), 2 s at 11025 Hz.
         dtype: of the result, float32 or float16.
         threads: number of threads; None uses every core that the process may use.
+        analysis: a key of ``ANALYSES``.
 
     Returns:
-        ``dtype`` (sounds, chunks of 0.1 s, bins of 10.005 Hz from 0 Hz on) = (sounds, 20, 551). Bit-identical at any
-        batch size.
+        ``dtype`` (sounds, frames, levels). Bit-identical at any batch size.
 
     Raises:
         SoundError: the audio has another shape.
+        ConfigError: there is no such analysis.
     """
     audio = np.asarray(audio, np.float32)
     if audio.ndim != 2 or audio.shape[1] != N_SAMPLES:
         raise SoundError(f"audio has the shape {audio.shape}, not (sounds, {N_SAMPLES})")
-    features = np.empty((len(audio), *FEATURE_SHAPE), dtype)
+    features = np.empty((len(audio), *feature_shape(analysis)), dtype)
     blocks = range(0, len(audio), BLOCK_SOUNDS)
-    in_threads(lambda first: _analyse_block(audio, features, first), blocks, threads)
+    in_threads(lambda first: _analyse_block(audio, features, first, analysis), blocks, threads)
     return features
 
 
@@ -58,6 +95,7 @@ def render_features(
     noise_seeds: npt.ArrayLike | None = None,
     threads: int | None = None,
     dtype: npt.DTypeLike = np.float32,
+    analysis: str = "fft",
 ) -> npt.NDArray[Any]:
     """Return ``analyse(render(settings, noise_seeds))``, faster because the audio stays in the cache.
 
@@ -66,35 +104,36 @@ def render_features(
         noise_seeds: as for ``render``.
         threads: number of threads; None uses every core that the process may use.
         dtype: of the result, float32 or float16.
+        analysis: a key of ``ANALYSES``.
 
     Returns:
-        ``dtype`` (sounds, chunks, bins) = (sounds, 20, 551).
+        ``dtype`` (sounds, frames, levels).
 
     Raises:
         SoundError: as for ``render``.
+        ConfigError: there is no such analysis.
     """
     settings = check_settings(settings)
     seeds = check_seeds(noise_seeds, len(settings))
-    features = np.empty((len(settings), *FEATURE_SHAPE), dtype)
+    features = np.empty((len(settings), *feature_shape(analysis)), dtype)
 
     def work(first: int) -> None:
         rows = slice(first, first + LANES)
         audio = render_into(np.empty((len(settings[rows]), N_SAMPLES), np.float32), settings[rows], seeds[rows])
         for start in range(0, len(audio), BLOCK_SOUNDS):
-            _analyse_block(audio, features[rows], start)
+            _analyse_block(audio, features[rows], start, analysis)
 
     in_threads(work, range(0, len(settings), LANES), threads)
     return features
 
 
-def _analyse_block(audio: Floats, features: npt.NDArray[Any], first: int) -> None:
+def _analyse_block(audio: Floats, features: npt.NDArray[Any], first: int, analysis: str) -> None:
     """Write the features of at most ``BLOCK_SOUNDS`` sounds from ``first`` on."""
-    block = audio[first : first + BLOCK_SOUNDS, : N_CHUNKS * CHUNK_SAMPLES]
+    block = audio[first : first + BLOCK_SOUNDS]
     count = len(block)
     if count < BLOCK_SOUNDS:
         block = np.concatenate([block, np.zeros((BLOCK_SOUNDS - count, block.shape[1]), np.float32)])
-    spectrum = fft.rfft(block.reshape(BLOCK_SOUNDS, N_CHUNKS, CHUNK_SAMPLES), axis=-1)
-    features[first : first + count] = _magnitudes(spectrum[:count])
+    features[first : first + count] = ANALYSES[analysis].of_block(block)[:count]
 
 
 @compiled(cache=True)

@@ -13,18 +13,18 @@ from dataclasses import asdict, dataclass, fields
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
-from synthray.data.open import absolute
+from synthray.data.open import absolute, open_dataset
 from synthray.data.order import EpochOrder
 from synthray.errors import ConfigError, ModelError, NotFound
+from synthray.model.architectures import ARCHITECTURES
 from synthray.model.saved import SUFFIX, model_name, read_card, read_verified
 from synthray.storage import open_parent, open_store
 
 # Hold out 1/9 of the data, as the notebook does, but at most 4096 examples so that validation stays short.
 _HOLDOUT_DIVISOR = 9
 _MAX_HOLDOUT = 4096
-NETWORKS = ("notebook", "log")
-"""Names of networks; ``synthray.model.networks`` builds them."""
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
 """Keras's default learning rate of each optimizer."""
 WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004}
@@ -46,7 +46,7 @@ class TrainConfig:
     out: str
     """URI of the folder for model, checkpoints and logs, made absolute."""
     network: str = "notebook"
-    """Name of a network, one of ``NETWORKS``."""
+    """Name of a network, a key of ``ARCHITECTURES``."""
     width: int = 256
     """Units of the network's layers."""
     epochs: int = 20
@@ -91,7 +91,8 @@ class TrainConfig:
         self._check_numbers()
 
     def _check_choices(self) -> None:
-        kinds = {"network": NETWORKS, "optimizer": LEARNING_RATES, "schedule": SCHEDULES, "precision": PRECISIONS}
+        kinds = {"network": tuple(ARCHITECTURES), "optimizer": tuple(LEARNING_RATES)}
+        kinds |= {"schedule": SCHEDULES, "precision": PRECISIONS}
         for name, choices in kinds.items():
             if getattr(self, name) not in choices:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}. It must be one of: {', '.join(choices)}.")
@@ -109,6 +110,10 @@ class TrainConfig:
         check(lambda value: 0 < value < math.inf, "finite and above 0", "learning_rate", "clip_norm")
         check(lambda value: 0 < value < 1, "between 0 and 1", "ema")
         check(lambda value: 0 <= value < 2**63, "from 0 to 2**63 - 1", "seed")
+
+    def open_data(self) -> Dataset:
+        """Open the data set, with the features that the network prefers if its sounds can be rendered."""
+        return open_dataset(self.data).with_analysis(ARCHITECTURES[self.network].analysis)
 
     def holdout(self, rows: int) -> tuple[int, int]:
         """Return the first row and the number of the last rows, which are kept for validation.

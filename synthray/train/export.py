@@ -6,6 +6,7 @@ The file's format is in ``synthray.model.saved``.
 from __future__ import annotations
 
 from synthray.data.dataset import Dataset
+from synthray.model.architectures import ARCHITECTURES
 from synthray.model.networks import build_named
 from synthray.model.saved import ModelCard, model_name, save_model
 from synthray.train.config import TrainConfig
@@ -19,14 +20,16 @@ def export_model(config: TrainConfig, dataset: Dataset, result: TrainResult) -> 
     card = ModelCard(
         name=model_name(manifest.source["batches"], config.epochs),
         table=manifest.table,
-        feature_shape=manifest.feature_shape,
+        feature_shape=dataset.feature_shape,
         epochs=config.epochs,
         dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
         config=config.to_json(),
         metrics=result.report,
         sha256="",
+        bins=ARCHITECTURES[config.network].bins,
+        analysis=dataset.analysis,
     )
     with result.state.averaged():
         weights = result.state.model.get_weights()
-    model = build_named(config.network, manifest.feature_shape, manifest.table, config.width, weights)
+    model = build_named(config.network, dataset.feature_shape, manifest.table, config.width, weights)
     return save_model(model, config.out, card)

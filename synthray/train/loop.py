@@ -85,7 +85,7 @@ def run(
         TrainingError: a loss is not finite, or shares are missing.
         Stopped: a worker was asked to stop, and a checkpoint is written.
     """
-    state = TrainState(config, dataset.manifest, strategy)
+    state = TrainState(config, dataset, strategy)
     digest = config.run_digest(dataset.manifest)
     with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.log) as folder:
         progress = _resume(config, state, folder, worker)

@@ -14,9 +14,10 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 import tensorflow as tf
 
+from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
-from synthray.data.manifest import Manifest
 from synthray.data.order import PADDING
+from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import score
 from synthray.model.networks import build_fused, check_network
@@ -49,21 +50,23 @@ class TrainState:
     ``all_reduce_sum`` is one all-reduce over all workers.
     """
 
-    def __init__(self, config: TrainConfig, manifest: Manifest, strategy: tf.distribute.Strategy) -> None:
-        check_network(config.network, manifest.feature_shape)
+    def __init__(self, config: TrainConfig, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
+        manifest = dataset.manifest
+        check_network(config.network, dataset.feature_shape)
         self._config, self._strategy = config, strategy
-        self._layout = HeadLayout(manifest.table)
+        self._layout = HeadLayout(manifest.table, ARCHITECTURES[config.network].bins)
         with strategy.scope():
             self.model = build_fused(
-                config.network, manifest.feature_shape, self._layout, config.seed, config.width, config.precision
+                config.network, dataset.feature_shape, self._layout, config.seed, config.width, config.precision
             )
             self.optimizer = build_optimizer(config, config.order(manifest).steps)
             self.optimizer.build(self.model.trainable_variables)
         self.share = -(-config.batch_size // strategy.num_replicas_in_sync)
-        self._compile(manifest)
+        self._compile(dataset)
 
-    def _compile(self, manifest: Manifest) -> None:
-        features = tf.TensorSpec((self.share, *manifest.feature_shape), tf.dtypes.as_dtype(manifest.feature_dtype))
+    def _compile(self, dataset: Dataset) -> None:
+        manifest = dataset.manifest
+        features = tf.TensorSpec((self.share, *dataset.feature_shape), tf.dtypes.as_dtype(manifest.feature_dtype))
         labels = tf.TensorSpec((self.share, len(manifest.table.learned)), tf.float32)
         weights = tf.TensorSpec((self.share,), tf.float32)
         number = tf.TensorSpec((), tf.float32)

@@ -14,7 +14,7 @@ GB = 10**9
 
 
 def dataset(feature_bytes: int, *, fresh: bool = False) -> Any:
-    return SimpleNamespace(fresh=fresh, manifest=SimpleNamespace(feature_bytes=feature_bytes))
+    return SimpleNamespace(fresh=fresh, feature_bytes=feature_bytes)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from synthray.model.heads import HeadLayout
+from synthray.model.heads import HeadLayout, can_fuse, check_outputs, fuse, unfuse
+from synthray.model.networks import build_fused
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_model
@@ -36,9 +37,9 @@ def test_columns_follow_one_another_in_the_tables_order(table: ParameterTable) -
 
 
 @given(tables)
-def test_choice_columns_beyond_a_choices_classes_are_padding(table: ParameterTable) -> None:
+def test_class_columns_beyond_a_choices_classes_are_padding(table: ParameterTable) -> None:
     layout = HeadLayout(table)
-    for choice, columns, padding in zip(table.choices, layout.choice_columns, layout.choice_padding, strict=True):
+    for choice, columns, padding in zip(table.choices, layout.class_columns, layout.class_padding, strict=True):
         count, first = len(choice.values), layout.columns[choice.name].start
         assert columns.tolist() == [*range(first, first + count), *[first] * (len(columns) - count)]
         assert padding.tolist() == [False] * count + [True] * (len(columns) - count)
@@ -48,13 +49,13 @@ def test_choice_columns_beyond_a_choices_classes_are_padding(table: ParameterTab
 def test_activated_columns_take_choices_from_the_probabilities(table: ParameterTable) -> None:
     layout = HeadLayout(table)
     outputs = np.array([f"raw {column}" for column in range(layout.width)])
-    probabilities = np.array([f"probability {column}" for column in layout.choice_columns.flatten()])
+    probabilities = np.array([f"probability {column}" for column in layout.class_columns.flatten()])
     activated = np.concatenate([outputs, probabilities])[layout.activated_columns]
     choice_columns = {c for p in table.choices for c in range(layout.width)[layout.columns[p.name]]}
     assert activated.tolist() == [
         f"{'probability' if column in choice_columns else 'raw'} {column}" for column in range(layout.width)
     ]
-    assert not layout.choice_padding.flatten()[layout.activated_columns[sorted(choice_columns)] - layout.width].any()
+    assert not layout.class_padding.flatten()[layout.activated_columns[sorted(choice_columns)] - layout.width].any()
 
 
 def test_initial_kernel_has_each_heads_own_glorot_limit() -> None:
@@ -123,3 +124,51 @@ def test_can_fuse_refuses_heads_that_are_not_plain(change: str) -> None:
     assert can_fuse(keras.Model(features, [first, keras.layers.Dense(1, name="out_b")(vector)]), HeadLayout(table))
     second = keras.layers.Dense(1, name="out_b", **options)(source)
     assert not can_fuse(keras.Model(features, [first, second]), HeadLayout(table))
+
+
+HISTOGRAMS = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Range("c", 0, 6, step=1), Range("d")))
+
+
+def test_histogram_columns_are_bins_steps_and_classes() -> None:
+    layout = HeadLayout(HISTOGRAMS, bins=8)
+    assert [layout.outputs(p) for p in HISTOGRAMS.learned] == [8, 3, 7, 8]
+    assert layout.width == 26
+    assert layout.classified == HISTOGRAMS.learned
+    assert not len(layout.range_columns)
+    np.testing.assert_allclose(layout.class_labels[0], (np.arange(8) + 0.5) / 8)
+    np.testing.assert_allclose(layout.class_labels[1, :3], [0, 1, 2])
+    np.testing.assert_allclose(layout.class_labels[2, :7], np.arange(7) / 6)
+
+
+def test_unfused_histograms_fuse_again_and_give_medians() -> None:
+    layout = HeadLayout(HISTOGRAMS, bins=8)
+    fused = build_fused("histogram", (4, 6), layout, seed=1, width=4)
+    kernel, bias = fused.get_layer("heads").get_weights()
+    fused.get_layer("heads").set_weights([10 * kernel, bias])  # so that probabilities differ
+    named = unfuse(fused, layout)
+    assert named.output_names == [*(f"out_{p.name}" for p in HISTOGRAMS.learned), *(f"histogram_{n}" for n in "acd")]
+    check_outputs(named, layout)
+    assert can_fuse(named, layout)
+    features = np.random.default_rng(0).standard_normal((50, 4, 6)).astype(np.float32)
+    raw = fused(features).numpy()
+    np.testing.assert_allclose(fuse(named, layout)(features).numpy(), raw, rtol=1e-5, atol=1e-5)
+    outputs = dict(zip(named.output_names, named(features), strict=True))
+    for parameter in HISTOGRAMS.ranges:
+        logits = raw[:, layout.columns[parameter.name]].astype(np.float64)
+        histogram = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(outputs[f"histogram_{parameter.name}"], histogram, rtol=1e-4, atol=1e-5)
+        expected = [literal_median(row, parameter) for row in histogram]
+        np.testing.assert_allclose(outputs[f"out_{parameter.name}"][:, 0], expected, rtol=1e-4, atol=1e-4)
+        assert np.std(expected) > 0.05
+
+
+def literal_median(histogram: np.ndarray, parameter: Range) -> float:
+    """Walk through the bins until half of the probability is below."""
+    total = 0.0
+    for index, probability in enumerate(histogram):
+        if total + probability >= 0.5:
+            if parameter.step:
+                return index / parameter.num_steps
+            return (index + (0.5 - total) / probability) / len(histogram)
+        total += probability
+    raise AssertionError("the probabilities do not sum to 1")

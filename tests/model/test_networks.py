@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from synthray.errors import ConfigError
 from synthray.model.heads import HeadLayout
-from synthray.model.losses import score
+from synthray.model.losses import LABEL_SPREAD, score
 from synthray.model.networks import build_fused, build_named, check_network
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
@@ -108,3 +108,33 @@ def test_build_fused_restores_the_dtype_policy_and_keeps_heads_in_float32() -> N
 def test_check_network_refuses_too_few_frames() -> None:
     with pytest.raises(ConfigError, match="convolves over 3 frames; the data set has 2"):
         check_network("notebook", (2, 551))
+
+
+def test_score_of_histograms_equals_literal_sums() -> None:
+    table = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Range("c", 0, 6, step=1)))
+    layout = HeadLayout(table, bins=16)
+    random = np.random.default_rng(0)
+    outputs = random.standard_normal((20, layout.width)).astype(np.float32) * 2
+    labels = np.stack([random.random(20), random.integers(3, size=20), random.integers(7, size=20) / 6], axis=1)
+    scores = score(tf.constant(outputs), tf.constant(labels, tf.float32), layout)
+    for row, (output, (a, b, c)) in enumerate(zip(outputs.astype(np.float64), labels, strict=True)):
+        parts = [output[layout.columns[name]] for name in "abc"]
+        log_p = [part - np.log(np.exp(part).sum()) for part in parts]
+        centres = (np.arange(16) + 0.5) / 16
+        bell = np.exp(-0.5 * ((a - centres) / LABEL_SPREAD) ** 2)
+        loss = -(bell / bell.sum() * log_p[0]).sum() - log_p[1][int(b)] - log_p[2][round(c * 6)]
+        assert float(scores.loss[row]) == pytest.approx(loss, rel=1e-4)
+        assert float(scores.accuracy[row]) == (parts[1].argmax() == b)
+        after = np.exp(log_p[0]).cumsum()
+        first = int((after < 0.5).sum())
+        before = after[first] - np.exp(log_p[0][first])
+        median_a = (first + (0.5 - before) / np.exp(log_p[0][first])) / 16
+        median_c = (np.exp(log_p[2]).cumsum() < 0.5).sum() / 6
+        assert float(scores.error[row]) == pytest.approx((abs(median_a - a) + abs(median_c - c)) / 2, abs=1e-4)
+
+
+@pytest.mark.parametrize("position", [-0.5, 0.0, 1.0, 7.0])
+def test_score_of_histograms_beyond_the_range_is_finite(position: float) -> None:
+    layout = HeadLayout(ParameterTable((Range("a"),)), bins=4)
+    scores = score(tf.zeros((1, 4)), tf.constant([[position]]), layout)
+    assert float(scores.loss[0]) == pytest.approx(np.log(4), rel=1e-5)

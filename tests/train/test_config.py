@@ -10,7 +10,8 @@ import pytest
 
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, NotFound
-from synthray.train.config import NETWORKS, SETTINGS, TrainConfig, load_settings
+from synthray.model.architectures import ARCHITECTURES
+from synthray.train.config import SETTINGS, TrainConfig, load_settings
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_impossible_setting_is_an_error(changes: dict, message: str) -> None:
 def test_every_network_name_can_be_built() -> None:
     from synthray.model import networks
 
-    assert tuple(networks.NETWORKS) == NETWORKS
+    assert networks.NETWORKS.keys() == ARCHITECTURES.keys()
 
 
 def test_holdout_is_a_ninth_at_most_4096_and_leaves_rows_to_train_on() -> None:

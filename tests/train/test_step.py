@@ -15,7 +15,7 @@ from synthray.train.step import TrainState
 
 def make_state(dataset: Dataset, **settings: object) -> TrainState:
     config = TrainConfig("data", "out", batch_size=4, **settings)
-    return TrainState(config, dataset.manifest, tf.distribute.get_strategy())
+    return TrainState(config, dataset, tf.distribute.get_strategy())
 
 
 def test_padding_does_not_change_the_weights(dataset: Dataset) -> None:

@@ -39,7 +39,7 @@ class OnTheFlyDataset(Dataset):
     def read_shard(self, number: int, epoch: int = 0) -> Examples:
         """Return the examples of a shard, rendered; with ``fresh`` they differ from epoch to epoch."""
         first = int(self.shard_starts[number]) + (epoch * self.manifest.rows if self.fresh else 0)
-        return self.sounds.batch(first, self.shard_rows[number], self.manifest.feature_dtype)
+        return self.sounds.batch(first, self.shard_rows[number], self.manifest.feature_dtype, self.analysis)
 
 
 @cache
@@ -65,7 +65,7 @@ def open_on_the_fly(uri: str) -> OnTheFlyDataset:
     rejecting = {} if sounds.reject_silent_dbfs is None else {"reject-silent": repr(sounds.reject_silent_dbfs)}
     query = urlencode({"seed": seed, "batches": batches, "fresh": fresh, **rejecting, "dtype": dtype})
     manifest = _manifest(sounds, batches, fresh == "1", dtype)
-    return OnTheFlyDataset(f"{parts.scheme}://?{query}", manifest, sounds, fresh == "1")
+    return OnTheFlyDataset(f"{parts.scheme}://?{query}", manifest, sounds=sounds, fresh=fresh == "1")
 
 
 def _statistics(labels: np.ndarray) -> dict[str, dict[str, Any]]:

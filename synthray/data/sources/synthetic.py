@@ -53,16 +53,20 @@ class SoundGenerator:
         """Return the labels of ``count`` sounds before any is rejected: float32 ``(count, learned)``."""
         return random_presets(self.seed, first, count)
 
-    def batch(self, first: int, count: int, dtype: str = "float32") -> Examples:
+    def batch(self, first: int, count: int, dtype: str = "float32", analysis: str = "fft") -> Examples:
         """Return sounds ``first`` to ``first + count - 1``, rendered in this thread.
 
         Returns:
-            features ``(count, 20, 551)`` of ``dtype``, labels float32 ``(count, learned)``.
+            features of ``dtype`` ``(count, frames, levels)``, labels float32 ``(count, learned)``.
 
         Raises:
             DataError: no draw of a preset is loud enough.
         """
         labels, seeds = self.labels(first, count), noise_seeds(self.seed, first, count)
+        if analysis != "fft":
+            if self.reject_silent_dbfs is not None:
+                labels = self.batch(first, count).labels  # loudness comes from the magnitudes of ``fft``
+            return Examples(render(labels, seeds, dtype, analysis), labels, seeds)
         features = render(labels, seeds)  # in float32, so that the dtype does not decide which sounds are silent
         if self.reject_silent_dbfs is None:
             return Examples(features.astype(dtype, copy=False), labels, seeds)

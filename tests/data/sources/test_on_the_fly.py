@@ -41,7 +41,7 @@ def test_on_the_fly_dataset_options_equal_sound_generator() -> None:
     expected = SoundGenerator(3, -40.0).batch(0, 64, "float16")
     # The dtype does not decide which presets are silent.
     np.testing.assert_array_equal(expected.labels, SoundGenerator(3, -40.0).batch(0, 64).labels)
-    assert dataset.manifest.feature_bytes == expected.features.nbytes
+    assert dataset.feature_bytes == expected.features.nbytes
     np.testing.assert_array_equal(dataset.take(np.arange(64)).features, expected.features)
 
 
