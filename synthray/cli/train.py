@@ -71,6 +71,12 @@ def _add_settings(parser: ArgumentParser) -> None:
     setting("clip_norm", "clip the global gradient norm to this value (default: no clipping)", type=float)
     setting("ema", "decay of a moving average of the weights, such as 0.999 (default: no average)", type=float)
     setting("precision", "arithmetic of the layers", choices=PRECISIONS)
+    setting(
+        "audible_only",
+        "leave out of the loss what cannot be heard in a sound (own instrument only)",
+        action=BooleanOptionalAction,
+        type=None,
+    )
     setting("jit", "compile the gradient with XLA", action=BooleanOptionalAction, type=None)
     setting("validation_examples", "examples held out for validation (default: 1/9, at most 4096)", type=int)
     setting("checkpoint_steps", "steps between checkpoints. Each epoch ends with one, too")

@@ -17,6 +17,8 @@ from synthray.synth.parameters import Choice, Range
 
 _MASKED = -1e9
 """Logit of a class that a parameter does not have."""
+UNHEARD = -np.inf
+"""Label of a parameter that does not count, because it cannot be heard in the sound."""
 LABEL_SPREAD = 0.02
 """Standard deviation of the bell that a histogram learns, in positions; as in SynthRL and Sound2Synth."""
 
@@ -36,35 +38,45 @@ def score(outputs: tf.Tensor, labels: tf.Tensor, layout: HeadLayout) -> Scores:
 
     Args:
         outputs: float32 ``(examples, width)``, logits for choices and histograms.
-        labels: float32 ``(examples, learned)``, class indices for choices.
+        labels: float32 ``(examples, learned)``, class indices for choices. ``UNHEARD`` leaves a parameter out.
         layout: the columns of each head.
 
     Returns:
         the scores of each example. A kind of parameter that the table lacks scores 0.
     """
     outputs = tf.cast(outputs, tf.float32)
-    losses, accuracies, errors = [], [], []
-    if len(layout.range_columns):
-        targets = tf.gather(labels, _label_columns(layout, layout.table.ranges), axis=1)
-        errors = [tf.abs(tf.gather(outputs, layout.range_columns, axis=1) - targets)]
-        losses += errors
-    if layout.classified:
-        logits = tf.where(layout.class_padding, _MASKED, tf.gather(outputs, layout.class_columns, axis=1))
-        classified = tf.gather(labels, _label_columns(layout, layout.classified), axis=1)
-        targets = _target_probabilities(classified, layout)
-        losses.append(-tf.reduce_sum(targets * tf.nn.log_softmax(logits), axis=2))
-        choices = [isinstance(p, Choice) for p in layout.classified]
-        correct = tf.equal(tf.argmax(logits, axis=2), tf.argmax(targets, axis=2))
-        accuracies = [tf.boolean_mask(tf.cast(correct, tf.float32), choices, axis=1)]
-        if not all(choices):
-            positions = _medians(tf.nn.softmax(logits), layout)
-            errors = [tf.boolean_mask(tf.abs(positions - classified), np.logical_not(choices), axis=1)]
+    known = tf.not_equal(labels, UNHEARD)
+    labels = tf.where(known, labels, 0.0)
     zeros = tf.zeros(tf.shape(outputs)[:1])
-    return Scores(
-        tf.add_n([tf.reduce_sum(each, axis=1) for each in losses]),
-        tf.reduce_mean(accuracies[0], axis=1) if layout.table.choices else zeros,
-        tf.reduce_mean(errors[0], axis=1) if errors else zeros,
-    )
+    loss, accuracy, error = zeros, zeros, zeros
+    if len(layout.range_columns):
+        columns = _label_columns(layout, layout.table.ranges)
+        errors = tf.abs(tf.gather(outputs, layout.range_columns, axis=1) - tf.gather(labels, columns, axis=1))
+        is_known = tf.gather(known, columns, axis=1)
+        loss, error = loss + _sum(errors, is_known), _mean(errors, is_known)
+    if layout.classified:
+        columns = _label_columns(layout, layout.classified)
+        targets, is_known = tf.gather(labels, columns, axis=1), tf.gather(known, columns, axis=1)
+        logits = tf.where(layout.class_padding, _MASKED, tf.gather(outputs, layout.class_columns, axis=1))
+        probabilities = _target_probabilities(targets, layout)
+        loss += _sum(-tf.reduce_sum(probabilities * tf.nn.log_softmax(logits), axis=2), is_known)
+        is_choice = np.array([isinstance(p, Choice) for p in layout.classified])
+        correct = tf.equal(tf.argmax(logits, axis=2), tf.argmax(probabilities, axis=2))
+        accuracy = _mean(tf.cast(correct, tf.float32), tf.logical_and(is_known, is_choice))
+        if not is_choice.all():
+            errors = tf.abs(_medians(tf.nn.softmax(logits), layout) - targets)
+            error = _mean(errors, tf.logical_and(is_known, ~is_choice))
+    return Scores(loss, accuracy, error)
+
+
+def _sum(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Return the sum of the counted values of each row; ``(examples, parameters)`` to ``(examples,)``."""
+    return tf.reduce_sum(tf.where(counted, values, 0.0), axis=1)
+
+
+def _mean(values: tf.Tensor, counted: tf.Tensor) -> tf.Tensor:
+    """Return the mean of the counted values of each row, 0 if none counts."""
+    return tf.math.divide_no_nan(_sum(values, counted), tf.reduce_sum(tf.cast(counted, tf.float32), axis=1))
 
 
 def _label_columns(layout: HeadLayout, parameters: tuple[Choice | Range, ...]) -> list[int]:

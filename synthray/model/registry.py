@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from synthray.errors import ConfigError, Conflict, ModelError, NotFound, StorageError
 from synthray.model.promotions import PROMOTIONS_FILE, Promotion, encode_history, read_history
 from synthray.model.saved import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
+from synthray.model.shipped import shipped_model
 from synthray.storage import Entry, Store, home, open_parent, open_store
 
 # Cards are read concurrently, because a bucket takes some 10 ms for each.
@@ -88,7 +89,7 @@ def served_model(uri: str = "") -> str:
 
     Args:
         uri: of a ``.keras`` file, or of a registry: its promoted model, or its newest if none is promoted. The default
-            is the default registry.
+            is the default registry or, while that is empty, the model that comes with the package.
 
     Raises:
         NotFound: there is no model, or the promoted one is missing.
@@ -98,7 +99,7 @@ def served_model(uri: str = "") -> str:
         return resolve_model(uri)
     store = open_store(uri or default_registry())
     if (promotion := promoted(store.uri)) is None:
-        return resolve_model(store.uri)
+        return resolve_model(store.uri) if uri or model_files(store) else shipped_model()
     return _require_unchanged(
         store, promotion, f"Run synthray models rollback --registry {store.uri}, or promote another model."
     )

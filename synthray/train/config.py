@@ -71,6 +71,8 @@ class TrainConfig:
     """Decay of a moving average of the weights, which is then validated and saved; None for no average."""
     precision: str = "float32"
     """Keras dtype policy of the layers."""
+    audible_only: bool = False
+    """Learn only what can be heard in each sound, if the data set is of synthray's own instrument."""
     jit: bool = False
     """Compile the gradient with XLA."""
     validation_examples: int | None = None

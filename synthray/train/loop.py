@@ -9,6 +9,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.order import PADDING
 from synthray.errors import ConfigError
+from synthray.synth.instrument import INSTRUMENT
 from synthray.train.checkpoint import CheckpointFolder, TrainProgress
 from synthray.train.config import TrainConfig
 from synthray.train.epoch import Epoch, Hooks
@@ -95,9 +97,10 @@ def run(
                 folder.save(state.checkpoint(progress))
             heartbeat(None)
 
+        as_tensors = partial(to_tensors, audible_only=hides_inaudible(config, dataset))
         order, hooks = config.order(dataset.manifest), Hooks(worker.stop, save, report, heartbeat)
         validation = _validation_batches(config, dataset, state, worker)
-        shares = prefetch(lambda share: to_tensors(*share), batches((progress.epoch, progress.step)))
+        shares = prefetch(lambda share: as_tensors(*share), batches((progress.epoch, progress.step)))
         with contextlib.closing(shares):
             while progress.epoch < config.epochs:
                 progress = Epoch(config, state, order, progress, hooks).run(shares, validation)
@@ -132,7 +135,15 @@ def _validation_batches(
     rows = np.pad(mine, (0, -len(mine) % state.share), constant_values=PADDING)
     batch = dataset.take(rows)
     parts = [slice(start, start + state.share) for start in range(0, len(rows), state.share)]
-    return [to_tensors(Examples(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
+    hides = hides_inaudible(config, dataset)
+    return [
+        to_tensors(Examples(batch.features[part], batch.labels[part]), rows[part], audible_only=hides) for part in parts
+    ]
+
+
+def hides_inaudible(config: TrainConfig, dataset: Dataset) -> bool:
+    """Return whether a training leaves out what cannot be heard; only the instrument's own sounds tell."""
+    return config.audible_only and dataset.manifest.table == INSTRUMENT
 
 
 def _best_result(

@@ -19,8 +19,10 @@ from synthray.data.examples import Examples
 from synthray.data.order import PADDING
 from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import HeadLayout
-from synthray.model.losses import score
+from synthray.model.losses import UNHEARD, score
 from synthray.model.networks import build_fused, check_network
+from synthray.synth.audible import audible
+from synthray.synth.instrument import INSTRUMENT
 from synthray.train.checkpoint import Checkpoint, TrainProgress
 from synthray.train.config import TrainConfig
 from synthray.train.optimizers import build_optimizer
@@ -31,10 +33,19 @@ Tensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 """A share as tensors: features, labels, and weights that are 0 for padding."""
 
 
-def to_tensors(batch: Examples, rows: np.ndarray) -> Tensors:
-    """Return a share as tensors."""
+def to_tensors(batch: Examples, rows: np.ndarray, *, audible_only: bool = False) -> Tensors:
+    """Return a share as tensors.
+
+    Args:
+        batch: of the instrument's own sounds, if ``audible_only``.
+        rows: of the data set, ``PADDING`` where there is none.
+        audible_only: leave out of the loss what cannot be heard.
+    """
     weights = (rows != PADDING).astype(np.float32)
-    return tf.constant(batch.features), tf.constant(batch.labels, tf.float32), tf.constant(weights)
+    labels = batch.labels
+    if audible_only:
+        labels = np.where(audible(INSTRUMENT.labels_to_settings(labels)), labels, np.float32(UNHEARD))
+    return tf.constant(batch.features), tf.constant(labels, tf.float32), tf.constant(weights)
 
 
 def means(sums: np.ndarray | tf.Tensor) -> list[float]:

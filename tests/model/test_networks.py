@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from synthray.errors import ConfigError
 from synthray.model.heads import HeadLayout
-from synthray.model.losses import LABEL_SPREAD, score
+from synthray.model.losses import LABEL_SPREAD, UNHEARD, score
 from synthray.model.networks import build_fused, build_named, check_network
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
@@ -138,3 +138,22 @@ def test_score_of_histograms_beyond_the_range_is_finite(position: float) -> None
     layout = HeadLayout(ParameterTable((Range("a"),)), bins=4)
     scores = score(tf.zeros((1, 4)), tf.constant([[position]]), layout)
     assert float(scores.loss[0]) == pytest.approx(np.log(4), rel=1e-5)
+
+
+@pytest.mark.parametrize("bins", [0, 16])
+def test_score_leaves_out_unheard_parameters(bins: int) -> None:
+    table = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Range("c")))
+    layout = HeadLayout(table, bins)
+    outputs = np.random.default_rng(0).standard_normal((1, layout.width)).astype(np.float32)
+    alone = {}
+    for column, name in enumerate("abc"):
+        labels = np.full((1, 3), UNHEARD, np.float32)
+        labels[0, column] = 1.0
+        alone[name] = score(tf.constant(outputs), tf.constant(labels), layout)
+    together = score(tf.constant(outputs), tf.ones((1, 3)), layout)
+    assert float(together.loss[0]) == pytest.approx(sum(float(each.loss[0]) for each in alone.values()), rel=1e-5)
+    assert float(together.error[0]) == pytest.approx((float(alone["a"].error[0]) + float(alone["c"].error[0])) / 2)
+    assert float(together.accuracy[0]) == float(alone["b"].accuracy[0])
+    nothing = score(tf.constant(outputs), tf.fill((1, 3), UNHEARD), layout)
+    assert [float(each[0]) for each in nothing] == [0, 0, 0]
+    assert np.isnan(score(tf.constant(outputs), tf.fill((1, 3), np.nan), layout).loss[0])

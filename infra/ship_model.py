@@ -1,0 +1,76 @@
+"""Put a trained model into the package, as the one that works right after installation.
+
+    .venv/bin/python infra/ship_model.py models/final/model_2000_20.keras
+
+Its weights are rounded to the 16 bits of bfloat16, and the file is compressed, so that it stays small. It still opens,
+predicts and trains in plain Keras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+
+from synthray.model.saved import load_model
+from synthray.model.shipped import NAME
+from synthray.synth.instrument import INSTRUMENT
+
+MAX_BYTES = 10_000_000
+
+
+def main() -> None:
+    """Round, compress and copy a model and its card."""
+    parser = argparse.ArgumentParser("ship_model.py", description=(__doc__ or "").partition("\n\n")[0])
+    parser.add_argument("model", metavar="MODEL.keras", help="URI of the trained model")
+    default = Path(__file__).parents[1] / "synthray" / "model" / "shipped"
+    parser.add_argument("--out", type=Path, default=default, help="folder to write to (default: %(default)s)")
+    arguments = parser.parse_args()
+    model, card = load_model(arguments.model)
+    if card.table != INSTRUMENT:
+        raise SystemExit(f"{arguments.model}: trained on another instrument. Train it with this version of synthray.")
+    file = write_small(model, arguments.out / f"{NAME}.keras")
+    # The location of the training data and of the output says nothing to others.
+    config = {key: value for key, value in card.config.items() if key != "out"}
+    card = replace(card, name=NAME, config=config, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    file.with_suffix(".json").write_bytes(card.encode())
+    print(f"wrote {file}, {file.stat().st_size / 1e6:.1f} MB")
+
+
+def write_small(model: keras.Model, file: Path) -> Path:
+    """Write a model with rounded weights to a compressed file.
+
+    Raises:
+        SystemExit: the file would be larger than ``MAX_BYTES``.
+    """
+    model.set_weights([round_to_bfloat16(weight) for weight in model.get_weights()])
+    plain = file.with_suffix(".plain.keras")
+    model.save(plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    plain.unlink()
+    if file.stat().st_size > MAX_BYTES:
+        size_mb = file.stat().st_size / 1e6
+        file.unlink()
+        raise SystemExit(f"{file}: {size_mb:.1f} MB, more than {MAX_BYTES / 1e6:.0f}. Train a narrower network.")
+    return file
+
+
+def round_to_bfloat16(weights: np.ndarray) -> np.ndarray:
+    """Return float32 weights whose lower 16 bits are 0, rounded to nearest even."""
+    bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
+    rounded = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (rounded & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""The model that comes with the package, so that a sound can be matched right after installation.
+
+``infra/ship_model.py`` puts it here. Models of one's own are in ``registry.py``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from synthray.errors import NotFound
+
+NAME = "shipped"
+_FOLDER = Path(__file__).parent
+
+
+def shipped_model() -> str:
+    """Return the path of the model's ``.keras`` file.
+
+    Raises:
+        NotFound: this copy of the package has none.
+    """
+    file = _FOLDER / f"{NAME}.keras"
+    if not file.exists():
+        raise NotFound(f"{file}: the model that comes with synthray is missing. Install synthray again.")
+    return str(file)
