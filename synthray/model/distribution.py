@@ -40,16 +40,22 @@ class PresetDistribution:
 
     def sample(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Return random labels float32 ``(count, learned)``, each parameter drawn by itself."""
-        uniform = random.random((count, len(self.table.learned)))
-        labels = np.empty(uniform.shape, np.float32)
-        for column, parameter in enumerate(self.table.learned):
-            if scale := _scale(parameter):
-                cumulative = self._cumulative[column]
-                index = np.searchsorted(cumulative, uniform[:, column], side="right")
-                labels[:, column] = np.minimum(index, len(cumulative) - 1) / scale
-            else:
-                labels[:, column] = self._positions(column, uniform[:, column])
-        return labels
+        columns = [self.quantiles(column, random.random(count)) for column in range(len(self.table.learned))]
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def quantiles(self, column: int, shares: np.ndarray) -> np.ndarray:
+        """Return the labels of one parameter below which the given shares of the probability lie.
+
+        Uniform random shares give random labels.
+
+        Args:
+            column: number of the learned parameter.
+            shares: ``(count,)`` in [0, 1).
+        """
+        if not (scale := _scale(self.table.learned[column])):
+            return self._positions(column, shares)
+        index = np.searchsorted(self._cumulative[column], shares, side="right")
+        return np.minimum(index, len(self._cumulative[column]) - 1) / scale
 
     def confidence(self, column: int, label: float, width: float = 0.1) -> float:
         """Return the probability of a label's class or step, or that another range lies within ``width`` / 2 of it.
