@@ -15,7 +15,7 @@ WINDOW, HOP = int(0.05 * SAMPLE_RATE_HZ), int(0.025 * SAMPLE_RATE_HZ)
 def rms_envelope(audio: Floats) -> npt.NDArray[np.float64]:
     """Return the root mean square of frames of 50 ms every 25 ms, float64 (sounds, frames)."""
     found = frames(np.asarray(audio, np.float32), WINDOW, HOP)
-    return np.sqrt(np.vecdot(found, found).astype(np.float64) / WINDOW)
+    return np.asarray(np.sqrt(np.vecdot(found, found) / WINDOW), np.float64)
 
 
 def envelope_similarity(envelope: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

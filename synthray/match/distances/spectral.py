@@ -45,7 +45,7 @@ def multi_scale_distance(levels: tuple[Floats, ...], other: tuple[Floats, ...]) 
         levels: of ``mel_levels``.
         other: of as many sounds.
     """
-    return np.mean([_mean_difference(one, two) for one, two in zip(levels, other, strict=True)], axis=0)
+    return np.asarray(np.mean([_mean_difference(*pair) for pair in zip(levels, other, strict=True)], axis=0))
 
 
 def cumulative_spectra(audio: Floats) -> Floats:
@@ -104,4 +104,5 @@ def _mean_difference(one: Floats, other: Floats) -> npt.NDArray[np.float64]:
             for band in range(one.shape[2]):
                 total += abs(one[pair, frame, band] - other[pair, frame, band])
             means[pair] += total
-    return means / (one.shape[1] * one.shape[2])
+    means /= one.shape[1] * one.shape[2]
+    return means

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,14 +90,10 @@ def measure_distances(originals: npt.ArrayLike, answers: npt.ArrayLike) -> npt.N
     if originals.shape != answers.shape:
         raise SoundError(f"there are {len(originals)} originals, but {len(answers)} answers")
     found = np.empty((len(originals), len(DISTANCES)))
-    for rows in blocks(len(originals)):
+    for first in range(0, len(originals), BLOCK_SOUNDS):
+        rows = slice(first, first + BLOCK_SOUNDS)
         found[rows] = compare(describe(originals[rows]), describe(answers[rows]))
     return found
-
-
-def blocks(sounds: int) -> Iterator[slice]:
-    """Yield slices of at most ``BLOCK_SOUNDS`` sounds."""
-    return (slice(first, first + BLOCK_SOUNDS) for first in range(0, sounds, BLOCK_SOUNDS))
 
 
 def _checked(audio: npt.ArrayLike) -> Floats:

@@ -68,4 +68,5 @@ def _warp(one: Floats, other: Floats) -> float:
             above = best[j + 1]
             best[j + 1] = min(diagonal + weight * cost, above + cost, best[j] + cost)
             diagonal = above
-    return best[other_count] / (count + other_count)
+    normalised: float = best[other_count] / (count + other_count)
+    return normalised
