@@ -54,7 +54,7 @@ def evaluate(models: Sequence[str], data: str, *, sounds: int, verbose: bool = F
         CorruptShard: a shard does not match its manifest.
         StorageError: the store cannot be reached.
     """
-    uris = [resolve_model(model) for model in models]
+    uris = list(dict.fromkeys(resolve_model(model) for model in models))
     cards, dataset = [read_card(uri) for uri in uris], open_dataset(data)
     manifest = dataset.manifest
     for card in cards:

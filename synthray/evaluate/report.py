@@ -138,7 +138,7 @@ def measure(kind: str) -> str:
 
 
 def distinct_names(uris: Sequence[str]) -> list[str]:
-    """Return a short name of each model: its file, after as many folders as tell all of them apart."""
+    """Return a short name of each of several different models: its file, after as many folders as are needed."""
     paths = [uri.removesuffix(".keras").split("/") for uri in uris]
     for length in range(1, max(map(len, paths))):
         names = ["/".join(path[-length:]) for path in paths]

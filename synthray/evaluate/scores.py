@@ -154,14 +154,15 @@ def mean_scores(table: ParameterTable, sums: Sums, answer: int) -> tuple[Score, 
 
 def _score(name: str, kind: str, sums: Sums, answer: int, columns: list[int]) -> Score:
     """Return the mean of the scores of some columns."""
-    with np.errstate(invalid="ignore"):  # a replicate may have no examples
-        over_all = (sums.over_all[answer][:, columns] / sums.rows[:, None]).mean(axis=1)
-        audible = [column for column in columns if sums.audible_rows[0, column]]
-        where_audible = (sums.where_audible[answer][:, audible] / sums.audible_rows[:, audible]).mean(axis=1)
-    count = int(sums.audible_rows[0, audible].sum())
-    return Score(
-        name,
-        kind,
-        estimate(over_all, int(sums.rows[0]) * len(columns)),
-        estimate(where_audible, count) if audible else None,
-    )
+    every_row = np.broadcast_to(sums.rows[:, None], sums.audible_rows.shape)
+    audible = [column for column in columns if sums.audible_rows[0, column]]
+    over_all = _estimate(sums.over_all[answer], every_row, columns)
+    where_audible = _estimate(sums.where_audible[answer], sums.audible_rows, audible) if audible else None
+    return Score(name, kind, over_all, where_audible)
+
+
+def _estimate(totals: np.ndarray, rows: np.ndarray, columns: list[int]) -> Estimate:
+    """Return the mean over columns of totals divided by rows, both ``(1 + replicates, learned)``."""
+    with np.errstate(invalid="ignore"):  # a replicate may have no rows
+        replicates = (totals[:, columns] / rows[:, columns]).mean(axis=1)
+    return estimate(replicates, int(rows[0, columns].sum()))
