@@ -12,40 +12,59 @@ from synthray.errors import ConfigError, NotFound
 from synthray.storage import open_parent, open_store
 
 DESCRIPTION = """\
-Score a model on a data set, for each parameter, against a baseline that always guesses the same value.
+Evaluate models on a data set: a score of each parameter beside chance, and distances between sounds and their matches
+beside those of the mean preset, of random presets, and of the true preset with other noise.
 Without flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on.
-Of that data set it scores only the held-out examples. Writes evaluation.json."""
+Of that data set it takes only the held-out examples. Writes evaluation.json."""
 EXAMPLES = """
 synthray evaluate
 synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report
+synthray evaluate --model models/old/model_9_20.keras --model models/new/model_9_20.keras --sounds 200
 ray job submit --working-dir . -- python jobs/evaluate.py
 """
 REPORT = "evaluation.json"
+SOUNDS = 1000
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, evaluate, DESCRIPTION, EXAMPLES)
-    parser.add_argument("--model", default="", metavar="URI", help="a .keras file, or a folder: its newest model")
     parser.add_argument(
-        "--data", default="", metavar="URI", help="URI of the data set (default: the model's own, or the newest)"
+        "--model",
+        action="append",
+        default=[],
+        metavar="URI",
+        help="a .keras file, or a folder: its newest model; several to compare them",
     )
-    parser.add_argument("--out", default="", metavar="URI", help="folder for the report (default: the model's)")
+    parser.add_argument(
+        "--data", default="", metavar="URI", help="URI of the data set (default: the first model's own, or the newest)"
+    )
+    parser.add_argument("--out", default="", metavar="URI", help="folder for the report (default: the first model's)")
+    parser.add_argument(
+        "--sounds",
+        type=int,
+        default=SOUNDS,
+        metavar="N",
+        help="measure distances on at most N sounds; 0 measures none (default: %(default)s)",
+    )
 
 
 def evaluate(arguments: Namespace) -> None:
-    """Score a model, print the report and write it."""
+    """Evaluate models, print the report and write it."""
     from synthray.model.saved import resolve_model
 
-    model = resolve_model(arguments.model)
-    data = arguments.data or _training_data(model)
+    if arguments.sounds < 0:
+        raise ConfigError(f"--sounds is {arguments.sounds}. Give 0 or more.")
+    models = [resolve_model(model) for model in arguments.model or [""]]
+    data = arguments.data or _training_data(models[0])
 
     from synthray.cluster import evaluation
+    from synthray.evaluate.text import to_text
 
-    report = evaluation.evaluate(model, data, verbose=arguments.verbose)
-    store = open_store(arguments.out) if arguments.out else open_parent(model)[0]
+    report = evaluation.evaluate(models, data, sounds=arguments.sounds, verbose=arguments.verbose)
+    store = open_store(arguments.out) if arguments.out else open_parent(models[0])[0]
     store.write(REPORT, (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    print(report.to_text())
+    print(to_text(report))
     print(f"\nwrote {store.uri}/{REPORT}")
 
 

@@ -1,11 +1,12 @@
 """Evaluation as a Ray Data pipeline.
 
-Each worker process holds the model and scores one shard after the other. Only sums come back to the driver. Scores
-and report are in ``synthray.evaluate``.
+Each worker process holds the models and evaluates one shard after the other. Sums and presets come back to the driver,
+no audio. Scores, distances and report are in ``synthray.evaluate``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -16,62 +17,82 @@ from synthray.cluster.connect import connect
 from synthray.cluster.tasks import map_on_cluster
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
-from synthray.evaluate.examples import CPUS_PER_TASK, Part, check_fits, choose_rows, cut, score_part
-from synthray.evaluate.report import Evaluation
-from synthray.evaluate.scores import Sums, constant_guess, scores
-from synthray.match.distance import Distances
+from synthray.evaluate.baselines import Candidates
+from synthray.evaluate.matches import Matches
+from synthray.evaluate.parts import (
+    BASELINES,
+    CPUS_PER_TASK,
+    Part,
+    PartResult,
+    check_fits,
+    choose_rows,
+    cut,
+    evaluate_part,
+)
+from synthray.evaluate.report import Evaluation, distinct_names
+from synthray.evaluate.scores import Sums, constant_guess
 from synthray.model.saved import read_card, resolve_model
 from synthray.progress import Progress
+from synthray.synth.instrument import INSTRUMENT
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 
-def evaluate(model: str, data: str, *, verbose: bool = False) -> Evaluation:
-    """Score a model on the holdout of its own data set, or on all of another one.
+def evaluate(models: Sequence[str], data: str, *, sounds: int, verbose: bool = False) -> Evaluation:
+    """Evaluate models on the holdout of their own data set, or on all of another one.
 
     Args:
-        model: URI of the ``.keras`` file.
+        models: URIs of ``.keras`` files; at least one.
         data: URI of the data set.
+        sounds: on how many sounds distances are measured, spread evenly over the examples. Scores are of all examples.
         verbose: show Ray's own output.
 
     Raises:
-        ModelError: the model does not fit the data set.
-        NotFound: the model or the data set does not exist.
+        ModelError: a model does not fit the data set.
+        NotFound: a model or the data set does not exist.
         CorruptShard: a shard does not match its manifest.
         StorageError: the store cannot be reached.
     """
-    card, dataset = read_card(model), open_dataset(data)
+    uris = list(dict.fromkeys(resolve_model(model) for model in models))
+    cards, dataset = [read_card(uri) for uri in uris], open_dataset(data)
     manifest = dataset.manifest
-    check_fits(card, manifest)
-    examples, first, last = choose_rows(card, manifest)
-    sums, distances = Sums.zero(manifest.table), Distances()
-    parts = cut(manifest, first, last)
+    for card in cards:
+        check_fits(card, manifest)
+    examples, first, last = choose_rows(cards, manifest)
+    parts = cut(manifest, first, last, sounds if manifest.table == INSTRUMENT else 0)
+    sums, matches = Sums.zero(manifest.table, len(uris) + 1), []
     connect(verbose=verbose)
-    score = partial(_score, resolve_model(model), dataset.uri)
-    with Progress("scoring", len(parts), "shards") as progress:
-        for part_sums, part_distances in map_on_cluster(score, parts, num_cpus=_task_cpus()):
-            sums += part_sums
-            distances += part_distances
+    work = partial(_evaluate, tuple(uris), dataset.uri)
+    with Progress("evaluating", len(parts), "shards") as progress:
+        for result in map_on_cluster(work, parts, num_cpus=_task_cpus()):
+            sums += result.sums
+            matches.append(result.matches)
             progress.advance()
-    table_scores = scores(manifest.table, sums)
-    return Evaluation(card.name, dataset.uri, manifest.digest, examples, sums.rows, table_scores, distances.to_json())
+    names = dict(zip(distinct_names(uris), uris, strict=True))
+    together = Matches.concatenate(matches, len(uris) + len(BASELINES))
+    return Evaluation.make(names, dataset.uri, manifest, examples, sums, together)
 
 
-def _score(model: str, data: str, part: Part) -> tuple[Sums, Distances]:
-    """Return the sums of one part; runs in a worker process."""
-    predictor, dataset, guess = _load(model, data)
-    return score_part(predictor, dataset, part, guess)
+def _evaluate(models: tuple[str, ...], data: str, part: Part) -> PartResult:
+    """Return the results of one part; runs in a worker process."""
+    predictors, dataset, guess = _load(models, data)
+    return evaluate_part(predictors, dataset, part, guess, _candidates() if part.measured else None)
 
 
-@lru_cache(maxsize=1)  # a worker process scores many parts with one model
-def _load(model: str, data: str) -> tuple[Predictor, Dataset, np.ndarray]:
+@lru_cache(maxsize=1)  # a worker process evaluates many parts
+def _load(models: tuple[str, ...], data: str) -> tuple[list[Predictor], Dataset, np.ndarray]:
     from synthray.model.predictor import Predictor
     from synthray.model.saved import load_model
 
     dataset = open_dataset(data)
     guess = constant_guess(dataset.manifest.table, dataset.manifest.statistics)
-    return Predictor(*load_model(model)), dataset, guess
+    return [Predictor(*load_model(model)) for model in models], dataset, guess
+
+
+@lru_cache(maxsize=1)
+def _candidates() -> Candidates:
+    return Candidates.render(threads=CPUS_PER_TASK)
 
 
 def _task_cpus() -> float:

@@ -1,4 +1,4 @@
-"""Quality of a model: scores per parameter, baselines, and a report.
+"""Quality of models: scores per parameter, distances between sounds, baselines, and a report.
 
-Scoring on a cluster is in ``synthray.cluster.evaluation``.
+Evaluation on a cluster is in ``synthray.cluster.evaluation``.
 """

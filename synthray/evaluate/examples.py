@@ -1,96 +1,97 @@
-"""Selection of the examples to score, and the scores of one shard.
+"""Examples of matches to listen to: the best, the median, the worst and some random ones.
 
-Scores themselves are in ``scores.py``.
+All are rendered again from their presets, so that an evaluation keeps no audio.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 import numpy as np
 
-from synthray.data.dataset import Dataset
-from synthray.data.manifest import Manifest
-from synthray.errors import ModelError
-from synthray.evaluate.scores import Sums, sum_scores
-from synthray.match.distance import Distances, measure_distances
-from synthray.match.sound import is_instrument_model
-from synthray.model.saved import ModelCard
-from synthray.synth.parameters import Choice
+from synthray.evaluate.matches import Matches
+from synthray.match.distances.table import DISTANCES
+from synthray.synth.lanes import Floats
+from synthray.synth.voice import render
 
-if TYPE_CHECKING:
-    from synthray.model.predictor import Predictor
-
-
-CPUS_PER_TASK = 2
+Kind = Literal["best", "median", "worst", "random"]
+KINDS: tuple[Kind, ...] = ("best", "median", "worst", "random")
+PER_KIND = 3
+RANKED_BY = "mss"
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows ``[first, last)`` of one shard."""
+class Answer:
+    """A model's answer to one sound."""
 
-    shard: int
-    first: int
-    last: int
-
-
-def check_fits(card: ModelCard, manifest: Manifest) -> None:
-    """Raise ModelError unless parameters and feature shape match the data set's."""
-    if tuple(card.feature_shape) != tuple(manifest.feature_shape):
-        raise ModelError(
-            f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(manifest.feature_shape)}"
-        )
-    if card.table.learned != manifest.table.learned:
-        names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
-        first = next((p.name for p in (*card.table.learned, *manifest.table.learned) if p.name in names), None)
-        reason = f"{first!r} is in only one of them" if first else "their values, ranges or order differ"
-        raise ModelError(f"{card.name} was trained on other parameters than the data set's: {reason}")
+    model: str
+    settings: Floats
+    """``(46,)``, in units."""
+    audio: Floats
+    """``(22050,)``, 2 s at 11025 Hz."""
+    distances: dict[str, float]
+    """From the original, by name of the distance."""
 
 
-def choose_rows(card: ModelCard, manifest: Manifest) -> tuple[str, int, int]:
-    """Return the rows to score: their kind, the first, and the one after the last.
+@dataclass(frozen=True)
+class Example:
+    """A sound of a data set, and what each model answered."""
 
-    The kind is ``"holdout"`` or ``"all"``.
-    The holdout is known only if the model was trained on this version of the data set.
-    """
-    holdout = card.dataset.get("holdout") or {}
-    if card.dataset.get("digest") == manifest.digest and holdout.get("count", 0) > 0:
-        return "holdout", holdout["first"], holdout["first"] + holdout["count"]
-    return "all", 0, manifest.rows
+    kind: Kind
+    """Place of the first model's answer among all sounds, by ``RANKED_BY``."""
+    row: int
+    """Number of the sound in the data set."""
+    settings: Floats
+    """True preset, ``(46,)``, in units."""
+    audio: Floats
+    """The original, ``(22050,)``, 2 s at 11025 Hz."""
+    answers: tuple[Answer, ...]
 
-
-def cut(manifest: Manifest, first: int, last: int) -> list[Part]:
-    """Cut rows ``[first, last)`` into non-empty parts, at most one per shard."""
-    parts, start = [], 0
-    for number, shard in enumerate(manifest.shards):
-        part = Part(number, max(first - start, 0), min(last - start, shard.rows))
-        if part.first < part.last:
-            parts.append(part)
-        start += shard.rows
-    return parts
+    def to_json(self) -> dict[str, Any]:
+        """Return the example as plain JSON values, without audio and presets."""
+        distances = {answer.model: answer.distances for answer in self.answers}
+        return {"kind": self.kind, "row": self.row, "distances": distances}
 
 
-def score_part(predictor: Predictor, dataset: Dataset, part: Part, guess: np.ndarray) -> tuple[Sums, Distances]:
-    """Score the examples of one part.
+def choose_examples(matches: Matches, models: Sequence[str]) -> tuple[Example, ...]:
+    """Return up to three examples of each kind, ranked by the first model's answers.
 
     Args:
-        predictor: the model.
-        dataset: the data set, read from its store.
-        part: rows of one shard.
-        guess: labels of the baseline, ``(learned,)``.
-
-    Raises:
-        CorruptShard: the shard does not match its manifest.
-        StorageError: the shard cannot be read.
+        matches: sounds and answers. The models' answers come first.
+        models: names of the models.
     """
-    examples = dataset.read_shard(part.shard)
-    features = np.asarray(examples.features[part.first : part.last], np.float32)
-    table = dataset.manifest.table
-    predicted = predictor.labels(features, clip=False)
-    sums = sum_scores(table, examples.labels[part.first : part.last], predicted, guess)
-    if not is_instrument_model(predictor):
-        return sums, Distances()
-    is_choice = [isinstance(parameter, Choice) for parameter in table.learned]
-    clipped = np.where(is_choice, predicted, np.clip(predicted, 0.0, 1.0))
-    return sums, measure_distances(features, table.labels_to_settings(clipped), threads=CPUS_PER_TASK)
+    column = [distance.name for distance in DISTANCES].index(RANKED_BY)
+    order = np.argsort(matches.distances[0, :, column], kind="stable")
+    return tuple(_example(matches, models, kind, sound) for kind, sound in _chosen(order.tolist()))
+
+
+def _chosen(ranked: list[int]) -> Iterator[tuple[Kind, int]]:
+    """Yield a kind and one of the ``ranked`` sounds, each sound at most once, in the order of ``KINDS``."""
+    middle = (len(ranked) - PER_KIND) // 2
+    wanted = {
+        "best": ranked,
+        "median": ranked[max(0, middle) :],
+        "worst": ranked[::-1],
+        "random": np.random.default_rng(0).permutation(ranked).tolist(),
+    }
+    taken: set[int] = set()
+    for kind in KINDS:
+        found = [sound for sound in wanted[kind] if sound not in taken][:PER_KIND]
+        taken.update(found)
+        yield from ((kind, int(sound)) for sound in found)
+
+
+def _example(matches: Matches, models: Sequence[str], kind: Kind, sound: int) -> Example:
+    names = [distance.name for distance in DISTANCES]
+    presets = matches.answers[: len(models), sound]
+    seeds = np.repeat(matches.answer_noise_seeds[sound], len(models))
+    answers = tuple(
+        Answer(model, preset, audio, dict(zip(names, distances.tolist(), strict=True)))
+        for model, preset, audio, distances in zip(
+            models, presets, render(presets, seeds, threads=1), matches.distances[: len(models), sound], strict=True
+        )
+    )
+    original = render(matches.settings[[sound]], matches.noise_seeds[[sound]], threads=1)[0]
+    return Example(kind, int(matches.rows[sound]), matches.settings[sound], original, answers)

@@ -1,71 +1,135 @@
-"""An evaluation as a text table and as JSON.
-
-Scores are computed in ``scores.py``, distances in ``synthray.match.distance``.
-"""
+"""An evaluation of models on a data set, and its JSON. Its text is in ``text.py``."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from synthray.evaluate.scores import Score
-from synthray.synth.parameters import Choice, Range
+from synthray.data.manifest import PRESETS, Manifest
+from synthray.evaluate.bootstrap import LEVEL, REPLICATES, Estimate
+from synthray.evaluate.examples import Example, choose_examples
+from synthray.evaluate.matches import Matches
+from synthray.evaluate.parts import BASELINES
+from synthray.evaluate.scores import Score, Sums, mean_scores, scores
+from synthray.match.distances.table import DISTANCES
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice
 
-FORMAT = "synthray-evaluation/1"
+FORMAT = "synthray-evaluation/2"
+CHANCE = "chance"
+
+AS_GENERATED = "as generated"
+RENDERED_AGAIN = "rendered again from their presets with noise seed 0"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one answer."""
+
+    parameters: tuple[Score, ...]
+    """In the order of the table."""
+    means: tuple[Score, ...]
+    """Mean over all choices, and over all ranges."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of a model on examples of a data set."""
+    """The results of models on examples of a data set."""
 
-    model: str
+    models: Mapping[str, str]
+    """URI of each model, by a name that no other one has."""
     data: str
     """URI of the data set."""
     data_digest: str
     examples: str
-    """``"holdout"`` for the examples that the model was not trained on, else ``"all"``."""
+    """``"holdout"`` for examples that no model was trained on, else ``"all"``."""
     rows: int
-    scores: tuple[Score, ...]
-    distance: dict[str, Any] | None = None
-    """``Distances.to_json()``, for models of synthray's own instrument."""
+    scores: Mapping[str, Scores]
+    """By name of the model; those of always the same answer under ``"chance"``."""
+    knows_audible: bool = False
+    """True if it is known which parameters can be heard. Otherwise all count as audible."""
+    sounds: int = 0
+    """Number of sounds whose distances were measured; 0 for a foreign instrument."""
+    originals: str = AS_GENERATED
+    """Where the originals of the distances come from."""
+    distances: Mapping[str, Mapping[str, Estimate]] | None = None
+    """By name of the model or baseline, then of the distance; None if no sounds were measured."""
+    listen: tuple[Example, ...] = ()
+    """Matches to listen to."""
 
-    def mean(self, kind: str) -> Score | None:
-        """Return the mean over all parameters of a kind, or None if there are none."""
-        found = [score for score in self.scores if score.kind == kind]
-        if not found:
-            return None
-        value = sum(score.value for score in found) / len(found)
-        baseline = sum(score.baseline for score in found) / len(found)
-        return Score(f"mean of {len(found)}", kind, value, baseline)
+    @classmethod
+    def make(
+        cls, models: Mapping[str, str], uri: str, manifest: Manifest, examples: str, sums: Sums, matches: Matches
+    ) -> Evaluation:
+        """Return the evaluation from the sums and the matches of all parts, models first."""
+        table, names = manifest.table, list(models)
+        return cls(
+            models=models,
+            data=uri,
+            data_digest=manifest.digest,
+            examples=examples,
+            rows=int(sums.rows[0]),
+            scores={
+                name: Scores(scores(table, sums, number), mean_scores(table, sums, number))
+                for number, name in enumerate([*names, CHANCE])
+            },
+            knows_audible=table == INSTRUMENT,
+            sounds=len(matches),
+            originals=AS_GENERATED if manifest.content == PRESETS else RENDERED_AGAIN,
+            distances={name: matches.estimates(number) for number, name in enumerate([*names, *BASELINES])}
+            if len(matches)
+            else None,
+            listen=choose_examples(matches, names),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as plain JSON values."""
-        means = {kind: mean for kind in (Choice.kind, Range.kind) if (mean := self.mean(kind))}
-        return {
+        by_name = [(name, scored.parameters, scored.means) for name, scored in self.scores.items()]
+        body: dict[str, Any] = {
             "format": FORMAT,
-            "model": self.model,
+            "models": [{"name": name, "uri": uri} for name, uri in self.models.items()],
             "data": {"uri": self.data, "digest": self.data_digest, "examples": self.examples, "rows": self.rows},
-            "mean": {kind: {"value": mean.value, "baseline": mean.baseline} for kind, mean in means.items()},
-            "parameters": [
-                {**asdict(score), "measure": measure(score.kind), "better": score.is_better} for score in self.scores
-            ],
-            **({"distance": self.distance} if self.distance else {}),
+            "interval": {"level": LEVEL, "method": "Poisson bootstrap", "replicates": REPLICATES},
+            "mean": self._scores_to_json({name: means for name, _, means in by_name}),
+            "parameters": self._scores_to_json({name: parameters for name, parameters, _ in by_name}),
         }
+        if self.distances:
+            body["distances"] = {
+                "sounds": self.sounds,
+                "originals": self.originals,
+                "measures": [
+                    {"name": d.name, "title": d.title, "unit": d.unit, "better": _better(d.higher_is_better)}
+                    for d in DISTANCES
+                ],
+                "answers": {
+                    answer: {name: found.to_json() for name, found in estimates.items()}
+                    for answer, estimates in self.distances.items()
+                },
+            }
+            body["examples"] = [example.to_json() for example in self.listen]
+        return body
 
-    def to_text(self) -> str:
-        """Return an aligned table: one line per parameter, then the means."""
-        means = [mean for kind in (Choice.kind, Range.kind) if (mean := self.mean(kind))]
-        header = ("parameter", "measure", "model", "baseline", "")
-        rows = [header, *map(_cells, self.scores), ("",) * len(header), *map(_cells, means)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        origin = {"holdout": "not used for training", "all": "all examples, possibly used for training"}
-        title = f"{self.model} on {self.rows} examples of {self.data} ({origin[self.examples]})"
-        lines = [title, "", *(_align(row, widths) for row in rows)]
-        if self.distance:
-            predicted_db, random_db = self.distance["predicted_db"], self.distance["random_db"]
-            presets = f"{predicted_db:.2f} dB for predicted presets, {random_db:.2f} dB for random presets"
-            lines += ["", f"log-spectral distance: {presets} ({self.distance['sounds']} sounds)"]
-        return "\n".join(lines)
+    def _scores_to_json(self, columns: Mapping[str, Sequence[Score]]) -> list[dict[str, Any]]:
+        """Return an entry per parameter, with the score of each answer."""
+        rows = []
+        for same in zip(*columns.values(), strict=True):
+            scored = {
+                name: {
+                    "all": score.over_all.to_json(),
+                    **(
+                        {"audible": score.where_audible and score.where_audible.to_json()} if self.knows_audible else {}
+                    ),
+                }
+                for name, score in zip(columns, same, strict=True)
+            }
+            kind = same[0].kind
+            better = _better(kind == Choice.kind)
+            rows.append(
+                {"name": same[0].name, "kind": kind, "measure": measure(kind), "better": better, "scores": scored}
+            )
+        return rows
 
 
 def measure(kind: str) -> str:
@@ -73,11 +137,15 @@ def measure(kind: str) -> str:
     return "accuracy" if kind == Choice.kind else "error"
 
 
-def _cells(score: Score) -> tuple[str, ...]:
-    mark = "better" if score.is_better else "-"
-    return score.name, measure(score.kind), f"{score.value:.3f}", f"{score.baseline:.3f}", mark
+def distinct_names(uris: Sequence[str]) -> list[str]:
+    """Return a short name of each of several different models: its file, after as many folders as are needed."""
+    paths = [uri.removesuffix(".keras").split("/") for uri in uris]
+    for length in range(1, max(map(len, paths))):
+        names = ["/".join(path[-length:]) for path in paths]
+        if max(Counter(names).values()) == 1:
+            return names
+    return list(uris)
 
 
-def _align(row: tuple[str, ...], widths: list[int]) -> str:
-    sides = (str.ljust, str.ljust, str.rjust, str.rjust, str.ljust)
-    return "  ".join(pad(cell, width) for pad, cell, width in zip(sides, row, widths, strict=True)).rstrip()
+def _better(higher: bool) -> str:
+    return "higher" if higher else "lower"

@@ -1,7 +1,8 @@
 """Scores per parameter, from sums that do not depend on the split of examples.
 
 A choice scores by accuracy (higher is better). A range scores by the mean absolute error of its position in [0, 1]
-(lower is better). The baseline always predicts the data set's mean or its most common class.
+(lower is better). Both are over all sounds, and over the sounds in which the parameter can be heard. Chance is the
+answer that always predicts the data set's mean or its most common class.
 """
 
 from __future__ import annotations
@@ -11,49 +12,69 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from synthray.errors import DataError
+from synthray.evaluate.bootstrap import REPLICATES, Estimate, estimate, row_weights
 from synthray.synth.parameters import Choice, ParameterTable
+
+BLOCK_ROWS = 1024
+"""Rows that are summed together, to bound the memory of their weights."""
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over examples: hits of choices, absolute errors of ranges."""
+    """Sums over examples of several answers: hits of choices, absolute errors of ranges.
 
-    rows: int
-    model: np.ndarray
-    """Sums of the model, float64 ``(learned,)``."""
-    baseline: np.ndarray
-    """Sums of the baseline, float64 ``(learned,)``."""
+    The axis of replicates has the plain sums first, then those that ``bootstrap.row_weights`` weights.
+    """
+
+    over_all: npt.NDArray[np.float64]
+    """``(answers, 1 + replicates, learned)``."""
+    where_audible: npt.NDArray[np.float64]
+    """``(answers, 1 + replicates, learned)``, of the examples in which a parameter can be heard."""
+    rows: npt.NDArray[np.float64]
+    """Weights ``(1 + replicates,)`` of the examples."""
+    audible_rows: npt.NDArray[np.float64]
+    """Weights ``(1 + replicates, learned)`` of the examples in which a parameter can be heard."""
 
     def __add__(self, other: Sums) -> Sums:
-        return Sums(self.rows + other.rows, self.model + other.model, self.baseline + other.baseline)
+        return Sums(
+            self.over_all + other.over_all,
+            self.where_audible + other.where_audible,
+            self.rows + other.rows,
+            self.audible_rows + other.audible_rows,
+        )
 
     @classmethod
-    def zero(cls, table: ParameterTable) -> Sums:
+    def zero(cls, table: ParameterTable, answers: int) -> Sums:
         """Return the sums over no examples."""
-        return cls(0, np.zeros(len(table.learned)), np.zeros(len(table.learned)))
+        shape = (1 + REPLICATES, len(table.learned))
+        totals = np.zeros((answers, *shape))
+        return cls(totals, totals, np.zeros(shape[0]), np.zeros(shape))
 
 
 @dataclass(frozen=True)
 class Score:
-    """The score of one parameter."""
+    """The score of one parameter, or a mean over parameters."""
 
     name: str
     kind: str
-    value: float
+    over_all: Estimate
     """Accuracy of a choice, mean absolute error of a range."""
-    baseline: float
-    """Score of the baseline on the same examples."""
+    where_audible: Estimate | None
+    """The same over the examples in which the parameter can be heard; None if there are none."""
 
-    @property
-    def is_better(self) -> bool:
-        """True if the model beats the baseline."""
-        return self.value > self.baseline if self.kind == Choice.kind else self.value < self.baseline
+    def beats(self, chance: Score) -> bool:
+        """Return whether the interval, where the parameter can be heard, is better than the value of ``chance``."""
+        if self.where_audible is None or chance.where_audible is None:
+            return False
+        limit = chance.where_audible.value
+        return self.where_audible.low > limit if self.kind == Choice.kind else self.where_audible.high < limit
 
 
 def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, Any]]) -> np.ndarray:
-    """Return the baseline's labels, float64 ``(learned,)``.
+    """Return the labels that chance predicts, float64 ``(learned,)``.
 
     They are the mean of a range and the most common class of a choice.
 
@@ -77,42 +98,71 @@ def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, 
     return guess
 
 
-def sum_scores(table: ParameterTable, truth: np.ndarray, predicted: np.ndarray, guess: np.ndarray) -> Sums:
-    """Return the sums over one part of the examples.
+def sum_scores(
+    table: ParameterTable, first_row: int, truth: np.ndarray, answers: np.ndarray, audible: np.ndarray
+) -> Sums:
+    """Return the sums over consecutive examples.
 
     Args:
         table: whose learned parameters are the columns.
+        first_row: number of the first example in the data set.
         truth: labels ``(examples, learned)``.
-        predicted: labels of the model, ``(examples, learned)``.
-        guess: labels of the baseline, ``(learned,)``.
+        answers: labels ``(answers, examples, learned)``.
+        audible: bool ``(examples, learned)``, whether a parameter can be heard.
 
     Raises:
         DataError: the shapes do not match.
     """
     shape = (len(truth), len(table.learned))
-    if truth.shape != shape or predicted.shape != shape or guess.shape != shape[1:]:
-        raise DataError(
-            f"labels {truth.shape}, predicted {predicted.shape} and guess {guess.shape} do not match {shape}"
-        )
+    if truth.shape != shape or answers.shape[1:] != shape or audible.shape != shape:
+        raise DataError(f"labels {truth.shape}, answers {answers.shape} and audible {audible.shape} do not fit {shape}")
     is_choice = np.array([isinstance(parameter, Choice) for parameter in table.learned])
-    truth = truth.astype(np.float64)
+    truth, answers = truth.astype(np.float64), answers.astype(np.float64)
+    results = np.where(is_choice, truth == answers, np.abs(truth - answers))
+    sums = Sums.zero(table, len(answers))
+    for start in range(0, len(truth), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        heard = audible[rows].astype(np.float64)
+        weights = row_weights(first_row + start, len(heard)).astype(np.float64)
+        block = results[:, rows]
+        sums += Sums(weights @ block, weights @ (block * heard), weights.sum(axis=1), weights @ heard)
+    return sums
 
-    def total(labels: np.ndarray) -> np.ndarray:
-        return np.asarray(np.where(is_choice, truth == labels, np.abs(truth - labels)).sum(axis=0))
 
-    return Sums(len(truth), total(predicted.astype(np.float64)), total(guess))
-
-
-def scores(table: ParameterTable, sums: Sums) -> tuple[Score, ...]:
-    """Return the mean scores, in the table's order.
+def scores(table: ParameterTable, sums: Sums, answer: int) -> tuple[Score, ...]:
+    """Return the scores of an answer, in the table's order.
 
     Raises:
         DataError: there are no examples.
     """
-    if sums.rows == 0:
+    if not sums.rows[0]:
         raise DataError("there are no examples to score")
-    model, baseline = sums.model / sums.rows, sums.baseline / sums.rows
-    return tuple(
-        Score(parameter.name, parameter.kind, float(model[column]), float(baseline[column]))
-        for column, parameter in enumerate(table.learned)
-    )
+    return tuple(_score(p.name, p.kind, sums, answer, [column]) for column, p in enumerate(table.learned))
+
+
+def mean_scores(table: ParameterTable, sums: Sums, answer: int) -> tuple[Score, ...]:
+    """Return the mean over all choices and that over all ranges, each if the table has any.
+
+    The mean where parameters can be heard leaves out those that can be heard in no example.
+    """
+    columns: dict[str, list[int]] = {}
+    for column, parameter in enumerate(table.learned):
+        columns.setdefault(parameter.kind, []).append(column)
+    ordered = sorted(columns.items())  # choices before ranges
+    return tuple(_score(f"mean of {len(found)}", kind, sums, answer, found) for kind, found in ordered)
+
+
+def _score(name: str, kind: str, sums: Sums, answer: int, columns: list[int]) -> Score:
+    """Return the mean of the scores of some columns."""
+    every_row = np.broadcast_to(sums.rows[:, None], sums.audible_rows.shape)
+    audible = [column for column in columns if sums.audible_rows[0, column]]
+    over_all = _estimate(sums.over_all[answer], every_row, columns)
+    where_audible = _estimate(sums.where_audible[answer], sums.audible_rows, audible) if audible else None
+    return Score(name, kind, over_all, where_audible)
+
+
+def _estimate(totals: np.ndarray, rows: np.ndarray, columns: list[int]) -> Estimate:
+    """Return the mean over columns of totals divided by rows, both ``(1 + replicates, learned)``."""
+    with np.errstate(invalid="ignore"):  # a replicate may have no rows
+        replicates = (totals[:, columns] / rows[:, columns]).mean(axis=1)
+    return estimate(replicates, int(rows[0, columns].sum()))

@@ -1,4 +1,4 @@
-"""From a sound to a preset, and the distance between two sounds.
+"""From a sound to a preset, and distances between sounds.
 
 Networks and predictions are in ``synthray.model``.
 """

@@ -1,6 +1,6 @@
 """From a sound to the preset that a model predicts for it.
 
-The predictor itself is in ``synthray.model.predictor``, the distance between sounds in ``distance.py``.
+The predictor itself is in ``synthray.model.predictor``, distances between sounds in ``distances``.
 """
 
 from __future__ import annotations

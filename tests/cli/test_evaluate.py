@@ -1,4 +1,4 @@
-"""``synthray evaluate``: which model and data it takes, and the report that it writes. Nothing is scored."""
+"""``synthray evaluate``: which models and data it takes, and the report that it writes. Nothing is scored."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from synthray.cli.main import main
 from tests import foreign
+from tests.cli.conftest import assert_fails
 from tests.conftest import convert_here
 
 
@@ -17,39 +18,54 @@ class Report:
     def to_json(self) -> dict[str, float]:
         return {"score": 0.5}
 
-    def to_text(self) -> str:
-        return "score 0.5"
-
 
 @pytest.fixture
-def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Model and data set of each evaluation."""
-    started: list[tuple[str, str]] = []
+def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, int]]:
+    """Models, data set and number of sounds of each evaluation."""
+    started: list[tuple[list[str], str, int]] = []
     monkeypatch.setattr(
         "synthray.cluster.evaluation.evaluate",
-        lambda model, data, *, verbose: started.append((model, data)) or Report(),
+        lambda models, data, *, sounds, verbose: started.append((models, data, sounds)) or Report(),
     )
+    monkeypatch.setattr("synthray.evaluate.text.to_text", lambda report: "score 0.5")
     return started
 
 
 def test_evaluate_without_flags_takes_the_newest_model_and_data(
-    home: Path, files: Path, evaluations: list[tuple[str, str]], capsys: pytest.CaptureFixture
+    home: Path, files: Path, evaluations: list[tuple[list[str], str, int]], capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(files / "models", home / "models")
     convert_here(foreign.write(home / "source"), home / "data" / "mine")
     assert main(["evaluate"]) == 0
-    assert evaluations == [(f"{home}/models/model_2_1.keras", f"{home}/data/mine")]
+    assert evaluations == [([f"{home}/models/model_2_1.keras"], f"{home}/data/mine", 1000)]
     assert json.loads((home / "models" / "evaluation.json").read_text()) == {"score": 0.5}
     assert capsys.readouterr().out == f"score 0.5\n\nwrote {home}/models/evaluation.json\n"
 
 
 def test_evaluate_takes_the_data_set_that_the_card_names(
-    home: Path, files: Path, dataset_uri: str, evaluations: list[tuple[str, str]]
+    home: Path, files: Path, dataset_uri: str, evaluations: list[tuple[list[str], str, int]]
 ) -> None:
     shutil.copytree(files / "models", home / "models")
     card = json.loads((home / "models" / "model_2_1.json").read_text())
     card["dataset"] = {"uri": dataset_uri}
     (home / "models" / "model_2_1.json").write_text(json.dumps(card))
     assert main(["evaluate", "--out", f"{home}/report"]) == 0
-    assert [data for _, data in evaluations] == [dataset_uri]
+    assert [data for _, data, _ in evaluations] == [dataset_uri]
     assert (home / "report" / "evaluation.json").exists()
+
+
+def test_evaluate_takes_several_models_and_writes_next_to_the_first(
+    home: Path, files: Path, dataset_uri: str, evaluations: list[tuple[list[str], str, int]]
+) -> None:
+    for name in ("old", "new"):
+        shutil.copytree(files / "models", home / name)
+    models = ["--model", str(home / "new"), "--model", f"{home}/old/model_2_1.keras"]
+    assert main(["evaluate", *models, "--data", dataset_uri, "--sounds", "20"]) == 0
+    uris = [f"{home}/new/model_2_1.keras", f"{home}/old/model_2_1.keras"]
+    assert evaluations == [(uris, dataset_uri, 20)]
+    assert (home / "new" / "evaluation.json").exists()
+    assert not (home / "old" / "evaluation.json").exists()
+
+
+def test_evaluate_of_a_negative_number_of_sounds_fails(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert_fails(["evaluate", "--sounds", "-1"], 2, "--sounds is -1. Give 0 or more.", capsys)

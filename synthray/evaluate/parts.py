@@ -1,0 +1,188 @@
+"""Selection of the examples to evaluate, and the evaluation of one part of them.
+
+Scores are in ``scores.py``, distances in ``matches.py``. Parts are evaluated on a cluster by
+``synthray.cluster.evaluation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from synthray.data.dataset import Dataset
+from synthray.data.examples import Examples
+from synthray.data.manifest import Manifest
+from synthray.errors import ModelError
+from synthray.evaluate.baselines import Candidates, answer_noise_seeds, random_settings, settings_of
+from synthray.evaluate.matches import Matches
+from synthray.evaluate.scores import Sums, sum_scores
+from synthray.model.saved import ModelCard
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.lanes import Floats
+from synthray.synth.parameters import ParameterTable
+
+if TYPE_CHECKING:
+    from synthray.model.predictor import Predictor
+
+
+CPUS_PER_TASK = 2
+BASELINES = ("mean preset", "random preset", "nearest random preset", "true preset, other noise")
+"""Answers that follow those of the models in ``Matches``. The last one is the floor of all distances."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows ``[first, last)`` of one shard."""
+
+    shard: int
+    first: int
+    last: int
+    start: int
+    """Number of the shard's first row in the data set."""
+    measured: tuple[int, ...] = ()
+    """Rows of the shard whose distances are measured."""
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """The results of one part."""
+
+    sums: Sums
+    """Of the models' answers, then of chance."""
+    matches: Matches
+    """Of the models' answers, then of ``BASELINES``; without sounds for a foreign table."""
+
+
+def check_fits(card: ModelCard, manifest: Manifest) -> None:
+    """Raise ModelError unless parameters and feature shape match the data set's."""
+    if tuple(card.feature_shape) != tuple(manifest.feature_shape):
+        raise ModelError(
+            f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(manifest.feature_shape)}"
+        )
+    if card.table.learned != manifest.table.learned:
+        names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
+        first = next((p.name for p in (*card.table.learned, *manifest.table.learned) if p.name in names), None)
+        reason = f"{first!r} is in only one of them" if first else "their values, ranges or order differ"
+        raise ModelError(f"{card.name} was trained on other parameters than the data set's: {reason}")
+
+
+def choose_rows(cards: Sequence[ModelCard], manifest: Manifest) -> tuple[str, int, int]:
+    """Return the rows to evaluate: their kind, the first, and the one after the last.
+
+    The kind is ``"holdout"`` or ``"all"``. The holdout of a model is known only if it was trained on this version of
+    the data set. Of several holdouts, the rows that they share are taken.
+    """
+    trained_here = [card for card in cards if card.dataset.get("digest") == manifest.digest]
+    holdouts = [card.dataset.get("holdout") or {"first": 0, "count": 0} for card in trained_here]
+    first = max((holdout["first"] for holdout in holdouts), default=0)
+    last = min((holdout["first"] + holdout["count"] for holdout in holdouts), default=0)
+    return ("holdout", first, last) if first < last else ("all", 0, manifest.rows)
+
+
+def cut(manifest: Manifest, first: int, last: int, sounds: int = 0) -> list[Part]:
+    """Cut rows ``[first, last)`` into non-empty parts, at most one per shard.
+
+    Args:
+        manifest: of the data set.
+        first: number of the first row.
+        last: number of the row after the last.
+        sounds: number of rows whose distances are measured, spread evenly over all.
+    """
+    total = last - first
+    measured = first + np.arange(min(sounds, total)) * total // max(1, min(sounds, total))
+    parts, start = [], 0
+    for number, shard in enumerate(manifest.shards):
+        low, high = max(first - start, 0), min(last - start, shard.rows)
+        if low < high:
+            local = measured[(measured >= start + low) & (measured < start + high)] - start
+            parts.append(Part(number, low, high, start, tuple(local.tolist())))
+        start += shard.rows
+    return parts
+
+
+def evaluate_part(
+    predictors: Sequence[Predictor], dataset: Dataset, part: Part, guess: np.ndarray, candidates: Candidates | None
+) -> PartResult:
+    """Score the examples of one part, and measure the distances of some.
+
+    Args:
+        predictors: the models.
+        dataset: the data set, read from its store.
+        part: rows of one shard.
+        guess: labels that chance predicts, ``(learned,)``.
+        candidates: presets among which the nearest is searched; None for a foreign table.
+
+    Raises:
+        CorruptShard: the shard does not match its manifest.
+        StorageError: the shard cannot be read.
+    """
+    table = dataset.manifest.table
+    examples = _rows(dataset.read_shard(part.shard), np.arange(part.first, part.last))
+    predicted = [predictor.labels(model_input(examples), clip=False) for predictor in predictors]
+    answers = np.stack([*predicted, np.broadcast_to(guess, examples.labels.shape)])
+    audible = audible_parameters(table, examples.labels)
+    first_row = part.start + part.first
+    sums = sum_scores(table, first_row, examples.labels, answers, audible)
+    if candidates is None or not part.measured:
+        return PartResult(sums, Matches.none(len(predictors) + len(BASELINES)))
+    chosen = np.array(part.measured) - part.first
+    return PartResult(sums, _match(_rows(examples, chosen), answers[:, chosen], first_row + chosen, candidates))
+
+
+def _match(
+    examples: Examples, answers: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], candidates: Candidates
+) -> Matches:
+    """Return the answers of models and baselines with their distances.
+
+    Args:
+        examples: the originals.
+        answers: labels of the models, then of chance, ``(models + 1, examples, learned)``.
+        rows: numbers of the examples in the data set.
+        candidates: presets among which the nearest is searched.
+    """
+    first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
+    settings, mean = settings_of(examples.labels), settings_of(answers[-1])
+    presets = [
+        *(model_settings(labels) for labels in answers[:-1]),
+        mean,
+        random_settings(first, count)[rows - first],
+        candidates.nearest(np.asarray(examples.features, np.float32)),
+        settings,
+    ]
+    return Matches.measure(
+        rows,
+        settings,
+        # A data set of features does not store the seeds of its noise.
+        np.zeros(len(rows), np.uint64) if examples.noise_seeds is None else examples.noise_seeds,
+        answer_noise_seeds(first, count)[rows - first],
+        np.stack(presets),
+        threads=CPUS_PER_TASK,
+    )
+
+
+def model_input(examples: Examples) -> Floats:
+    """Return what a model sees of examples, float32 ``(examples, frames, bins)``."""
+    return np.asarray(examples.features, np.float32)
+
+
+def model_settings(labels: np.ndarray) -> Floats:
+    """Return the presets that a model answers with, float32 ``(sounds, 46)``, from its labels."""
+    return settings_of(labels)
+
+
+def audible_parameters(table: ParameterTable, labels: np.ndarray) -> npt.NDArray[np.bool_]:
+    """Return which parameters can be heard, bool ``(sounds, learned)``; of a foreign table all of them."""
+    if table != INSTRUMENT:
+        return np.ones(labels.shape, np.bool_)
+    from synthray.synth.audible import audible
+
+    return audible(settings_of(labels))
+
+
+def _rows(examples: Examples, rows: npt.NDArray[np.int64]) -> Examples:
+    seeds = None if examples.noise_seeds is None else examples.noise_seeds[rows]
+    return replace(examples, features=examples.features[rows], labels=examples.labels[rows], noise_seeds=seeds)
