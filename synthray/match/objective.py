@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthray.match.distances.spectra import mel_filters
+from synthray.match.distances.spectra import decibels, mel_spectrogram
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import LANES, Floats
-from synthray.synth.spectra import power_spectra
 from synthray.synth.voice import check_settings, in_threads, render_into
 
 RESOLUTIONS = ((128, 55, 32), (256, 110, 64), (1024, 551, 128))
 """Samples of a window, samples between windows, and mel bands."""
-LOWEST_DB = -80.0
-"""Levels below this, against the loudest of the sound, count as this."""
-SMALLEST_POWER = np.float32(1e-10)
 LEVEL_WEIGHT = 0.03
 """Weight of one decibel of difference in loudness, which the spectra leave out; a small one, to break ties."""
 LARGEST_LEVEL_DB = 30.0
 BLOCK_SOUNDS = 8
 """Sounds that are analysed together, so that their spectra stay in a core's cache."""
-_DECIBELS = np.float32(10 / np.log(10))
 
 
 class Objective:
@@ -62,23 +57,15 @@ class Objective:
 
     def _distances(self, audio: Floats) -> np.ndarray:
         pairs = zip(levels(audio), self._target, strict=True)
-        spectral = np.mean([np.abs(level - target).mean(axis=1) for level, target in pairs], axis=0)
+        spectral = np.mean([np.abs(level - target).mean(axis=(1, 2)) for level, target in pairs], axis=0)
         loudness = np.minimum(np.abs(loudness_db(audio) - self._target_db), LARGEST_LEVEL_DB)
         return np.asarray(spectral + LEVEL_WEIGHT * loudness, np.float64)
 
 
 def levels(audio: Floats) -> list[Floats]:
-    """Return mel spectra in dB of each sound's maximum, one array float32 ``(sounds, frames * bands)`` a resolution."""
-    found = []
-    for window, hop, bands in RESOLUTIONS:
-        power = power_spectra(audio, window, hop, 1 + N_SAMPLES // hop, 0)
-        mel = (power.reshape(-1, power.shape[-1]) @ mel_filters(window, bands)).reshape(len(audio), -1)
-        np.maximum(mel, SMALLEST_POWER, out=mel)
-        decibels = np.log(mel, out=mel)
-        decibels *= _DECIBELS
-        decibels -= decibels.max(axis=1, keepdims=True)
-        found.append(np.maximum(decibels, np.float32(LOWEST_DB), out=decibels))
-    return found
+    """Return mel spectrograms in dB of their maximum, one float32 ``(sounds, frames, bands)`` for each resolution."""
+    spectrograms = (mel_spectrogram(audio, *resolution) for resolution in RESOLUTIONS)
+    return [decibels(power, power.max(axis=(1, 2))) for power in spectrograms]
 
 
 def loudness_db(audio: Floats) -> np.ndarray:

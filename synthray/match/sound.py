@@ -44,10 +44,15 @@ def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
         SoundError: the sound has another length, is not finite, or is silent.
     """
     require_instrument(predictor)
+    labels = predictor.labels(analyse(normalize_level(require_sound(audio))[None], analysis=predictor.card.analysis))
+    return np.asarray(predictor.card.table.labels_to_settings(labels)[0])
+
+
+def require_sound(audio: np.ndarray) -> np.ndarray:
+    """Return ``audio``; raise SoundError unless it is float32 ``(22050,)`` of finite numbers."""
     if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
         raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-    labels = predictor.labels(analyse(normalize_level(audio)[None], analysis=predictor.card.analysis))
-    return np.asarray(predictor.card.table.labels_to_settings(labels)[0])
+    return audio
 
 
 def is_instrument_model(predictor: Predictor) -> bool:

@@ -29,13 +29,12 @@ class PresetDistribution:
         return tuple(np.cumsum(p) / p.sum() for p in self.probabilities)
 
     def likeliest(self) -> np.ndarray:
-        """Return the labels float32 ``(learned,)``: the likeliest class or step, and the median of other ranges."""
+        """Return the labels float32 ``(learned,)``: the likeliest class of a choice, and the median of a range."""
         labels = np.empty(len(self.table.learned), np.float32)
         for column, parameter in enumerate(self.table.learned):
-            if scale := _scale(parameter):
-                labels[column] = self.probabilities[column].argmax() / scale
-            else:
-                labels[column] = self._positions(column, np.array([0.5]))[0]
+            is_choice = isinstance(parameter, Choice)
+            label = self.probabilities[column].argmax() if is_choice else self.quantiles(column, np.array([0.5]))[0]
+            labels[column] = label
         return labels
 
     def sample(self, count: int, random: np.random.Generator) -> np.ndarray:

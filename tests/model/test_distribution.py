@@ -12,7 +12,7 @@ DISTRIBUTION = PresetDistribution(
 )
 
 
-def test_likeliest_is_the_mode_of_classes_and_steps_and_the_median_of_ranges() -> None:
+def test_likeliest_is_the_mode_of_choices_and_the_median_of_ranges() -> None:
     # 0.3 of the probability is below 0.5, so the median is two thirds into the third bin.
     np.testing.assert_allclose(DISTRIBUTION.likeliest(), [1, 0.5 + 0.25 * 2 / 3, 0.75], rtol=1e-6)
 

@@ -1,0 +1,134 @@
+"""From a sound to a preset: the network's answer, improved by a search within a time budget.
+
+The command, the service and evaluations use ``match``. The search is in ``search.py``, its distance in
+``objective.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synthray.errors import ConfigError
+from synthray.match.distances.spectral import mel_levels, multi_scale_distance
+from synthray.match.objective import Objective
+from synthray.match.search import search
+from synthray.match.sound import normalize_level, require_instrument, require_sound
+from synthray.model.distribution import PresetDistribution
+from synthray.synth.audible import audible, with_inaudible_defaults
+from synthray.synth.features import analyse
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.voice import render
+
+if TYPE_CHECKING:
+    from synthray.model.predictor import Predictor
+
+FINALISTS = 8
+"""Presets of a search that are compared by the exact multi-scale distance."""
+HARMLESS_DB = 0.02
+"""How much farther a match may be so that its inaudible parameters have their defaults."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A preset for a sound."""
+
+    settings: np.ndarray
+    """float32 ``(parameters,)``, in units."""
+    distance_db: float
+    """Multi-scale distance (MSS) between the preset's sound and the target."""
+    confidence: np.ndarray
+    """Probability that the network gives to each learned parameter's value, float64 ``(learned,)``."""
+    is_audible: np.ndarray
+    """Whether each learned parameter can be heard in the preset, bool ``(learned,)``."""
+    evaluations: int
+    """Presets that were rendered and compared."""
+    elapsed_s: float
+
+
+def match(
+    predictor: Predictor,
+    audio: np.ndarray,
+    refine_s: float = 0.0,
+    *,
+    max_evaluations: int | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    on_improvement: Callable[[np.ndarray, float], None] = lambda _labels, _distance: None,
+) -> Match:
+    """Return a preset whose sound is near ``audio``.
+
+    Args:
+        predictor: of synthray's own instrument.
+        audio: float32 ``(22050,)``, 2 s at 11025 Hz.
+        refine_s: seconds of search; 0 for the network's answer.
+        max_evaluations: length of the search in presets, instead of ``refine_s``. The result is then reproducible.
+        seed: of the search.
+        threads: threads that render.
+        on_improvement: is called with the labels and the distance of each new best preset.
+
+    Raises:
+        ModelError: the model was trained on another instrument.
+        SoundError: the sound has another length, is not finite, or is silent.
+        ConfigError: ``refine_s`` or ``max_evaluations`` is negative.
+    """
+    require_instrument(predictor)
+    started_s = time.perf_counter()
+    target = normalize_level(require_sound(audio))
+    [proposal] = predictor.distributions(analyse(target[None], analysis=predictor.card.analysis))
+    labels, evaluations = proposal.likeliest(), 0
+    progress = _progress(refine_s, max_evaluations, started_s)
+    if progress(0) < 1:
+        objective = Objective(target, threads)
+        found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
+        labels, evaluations = _nearest(target, found.labels[:FINALISTS]), objective.evaluations
+    settings, distance_db = _simplified(target, labels)
+    return Match(
+        settings,
+        distance_db,
+        _confidence(proposal, INSTRUMENT.settings_to_labels(settings[None])[0]),
+        audible(settings[None])[0],
+        evaluations,
+        time.perf_counter() - started_s,
+    )
+
+
+def _progress(refine_s: float, max_evaluations: int | None, started_s: float) -> Callable[[int], float]:
+    """Return a function from a number of evaluations to the share of the search that is over."""
+    if not refine_s >= 0 or (max_evaluations is not None and max_evaluations < 0):
+        raise ConfigError(f"refine is {refine_s} s and evaluations are {max_evaluations}. Neither may be negative.")
+    if max_evaluations is not None:
+        return lambda evaluations: evaluations / max_evaluations if max_evaluations else 1.0
+    return lambda _: (time.perf_counter() - started_s) / refine_s if refine_s else 1.0
+
+
+def _nearest(target: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the labels ``(learned,)`` with the smallest multi-scale distance of several ``(presets, learned)``."""
+    return np.asarray(labels[int(np.argmin(_distances_db(target, INSTRUMENT.labels_to_settings(labels))))])
+
+
+def _simplified(target: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return settings ``(parameters,)`` with defaults where nothing can be heard, and their multi-scale distance.
+
+    The rules for what can be heard are approximate, so defaults that change the sound are not used.
+    """
+    settings = INSTRUMENT.labels_to_settings(labels[None])
+    both = np.concatenate([settings, with_inaudible_defaults(settings)])
+    found_db, default_db = _distances_db(target, both)
+    index = int(default_db <= found_db + HARMLESS_DB)
+    return both[index], float([found_db, default_db][index])
+
+
+def _distances_db(target: np.ndarray, settings: np.ndarray) -> np.ndarray:
+    """Return the multi-scale distances of presets, float64 ``(presets,)``."""
+    sounds = mel_levels(render(settings, threads=1))
+    repeated = tuple(np.repeat(levels, len(settings), axis=0) for levels in mel_levels(target[None]))
+    return multi_scale_distance(repeated, sounds)
+
+
+def _confidence(proposal: PresetDistribution, labels: np.ndarray) -> np.ndarray:
+    return np.array([proposal.confidence(column, label) for column, label in enumerate(labels)])
