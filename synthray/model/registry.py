@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from synthray.errors import ConfigError, Conflict, ModelError, NotFound, StorageError
 from synthray.model.promotions import PROMOTIONS_FILE, Promotion, encode_history, read_history
 from synthray.model.saved import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
+from synthray.model.shipped import NAME as SHIPPED
 from synthray.model.shipped import shipped_model
 from synthray.storage import Entry, Store, home, open_parent, open_store
 
@@ -89,12 +90,15 @@ def served_model(uri: str = "") -> str:
 
     Args:
         uri: of a ``.keras`` file, or of a registry: its promoted model, or its newest if none is promoted. The default
-            is the default registry or, while that is empty, the model that comes with the package.
+            is the default registry or, while that is empty, the model that comes with the package, which is also called
+            ``shipped``.
 
     Raises:
         NotFound: there is no model, or the promoted one is missing.
         ModelError: the promoted model has changed since.
     """
+    if uri == SHIPPED:
+        return shipped_model()
     if uri.endswith(SUFFIX):
         return resolve_model(uri)
     store = open_store(uri or default_registry())

@@ -1,0 +1,200 @@
+"""How near matches are to their sounds: a model with and without refinement, beside the notebook's network.
+
+    python benchmarks/quality.py --notebook NOTEBOOK.keras
+    python benchmarks/quality.py --notebook NOTEBOOK.keras --sounds 200 --long-sounds 20
+    python benchmarks/quality.py --notebook NOTEBOOK.keras --notes notes/
+
+Sounds are random presets of a seed that no training uses. *Above the floor* means: less the distance of the true preset
+with other noise. Train the notebook's network on the notebook's terms with:
+
+    synthray train --data "synth://?seed=1&batches=3500" --network notebook --optimizer sgd --schedule constant \\
+        --batch-size 32 --epochs 30 --workers 1
+
+With --notes the sounds are WAV files of other instruments, for example General MIDI notes that FluidSynth rendered, and
+only distances are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from synthray.evaluate.baselines import Candidates
+from synthray.match.distances.table import DISTANCES, measure_distances
+from synthray.match.match import match
+from synthray.match.sound import normalize_level
+from synthray.model.predictor import Predictor
+from synthray.model.saved import load_model
+from synthray.model.shipped import shipped_model
+from synthray.progress import Progress
+from synthray.synth.audible import audible
+from synthray.synth.features import analyse
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice
+from synthray.synth.presets import noise_seeds
+from synthray.synth.priors import random_presets
+from synthray.synth.sound_file import read_sound
+from synthray.synth.voice import render
+
+HELD_OUT_SEED, ANSWER_SEED = 4_000_000_007, 4_000_000_009
+NAMES = [distance.name for distance in DISTANCES]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The presets that one method gives to the first sounds."""
+
+    name: str
+    settings: np.ndarray
+    """float32 ``(sounds, parameters)``."""
+    seconds: float = 0.0
+    """Mean time for a sound."""
+    evaluations: float = 0.0
+    """Mean number of presets compared for a sound."""
+
+
+def main() -> None:
+    """Match sounds in several ways and print the tables."""
+    arguments = parse_arguments()
+    notebook, model = (Predictor(*load_model(uri)) for uri in (arguments.notebook, arguments.model))
+    rows = read_notes(arguments.notes) if arguments.notes else None
+    if rows is None:
+        truth = random_presets(HELD_OUT_SEED, 0, arguments.sounds)
+        settings = INSTRUMENT.labels_to_settings(truth)
+        originals = render(settings, noise_seeds(HELD_OUT_SEED, 0, arguments.sounds))
+    else:
+        originals = rows
+    few, longer = originals[: arguments.refined_sounds], originals[: arguments.long_sounds]
+    answers = [
+        answer(notebook, originals, "notebook's network"),
+        answer(model, originals, "network"),
+        answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine),
+        answer(model, longer, f"network and {arguments.long_refine:g} s on two cores", arguments.long_refine, 2),
+    ]
+    answers.append(nearest_of_many(originals))
+    if rows is None:
+        answers.append(Answers("true preset, other noise", settings))
+        answers.append(Answers("random preset", np.roll(settings, 1, axis=0)))
+    table = distances_table(originals, answers, has_floor=rows is None)
+    result = {"sounds": len(originals), "distances": table}
+    if rows is None:
+        result["parameters"] = parameters_table(settings, answers)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def answer(predictor: Predictor, originals: np.ndarray, name: str, refine_s: float = 0.0, threads: int = 1) -> Answers:
+    """Match each sound."""
+    with Progress(name, len(originals), "sounds") as progress:
+        matches = []
+        for audio in originals:
+            matches.append(match(predictor, audio, refine_s, threads=threads))
+            progress.advance()
+    seconds, evaluations = (np.mean([getattr(m, field) for m in matches]) for field in ("elapsed_s", "evaluations"))
+    return Answers(name, np.stack([m.settings for m in matches]), float(seconds), float(evaluations))
+
+
+def nearest_of_many(originals: np.ndarray) -> Answers:
+    """Take the nearest of 20,000 random presets."""
+
+    return Answers("nearest of 20,000 presets", Candidates.render().nearest(analyse(originals)))
+
+
+def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor: bool) -> list[dict[str, object]]:
+    """Print the mean distances of each method, and its MSS above the floor against the notebook's network."""
+    seeds = noise_seeds(ANSWER_SEED, 0, len(originals))
+    measured = {
+        each.name: measure_distances(
+            originals[: len(each.settings)], render(each.settings, seeds[: len(each.settings)])
+        )
+        for each in answers
+    }
+    notebook = measured["notebook's network"]
+    floor = measured["true preset, other noise"] if has_floor else np.zeros_like(notebook)
+    print(
+        f"\n{'':34}{'sounds':>7}{'s':>7}{'presets':>9}"
+        + "".join(f"{name:>18}" for name in NAMES)
+        + f"{'MSS ratio':>11}"
+    )
+    rows = []
+    for each in answers:
+        count, mean = len(each.settings), measured[each.name].mean(axis=0)
+        # On the same sounds, because a longer search is measured on fewer of them.
+        above, notebook_above = (
+            d[:count].mean(axis=0) - floor[:count].mean(axis=0) for d in (measured[each.name], notebook)
+        )
+        ratios = above / notebook_above
+        cells = "".join(f"{value:>10.4f} ({ratio:5.2f})" for value, ratio in zip(mean, ratios, strict=True))
+        print(f"{each.name:34}{count:>7}{each.seconds:>7.2f}{each.evaluations:>9.0f}{cells}{ratios[0]:>11.3f}")
+        distances = dict(zip(NAMES, mean.tolist(), strict=True))
+        above_floor = dict(zip(NAMES, ratios.tolist(), strict=True))
+        medians = dict(zip(NAMES, np.median(measured[each.name], axis=0).tolist(), strict=True))
+        rows.append(
+            {"name": each.name, "sounds": count, "seconds": each.seconds, "evaluations": each.evaluations}
+            | {"mean": distances, "median": medians, "of_notebook_above_floor": above_floor}
+        )
+    return rows
+
+
+def parameters_table(truth: np.ndarray, answers: list[Answers]) -> list[dict[str, object]]:
+    """Print how well choices and ranges are found, where they can be heard."""
+    is_choice = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.learned])
+    heard = audible(truth)
+    labels = INSTRUMENT.settings_to_labels(truth)
+    print(f"\n{'where they can be heard':34}{'choices right':>15}{'error of ranges':>17}")
+    rows = []
+    for each in answers:
+        count = len(each.settings)
+        found = INSTRUMENT.settings_to_labels(each.settings)
+        hits, errors = np.isclose(found, labels[:count]), np.abs(found - labels[:count])
+        weights = heard[:count]
+        accuracy = np.mean([hits[weights[:, c], c].mean() for c in np.flatnonzero(is_choice)])
+        error = np.mean([errors[weights[:, c], c].mean() for c in np.flatnonzero(~is_choice)])
+        print(f"{each.name:34}{accuracy:>15.3f}{error:>17.4f}")
+        rows.append({"name": each.name, "accuracy": float(accuracy), "error": float(error)})
+    return rows
+
+
+def read_notes(folder: Path) -> np.ndarray:
+    """Return the sounds of a folder of WAV files, at a level that occurs in training."""
+    files = sorted(folder.glob("*.wav"))
+    if not files:
+        sys.exit(f"{folder}: there are no WAV files")
+    return np.stack([normalize_level(read_sound(file.read_bytes()).audio) for file in files])
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the flags."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--notebook", required=True, metavar="URI", help="the notebook's network, a .keras file")
+    parser.add_argument(
+        "--model", default=shipped_model(), metavar="URI", help="model (default: the one that is shipped)"
+    )
+    parser.add_argument("--sounds", type=int, default=1000, help="sounds without refinement (default: %(default)s)")
+    parser.add_argument(
+        "--refined-sounds", type=int, default=200, help="sounds that are refined (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--long-sounds", type=int, default=50, help="sounds that are refined long (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--refine", type=float, default=1.0, metavar="SECONDS", help="short search (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--long-refine", type=float, default=10.0, metavar="SECONDS", help="long search (default: %(default)s)"
+    )
+    parser.add_argument("--notes", type=Path, metavar="DIR", help="match these WAV files instead of random presets")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures to this file")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
