@@ -6,7 +6,7 @@ These dataclasses check that shapes and names fit together. How they are shown i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -36,7 +36,7 @@ class Estimate:
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.value, self.low, self.high]).all() or self.low > self.high:
-            raise DataError(f"the estimate {self.value} with the interval {self.low} to {self.high} is not finite numbers")
+            raise DataError(f"the estimate {self.value} has the interval {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class ModelResult:
 
     name: str
     scores: tuple[ParameterScore, ...] = ()
-    distances: Mapping[str, Estimate] | None = None
+    distances: Mapping[str, Estimate] = field(default_factory=dict)
     """By name of the distance: from the originals to this model's answers."""
     description: tuple[tuple[str, str], ...] = ()
     """What to know about the model, as pairs of a term and its value."""
@@ -101,7 +101,7 @@ class Answer:
     """``(learned,)``: whether a parameter can be heard in the answer; None if unknown."""
     confidence: npt.NDArray[np.float32] | None = None
     """``(learned,)`` in [0, 1], or None."""
-    distances: Mapping[str, float] | None = None
+    distances: Mapping[str, float] = field(default_factory=dict)
     """By name of the distance: from the original to ``audio``."""
 
 
@@ -148,7 +148,8 @@ class ReportData:
         for name in names:
             if names.count(name) > 1:
                 raise DataError(f"the report has {names.count(name)} models with the name {name!r}")
-        for row in (*self.models, *self.baselines):
+        rows: list[ModelResult | Baseline] = [*self.models, *self.baselines]
+        for row in rows:
             self._check_distances(repr(row.name), row.distances)
         for model in self.models:
             self._check_names(f"the scores of {model.name!r}", {s.name for s in model.scores}, self.table.label_index)
@@ -176,8 +177,8 @@ class ReportData:
             if array is not None and array.shape != (len(self.table.learned),):
                 raise DataError(f"{where}: an array has shape {array.shape}, expected ({len(self.table.learned)},)")
 
-    def _check_distances(self, where: str, distances: Mapping[str, object] | None) -> None:
-        self._check_names(f"the distances of {where}", set(distances or ()), [each.name for each in self.distances])
+    def _check_distances(self, where: str, distances: Mapping[str, float] | Mapping[str, Estimate]) -> None:
+        self._check_names(f"the distances of {where}", set(distances), [each.name for each in self.distances])
 
     @staticmethod
     def _check_names(where: str, names: set[str], known: Iterable[str]) -> None:

@@ -9,31 +9,20 @@ from collections.abc import Sequence
 from importlib import resources
 from string import Template
 
-from synthray.errors import ConfigError
 from synthray.evaluate.html.data import Baseline, Distance, ModelResult, ReportData
 from synthray.evaluate.html.examples import example_section
 from synthray.evaluate.html.markup import Html, join, number, tag
-from synthray.evaluate.html.plots import distance_plot, legend, score_plot
+from synthray.evaluate.html.plots import distance_plot, legend, marker, score_plot
+from synthray.evaluate.html.size import spectrogram_size
 from synthray.evaluate.html.tables import distance_table, model_table, score_table
-from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.parameters import Choice, Range
-
-MAX_BYTES = 5_000_000
-SOUND_BYTES = 4 * (2 * N_SAMPLES + 44) // 3 + 4000
-"""Of one sound: its WAV in base64, and its waveform, player and settings."""
-PAGE_BYTES = 300_000
-"""Kept for everything else: tables, plots, style and script."""
-BYTES_PER_PIXEL = 1.1
-"""Of a spectrogram in base64, at most: 64 colours are 6 bits, which noise does not compress."""
-SPECTROGRAM_SIZES = ((144, 320), (112, 240), (96, 200), (80, 160), (64, 128))
-"""Rows and columns, from the finest to the coarsest."""
 
 
 def render_report(data: ReportData) -> str:
     """Return the report as one HTML file, which makes no request.
 
     Raises:
-        ConfigError: there are more sounds than fit into ``MAX_BYTES``.
+        ConfigError: there are more sounds than fit into ``size.MAX_BYTES``.
     """
     series = {model.name: index for index, model in enumerate(data.models)}
     size = spectrogram_size(len(data.examples), len(data.models))
@@ -57,32 +46,6 @@ def render_report(data: ReportData) -> str:
     )
 
 
-def examples_that_fit(models: int) -> int:
-    """Return the number of examples that fit into a report of this many models."""
-    return next(count for count in range(1000, -1, -1) if count == 0 or _bytes(count, models, SPECTROGRAM_SIZES[-1]) < MAX_BYTES)
-
-
-def spectrogram_size(examples: int, models: int) -> tuple[int, int]:
-    """Return the finest size, rows and columns, with which the report stays below ``MAX_BYTES``.
-
-    Raises:
-        ConfigError: not even the coarsest fits.
-    """
-    for size in SPECTROGRAM_SIZES:
-        if _bytes(examples, models, size) < MAX_BYTES:
-            return size
-    raise ConfigError(
-        f"{examples} examples of {models} models do not fit into {MAX_BYTES / 1e6:g} MB. "
-        f"Show at most {examples_that_fit(models)}."
-    )
-
-
-def _bytes(examples: int, models: int, size: tuple[int, int]) -> float:
-    """Return an upper estimate of a report's size."""
-    pictures = (1 + 2 * models) * size[0] * size[1] * BYTES_PER_PIXEL
-    return PAGE_BYTES + examples * ((1 + models) * SOUND_BYTES + pictures)
-
-
 def _header(data: ReportData, anchors: Sequence[tuple[str, str]]) -> Html:
     links = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title in anchors]
     return join([
@@ -101,13 +64,19 @@ def _headline(data: ReportData) -> Html:
     if main is None or not found:
         return join([intro])
     value, name = (min if main.lower_is_better else max)(found)
-    others = [f"{number(other)} for {label}" for other, label in _with_distance(main, data.baselines)]
+    others = [f"{number(other)} ({label})" for other, label in _with_distance(main, data.baselines)]
     beside = f", beside {', '.join(others)}" if others else ""
-    return join([f"{intro} The closest answers are those of ", tag("b", name), f": a mean {main.name} of ", tag("b", number(value)), f"{beside}."])
+    sentence = (
+        " The closest answers are those of ",
+        tag("b", name),
+        f": a mean {main.name} of ",
+        tag("b", number(value)),
+    )
+    return join([intro, *sentence, f"{beside}."])
 
 
 def _with_distance(distance: Distance, rows: Sequence[ModelResult | Baseline]) -> list[tuple[float, str]]:
-    return [(row.distances[distance.name].value, row.name) for row in rows if row.distances and distance.name in row.distances]
+    return [(row.distances[distance.name].value, row.name) for row in rows if distance.name in row.distances]
 
 
 def _section(anchor: str, title: str, body: Html) -> Html:
@@ -119,12 +88,13 @@ def _models(data: ReportData) -> Html:
         "Choices right and ranges off by are means over the parameters, each counted in the sounds where it can be "
         "heard. An error is a share of the parameter's range."
     )
-    details = [
-        tag("details", tag("summary", f"About {model.name}"), _terms(model.description))
-        for model in data.models
+    descriptions = [
+        join([tag("h3", marker(index), model.name), _terms(model.description)])
+        for index, model in enumerate(data.models)
         if model.description
     ]
-    return join([model_table(data), tag("p", note, class_="note"), *details])
+    about = tag("details", tag("summary", "About the models"), *descriptions) if descriptions else ""
+    return join([model_table(data), tag("p", note, class_="note"), about])
 
 
 def _how_to_listen() -> Html:
@@ -140,7 +110,7 @@ def _distances(data: ReportData) -> Html:
     rows = _ordered_rows(data)
     figures = []
     for distance in data.distances:
-        if not any(distance.name in (row.distances or {}) for row, _ in rows):
+        if not any(distance.name in row.distances for row, _ in rows):
             continue
         direction = "less is better" if distance.lower_is_better else "more is better"
         caption = tag("figcaption", tag("b", distance.name), f", {direction}. {distance.description}")
@@ -157,7 +127,7 @@ def _ordered_rows(data: ReportData) -> list[tuple[Baseline | ModelResult, int | 
     rows += [(baseline, None) for baseline in data.baselines]
 
     def rank(row: tuple[Baseline | ModelResult, int | None]) -> float:
-        estimate = (row[0].distances or {}).get(main.name)
+        estimate = row[0].distances.get(main.name)
         return float("inf") if estimate is None else estimate.value if main.lower_is_better else -estimate.value
 
     return sorted(rows, key=rank)
@@ -170,8 +140,13 @@ def _parameters(data: ReportData) -> Html:
         "Grey line: chance, which always gives the same answer."
     )
     parts = [tag("p", note), legend(data.models)]
-    for kind, title in ((Choice.kind, "Choices: share of right answers"), (Range.kind, "Ranges: mean error in % of the range")):
-        names = [parameter.name for parameter in data.table.learned if parameter.kind == kind and parameter.name in scored]
+    for kind, title in (
+        (Choice.kind, "Choices: share of right answers"),
+        (Range.kind, "Ranges: mean error in % of the range"),
+    ):
+        names = [
+            parameter.name for parameter in data.table.learned if parameter.kind == kind and parameter.name in scored
+        ]
         if not names:
             continue
         highest = 1.0 if kind == Choice.kind else _highest_error(data, set(names))

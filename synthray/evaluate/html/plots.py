@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthray.evaluate.html.data import Baseline, Distance, Estimate, ModelResult, ParameterScore
-from synthray.evaluate.html.markup import Html, join, number, percent, readable, tag
+from synthray.evaluate.html.markup import Html, join, percent, readable, tag
 
 LINE_PX = 14
 """Height of one mark."""
 SERIES_COLOURS = 6
+BASELINE_PATH = "M-1.5 -6H1.5V6H-1.5Z"
 MARKER_PATHS = (
     "M0 -5A5 5 0 0 1 0 5A5 5 0 0 1 0 -5Z",  # circle
     "M-4.5 -4.5H4.5V4.5H-4.5Z",  # square
@@ -31,7 +32,7 @@ class Axis:
 
     low: float
     high: float
-    text: Callable[[float], str] = number
+    text: Callable[[float], str] = "{:g}".format
     """How the axis writes a number."""
 
     def share(self, value: float) -> float:
@@ -41,7 +42,7 @@ class Axis:
     @property
     def ticks(self) -> list[float]:
         """Values with a label, both ends included."""
-        return np.linspace(self.low, self.high, 5).tolist()
+        return [float(value) for value in np.linspace(self.low, self.high, 5)]
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,12 @@ class Row:
 
 def distance_plot(distance: Distance, rows: Sequence[tuple[Baseline | ModelResult, int | None]]) -> Html:
     """Return the means of one distance: a row for each model and baseline that has it."""
-    found = [(row, series, row.distances[distance.name]) for row, series in rows if distance.name in (row.distances or {})]
-    axis = Axis(0.0, _round_up(max(estimate.high for *_, estimate in found)) if distance.lower_is_better else 1.0)
+    name = distance.name
+    found = [(row, series, row.distances[name]) for row, series in rows if name in row.distances]
+    if distance.lower_is_better:
+        axis = Axis(0.0, _round_up(max(estimate.high for *_, estimate in found)))
+    else:  # a similarity, at most 1
+        axis = Axis(0.5 if min(estimate.low for *_, estimate in found) >= 0.5 else 0.0, 1.0)
     return _plot([Row(row.name, (Mark(estimate, series),)) for row, series, estimate in found], axis)
 
 
@@ -87,7 +92,9 @@ def legend(models: Sequence[ModelResult]) -> Html:
 
 def marker(series: int | None) -> Html:
     """Return the shape of a model as a small picture; that of the originals for None."""
-    return tag("svg", _shape(series), class_=f"marker {series_class(series)}", viewBox="-7 -7 14 14", aria_hidden="true")
+    return tag(
+        "svg", _shape(series), class_=f"marker {series_class(series)}", viewBox="-7 -7 14 14", aria_hidden="true"
+    )
 
 
 def series_class(series: int | None) -> str:
@@ -100,26 +107,26 @@ def _score_mark(series: int, score: ParameterScore) -> Mark:
 
 
 def _plot(rows: Sequence[Row], axis: Axis) -> Html:
-    lines = [tag("span", row.label, class_="plot-label") + _row_svg(row, axis) for row in rows]
+    lines = [join([tag("span", row.label, class_="plot-label"), _row_svg(row, axis)]) for row in rows]
     ticks = [tag("span", axis.text(tick), style=f"left:{percent(axis.share(tick))}") for tick in axis.ticks]
-    return tag("div", *map(Html, lines), tag("div", *ticks, class_="plot-axis"), class_="plot", aria_hidden="true")
+    return tag("div", *lines, tag("div", *ticks, class_="plot-axis"), class_="plot", aria_hidden="true")
 
 
 def _row_svg(row: Row, axis: Axis) -> Html:
     height = LINE_PX * max(1, len(row.marks)) + 6
-    grid = [_line(axis.share(tick), axis.share(tick), 0, height, "grid") for tick in axis.ticks]
+    grid = [_line(axis.share(tick), axis.share(tick), "0", "100%", "grid") for tick in axis.ticks]
     marks = [_mark(mark, axis, 3 + LINE_PX * (line + 0.5)) for line, mark in enumerate(row.marks)]
-    return tag("svg", *grid, *marks, height=height)
+    return tag("div", tag("svg", *grid, *marks), class_="plot-cell", style=f"min-height:{height}px")
 
 
 def _mark(mark: Mark, axis: Axis, y: float) -> Html:
     estimate, parts = mark.estimate, []
     if estimate.chance is not None:
         x = axis.share(estimate.chance)
-        parts.append(_line(x, x, y - LINE_PX / 2, y + LINE_PX / 2, "chance"))
+        parts.append(_line(x, x, f"{y - LINE_PX / 2:g}", f"{y + LINE_PX / 2:g}", "chance"))
     if mark.hollow is not None:
         parts.append(_at(axis.share(mark.hollow.value), y, _shape(mark.series), "hollow"))
-    parts.append(_line(axis.share(estimate.low), axis.share(estimate.high), y, y, "interval"))
+    parts.append(_line(axis.share(estimate.low), axis.share(estimate.high), f"{y:g}", f"{y:g}", "interval"))
     parts.append(_at(axis.share(estimate.value), y, _shape(mark.series), "value"))
     return tag("g", *parts, class_=series_class(mark.series))
 
@@ -129,16 +136,16 @@ def _at(share: float, y: float, shape: Html, class_: str) -> Html:
 
 
 def _shape(series: int | None) -> Html:
-    return tag("path", d=MARKER_PATHS[0 if series is None else series % len(MARKER_PATHS)])
+    return tag("path", d=BASELINE_PATH if series is None else MARKER_PATHS[series % len(MARKER_PATHS)])
 
 
-def _line(x1: float, x2: float, y1: float, y2: float, class_: str) -> Html:
-    return tag("line", x1=percent(x1), x2=percent(x2), y1=f"{y1:g}", y2=f"{y2:g}", class_=class_)
+def _line(x1: float, x2: float, y1: str, y2: str, class_: str) -> Html:
+    return tag("line", x1=percent(x1), x2=percent(x2), y1=y1, y2=y2, class_=class_)
 
 
 def _round_up(value: float) -> float:
-    """Return the next of 1, 2, 4, 6, 8 times a power of ten, which four parts divide evenly."""
+    """Return the next of 1, 1.2, 1.6, 2, … times a power of ten, whose quarters have few digits."""
     if value <= 0:
         return 1.0
     power = 10 ** np.floor(np.log10(value))
-    return float(next(step * power for step in (1, 2, 4, 6, 8, 10) if step * power >= value))
+    return float(next(step * power for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if step * power >= value))

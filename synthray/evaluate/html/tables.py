@@ -21,7 +21,7 @@ def model_table(data: ReportData) -> Html:
         names = {parameter.name for parameter in data.table.learned if parameter.kind == kind}
         columns.append((title, [mean_score(model, names) for model in data.models], kind == Range.kind, _percentage))
     for distance in data.distances:
-        values = [(model.distances or {}).get(distance.name) for model in data.models]
+        values = [model.distances.get(distance.name) for model in data.models]
         means = [None if value is None else value.value for value in values]
         columns.append((distance.name, means, distance.lower_is_better, number))
     columns = [column for column in columns if any(value is not None for value in column[1])]
@@ -43,7 +43,7 @@ def distance_table(data: ReportData, rows: Sequence[tuple[Baseline | ModelResult
     body = [
         [
             tag("th", marker(series), row.name, scope="row"),
-            *(_estimate_cell((row.distances or {}).get(distance.name), number) for distance in data.distances),
+            *(_estimate_cell(row.distances.get(distance.name), number) for distance in data.distances),
         ]
         for row, series in rows
     ]
@@ -60,8 +60,8 @@ def score_table(caption: str, names: Sequence[str], models: Sequence[ModelResult
         cells = [tag("th", readable(name), scope="row")]
         for scores in by_name:
             score = scores.get(name)
-            cells.append(_estimate_cell(score and score.where_audible, _percentage))
-            cells.append(_estimate_cell(score and score.over_all, _percentage))
+            cells.append(_estimate_cell(score.where_audible if score else None, _percentage))
+            cells.append(_estimate_cell(score.over_all if score else None, _percentage))
         rows.append(cells)
     return _table(caption, [], rows, tag("thead", first, second))
 
@@ -108,7 +108,8 @@ def _setting_cell(parameter: Range | Choice, setting: float, audible: bool, sure
     value = format_setting(parameter, setting)
     if not audible:
         return tag("td", value, tag("span", "inaudible", class_="note"), class_="inaudible")
-    return tag("td", value, comparison, tag("span", sureness, class_="note") if sureness else "")
+    remarks = [remark for remark in (comparison, tag("span", sureness) if sureness else Html("")) if remark]
+    return tag("td", value, tag("div", *remarks, class_="remarks") if remarks else "")
 
 
 def _track(parameter: Range, setting: float, truth: float | None) -> Html:
