@@ -10,7 +10,7 @@ INSTALLED := .venv/installed
 help:
 	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (about three minutes)"
 	@echo "make test              run all tests"
-	@echo "make quick             run the fast tests, which need neither Ray nor S3"
+	@echo "make quick             run the fast tests, which need neither Ray nor S3 nor a browser"
 	@echo "make check             lint, format, import layers, types"
 	@echo "make format            format the code and fix what the linter can fix"
 	@echo "make bench             run the benchmarks with their defaults"
@@ -28,11 +28,11 @@ demo: $(INSTALLED)
 	@$(BIN)/python infra/demo.py --store $(STORE)
 
 test: quick
-	$(BIN)/python -m pytest -n 2 -m "slow and not ray and not s3" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "(slow or web) and not ray and not s3" $(ARGS)
 	$(BIN)/python -m pytest -m "ray or s3" $(ARGS)
 
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 -m "not ray and not s3 and not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not ray and not s3 and not web and not slow" $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/python -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from argparse import ArgumentParser, Namespace
 
 from synthray.cli.runner import set_up
@@ -22,7 +23,7 @@ synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket
 synthray evaluate --model models/old/model_9_20.keras --model models/new/model_9_20.keras --sounds 200
 ray job submit --working-dir . -- python jobs/evaluate.py
 """
-REPORT = "evaluation.json"
+REPORT, PAGE = "evaluation.json", "evaluation.html"
 SOUNDS = 1000
 
 
@@ -47,25 +48,41 @@ def configure(parser: ArgumentParser) -> None:
         metavar="N",
         help="measure distances on at most N sounds; 0 measures none (default: %(default)s)",
     )
+    parser.add_argument(
+        "--refine",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="also search this long for a better preset of each of these sounds (default: %(default)s)",
+    )
 
 
 def evaluate(arguments: Namespace) -> None:
     """Evaluate models, print the report and write it."""
     from synthray.model.saved import resolve_model
 
+    if not 0 <= arguments.refine < math.inf:
+        raise ConfigError(f"--refine is {arguments.refine}. Give a number of seconds, 0 or more.")
     if arguments.sounds < 0:
         raise ConfigError(f"--sounds is {arguments.sounds}. Give 0 or more.")
     models = [resolve_model(model) for model in arguments.model or [""]]
     data = arguments.data or _training_data(models[0])
 
     from synthray.cluster import evaluation
+    from synthray.evaluate.html.content import report_data
+    from synthray.evaluate.html.page import render_report
     from synthray.evaluate.text import to_text
 
-    report = evaluation.evaluate(models, data, sounds=arguments.sounds, verbose=arguments.verbose)
+    report = evaluation.evaluate(
+        models, data, sounds=arguments.sounds, refine_s=arguments.refine, verbose=arguments.verbose
+    )
     store = open_store(arguments.out) if arguments.out else open_parent(models[0])[0]
     store.write(REPORT, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     print(to_text(report))
     print(f"\nwrote {store.uri}/{REPORT}")
+    if report.distances:
+        store.write(PAGE, render_report(report_data(report)).encode())
+        print(f"wrote {store.uri}/{PAGE}, a page to listen to")
 
 
 def _training_data(model: str) -> str:

@@ -39,13 +39,16 @@ if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 
-def evaluate(models: Sequence[str], data: str, *, sounds: int, verbose: bool = False) -> Evaluation:
+def evaluate(
+    models: Sequence[str], data: str, *, sounds: int, refine_s: float = 0.0, verbose: bool = False
+) -> Evaluation:
     """Evaluate models on the holdout of their own data set, or on all of another one.
 
     Args:
         models: URIs of ``.keras`` files; at least one.
         data: URI of the data set.
         sounds: on how many sounds distances are measured, spread evenly over the examples. Scores are of all examples.
+        refine_s: seconds of search for each of these sounds and each model; 0 for none.
         verbose: show Ray's own output.
 
     Raises:
@@ -63,21 +66,22 @@ def evaluate(models: Sequence[str], data: str, *, sounds: int, verbose: bool = F
     parts = cut(manifest, first, last, sounds if manifest.table == INSTRUMENT else 0)
     sums, matches = Sums.zero(manifest.table, len(uris) + 1), []
     connect(verbose=verbose)
-    work = partial(_evaluate, tuple(uris), dataset.uri)
+    work = partial(_evaluate, tuple(uris), dataset.uri, refine_s)
     with Progress("evaluating", len(parts), "shards") as progress:
         for result in map_on_cluster(work, parts, num_cpus=_task_cpus()):
             sums += result.sums
             matches.append(result.matches)
             progress.advance()
     names = dict(zip(distinct_names(uris), uris, strict=True))
-    together = Matches.concatenate(matches, len(uris) + len(BASELINES))
-    return Evaluation.make(names, dataset.uri, manifest, examples, sums, together)
+    refined = [f"{name}, {refine_s:g} s of search" for name in names] if refine_s else []
+    together = Matches.concatenate(matches, len(uris) + len(refined) + len(BASELINES))
+    return Evaluation.make(names, refined, dataset.uri, manifest, examples, sums, together)
 
 
-def _evaluate(models: tuple[str, ...], data: str, part: Part) -> PartResult:
+def _evaluate(models: tuple[str, ...], data: str, refine_s: float, part: Part) -> PartResult:
     """Return the results of one part; runs in a worker process."""
     predictors, dataset, guess = _load(models, data)
-    return evaluate_part(predictors, dataset, part, guess, _candidates() if part.measured else None)
+    return evaluate_part(predictors, dataset, part, guess, _candidates() if part.measured else None, refine_s)
 
 
 @lru_cache(maxsize=1)  # a worker process evaluates many parts

@@ -21,9 +21,11 @@ from synthray.evaluate.baselines import Candidates, answer_noise_seeds, random_s
 from synthray.evaluate.matches import Matches
 from synthray.evaluate.scores import Sums, sum_scores
 from synthray.model.saved import ModelCard
+from synthray.synth.features import ANALYSES, feature_shape, render_features
 from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.lanes import Floats
+from synthray.synth.lanes import Floats, Seeds
 from synthray.synth.parameters import ParameterTable
+from synthray.synth.voice import render
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -54,14 +56,19 @@ class PartResult:
     sums: Sums
     """Of the models' answers, then of chance."""
     matches: Matches
-    """Of the models' answers, then of ``BASELINES``; without sounds for a foreign table."""
+    """Of the models' answers, of these refined if asked for, then of ``BASELINES``.
+
+    There are no sounds for a foreign table.
+    """
 
 
 def check_fits(card: ModelCard, manifest: Manifest) -> None:
-    """Raise ModelError unless parameters and feature shape match the data set's."""
-    if tuple(card.feature_shape) != tuple(manifest.feature_shape):
+    """Raise ModelError unless parameters and feature shape match the data set's, or its sounds can be rendered."""
+    can_render = card.analysis in ANALYSES and manifest.table == INSTRUMENT
+    shape = feature_shape(card.analysis) if can_render else manifest.feature_shape
+    if tuple(card.feature_shape) != tuple(shape):
         raise ModelError(
-            f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(manifest.feature_shape)}"
+            f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(shape)}"
         )
     if card.table.learned != manifest.table.learned:
         names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
@@ -105,7 +112,12 @@ def cut(manifest: Manifest, first: int, last: int, sounds: int = 0) -> list[Part
 
 
 def evaluate_part(
-    predictors: Sequence[Predictor], dataset: Dataset, part: Part, guess: np.ndarray, candidates: Candidates | None
+    predictors: Sequence[Predictor],
+    dataset: Dataset,
+    part: Part,
+    guess: np.ndarray,
+    candidates: Candidates | None,
+    refine_s: float = 0.0,
 ) -> PartResult:
     """Score the examples of one part, and measure the distances of some.
 
@@ -115,6 +127,7 @@ def evaluate_part(
         part: rows of one shard.
         guess: labels that chance predicts, ``(learned,)``.
         candidates: presets among which the nearest is searched; None for a foreign table.
+        refine_s: seconds of search for each measured sound and model; 0 for none.
 
     Raises:
         CorruptShard: the shard does not match its manifest.
@@ -122,32 +135,48 @@ def evaluate_part(
     """
     table = dataset.manifest.table
     examples = _rows(dataset.read_shard(part.shard), np.arange(part.first, part.last))
-    predicted = [predictor.labels(model_input(examples), clip=False) for predictor in predictors]
+    predicted = [p.labels(model_input(examples, p.card.analysis), clip=False) for p in predictors]
     answers = np.stack([*predicted, np.broadcast_to(guess, examples.labels.shape)])
     audible = audible_parameters(table, examples.labels)
     first_row = part.start + part.first
     sums = sum_scores(table, first_row, examples.labels, answers, audible)
     if candidates is None or not part.measured:
-        return PartResult(sums, Matches.none(len(predictors) + len(BASELINES)))
+        return PartResult(sums, Matches.none(len(predictors) * (2 if refine_s else 1) + len(BASELINES)))
     chosen = np.array(part.measured) - part.first
-    return PartResult(sums, _match(_rows(examples, chosen), answers[:, chosen], first_row + chosen, candidates))
+    measured, rows = _rows(examples, chosen), first_row + chosen
+    refined = [_refined(predictor, measured, refine_s) for predictor in predictors] if refine_s else []
+    return PartResult(sums, _match(measured, answers[:, chosen], refined, rows, candidates))
+
+
+def _refined(predictor: Predictor, examples: Examples, refine_s: float) -> Floats:
+    """Return presets that a search found for some examples, float32 ``(examples, 46)``."""
+    from synthray.match.match import match
+
+    originals = render(settings_of(examples.labels), _noise_seeds(examples), threads=CPUS_PER_TASK)
+    return np.stack([match(predictor, audio, refine_s, threads=CPUS_PER_TASK).settings for audio in originals])
 
 
 def _match(
-    examples: Examples, answers: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], candidates: Candidates
+    examples: Examples,
+    answers: npt.NDArray[np.float32],
+    refined: Sequence[Floats],
+    rows: npt.NDArray[np.int64],
+    candidates: Candidates,
 ) -> Matches:
     """Return the answers of models and baselines with their distances.
 
     Args:
         examples: the originals.
         answers: labels of the models, then of chance, ``(models + 1, examples, learned)``.
+        refined: presets that searches found, each ``(examples, 46)``.
         rows: numbers of the examples in the data set.
         candidates: presets among which the nearest is searched.
     """
     first, count = int(rows[0]), int(rows[-1] - rows[0]) + 1
     settings, mean = settings_of(examples.labels), settings_of(answers[-1])
     presets = [
-        *(model_settings(labels) for labels in answers[:-1]),
+        *map(settings_of, answers[:-1]),
+        *refined,
         mean,
         random_settings(first, count)[rows - first],
         candidates.nearest(np.asarray(examples.features, np.float32)),
@@ -156,22 +185,27 @@ def _match(
     return Matches.measure(
         rows,
         settings,
-        # A data set of features does not store the seeds of its noise.
-        np.zeros(len(rows), np.uint64) if examples.noise_seeds is None else examples.noise_seeds,
+        _noise_seeds(examples),
         answer_noise_seeds(first, count)[rows - first],
         np.stack(presets),
         threads=CPUS_PER_TASK,
     )
 
 
-def model_input(examples: Examples) -> Floats:
-    """Return what a model sees of examples, float32 ``(examples, frames, bins)``."""
-    return np.asarray(examples.features, np.float32)
+def model_input(examples: Examples, analysis: str) -> Floats:
+    """Return what a model sees of examples, float32 ``(examples, frames, bins)``.
+
+    Features other than the stored ones are rendered.
+    """
+    if analysis == "fft":
+        return np.asarray(examples.features, np.float32)
+    settings = settings_of(examples.labels)
+    return np.asarray(render_features(settings, _noise_seeds(examples), threads=CPUS_PER_TASK, analysis=analysis))
 
 
-def model_settings(labels: np.ndarray) -> Floats:
-    """Return the presets that a model answers with, float32 ``(sounds, 46)``, from its labels."""
-    return settings_of(labels)
+def _noise_seeds(examples: Examples) -> Seeds:
+    """Return the noise seeds of examples. A data set of features does not store them, so they are 0."""
+    return np.zeros(len(examples.labels), np.uint64) if examples.noise_seeds is None else examples.noise_seeds
 
 
 def audible_parameters(table: ParameterTable, labels: np.ndarray) -> npt.NDArray[np.bool_]:

@@ -61,9 +61,26 @@ class Evaluation:
 
     @classmethod
     def make(
-        cls, models: Mapping[str, str], uri: str, manifest: Manifest, examples: str, sums: Sums, matches: Matches
+        cls,
+        models: Mapping[str, str],
+        refined: Sequence[str],
+        uri: str,
+        manifest: Manifest,
+        examples: str,
+        sums: Sums,
+        matches: Matches,
     ) -> Evaluation:
-        """Return the evaluation from the sums and the matches of all parts, models first."""
+        """Return the evaluation from the sums and the matches of all parts.
+
+        Args:
+            models: URI of each model by name. Their answers come first in ``sums`` and ``matches``.
+            refined: names of their answers after a search, which follow in ``matches``.
+            uri: of the data set.
+            manifest: of the data set.
+            examples: kind of the examples.
+            sums: of the models and of chance.
+            matches: of the models, of the refined answers, and of ``BASELINES``.
+        """
         table, names = manifest.table, list(models)
         return cls(
             models=models,
@@ -78,10 +95,10 @@ class Evaluation:
             knows_audible=table == INSTRUMENT,
             sounds=len(matches),
             originals=AS_GENERATED if manifest.content == PRESETS else RENDERED_AGAIN,
-            distances={name: matches.estimates(number) for number, name in enumerate([*names, *BASELINES])}
+            distances={name: matches.estimates(number) for number, name in enumerate([*names, *refined, *BASELINES])}
             if len(matches)
             else None,
-            listen=choose_examples(matches, names),
+            listen=choose_examples(matches, [*names, *refined]),
         )
 
     def to_json(self) -> dict[str, Any]:

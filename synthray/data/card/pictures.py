@@ -12,9 +12,10 @@ _RAMP = np.array([
     (5, 4, 16), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122),
     (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191),
 ], np.float64)  # fmt: skip
-_PALETTE = np.stack(
+PALETTE = np.stack(
     [np.interp(np.linspace(0, len(_RAMP) - 1, 256), np.arange(len(_RAMP)), _RAMP[:, c]) for c in range(3)], axis=1
 )
+"""Colours from silent to loud, RGB in [0, 255], float64 (256, 3)."""
 _DYNAMICS_DB = 70.0
 
 _COLUMNS = 4
@@ -60,4 +61,4 @@ def _brightness(example: np.ndarray) -> np.ndarray:
 
 
 def _colours(brightness: np.ndarray) -> np.ndarray:
-    return _PALETTE.round().astype(np.uint8)[(brightness * 255).round().astype(np.uint8)]
+    return PALETTE.round().astype(np.uint8)[(brightness * 255).round().astype(np.uint8)]

@@ -1,0 +1,203 @@
+"""Structure, safety and size of whole reports."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from synthray.errors import ConfigError
+from synthray.evaluate.html.markup import VOID_ELEMENTS
+from synthray.evaluate.html.page import render_report
+from synthray.evaluate.html.size import MAX_BYTES, examples_that_fit, spectrogram_size
+from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
+from tests.evaluate.html.samples import HALF_AUDIBLE, answer, example, noise, report, sine
+
+HOSTILE = '</title></script><img src=x onerror="alert(1)">&\'{}$title'
+
+
+class Page(HTMLParser):
+    """Elements of a page as (name, attributes), and the text of each kind; fails where tags do not match."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.open = ["document"]
+        self.feed(text)
+        self.close()
+        assert self.open == ["document", "html"] or self.open == ["document"]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"{tag} repeats an attribute"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID_ELEMENTS:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self.open[-1], data))
+
+    def all(self, name: str, class_: str = "") -> list[dict[str, str | None]]:
+        return [
+            a for tag, a in self.elements if tag == name and (not class_ or class_ in (a.get("class") or "").split())
+        ]
+
+    def text_of(self, name: str) -> str:
+        return " ".join(data for tag, data in self.texts if tag == name)
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    examples = (
+        example(sine(440), answer("first", sine(441)), answer("second", noise(1))),
+        example(noise(2), answer("second", sine(500)), kind="worst"),
+    )
+    return render_report(report(["first", "second"], examples))
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text)
+
+
+def test_report_has_its_sections_players_and_pictures(page: Page) -> None:
+    assert page.text_of("h2").split() == ["Models", "Listen", "Distances", "Parameters"]
+    assert len(page.all("section", "example")) == len(page.all("div", "player")) == 2
+    assert len(page.all("audio")) == len(page.all("input", "")) - 2 == 3 + 2
+    assert len(page.all("img")) == (1 + 2 * 2) + (1 + 2)
+    assert all(image["alt"] for image in page.all("img"))
+    assert "Gains: original" in page.text_of("p")
+
+
+def test_report_refers_only_to_itself(text: str, page: Page) -> None:
+    sources = [a[key] for _, a in page.elements for key in ("src", "href", "data", "action", "poster") if key in a]
+    assert sources
+    assert all(source.startswith(("data:", "#")) for source in sources)
+    assert "http:" not in text
+    assert "https:" not in text
+    assert not re.search(r"@import|url\(|fetch\(|XMLHttpRequest|\bimport\(", text)
+
+
+def test_report_has_unique_ids_and_every_reference_exists(page: Page) -> None:
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids) > 10
+    names = [a[key] for _, a in page.elements for key in ("for", "aria-labelledby") if key in a]
+    names += [link["href"][1:] for link in page.all("a")]
+    assert set(names) <= set(ids)
+
+
+def test_report_sliders_follow_the_media_seek_pattern(page: Page) -> None:
+    sliders = [attributes for _, attributes in page.elements if attributes.get("role") == "slider"]
+    assert len(sliders) == 2
+    for slider in sliders:
+        assert slider["tabindex"] == "0"
+        assert slider["aria-label"]
+        assert slider["aria-valuetext"] == "0.00 of 2.00 seconds"
+
+
+def test_report_tables_have_captions_and_scopes(page: Page) -> None:
+    tables = page.all("table")
+    assert len(page.all("caption")) == len(tables) == 1 + 2 + 1 + 2
+    assert all(header.get("scope") for header in page.all("th"))
+
+
+def test_report_greys_out_what_is_inaudible(page: Page) -> None:
+    inaudible = int((~HALF_AUDIBLE).sum())
+    originals, answers = 2 * int(HALF_AUDIBLE.sum()), 3 * inaudible
+    assert len(page.all("td", "inaudible")) == originals + answers
+    assert page.text_of("span").count("inaudible") == originals + answers
+
+
+def test_report_escapes_every_text() -> None:
+    hostile = example(sine(440), answer(HOSTILE, sine(441)))
+    data = report([HOSTILE], (replace(hostile, caption=HOSTILE),), title=HOSTILE, data_uri=HOSTILE)
+    model = replace(data.models[0], description=((HOSTILE, HOSTILE),))
+    names = {"MSS": HOSTILE, "RMS similarity": HOSTILE + "2"}
+    renamed = replace(model, distances={names[name]: value for name, value in model.distances.items()})
+    distances = tuple(replace(each, name=names[each.name], description=HOSTILE) for each in data.distances)
+    baseline = replace(data.baselines[1], name=HOSTILE, description=HOSTILE)
+    answers = tuple(replace(each, distances={HOSTILE: 1.0}) for each in data.examples[0].answers)
+    examples = (replace(data.examples[0], answers=answers),)
+    page = Page(
+        render_report(replace(data, models=(renamed,), distances=distances, baselines=(baseline,), examples=examples))
+    )
+    assert not [image for image in page.all("img") if "onerror" in image]
+    assert len(page.all("script")) == 1
+    assert page.text_of("title") == page.text_of("h1") == HOSTILE
+    assert page.text_of("code") == HOSTILE
+    places = {tag for tag, data in page.texts if HOSTILE in data}
+    assert places >= {"title", "h1", "code", "p", "th", "b", "dt", "dd", "span", "li", "h3"}
+
+
+def test_report_of_twelve_noisy_examples_and_three_models_is_below_five_megabytes() -> None:
+    models = ["first", "second", "third"]
+    examples = tuple(
+        example(noise(number), *(answer(name, noise(100 * number + place)) for place, name in enumerate(models)))
+        for number in range(12)
+    )
+    size = len(render_report(report(models, examples)).encode())
+    assert 4_000_000 < size < 5_000_000
+
+
+@pytest.mark.parametrize("models", [1, 5, 9])
+def test_report_of_the_examples_that_fit_is_below_the_limit(models: int) -> None:
+    names = [f"model {number}" for number in range(models)]
+    count = examples_that_fit(models)
+    one = example(noise(0), *(answer(name, noise(place + 1)) for place, name in enumerate(names)))
+    size = len(render_report(report(names, (one,) * count)).encode())
+    assert 0.85 * MAX_BYTES < size < MAX_BYTES
+
+
+def test_more_examples_than_fit_raise_and_say_how_many_do() -> None:
+    fitting = examples_that_fit(3)
+    spectrogram_size(fitting, 3)
+    with pytest.raises(ConfigError, match=f"Show at most {fitting}"):
+        spectrogram_size(fitting + 1, 3)
+
+
+def test_report_compares_any_number_of_models() -> None:
+    names = [f"model {number}" for number in range(9)]
+    text = render_report(report(names, (example(sine(440), *(answer(name, sine(450)) for name in names)),)))
+    assert all(text.count(name) > 6 for name in names)
+
+
+def test_report_of_a_foreign_data_set_has_scores_alone() -> None:
+    data = report(["only"])
+    page = Page(
+        render_report(replace(data, models=(replace(data.models[0], distances={}),), distances=(), baselines=()))
+    )
+    assert page.text_of("h2").split() == ["Models", "Parameters"]
+    assert not page.all("audio")
+
+
+def test_report_of_a_foreign_sound_has_no_original_settings() -> None:
+    foreign = replace(example(sine(440), answer("only", sine(441))), settings=None, audible=None)
+    page = Page(render_report(report(["only"], (foreign,))))
+    assert len(page.all("tr")) > len(INSTRUMENT.learned)
+    assert not page.all("i", "truth")
+    assert page.all("i", "answer")
+
+
+def test_report_of_a_silent_answer_says_so() -> None:
+    silent = example(sine(440), answer("only", np.zeros(N_SAMPLES, np.float32)))
+    assert "only is silent" in render_report(report(["only"], (silent,)))
+
+
+def test_report_marks_the_best_model(text: str) -> None:
+    page = Page(text)
+    assert page.text_of("strong").split() == ["25.0", "%", "11.1", "%", "3.33", "0.733"] or page.all("strong", "best")
+    assert "closest answers are those of <b>second</b>: a mean MSS of <b>3.33</b>, beside 15.3 (random preset)" in text
+
+
+def test_report_is_reproducible(text: str) -> None:
+    examples = (
+        example(sine(440), answer("first", sine(441)), answer("second", noise(1))),
+        example(noise(2), answer("second", sine(500)), kind="worst"),
+    )
+    assert render_report(report(["first", "second"], examples)) == text
