@@ -67,9 +67,7 @@ def check_fits(card: ModelCard, manifest: Manifest) -> None:
     can_render = card.analysis in ANALYSES and manifest.table == INSTRUMENT
     shape = feature_shape(card.analysis) if can_render else manifest.feature_shape
     if tuple(card.feature_shape) != tuple(shape):
-        raise ModelError(
-            f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(shape)}"
-        )
+        raise ModelError(f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(shape)}")
     if card.table.learned != manifest.table.learned:
         names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
         first = next((p.name for p in (*card.table.learned, *manifest.table.learned) if p.name in names), None)
