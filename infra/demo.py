@@ -1,5 +1,8 @@
 """The whole product in order: sounds, data set, training, scores, service, match.
 
+The network of the demo learns little in a minute. So the last step matches the sound again with the model that comes
+with the package, and compares both.
+
     make demo
     make demo STORE=s3
 
@@ -75,8 +78,14 @@ def main() -> None:
         with running_service(head) as url:
             preset = match_over_http(url, Path(f"{original}.wav"))
         Path(f"{match}.json").write_text(json.dumps(preset, indent=1) + "\n")
-        print_side_by_side(json.loads(Path(f"{original}.json").read_text()), preset)
         run(head, "synthray", "render", f"{match}.json", "--out", f"{match}.wav")
+
+        title("Match it with the model that comes with synthray, and search a second for a better preset")
+        best = DEMO / "best-match"
+        command = ("synthray", "match", f"{original}.wav", "--model", "shipped", "--refine", "1")
+        run(head, *command, "--out", f"{best}.json", "--wav", f"{best}.wav")
+        print_side_by_side(*(json.loads(Path(f"{name}.json").read_text()) for name in (original, match, best)))
+        print_distances(original, {"the demo's network": match, "shipped model, 1 s of search": best})
 
     title(f"Done in {time.monotonic() - started_s:.0f} s")
     print_next_steps(arguments.store, home)
@@ -116,23 +125,36 @@ def match_over_http(url: str, sound: Path) -> dict[str, Any]:
         return json.load(response)["preset"]
 
 
-def print_side_by_side(original: dict[str, Any], predicted: dict[str, Any]) -> None:
-    """Print some parameters of two presets with their units."""
-    print(f"{'':24}{'original':>18}{'predicted':>18}")
+def print_side_by_side(*presets: dict[str, Any]) -> None:
+    """Print some parameters of the original and of both matches with their units."""
+    print(f"{'':24}{'original':>18}{'demo network':>18}{'shipped model':>18}")
     for name in SHOWN_PARAMETERS:
         cells = []
-        for preset in (original, predicted):
+        for preset in presets:
             parameter = preset["parameters"][name]
             is_text = isinstance(parameter["value"], str)
             cells.append(parameter["value"] if is_text else f"{parameter['value']:.1f} {parameter['unit']}")
-        print(f"{name:24}{cells[0]:>18}{cells[1]:>18}")
+        print(f"{name:24}" + "".join(f"{cell:>18}" for cell in cells))
+
+
+def print_distances(original: Path, matches: dict[str, Path]) -> None:
+    """Print how far matches are from the original: 15 is that of a random preset, 1 is as good as it gets."""
+    from synthray.match.distances.spectral import mel_levels, multi_scale_distance
+    from synthray.synth.sound_file import read_sound
+
+    def levels(path: Path) -> Any:
+        return mel_levels(read_sound(Path(f"{path}.wav").read_bytes()).audio[None])
+
+    print("\nDistance to the original (a random preset has about 15, the same preset with other noise about 1):")
+    for name, path in matches.items():
+        print(f"    {name:32}{float(multi_scale_distance(levels(original), levels(path))[0]):5.1f} dB")
 
 
 def print_next_steps(store: str, home: str) -> None:
     """Print where the sounds are and how to open the page."""
-    print("To listen, play these two files:")
-    print(f"    {DEMO / 'original.wav'}")
-    print(f"    {DEMO / 'match.wav'}")
+    print("To listen, play these files:")
+    for name in ("original", "match", "best-match"):
+        print(f"    {DEMO / name}.wav")
     print("To match your own sounds on a page, serve the network again and open http://127.0.0.1:8000/ in a browser:")
     if store == "s3":
         print("    .venv/bin/python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env &")
