@@ -30,7 +30,7 @@ from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.lanes import Seeds
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
-from synthray.synth.priors import random_presets
+from synthray.synth.priors import Prior, random_presets
 from synthray.synth.voice import check_settings, render_into
 
 Floats = npt.NDArray[np.float32]
@@ -170,8 +170,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", type=int, default=500, help="number of random presets (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the presets (default: %(default)s)")
+    parser.add_argument("--prior", type=Prior.parse, default="uniform", help="of the presets (default: %(default)s)")
     arguments = parser.parse_args()
-    labels = random_presets(arguments.seed, 0, arguments.presets)
+    labels = random_presets(arguments.seed, 0, arguments.presets, prior=arguments.prior)
     seeds = noise_seeds(arguments.seed, 0, arguments.presets)
     rule = audible(INSTRUMENT.labels_to_settings(labels))
     sensitivity = measure(labels, seeds)
