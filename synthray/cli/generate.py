@@ -25,6 +25,7 @@ synthray generate --out s3://bucket/sounds --batches 3500 --seed 1
 synthray generate --out s3://bucket/data/first --batches 3500 --format parquet
 synthray generate --out s3://bucket/data/second --batches 500 --format parquet --append s3://bucket/data/first
 synthray generate --batches 3500 --format parquet --content presets --reject-silent
+synthray generate --batches 3500 --prior musical:0.5
 ray job submit --working-dir . -- python jobs/generate.py --batches 3500
 """
 INAUDIBLE_DBFS = -60.0
@@ -43,6 +44,10 @@ def configure(parser: ArgumentParser) -> None:
     flag("--out", "URI to write to (default: a folder under SYNTHRAY_HOME)")
     flag("--batches", "batches of 32 sounds (default: 9)", type=int)
     flag("--seed", "seed of the presets (default: 0)", type=int)
+    flag(
+        "--prior",
+        "uniform, musical (as people use a synth), or musical:SHARE, which mixes both (default: uniform)",
+    )
     flag("--format", "npy: NumPy/pickle batches. parquet: a data set (default: npy)", choices=("npy", "parquet"))
     flag(
         "--reject-silent",
@@ -87,7 +92,11 @@ def generate(arguments: Namespace) -> None:
 
 def _default_out(config: GenerateConfig) -> str:
     """Return a folder under ``SYNTHRAY_HOME`` that is named after the settings."""
+    from synthray.synth.priors import UNIFORM
+
     name = f"{config.batches}-batches-seed-{config.seed}"
+    if config.sounds.prior != UNIFORM:
+        name += f"-{config.sounds.prior}".replace(":", "-")
     if config.reject_silent_dbfs is not None:
         name += f"-above{config.reject_silent_dbfs:g}dBFS"
     for setting in ("content", "dtype"):

@@ -1,89 +1,179 @@
-"""Facts about presets that decide what can be heard: levels of the sources, and envelopes when the key is let go.
+"""Facts about presets that decide what can be heard: shares of the sources, and changes when a parameter moves.
 
-The rules that use them are in ``audible.py``.
+The rules that use them are in ``audible.py``, the estimate behind them in ``spectrum_estimate.py``. Changes are RMS
+level differences in dB over the moments and bands that can be heard.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from synthray.synth.instrument import INSTRUMENT, ROUTINGS, WAVEFORMS
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.source_estimate import (
+    MODULATION,
+    NOISE,
+    OSCILLATOR_1,
+    OSCILLATOR_2,
+    Floats,
+    in_db,
+    noise_powers,
+    power,
+    setting,
+)
+from synthray.synth.spectrum_estimate import RANGE_DB, cutoff_octaves, envelope, estimate_spectrum
 
-Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
-MIX, FREQUENCY, RING = (ROUTINGS.index(name) for name in ("mix", "frequency", "ring"))
-RMS_DB = tuple({"sine": -3.0, "triangle": -4.8, "saw": -4.8, "square": 0.0}[name] for name in WAVEFORMS)
-"""RMS of each waveform, which has a peak of 1."""
-NOISE_RMS_DB = -4.8
-LEAST_MODULATION_PERCENT = 2.0
-"""Ring and frequency modulation leave side bands of -40 dB at this depth."""
-SILENT = 1e-6  # keeps logarithms finite
+RANGES = {parameter.name: parameter for parameter in INSTRUMENT.ranges}
+CHOICES = {parameter.name: parameter for parameter in INSTRUMENT.choices}
+MOVE = 0.25
+"""How far a range is moved, as a part of its width."""
+SOURCES = {"oscillator_1": (OSCILLATOR_1, MODULATION), "oscillator_2": (OSCILLATOR_2,), "noise": (NOISE,)}
+"""What the level of each source controls."""
 
 
-@dataclass(frozen=True)
 class Facts:
-    """What the rules need to know of presets; arrays are (sounds,)."""
+    """What the rules need to know of presets; each fact is (sounds,)."""
 
-    settings: Floats
-    """The presets in units, (sounds, parameters)."""
-    oscillator_1_db: Floats
-    """RMS before the drive, against the sum of all sources."""
-    oscillator_2_db: Floats
-    noise_db: Floats
-    modulated: npt.NDArray[np.bool_]
-    """Whether oscillator 2 is heard through oscillator 1."""
-    filter_at_release: Floats
-    """The filter envelope, in [0, 1], when the key is let go."""
-    level_at_release_db: Floats
-    """The amplitude envelope, against its full level, when the key is let go."""
-    sustain_db: Floats
-    """The amplitude envelope's sustain, against its full level."""
+    def __init__(self, settings: Floats, targets: Mapping[str, float] | None = None) -> None:
+        """Take presets in units, float32 (sounds, parameters), and where parameters move.
+
+        Args:
+            settings: the presets.
+            targets: a setting by name; None moves a range by ``MOVE`` of its width, up and down.
+        """
+        self.settings = settings
+        self._targets = targets
+        self.spectrum = estimate_spectrum(settings)
 
     def of(self, name: str) -> Floats:
-        """Return a parameter's settings (sounds,)."""
-        return self.settings[:, INSTRUMENT.index[name]]
+        """Return a parameter's settings."""
+        return setting(self.settings, name)
 
+    def is_class(self, name: str, value: str) -> Bools:
+        """Return whether a choice has the class ``value``."""
+        same: Bools = self.of(name) == CHOICES[name].values.index(value)
+        return same
 
-def facts_of(settings: Floats) -> Facts:
-    """Return the facts of presets, float32 (sounds, parameters), in units."""
+    @cached_property
+    def oscillator_1_share(self) -> Floats:
+        """Share in what is heard of oscillator 1, modulated or not."""
+        return self._share(OSCILLATOR_1) + self._share(MODULATION)
 
-    def of(name: str) -> Floats:
-        return settings[:, INSTRUMENT.index[name]]
+    @cached_property
+    def oscillator_2_share(self) -> Floats:
+        """Share in what is heard of oscillator 2, by itself and as a modulator."""
+        return self._share(OSCILLATOR_2) + self._share(MODULATION)
 
-    rms_db = np.array(RMS_DB, np.float32)
-    sources = np.stack(
-        [
-            of("oscillator_1_level") + rms_db[of("oscillator_1_waveform").astype(np.intp)],
-            of("oscillator_2_level") + rms_db[of("oscillator_2_waveform").astype(np.intp)],
-            of("noise_level") + NOISE_RMS_DB,
+    @cached_property
+    def tonal_share(self) -> Floats:
+        """Share in what is heard of all but the noise."""
+        return 1.0 - self._share(NOISE)
+
+    @cached_property
+    def level_at_release_db(self) -> Floats:
+        """Level when the key is let go, against its peak."""
+        level = envelope(self.settings, "amplitude", self.of("note_hold")[:, None] / 1000.0)[:, 0]
+        peak = np.maximum(self.spectrum.level.max(axis=1), level)
+        return 2.0 * (in_db(level) - in_db(peak))
+
+    def level_change_db(self, source: str) -> Floats:
+        """Return the change when the level of a source moves."""
+        name = f"{source}_level"
+        share = self.spectrum.shares[list(SOURCES[source])].sum(0)
+        return self._largest_in_bands(share, [power(values - self.of(name))[:, None] for values in self._moved(name)])
+
+    @cached_property
+    def noise_color_change_db(self) -> Floats:
+        """Change when the colour of the noise moves."""
+        level_db = np.zeros(len(self.settings), np.float32)
+        now = noise_powers(level_db, self.of("noise_color"))
+        ratios = [noise_powers(level_db, corner_hz) / now for corner_hz in self._moved("noise_color")]
+        return self._largest_in_bands(self.spectrum.shares[NOISE], ratios)
+
+    def amplitude_envelope_change_db(self, stage: str) -> Floats:
+        """Return the change of the level when a stage of the amplitude envelope moves."""
+        now, times_s = 2.0 * in_db(self.spectrum.level), self.spectrum.times_s
+        changes = []
+        for values in self._moved(f"amplitude_envelope_{stage}"):
+            then = 2.0 * in_db(envelope(self.settings, "amplitude", times_s, **{stage: values}))
+            louder = np.maximum(now, then)
+            floor = louder.max(axis=1, keepdims=True) - RANGE_DB
+            weights = self.spectrum.weights_s * (louder > floor)
+            squares = (np.maximum(now, floor) - np.maximum(then, floor)) ** 2
+            changes.append((squares * weights).sum(1) / weights.sum(1))
+        return _root_of_largest(changes)
+
+    def filter_envelope_change_db(self, stage: str) -> Floats:
+        """Return the change when a stage of the filter envelope moves."""
+        times_s, amount = self.spectrum.times_s, self.of("filter_envelope_amount")
+        shapes = (
+            envelope(self.settings, "filter", times_s, **{stage: values})
+            for values in self._moved(f"filter_envelope_{stage}")
+        )
+        return self._largest_of_cutoffs([cutoff_octaves(self.settings, amount, shape) for shape in shapes])
+
+    @cached_property
+    def filter_envelope_amount_change_db(self) -> Floats:
+        """Change when the amount of the filter envelope moves."""
+        shape = envelope(self.settings, "filter", self.spectrum.times_s)
+        amounts = self._moved("filter_envelope_amount")
+        return self._largest_of_cutoffs([cutoff_octaves(self.settings, amount, shape) for amount in amounts])
+
+    @cached_property
+    def filter_change_db(self) -> Floats:
+        """Change when the cutoff shifts by one octave, if the filter's slopes were straight."""
+        return _root_of_largest([self.spectrum.squared_slope.sum(1)])
+
+    @cached_property
+    def filter_lfo_amount_change_db(self) -> Floats:
+        """Change when the amount of the filter's LFO moves. The LFO's mean square is about half of its peak's."""
+        now = self.of("filter_lfo_amount")
+        squared_change = np.float32(0.5) * self.spectrum.squared_slope.sum(1)
+        return _root_of_largest([(values - now) ** 2 * squared_change for values in self._moved("filter_lfo_amount")])
+
+    @cached_property
+    def resonance_change_db(self) -> Floats:
+        """Change when the resonance moves."""
+        now = self.of("filter_resonance")
+        squares = [
+            np.log(values / now) ** 2 * self.spectrum.squared_resonance for values in self._moved("filter_resonance")
         ]
-    )
-    relative = sources - 10.0 * np.log10((10.0 ** (sources / 10.0)).sum(0))
-    modulated = (of("oscillator_2_routing") != MIX) & (of("oscillator_2_modulation") >= LEAST_MODULATION_PERCENT)
-    return Facts(
-        settings,
-        relative[0],
-        relative[1],
-        relative[2],
-        modulated,
-        envelope_at_release(settings, "filter"),
-        20.0 * np.log10(envelope_at_release(settings, "amplitude") + SILENT),
-        20.0 * np.log10(of("amplitude_envelope_sustain") / 100.0 + SILENT),
-    )
+        return _root_of_largest(squares)
+
+    def _largest_in_bands(self, share: Floats, ratios: list[Floats]) -> Floats:
+        """Return the largest change when parts of the bands (sounds, bands) become louder by one of ``ratios``."""
+        changes_db = [in_db(1.0 + share * (ratio - 1.0)) for ratio in ratios]
+        return _root_of_largest([(change_db**2 * self.spectrum.band_weights).sum(1) for change_db in changes_db])
+
+    def _largest_of_cutoffs(self, cutoffs: list[Floats]) -> Floats:
+        """Return the largest change when the cutoff moves as in one of ``cutoffs`` (sounds, moments)."""
+        shifts = [octaves - self.spectrum.cutoff_octaves for octaves in cutoffs]
+        return _root_of_largest([(shift**2 * self.spectrum.squared_slope).sum(1) for shift in shifts])
+
+    def _share(self, source: int) -> Floats:
+        share: Floats = (self.spectrum.shares[source] * self.spectrum.band_weights).sum(1)
+        return share
+
+    def _moved(self, name: str) -> list[Floats]:
+        """Return the settings that a range moves to."""
+        parameter, now = RANGES[name], self.of(name)
+        if self._targets is not None:
+            return [np.full_like(now, self._targets[name])]
+        position = parameter.to_unit_interval(now)
+        moved = []
+        for then in (position - MOVE, position + MOVE):
+            has_room = (then >= 0.0) & (then <= 1.0)
+            values = parameter.from_unit_interval(np.clip(then, 0.0, 1.0))
+            moved.append(np.where(has_room, values, now).astype(np.float32))
+        return moved
 
 
-def envelope_at_release(settings: Floats, which: str) -> Floats:
-    """Return the envelope of ``modulation.py``, in [0, 1], when the key is let go."""
-
-    def of(name: str) -> Floats:
-        return settings[:, INSTRUMENT.index[name]]
-
-    held_ms = of("note_hold")
-    attack_ms, decay_ms = of(f"{which}_envelope_attack"), of(f"{which}_envelope_decay")
-    sustain = of(f"{which}_envelope_sustain") / 100.0
-    left = 1.0 - np.clip((held_ms - attack_ms) / decay_ms, 0.0, 1.0)
-    level: Floats = np.minimum(held_ms / attack_ms, 1.0) * (sustain + (1.0 - sustain) * left**3)
-    return level
+def _root_of_largest(squares: list[Floats]) -> Floats:
+    """Return the square root of the largest of some arrays, element by element."""
+    largest: Floats = np.sqrt(np.max(squares, axis=0))
+    return largest

@@ -40,6 +40,7 @@ def test_generate_reports_batches_that_existed(
         ([], "data/9-batches-seed-0"),
         (["--reject-silent"], "data/9-batches-seed-0-above-60dBFS"),
         (["--reject-silent", "-40"], "data/9-batches-seed-0-above-40dBFS"),
+        (["--prior", "musical:0.50"], "data/9-batches-seed-0-musical-0.5"),
         (["--content", "presets"], "data/9-batches-seed-0-presets"),
         (["--dtype", "float16", "--batches", "3"], "data/3-batches-seed-0-float16"),
         (["--append", "{home}/data/first"], "data/first+9-batches-seed-0"),
@@ -60,7 +61,7 @@ def test_generate_help_states_the_defaults_and_choices_of_its_config(capsys: pyt
     with pytest.raises(SystemExit):
         main(["generate", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    for name in ("batches", "seed", "format", "content", "dtype"):
+    for name in ("batches", "seed", "prior", "format", "content", "dtype"):
         default = re.search(rf" --{name} .*?\(default: (\S+?)\)", text)
         assert default
         assert default[1] == str(getattr(GenerateConfig, name))

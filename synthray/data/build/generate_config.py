@@ -14,6 +14,7 @@ from synthray.data.rendering import check_instrument
 from synthray.data.sources.synthetic import SoundGenerator, SynthSource, next_batch
 from synthray.errors import ConfigError
 from synthray.storage import open_store
+from synthray.synth.priors import UNIFORM, Prior
 
 FORMATS = ("npy", "parquet")
 
@@ -35,6 +36,8 @@ class GenerateConfig:
     """``npy`` for the NumPy/pickle batch layout, ``parquet`` for a data set."""
     reject_silent_dbfs: float | None = None
     """Resample presets quieter than this; None keeps all."""
+    prior: str = str(UNIFORM)
+    """Distribution of the presets, as ``Prior.parse`` reads it."""
     dtype: str = "float32"
     """Type of the stored features."""
     content: str = FEATURES
@@ -56,7 +59,7 @@ class GenerateConfig:
     @property
     def sounds(self) -> SoundGenerator:
         """Generator of the sounds."""
-        return SoundGenerator(self.seed, self.reject_silent_dbfs)
+        return SoundGenerator(self.seed, self.reject_silent_dbfs, Prior.parse(self.prior))
 
     @property
     def build(self) -> BuildConfig:
@@ -69,7 +72,7 @@ class GenerateConfig:
         With ``append`` they continue after the batches of the same seed in the base.
 
         Raises:
-            ConfigError: the base has sounds of this seed with another ``reject_silent_dbfs``.
+            ConfigError: the base has sounds of this seed with another ``reject_silent_dbfs`` or another prior.
             DataError: the base has presets of another instrument.
             NotFound: there is no data set at ``append``.
         """

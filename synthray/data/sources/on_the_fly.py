@@ -21,6 +21,7 @@ from synthray.errors import ConfigError
 from synthray.synth.features import FEATURE_SHAPE
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice
+from synthray.synth.priors import UNIFORM, Prior
 
 _ROWS_PER_SHARD = 256  # one task renders them in about 50 ms
 _MAX_BATCHES = 1_000_000  # bounds the manifest, which lists every shard
@@ -53,7 +54,8 @@ def open_on_the_fly(uri: str) -> OnTheFlyDataset:
     try:
         options = _options(parts)
         seed, batches, fresh, dtype = int(options["seed"]), int(options["batches"]), options["fresh"], options["dtype"]
-        sounds = SoundGenerator(seed, float(options["reject-silent"]) if "reject-silent" in options else None)
+        rejected = float(options["reject-silent"]) if "reject-silent" in options else None
+        sounds = SoundGenerator(seed, rejected, Prior.parse(options["prior"]))
         if not 1 <= batches <= _MAX_BATCHES:
             raise ValueError(f"batches is {batches}, not from 1 to {_MAX_BATCHES:,}")
         if fresh not in ("0", "1"):
@@ -62,8 +64,11 @@ def open_on_the_fly(uri: str) -> OnTheFlyDataset:
             raise ValueError(f"dtype is {dtype}, not {' or '.join(DTYPES)}")
     except ValueError as error:
         raise ConfigError(f"{uri!r}: {str(error).rstrip('.')}. A valid example is {_EXAMPLE}") from None
+    prior = {} if sounds.prior == UNIFORM else {"prior": str(sounds.prior)}
     rejecting = {} if sounds.reject_silent_dbfs is None else {"reject-silent": repr(sounds.reject_silent_dbfs)}
-    query = urlencode({"seed": seed, "batches": batches, "fresh": fresh, **rejecting, "dtype": dtype})
+    query = urlencode(
+        {"seed": seed, "batches": batches, "fresh": fresh, **prior, **rejecting, "dtype": dtype}, safe=":"
+    )
     manifest = _manifest(sounds, batches, fresh == "1", dtype)
     return OnTheFlyDataset(f"{parts.scheme}://?{query}", manifest, sounds=sounds, fresh=fresh == "1")
 
@@ -91,7 +96,7 @@ def _options(uri: SplitResult) -> dict[str, str]:
     options = dict(pairs)
     if len(options) < len(pairs):
         raise ValueError("an option is given twice")
-    defaults = {"seed": "0", "batches": "3500", "fresh": "0", "dtype": DTYPES[0]}
+    defaults = {"seed": "0", "batches": "3500", "fresh": "0", "prior": str(UNIFORM), "dtype": DTYPES[0]}
     if unknown := options.keys() - defaults.keys() - {"reject-silent"}:
         raise ValueError(f"{min(unknown)!r} is not an option")
     return defaults | options

@@ -19,7 +19,7 @@ from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.parameters import ParameterTable
 from synthray.synth.presets import noise_seeds
-from synthray.synth.priors import random_presets
+from synthray.synth.priors import UNIFORM, Prior, random_presets
 
 BATCH_SIZE = 32
 
@@ -34,6 +34,8 @@ class SoundGenerator:
     """Number of the sequence, from 0 to 2**63 - 1."""
     reject_silent_dbfs: float | None = None
     """Presets below this loudness (``loudness_dbfs``) are drawn again. None keeps all."""
+    prior: Prior = UNIFORM
+    """Distribution of the presets."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -47,11 +49,12 @@ class SoundGenerator:
     def provenance(self) -> dict[str, Any]:
         """The entry for the manifest's ``source``."""
         rejecting = {} if self.reject_silent_dbfs is None else {"reject_silent_dbfs": self.reject_silent_dbfs}
-        return {"kind": "synth", "instrument": INSTRUMENT_VERSION, "seed": self.seed, **rejecting}
+        prior = {} if self.prior == UNIFORM else {"prior": str(self.prior)}
+        return {"kind": "synth", "instrument": INSTRUMENT_VERSION, "seed": self.seed, **prior, **rejecting}
 
     def labels(self, first: int, count: int) -> npt.NDArray[np.float32]:
         """Return the labels of ``count`` sounds before any is rejected: float32 ``(count, learned)``."""
-        return random_presets(self.seed, first, count)
+        return random_presets(self.seed, first, count, prior=self.prior)
 
     def batch(self, first: int, count: int, dtype: str = "float32", analysis: str = "fft") -> Examples:
         """Return sounds ``first`` to ``first + count - 1``, rendered in this thread.
@@ -75,7 +78,7 @@ class SoundGenerator:
         for redrawn in range(1, _MAX_DRAWS):
             if not silent.any():
                 return Examples(features.astype(dtype, copy=False), labels, seeds, replaced)
-            labels[silent] = random_presets(self.seed, first, count, redrawn)[silent]
+            labels[silent] = random_presets(self.seed, first, count, redrawn, self.prior)[silent]
             features[silent] = render(labels[silent], seeds[silent])
             silent = loudness_dbfs(features) < self.reject_silent_dbfs
         raise DataError(
@@ -92,7 +95,7 @@ def next_batch(source_parts: list[dict[str, Any]], sounds: SoundGenerator) -> in
         sounds: the sounds to append.
 
     Raises:
-        ConfigError: the data set has sounds of this seed with another ``reject_silent_dbfs``.
+        ConfigError: the data set has sounds of this seed with another ``reject_silent_dbfs`` or another prior.
     """
     same_seed = [part for part in source_parts if part["kind"] == "synth" and part["seed"] == sounds.seed]
     for part in same_seed:
@@ -100,6 +103,11 @@ def next_batch(source_parts: list[dict[str, Any]], sounds: SoundGenerator) -> in
             raise ConfigError(
                 f"--append: the data set has sounds of seed {sounds.seed} with another --reject-silent "
                 f"({part.get('reject_silent_dbfs')}). Give the same value, or another --seed."
+            )
+        if part.get("prior", str(UNIFORM)) != str(sounds.prior):
+            raise ConfigError(
+                f"--append: the data set has sounds of seed {sounds.seed} with another --prior "
+                f"({part.get('prior', UNIFORM)}). Give the same value, or another --seed."
             )
     return max((part.get("first_batch", 0) + part["batches"] for part in same_seed), default=0)
 

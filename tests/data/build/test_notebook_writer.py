@@ -29,7 +29,7 @@ from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
 from synthray.synth.presets import noise_seeds
-from synthray.synth.priors import random_presets
+from synthray.synth.priors import MUSICAL, Prior, random_presets
 from synthray.synth.voice import render
 from tests.conftest import convert_here
 
@@ -138,6 +138,7 @@ def test_generate_writes_lost_features_again(tmp_path: Path) -> None:
         ({"format": "parquet", "append": "out"}, "cannot be appended to itself"),
         ({"reject_silent_dbfs": 0.0}, "reject_silent is 0 dBFS. Give at most -20"),
         ({"reject_silent_dbfs": float("nan")}, "reject_silent is nan"),
+        ({"prior": "loud"}, r"prior: unknown value \('loud'\). Use uniform, musical, or"),
     ],
 )
 def test_generate_config_with_an_invalid_value_is_refused(arguments: dict, message: str) -> None:
@@ -160,6 +161,26 @@ def test_batch_resamples_silent_presets_the_same_way_at_any_batch_size() -> None
     np.testing.assert_array_equal(np.concatenate([part.features for part in parts]), after.features)
     np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), after.labels)
     assert sum(part.replaced for part in parts) == after.replaced
+
+
+def test_batch_of_a_mixture_resamples_within_the_kind_of_each_preset() -> None:
+    half, all_musical = Prior(0.5), MUSICAL
+    before, after = SoundGenerator(3, None, half).batch(0, 256), SoundGenerator(3, LIMIT_DBFS, half).batch(0, 256)
+    replaced = (before.labels != after.labels).any(axis=1)
+    assert 0 < replaced.sum() == after.replaced
+    musical = (before.labels == random_presets(3, 0, 256, prior=all_musical)).all(axis=1)
+    again = (after.labels == random_presets(3, 0, 256, 1, all_musical)).all(axis=1)
+    assert again[replaced & musical].mean() > 0.5  # the others were drawn more than once
+    assert not again[replaced & ~musical].any()
+
+
+def test_generate_with_a_prior_writes_its_presets_and_provenance(tmp_path: Path) -> None:
+    manifest = build(tmp_path / "mixed", batches=1, prior="musical:.5")
+    assert manifest.source["prior"] == "musical:0.5"
+    np.testing.assert_array_equal(all_examples(tmp_path / "mixed").labels, random_presets(3, 0, 32, prior=Prior(0.5)))
+    more = build(tmp_path / "more", batches=1, prior="musical:0.5", append=str(tmp_path / "mixed"))
+    assert [part["prior"] for part in more.source_parts] == ["musical:0.5"] * 2
+    assert "prior" not in build(tmp_path / "uniform", batches=1, prior="uniform").source
 
 
 def test_batch_with_an_unreachable_limit_raises(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,8 +273,8 @@ def test_matches_published_recognises_a_data_set_without_rendering(append: bool,
     assert not any(repair_shard(known, made, number) for number in range(len(known.shards)))
     assert publish_module.finalize(known, made) == made
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == files
-    for changed in ({"seed": 4}, {"batches": 3}, {"reject_silent_dbfs": -30.0}):
-        if not append or "reject_silent_dbfs" not in changed:  # that is refused earlier
+    for changed in ({"seed": 4}, {"batches": 3}, {"reject_silent_dbfs": -30.0}, {"prior": "musical"}):
+        if not append or changed.keys() <= {"seed", "batches"}:  # the others are refused earlier
             with pytest.raises(Conflict, match=r"already holds another data set \(synth, .*give another --out"):
                 publish_module.matches_published(plan(**changed))
 
@@ -301,6 +322,8 @@ def test_append_to_a_data_set_of_another_kind_is_refused(tmp_path: Path) -> None
         build(tmp_path / "second", append=first, content="presets")
     with pytest.raises(ConfigError, match="with another --reject-silent"):
         build(tmp_path / "second", append=first, reject_silent_dbfs=LIMIT_DBFS)
+    with pytest.raises(ConfigError, match=r"with another --prior \(uniform\)"):
+        build(tmp_path / "second", append=first, prior="musical")
     manifest = Manifest.load(open_store(first))
     table = replace(manifest.table, parameters=manifest.table.parameters[1:])
     (tmp_path / "first" / "manifest.json").write_bytes(replace(manifest, table=table).encode())

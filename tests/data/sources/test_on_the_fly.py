@@ -8,6 +8,7 @@ import pytest
 from synthray.data.open import absolute, name_of, open_dataset
 from synthray.data.sources.synthetic import SoundGenerator
 from synthray.errors import ConfigError
+from synthray.synth.priors import Prior, random_presets
 
 URI = "synth://?seed=7&batches=10"
 
@@ -45,12 +46,23 @@ def test_on_the_fly_dataset_options_equal_sound_generator() -> None:
     np.testing.assert_array_equal(dataset.take(np.arange(64)).features, expected.features)
 
 
+def test_on_the_fly_dataset_of_a_mixture_has_its_presets() -> None:
+    dataset = open_dataset("synth://?seed=3&batches=2&prior=musical:0.5")
+    np.testing.assert_array_equal(dataset.take(np.arange(64)).labels, random_presets(3, 0, 64, prior=Prior(0.5)))
+    assert dataset.manifest.source["prior"] == "musical:0.5"
+    assert dataset.uri == "synth://?seed=3&batches=2&fresh=0&prior=musical:0.5&dtype=float32"
+    assert open_dataset(dataset.uri).manifest.digest == dataset.manifest.digest
+    assert open_dataset("synth://?seed=3&batches=2&prior=musical%3A.50").uri == dataset.uri
+    assert name_of(dataset.uri) == "synth-seed-3-batches-2-fresh-0-prior-musical-0.5-dtype-float32"
+    assert "prior" not in open_dataset("synth://?seed=3&batches=2&prior=uniform").manifest.source
+
+
 def test_on_the_fly_dataset_uri_is_complete_and_gives_the_name() -> None:
     assert absolute("synth://") == "synth://?seed=0&batches=3500&fresh=0&dtype=float32"
     assert absolute(absolute(URI)) == absolute(URI)
     assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
-    others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16"))]
-    assert len({open_dataset(uri).manifest.digest for uri in others}) == 4
+    others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16", "prior=musical"))]
+    assert len({open_dataset(uri).manifest.digest for uri in others}) == 5
     exact = open_dataset(f"{URI}&reject-silent=-60.1234567")
     assert open_dataset(exact.uri).manifest.digest == exact.manifest.digest
     assert open_dataset(URI).manifest.digest == open_dataset("synth://?batches=10&seed=7&fresh=0").manifest.digest
@@ -70,6 +82,8 @@ def test_on_the_fly_dataset_uri_is_complete_and_gives_the_name() -> None:
         ("synth://?seed=1&seed=2", "given twice"),
         ("synth://?seed=1#fresh=1", "after a #"),
         ("synth://?batches=1000000000", "batches is 1000000000, not from 1 to 1,000,000"),
+        ("synth://?prior=loud", r"prior: unknown value \('loud'\)"),
+        ("synth://?prior=musical:2", "musical presets is 2, not from 0 to 1"),
         ("synth://?reject-silent=-inf", "Give at most -20"),
         ("synth://?reject-silent=0", "Give at most -20"),
     ],
