@@ -1,59 +1,124 @@
-"""Reading sound files (WAV, FLAC, OGG, MP3, …) at the instrument's rate and length, and writing WAV.
+"""Reading sound files (WAV, FLAC, OGG, MP3, AIFF, …) at the instrument's rate and length, and writing WAV.
 
-Features of sounds are in ``features.py``.
+Decoding is in ``decoding.py``, the search for the beginning of the sound in ``onset.py``. Features of sounds are in
+``features.py``.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager
-from fractions import Fraction
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
-from scipy.signal import resample_poly
 
 from synthray.errors import SoundError
+from synthray.synth.decoding import Floats, SoundDecoder, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
+from synthray.synth.onset import Onset, find_onset, measure_levels
 
-MAX_DURATION_S = 600.0
-RATES_HZ = (1000, 384_000)
-MAX_CHANNELS = 16
-CUT_FROM_S = DURATION_S + 0.05  # cutting a file of this length may remove something audible
-MARGIN_S = 0.1  # read in addition to the 2 s, because the resampling filter needs sound on both sides
+PRE_ROLL = 11
+"""Samples that are kept in front of the onset: 1 ms, by which half of the random presets are found late."""
+ABOVE_NOISE_PEAK = 1.25
+"""An onset exceeds the largest of 110 samples of noise by this: that of the next 330 is rarely as large."""
+CUT_FROM_S = 0.05
+"""Cutting off this much may remove something audible."""
 
 
-def read_sound(source: str | Path | bytes | BinaryIO) -> npt.NDArray[np.float32]:
-    """Return the first 2 s of a sound file as one channel at 11025 Hz, padded with silence.
+@dataclass(frozen=True)
+class Sound:
+    """The 2 s of a sound file that are matched."""
+
+    audio: npt.NDArray[np.float32]
+    """float32 (22050,) at 11025 Hz, from the onset on, padded with silence. Not normalised, without offset."""
+    skipped_s: float
+    """Time in front of ``audio``, in seconds."""
+    length_s: float | None
+    """Length of the file in seconds; None if it goes on behind the minute that was searched."""
+
+    @property
+    def used_s(self) -> float:
+        """Return how much of ``audio`` comes from the file, in seconds."""
+        return DURATION_S if self.length_s is None else min(DURATION_S, self.length_s - self.skipped_s)
+
+    @property
+    def is_cut(self) -> bool:
+        """Return whether the file goes on audibly long behind ``audio``."""
+        return self.length_s is None or self.length_s - self.skipped_s - DURATION_S >= CUT_FROM_S
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the durations, in seconds to a millisecond."""
+        length_s = None if self.length_s is None else round(self.length_s, 3)
+        return {"skipped_s": round(self.skipped_s, 3), "used_s": round(self.used_s, 3), "length_s": length_s}
+
+
+def read_sound(source: bytes | str | Path) -> Sound:
+    """Return the first 2 s of the sound in a file, as one channel at 11025 Hz.
+
+    The lengths in the file's header are not trusted, and the file is decoded in blocks. Silence and noise in front of
+    the sound are skipped. Of several channels, the mean is used, or the loudest one where they cancel each other.
 
     Args:
-        source: a path, the bytes of a file, or an open file.
-
-    Returns:
-        float32 (22050,), the mean of all channels, not normalised.
+        source: the bytes of a file, or its path.
 
     Raises:
-        SoundError: the file is not a sound file, is empty or longer than 10 minutes, has an unusual sample rate, or
-            contains NaN.
+        SoundError: the file cannot be read, is empty or silent, or has samples that are not finite.
     """
-    with _opened(source) as (file, name):
-        frames = file.read(int((DURATION_S + MARGIN_S) * file.samplerate), dtype="float32", always_2d=True)
-        rate_hz = file.samplerate
-    if not len(frames):
-        raise SoundError(f"{name} is empty: it has no samples")
-    if not np.isfinite(frames).all():
-        raise SoundError(f"{name} has samples that are not finite numbers")
-    return _fit(_resample(frames.mean(axis=1, dtype=np.float64), rate_hz))
+    raw, name = (source, "the sound") if isinstance(source, bytes) else (_read(source), f"{source}")
+    decoder = SoundDecoder(raw, name)
+    levels = measure_levels(resample(decoder.blocks(), decoder.rate_hz, decoder.channels))
+    length_s = decoder.frames_read / decoder.rate_hz if decoder.is_at_end else None
+    if not decoder.frames_read:
+        raise SoundError(f"{name} has no samples: its header is all there is")
+    onset = find_onset(levels)
+    if onset is None:
+        raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
+    samples = _decode_part(SoundDecoder(raw, name), onset)
+    skipped = max(0, _exact_onset(samples, onset) - PRE_ROLL)
+    used = samples[skipped : skipped + N_SAMPLES]
+    audio = np.zeros(N_SAMPLES, np.float32)
+    audio[: len(used)] = used - used.mean()
+    return Sound(audio, (onset.first + skipped) / SAMPLE_RATE_HZ, length_s)
 
 
-def duration_s(source: str | Path | bytes | BinaryIO) -> float:
-    """Return how long a sound file lasts; raises SoundError as ``read_sound``."""
-    with _opened(source) as (file, _):
-        return float(file.frames / file.samplerate)
+def _decode_part(decoder: SoundDecoder, onset: Onset) -> Floats:
+    """Return the samples from ``onset.first`` to 2 s after ``onset.last``, float64 (samples,)."""
+    parts: list[Floats] = []
+    position, last = 0, onset.last + N_SAMPLES
+    for block in resample(_one_channel(decoder.blocks(), onset.channel), decoder.rate_hz, 1):
+        start = max(0, onset.first - position)
+        parts.append(block[start : last - position, 0])
+        position += len(block)
+        if position >= last:
+            break
+    return np.concatenate(parts)
+
+
+def _one_channel(blocks: Iterator[Floats], channel: int | None) -> Iterator[Floats]:
+    for block in blocks:
+        yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
+
+
+def _exact_onset(samples: Floats, onset: Onset) -> int:
+    """Return the first sample that differs from the rest in front of it by the onset's threshold.
+
+    It must also exceed the peaks of the noise in the first half of that rest.
+    """
+    in_front = onset.sure_from - onset.first
+    difference = np.abs(samples[: onset.last - onset.first] - (samples[:in_front].mean() if in_front else samples[0]))
+    noise = difference[: in_front // 2]
+    is_loud = difference > max(onset.threshold, ABOVE_NOISE_PEAK * noise.max(initial=0.0))
+    return int(is_loud.argmax()) if is_loud.any() else in_front
+
+
+def _read(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise SoundError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def write_wav(target: str | Path | BinaryIO, audio: npt.ArrayLike) -> None:
@@ -71,41 +136,3 @@ def write_wav(target: str | Path | BinaryIO, audio: npt.ArrayLike) -> None:
         raise SoundError(f"{target} cannot be written: {error}") from None
 
 
-@contextmanager
-def _opened(source: str | Path | bytes | BinaryIO) -> Iterator[tuple[soundfile.SoundFile, str]]:
-    """Open a sound file; yield it and its name for messages. Translate errors to SoundError."""
-    name = f"{source}" if isinstance(source, str | Path) else "the sound"
-    try:
-        with soundfile.SoundFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            _check_header(file, name)
-            yield file, name
-    except (OSError, soundfile.SoundFileError, TypeError) as error:
-        reason = getattr(error, "error_string", "") or getattr(error, "strerror", "") or "its format is unknown"
-        raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3): {reason}") from None
-
-
-def _check_header(file: soundfile.SoundFile, name: str) -> None:
-    low_hz, high_hz = RATES_HZ
-    if not low_hz <= file.samplerate <= high_hz:
-        raise SoundError(f"{name} has a sample rate of {file.samplerate} Hz, not from {low_hz} to {high_hz} Hz")
-    if file.channels > MAX_CHANNELS:
-        raise SoundError(f"{name} has {file.channels} channels, more than {MAX_CHANNELS}")
-    if file.frames > MAX_DURATION_S * file.samplerate:
-        seconds = file.frames / file.samplerate
-        raise SoundError(f"{name} lasts {seconds:.0f} s, more than {MAX_DURATION_S:.0f} s. Cut out the sound to match.")
-
-
-def _resample(samples: npt.NDArray[np.float64], rate_hz: int) -> npt.NDArray[np.float64]:
-    """Convert from ``rate_hz`` to the instrument's rate with a polyphase filter."""
-    # The exact ratio of an unusual rate would need a filter of millions of taps.
-    ratio = (Fraction(SAMPLE_RATE_HZ) / rate_hz).limit_denominator(6000)
-    if ratio == 1:
-        return samples
-    resampled: npt.NDArray[np.float64] = resample_poly(samples, ratio.numerator, ratio.denominator)
-    return resampled
-
-
-def _fit(samples: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    sound = np.zeros(N_SAMPLES, np.float32)
-    sound[: len(samples)] = samples[:N_SAMPLES]
-    return sound

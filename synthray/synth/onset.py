@@ -1,0 +1,123 @@
+"""The channel of a recording that holds its sound, and the moment at which the sound begins.
+
+Both come from levels of 20 ms, so that a long recording need not be kept. Decoding is in ``decoding.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from synthray.synth.instrument import SAMPLE_RATE_HZ
+
+Floats = npt.NDArray[np.float64]
+
+HOP = 220
+"""Samples of one level: 20 ms, a period of the instrument's lowest tones."""
+LOOK_S = 60.0
+"""Time after the first sound at ``HEARD`` within which the loudest sound is looked for."""
+HEARD = 10 ** (-50 / 20)
+"""RMS level, full scale at 1, above the noise of most recordings and below most sounds."""
+SILENT = 1e-5
+"""RMS level below which a recording is silent: -100 dB of full scale."""
+
+# Relative to the loudest 20 ms, which are 3 to 16 dB below the peak of a random preset.
+SURE_ONSET = 10 ** (-40 / 20)
+EARLIEST_ONSET = 10 ** (-50 / 20)
+ABOVE_NOISE = 10 ** (12 / 20)
+"""What an onset exceeds the noise in front of it by: four standard deviations."""
+NOISE_HOPS = 10
+"""Levels in front of an onset that tell its noise: 0.2 s. In front of the file is silence."""
+MIXED_FROM = 0.35
+"""Energy of the mean of all channels against the loudest one, from which on the mean is used.
+
+It is 1 for equal channels, 1/2 for two that have nothing in common, 1/4 if one of two is silent, and 0 for opposite ones.
+"""
+
+
+@dataclass(frozen=True)
+class Onset:
+    """Where the sound of a recording is."""
+
+    channel: int | None
+    """The channel that holds it; None for the mean of all channels."""
+    first: int
+    """Sample from which on the exact onset may be, at 11025 Hz."""
+    sure_from: int
+    """Sample from which on the level is above the threshold, one level behind ``first`` or at the file's beginning."""
+    last: int
+    """Sample up to which the exact onset may be."""
+    threshold: float
+    """Difference from the sample at ``first`` that marks the onset; full scale is 1."""
+
+
+def measure_levels(blocks: Iterator[Floats]) -> Floats:
+    """Return the level of each channel in steps of 20 ms, up to ``LOOK_S`` after the first sound.
+
+    A level is the standard deviation, so that an offset of the recording does not count.
+
+    Args:
+        blocks: float64 (samples, channels) at 11025 Hz.
+
+    Returns:
+        float64 (hops, channels and their mean), full scale at 1.
+    """
+    levels: list[Floats] = []
+    kept: Floats | None = None
+    heard_at = None
+    hops = 0
+    for block in blocks:
+        kept = block if kept is None else np.concatenate([kept, block])
+        whole = len(kept) // HOP
+        if not whole:
+            continue
+        levels.append(_levels(kept[: whole * HOP]))
+        kept = kept[whole * HOP :]
+        if heard_at is None and (loud := (levels[-1] >= HEARD).any(axis=1)).any():
+            heard_at = hops + int(loud.argmax())
+        hops += whole
+        if heard_at is not None and hops - heard_at > LOOK_S * SAMPLE_RATE_HZ / HOP:
+            return np.concatenate(levels)
+    if kept is not None and len(kept):
+        levels.append(_levels(np.concatenate([kept, np.repeat(kept[-1:], HOP - len(kept), axis=0)])))
+    return np.concatenate(levels) if levels else np.empty((0, 2))
+
+
+def _levels(samples: Floats) -> Floats:
+    hops = np.concatenate([samples, samples.mean(axis=1, keepdims=True)], axis=1).reshape(
+        -1, HOP, samples.shape[1] + 1
+    )
+    levels: Floats = hops.std(axis=1)
+    return levels
+
+
+def find_onset(levels: Floats) -> Onset | None:
+    """Return where a recording's sound begins, or None if it is silent.
+
+    The sound certainly has begun where it exceeds -40 dB of the loudest 20 ms. Slow attacks begin earlier. From there,
+    the onset is moved back while the level is above -50 dB and 12 dB above the noise in front of it.
+
+    Args:
+        levels: of ``measure_levels``.
+    """
+    if not len(levels):
+        return None
+    energies = np.square(levels).sum(axis=0)
+    loudest = int(energies[:-1].argmax())
+    is_mixed = energies[-1] >= MIXED_FROM * energies[loudest]
+    level = levels[:, -1 if is_mixed else loudest]
+    top = float(level.max())
+    if top < SILENT:
+        return None
+    sure = int((level > SURE_ONSET * top).argmax())
+    in_front = np.zeros(NOISE_HOPS)
+    in_front[max(0, NOISE_HOPS - sure) :] = level[max(0, sure - NOISE_HOPS) : sure]
+    noise = float(np.quantile(in_front, 0.25))  # the lower quarter, because the others may be a slow attack
+    threshold = float(np.clip(ABOVE_NOISE * noise, EARLIEST_ONSET * top, SURE_ONSET * top))
+    hop = sure
+    while hop and level[hop - 1] > threshold:
+        hop -= 1
+    return Onset(None if is_mixed else loudest, max(0, hop - 1) * HOP, hop * HOP, (hop + 1) * HOP, threshold)
