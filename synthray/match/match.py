@@ -1,22 +1,19 @@
 """From a sound to a preset: the network's answer, improved by a search within a time budget.
 
-The command, the service and evaluations use ``match``. The search is in ``search.py``, its distance in
-``objective.py``.
+The command, the service and evaluations use ``match``. The search is in ``refine.py``.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synthray.errors import ConfigError
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
-from synthray.match.objective import Objective
-from synthray.match.search import search
+from synthray.match.refine import refine
+from synthray.match.search import Improvement
 from synthray.match.sound import normalize_level, require_instrument, require_sound
 from synthray.model.distribution import PresetDistribution
 from synthray.synth.audible import audible, with_inaudible_defaults
@@ -27,8 +24,6 @@ from synthray.synth.voice import render
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
-FINALISTS = 8
-"""Presets of a search that are compared by the exact multi-scale distance."""
 HARMLESS_DB = 0.02
 """How much farther a match may be so that its inaudible parameters have their defaults."""
 
@@ -58,7 +53,7 @@ def match(
     max_evaluations: int | None = None,
     seed: int = 0,
     threads: int = 1,
-    on_improvement: Callable[[np.ndarray, float], None] = lambda _labels, _distance: None,
+    on_improvement: Improvement = lambda _labels, _distance: None,
 ) -> Match:
     """Return a preset whose sound is near ``audio``.
 
@@ -79,14 +74,21 @@ def match(
     require_instrument(predictor)
     started_s = time.perf_counter()
     target = normalize_level(require_sound(audio))
-    [proposal] = predictor.distributions(analyse(target[None], analysis=predictor.card.analysis))
-    labels, evaluations = proposal.likeliest(), 0
-    progress = _progress(refine_s, max_evaluations, started_s)
-    if progress(0) < 1:
-        objective = Objective(target, threads)
-        found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
-        labels, evaluations = _nearest(target, found.labels[:FINALISTS]), objective.evaluations
-    settings, distance_db = _simplified(target, labels)
+    features = analyse(target[None], analysis=predictor.card.analysis)
+    [proposal] = predictor.distributions(features)
+    settings, evaluations = INSTRUMENT.labels_to_settings(predictor.labels(features))[0], 0
+    if refine_s or max_evaluations:
+        found = refine(
+            target,
+            proposal,
+            budget_s=refine_s if max_evaluations is None else None,
+            max_evaluations=max_evaluations,
+            seed=seed,
+            threads=threads,
+            on_improvement=on_improvement,
+        )
+        settings, evaluations = found.settings, found.evaluations
+    settings, distance_db = _simplified(target, settings)
     return Match(
         settings,
         distance_db,
@@ -97,27 +99,12 @@ def match(
     )
 
 
-def _progress(refine_s: float, max_evaluations: int | None, started_s: float) -> Callable[[int], float]:
-    """Return a function from a number of evaluations to the share of the search that is over."""
-    if not refine_s >= 0 or (max_evaluations is not None and max_evaluations < 0):
-        raise ConfigError(f"refine is {refine_s} s and evaluations are {max_evaluations}. Neither may be negative.")
-    if max_evaluations is not None:
-        return lambda evaluations: evaluations / max_evaluations if max_evaluations else 1.0
-    return lambda _: (time.perf_counter() - started_s) / refine_s if refine_s else 1.0
-
-
-def _nearest(target: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the labels ``(learned,)`` with the smallest multi-scale distance of several ``(presets, learned)``."""
-    return np.asarray(labels[int(np.argmin(_distances_db(target, INSTRUMENT.labels_to_settings(labels))))])
-
-
-def _simplified(target: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
+def _simplified(target: np.ndarray, settings: np.ndarray) -> tuple[np.ndarray, float]:
     """Return settings ``(parameters,)`` with defaults where nothing can be heard, and their multi-scale distance.
 
     The rules for what can be heard are approximate, so defaults that change the sound are not used.
     """
-    settings = INSTRUMENT.labels_to_settings(labels[None])
-    both = np.concatenate([settings, with_inaudible_defaults(settings)])
+    both = np.concatenate([settings[None], with_inaudible_defaults(settings[None])])
     found_db, default_db = _distances_db(target, both)
     index = int(default_db <= found_db + HARMLESS_DB)
     return both[index], float([found_db, default_db][index])

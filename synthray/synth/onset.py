@@ -87,9 +87,7 @@ def measure_levels(blocks: Iterator[Floats]) -> Floats:
 
 
 def _levels(samples: Floats) -> Floats:
-    hops = np.concatenate([samples, samples.mean(axis=1, keepdims=True)], axis=1).reshape(
-        -1, HOP, samples.shape[1] + 1
-    )
+    hops = np.concatenate([samples, samples.mean(axis=1, keepdims=True)], axis=1).reshape(-1, HOP, samples.shape[1] + 1)
     levels: Floats = hops.std(axis=1)
     return levels
 

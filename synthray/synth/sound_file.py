@@ -134,5 +134,3 @@ def write_wav(target: str | Path | BinaryIO, audio: npt.ArrayLike) -> None:
         soundfile.write(target, np.clip(audio, -1.0, 1.0), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.SoundFileError) as error:
         raise SoundError(f"{target} cannot be written: {error}") from None
-
-

@@ -1,0 +1,69 @@
+"""The model that the package ships, and the script that puts it there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthray.match.match import match
+from synthray.match.sound import is_instrument_model
+from synthray.model.heads import INPUT_NAME
+from synthray.model.predictor import Predictor
+from synthray.model.registry import served_model
+from synthray.model.saved import load_model, read_verified, save_model
+from synthray.model.shipped import shipped_model
+from synthray.synth.instrument import INSTRUMENT
+from tests.models import build_card, build_model
+
+REPOSITORY = Path(__file__).parents[2]
+LARGEST_BYTES = 10_000_000
+
+
+def ship(model: str, out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "infra/ship_model.py", model, "--out", str(out)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_shipped_model_is_small_and_fits_the_instrument(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = shipped_model()
+    assert Path(file).stat().st_size < LARGEST_BYTES
+    _, card = read_verified(file)
+    assert card.table == INSTRUMENT
+    monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path))
+    assert served_model() == served_model("shipped") == file
+    assert is_instrument_model(Predictor(*load_model(file)))
+
+
+def test_shipped_model_matches_a_sound_better_than_a_random_preset(sound: np.ndarray) -> None:
+    predictor = Predictor(*load_model(shipped_model()))
+    found = match(predictor, sound)
+    assert found.distance_db < 10  # a random preset is at 15
+    assert match(predictor, sound, max_evaluations=500).distance_db < 0.8 * found.distance_db
+
+
+def test_ship_model_rounds_and_compresses_and_keeps_answers(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow")
+    model = build_model(INSTRUMENT, (20, 551), seed=1)
+    uri = save_model(model, str(tmp_path), build_card(INSTRUMENT, (20, 551), config={"out": "/home/me"}))
+    done = ship(uri, tmp_path)
+    assert done.returncode == 0, done.stderr
+    shipped, card = load_model(f"{tmp_path}/shipped.keras")
+    assert card.name == "shipped"
+    assert "out" not in card.config
+    assert Path(tmp_path, "shipped.keras").stat().st_size < 0.7 * Path(uri).stat().st_size
+    features = np.random.default_rng(0).random((5, 20, 551), np.float32)
+    for one, other in zip(model({INPUT_NAME: features}), shipped({INPUT_NAME: features}), strict=True):
+        np.testing.assert_allclose(one, other, atol=0.05)
+    for weight in shipped.get_weights():
+        assert not (weight.view(np.uint32) & 0xFFFF).any()
+
+
+def test_ship_model_of_another_instrument_is_refused(model_folder: Path, tmp_path: Path) -> None:
+    done = ship(f"{model_folder}/foreign/model_3_1.keras", tmp_path)
+    assert done.returncode == 1
+    assert "trained on another instrument" in done.stderr
+    assert not list(tmp_path.iterdir())

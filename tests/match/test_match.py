@@ -1,0 +1,63 @@
+"""Matches: the network's answer, and better presets within a budget."""
+
+import numpy as np
+import pytest
+
+from synthray.errors import ConfigError, ModelError, SoundError
+from synthray.match.distances.spectral import mel_levels, multi_scale_distance
+from synthray.match.match import match
+from synthray.match.sound import match_settings, normalize_level
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.voice import render
+
+
+def distance_db(audio, settings):
+    levels, other = (mel_levels(sound[None]) for sound in (normalize_level(audio), render(settings[None])[0]))
+    return float(multi_scale_distance(levels, other)[0])
+
+
+def test_match_without_search_sounds_like_the_networks_answer(predictor, sound):
+    found = match(predictor, sound)
+    assert found.evaluations == 0
+    answer = match_settings(predictor, sound)
+    assert distance_db(sound, found.settings) <= distance_db(sound, answer) + 0.03
+    assert found.distance_db == pytest.approx(distance_db(sound, found.settings), rel=1e-5)
+    changed = found.settings != answer
+    is_learned = np.array([p.name in INSTRUMENT.label_index for p in INSTRUMENT.parameters])
+    assert not changed[~is_learned].any()
+    assert not found.is_audible[changed[is_learned]].any()  # only what cannot be heard may have its default
+
+
+def test_match_with_search_is_nearer_and_reproducible(predictor, sound):
+    network = match(predictor, sound)
+    found, again = (match(predictor, sound, max_evaluations=400, threads=threads) for threads in (1, 2))
+    assert found.distance_db < network.distance_db
+    assert found.evaluations >= 400
+    np.testing.assert_array_equal(found.settings, again.settings)
+    assert not np.array_equal(match(predictor, sound, max_evaluations=400, seed=1).settings, found.settings)
+
+
+def test_match_stops_after_its_time(predictor, sound):
+    match(predictor, sound, max_evaluations=64)  # compiles
+    found = match(predictor, sound, 0.3)
+    assert 0.3 <= found.elapsed_s < 5
+    assert found.evaluations > 0
+
+
+def test_match_confidence_and_audibility_belong_to_the_learned_parameters(predictor, sound):
+    found = match(predictor, sound, max_evaluations=64)
+    assert found.confidence.shape == found.is_audible.shape == (len(INSTRUMENT.learned),)
+    assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
+
+
+@pytest.mark.parametrize("budget", [{"refine_s": -1.0}, {"max_evaluations": -1}])
+def test_match_negative_budget_is_refused(predictor, sound, budget):
+    with pytest.raises(ConfigError, match="may not be negative"):
+        match(predictor, sound, **budget)
+
+
+def test_match_of_silence_or_with_a_foreign_model_is_refused(predictor, foreign_predictor, sound):
+    with pytest.raises(SoundError, match="silent"):
+        match(predictor, np.zeros_like(sound))
+    with pytest.raises(ModelError, match="another instrument"):
+        match(foreign_predictor, sound)
