@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 
 from synthray.evaluate.html.page import render_report
 from tests.evaluate.html.samples import answer, example, noise, report, sine
+from tests.web.conftest import TIMEOUT_MS
 
 pytestmark = pytest.mark.web
 DURATION_S = 2.0
@@ -62,6 +62,7 @@ def open_report(browser: Any, report_uri: str) -> Iterator[Callable[..., Any]]:
 
     def opened(script: str = "", **options: Any) -> Any:
         contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(TIMEOUT_MS)
         page = contexts[-1].new_page()
         page.on("console", lambda message: problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
@@ -84,12 +85,23 @@ def wait_until_playing(page: Any, index: int = 0) -> None:
     page.locator(".play").nth(index).get_by_text("Pause").wait_for()
 
 
+def wait_until_moving(page: Any) -> None:
+    """Wait until the clock of the first player has left the beginning (the report's policy forbids eval)."""
+    while position_s(page) == 0:
+        page.wait_for_timeout(20)
+
+
 def position_s(page: Any, index: int = 0) -> float:
     return float(page.locator(".clock").nth(index).inner_text().split()[0])
 
 
 def value_text(page: Any, index: int = 0) -> str:
     return page.locator(".waveform").nth(index).get_attribute("aria-valuetext")
+
+
+def chosen(page: Any) -> list[str]:
+    """Return the number of the chosen sound of each player."""
+    return page.locator(".voices input:checked").evaluate_all("all => all.map((radio) => radio.value)")
 
 
 def recorded(page: Any) -> tuple[np.ndarray, int]:
@@ -107,7 +119,7 @@ def tone_share(audio: np.ndarray, rate_hz: int, frequency_hz: float) -> float:
 
 
 def test_switch_between_equal_sounds_of_other_level_is_inaudible(open_report: Callable[..., Any]) -> None:
-    """The original and a quieter copy: without equal loudness, exact timing or complementary fades it would be heard."""
+    """The original and a quieter copy: unequal loudness, wrong timing or a dip in a fade would be heard."""
     page = open_report(RECORD, bypass_csp=True)  # the recorder's code is not in the file
     page.locator(".play").first.click()
     wait_until_playing(page)
@@ -146,7 +158,7 @@ def test_switch_to_another_sound_cross_fades_without_a_click(open_report: Callab
     assert np.abs(audio[-rate_hz // 50 :]).max() == 0  # pause ends the sound
 
 
-def test_switch_keeps_the_position_and_seek_moves_it(open_report: Callable[..., Any]) -> None:
+def test_seek_by_keyboard_and_pointer_moves_the_position(open_report: Callable[..., Any]) -> None:
     page = open_report()
     page.locator(".waveform").first.focus()
     page.keyboard.press("End")
@@ -164,8 +176,7 @@ def test_switch_keeps_the_position_and_seek_moves_it(open_report: Callable[..., 
     box = page.locator(".waveform").first.bounding_box()
     page.mouse.click(box["x"] + 0.25 * box["width"], box["y"] + 10)
     assert value_text(page) == "0.50 of 2.00 seconds"
-    page.locator(".voices label").nth(1).focus()
-    assert page.locator(".play").first.inner_text() == "Play"
+    assert page.locator(".playing").count() == 0
 
 
 def test_seek_while_playing_goes_on_playing_from_there(open_report: Callable[..., Any]) -> None:
@@ -173,10 +184,10 @@ def test_seek_while_playing_goes_on_playing_from_there(open_report: Callable[...
     page.locator(".waveform").first.focus()
     page.keyboard.press(" ")
     wait_until_playing(page)
-    page.wait_for_function("parseFloat(document.querySelector('.clock').textContent) > 0.05")
+    wait_until_moving(page)
     page.keyboard.press("End")  # with the loop on, the end is the beginning
     page.keyboard.press("Home")
-    page.wait_for_function("parseFloat(document.querySelector('.clock').textContent) > 0.05")
+    wait_until_moving(page)
     page.keyboard.press("p")
     stopped_at = position_s(page)
     assert page.locator(".play").first.inner_text() == "Play"
@@ -189,19 +200,11 @@ def test_keys_act_on_their_own_player(open_report: Callable[..., Any]) -> None:
     page = open_report()
     page.locator(".play").nth(1).focus()
     page.keyboard.press("2")
-    assert page.locator(".voices input:checked").evaluate_all("all => all.map((radio) => radio.value)") == [
-        "0",
-        "1",
-        "0",
-    ]
+    assert chosen(page) == ["0", "1", "0"]
     page.locator("h1").click()
     page.keyboard.press("2")
     page.keyboard.press("p")
-    assert page.locator(".voices input:checked").evaluate_all("all => all.map((radio) => radio.value)") == [
-        "0",
-        "1",
-        "0",
-    ]
+    assert chosen(page) == ["0", "1", "0"]
     assert page.locator(".playing").count() == 0
 
 
@@ -250,7 +253,5 @@ def test_report_without_javascript_shows_the_browsers_players(open_report: Calla
 def test_report_shows_the_waveform_of_the_chosen_sound(open_report: Callable[..., Any]) -> None:
     page = open_report()
     page.locator(".voices input").nth(2).check(force=True)
-    shown = (
-        page.locator(".waveform").first.locator("path").evaluate_all("all => all.map((path) => path.className.baseVal)")
-    )
-    assert [bool(re.search("selected", name)) for name in shown] == [False, False, True]
+    paths = page.locator(".waveform").first.locator("path")
+    assert paths.evaluate_all("all => all.map((path) => path.matches('.selected'))") == [False, False, True]

@@ -78,9 +78,11 @@ class Player {
     this.slider = example.querySelector(".waveform");
     this.waveforms = [...this.slider.querySelectorAll("path")];
     this.clock = example.querySelector(".clock");
-    this.duration = Number(this.slider.ariaValueMax);
+    this.duration = Number(this.slider.getAttribute("aria-valuemax"));
     this.stoppedAt = 0;
+    this.dragged = undefined;  // where the pointer is while it drags, in seconds
     this.transport = null;
+    this.buffers = null;
     this.listen();
     this.box.querySelector(".controls").hidden = false;
     this.box.querySelector(".fallback").hidden = true;
@@ -211,8 +213,8 @@ class Player {
     this.clock.textContent = `${exact.toFixed(2)} / ${this.duration.toFixed(2)} s`;
     // A screen reader reads each change of a slider that has the focus, which would talk over the sound.
     if (this.transport && document.activeElement === this.slider && this.dragged === undefined) return;
-    this.slider.ariaValueNow = exact.toFixed(2);
-    this.slider.ariaValueText = `${exact.toFixed(2)} of ${this.duration.toFixed(2)} seconds`;
+    this.slider.setAttribute("aria-valuenow", exact.toFixed(2));
+    this.slider.setAttribute("aria-valuetext", `${exact.toFixed(2)} of ${this.duration.toFixed(2)} seconds`);
   }
 }
 

@@ -36,7 +36,7 @@ def literal_power(audio: np.ndarray, row: int, rows: int, column: int, columns: 
     """Return the power of one cell, term by term."""
     first = int((column + 0.5) * N_SAMPLES / columns) - WINDOW // 2
     frame = [
-        (audio[first + i] if 0 <= first + i < N_SAMPLES else 0.0)
+        (float(audio[first + i]) if 0 <= first + i < N_SAMPLES else 0.0)
         * (0.5 - 0.5 * math.cos(2 * math.pi * i / (WINDOW - 1)))
         for i in range(WINDOW)
     ]
