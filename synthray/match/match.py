@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from synthray.model.distribution import PresetDistribution
 from synthray.synth.audible import audible, with_inaudible_defaults
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.presets import preset_to_json
 from synthray.synth.voice import render
 
 if TYPE_CHECKING:
@@ -43,6 +44,22 @@ class Match:
     evaluations: int
     """Presets that were rendered and compared."""
     elapsed_s: float
+
+    def to_json(self, **extra: Any) -> dict[str, Any]:
+        """Return the match as a preset (``preset_to_json``) with what is known about it.
+
+        Returns:
+            ``{"distance_db": 2.31, "seconds": 1.04, "parameters": {"filter_cutoff": {"value": 812.4, "unit": "Hz",
+            "confidence": 0.71, "audible": true}, …}, …}``. Constants have neither confidence nor audibility.
+        """
+        spent = {"evaluations": self.evaluations, "seconds": round(self.elapsed_s, 3)}
+        found = {"distance_db": round(self.distance_db, 3), **spent}
+        preset = preset_to_json(INSTRUMENT, self.settings, **extra, **found)
+        for parameter, confidence, is_audible in zip(
+            INSTRUMENT.learned, self.confidence.tolist(), self.is_audible.tolist(), strict=True
+        ):
+            preset["parameters"][parameter.name] |= {"confidence": round(confidence, 3), "audible": is_audible}
+        return preset
 
 
 def match(

@@ -8,6 +8,7 @@ from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.match import match
 from synthray.match.sound import match_settings, normalize_level
 from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.presets import preset_from_json
 from synthray.synth.voice import render
 
 
@@ -61,3 +62,14 @@ def test_match_of_silence_or_with_a_foreign_model_is_refused(predictor, foreign_
         match(predictor, np.zeros_like(sound))
     with pytest.raises(ModelError, match="another instrument"):
         match(foreign_predictor, sound)
+
+
+def test_match_to_json_is_a_preset_with_what_is_known(predictor, sound):
+    found = match(predictor, sound, max_evaluations=64)
+    preset = found.to_json(model="m")
+    assert preset["model"] == "m"
+    assert preset["distance_db"] == pytest.approx(found.distance_db, abs=1e-3)
+    np.testing.assert_allclose(preset_from_json(INSTRUMENT, preset), found.settings, rtol=1e-3, atol=1e-3)
+    entries = preset["parameters"]
+    assert "audible" not in entries["note_pitch"]
+    assert [entries[p.name]["audible"] for p in INSTRUMENT.learned] == found.is_audible.tolist()
