@@ -41,8 +41,7 @@ def spectra(audio: Floats) -> Floats:
     count = len(audio)
     long = _power(audio, LONG_WINDOW, FRAME_SAMPLES, N_FRAMES, FRAME_SAMPLES // 2)
     short = _power(audio, SHORT_WINDOW, SHORT_HOP, N_SHORT, SHORT_HOP // 2)
-    first_band_bin = SINGLE_BINS - 2  # the lowest band reaches below its centre
-    bands = long[..., first_band_bin:].reshape(count * N_FRAMES, -1) @ _FINE_BANDS[first_band_bin:]
+    bands = long[..., _FIRST_BAND_BIN:].reshape(count * N_FRAMES, -1) @ _FINE_BANDS[_FIRST_BAND_BIN:]
     mels = short.reshape(count * N_SHORT, -1) @ _MEL_BANDS
     rows = np.empty((count, *SPECTRA_SHAPE), np.float32)
     n_fine = SINGLE_BINS + bands.shape[-1]
@@ -128,4 +127,5 @@ def _mel_corners_hz() -> npt.NDArray[np.float64]:
 
 
 _FINE_BANDS, _MEL_BANDS = _triangles(_fine_corners_hz(), LONG_WINDOW), _triangles(_mel_corners_hz(), SHORT_WINDOW)
+_FIRST_BAND_BIN = int(_FINE_BANDS.any(axis=1).argmax())
 SPECTRA_SHAPE = (N_FRAMES, SINGLE_BINS + _FINE_BANDS.shape[1] + SHORT_PER_FRAME * MEL_BANDS)
