@@ -166,6 +166,34 @@ def cache_aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 @inlined
+def start_block(settings: Floats, seeds: Seeds, first: int) -> tuple[Floats, Counters]:
+    """Return the state of the voice before the block of lanes from sound ``first`` on.
+
+    Lanes beyond the last sound repeat it.
+    """
+    work = cache_aligned(np.zeros(WORK_END + 16, np.float32))
+    counters = cache_aligned(np.zeros(COUNTERS_END + 16, np.int32))
+    for lane in range(LANES):
+        row = min(first + lane, len(settings) - 1)
+        set_sources(work, counters, lane, settings[row], seeds[row])
+        set_shapers(work, lane, settings[row])
+        set_modulation(work, lane, settings[row])
+    steer(work, 0)
+    return work, counters
+
+
+@inlined
+def play_period(work: Floats, counters: Counters, tick: int, mix: Floats, sound: Floats) -> None:
+    """Write control period ``tick`` into ``sound`` (samples, lanes), flat; ``mix`` is scratch memory."""
+    steer(work, tick + 1)
+    play_oscillators(work, counters, mix)
+    add_noise(work, counters, mix)
+    drive_and_decimate(work, mix, sound)
+    filter_sound(work, sound)
+    set_level(work, sound)
+
+
+@inlined
 def render_block(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> None:
     """Render at most ``LANES`` sounds, from ``first`` on, into ``audio``.
 
@@ -173,23 +201,21 @@ def render_block(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> N
         settings: float32 (sounds, parameters), valid.
         seeds: uint64 (sounds,), noise seeds.
         audio: float32 (sounds, N_SAMPLES), the output.
-        first: number of the block's first sound. Lanes beyond the last sound repeat it and are dropped.
+        first: number of the block's first sound. Lanes beyond the last sound are dropped.
     """
-    work = cache_aligned(np.zeros(WORK_END + 16, np.float32))
-    counters = cache_aligned(np.zeros(COUNTERS_END + 16, np.int32))
     mix = cache_aligned(np.empty(OVERSAMPLING * CONTROL_PERIOD * LANES + 16, np.float32))
     sound = cache_aligned(np.empty(CONTROL_PERIOD * LANES + 16, np.float32))
-    for lane in range(LANES):
-        row = min(first + lane, len(settings) - 1)
-        set_sources(work, counters, lane, settings[row], seeds[row])
-        set_shapers(work, lane, settings[row])
-        set_modulation(work, lane, settings[row])
-    steer(work, 0)
+    work, counters = start_block(settings, seeds, first)
     for tick in range(N_TICKS):
-        steer(work, tick + 1)
-        play_oscillators(work, counters, mix)
-        add_noise(work, counters, mix)
-        drive_and_decimate(work, mix, sound)
-        filter_sound(work, sound)
-        set_level(work, sound)
+        play_period(work, counters, tick, mix, sound)
         copy_to_audio(sound, audio, first, tick * CONTROL_PERIOD)
+
+
+@inlined
+def render_interleaved(settings: Floats, seeds: Seeds, samples: Floats) -> None:
+    """Render ``LANES`` sounds into ``samples`` (N_SAMPLES, LANES), flat; other arguments are those of ``render_block``."""
+    mix = cache_aligned(np.empty(OVERSAMPLING * CONTROL_PERIOD * LANES + 16, np.float32))
+    work, counters = start_block(settings, seeds, 0)
+    length = CONTROL_PERIOD * LANES
+    for tick in range(N_TICKS):
+        play_period(work, counters, tick, mix, samples[tick * length : (tick + 1) * length])

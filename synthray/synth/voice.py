@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from synthray.errors import SoundError
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from synthray.synth.kernel import render_block
-from synthray.synth.lanes import LANES, Floats, Seeds, compiled, use_widest_registers
+from synthray.synth.kernel import render_block, render_interleaved
+from synthray.synth.lanes import LANES, Floats, P, Seeds, compiled, use_widest_registers
 from synthray.synth.parameters import Choice, Constant, Range
 
 CONSTANT_LIMITS = {
@@ -73,6 +73,15 @@ def render_into(audio: Floats, settings: Floats, seeds: Seeds) -> Floats:
     return audio
 
 
+def render_interleaved_into(samples: Floats, settings: Floats, seeds: Seeds) -> Floats:
+    """Render 32 valid settings into ``samples``, float32 (22050, 32), contiguous, in this thread; return it.
+
+    Neighbouring numbers are those of different sounds, which saves the time of a transposition.
+    """
+    _compiled_interleaving_kernel()(settings, seeds, samples.reshape(-1))
+    return samples
+
+
 def in_threads(work: Callable[[int], object], items: range, threads: int | None) -> None:
     """Call ``work``, which releases the GIL, on each of ``items`` in at most ``threads`` threads.
 
@@ -107,24 +116,46 @@ def usable_cores() -> int:
 
 @cache
 def compiled_kernel() -> Callable[[Floats, Seeds, Floats, int], None]:
-    """Return ``render_block``, compiled.
-
-    The machine code is cached in this file's folder, or in the user's cache if that folder is read-only. Numba checks
-    only the file of the cached function, not the files that it calls into. But the variables of a closure are part of
-    the cache's key, so the closure has a digest of all sources.
-    """
-    sources = sorted(Path(__file__).parent.joinpath(name) for name in KERNEL_SOURCES)
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    """Return ``render_block``, compiled."""
+    digest = _digest_of_kernel()
 
     def kernel(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> None:
         _ = digest
         use_widest_registers()
         render_block(settings, seeds, audio, first)
 
+    return _compiled_and_cached(kernel)
+
+
+@cache
+def _compiled_interleaving_kernel() -> Callable[[Floats, Seeds, Floats], None]:
+    """Return ``render_interleaved``, compiled."""
+    digest = _digest_of_kernel()
+
+    def interleaving_kernel(settings: Floats, seeds: Seeds, samples: Floats) -> None:
+        _ = digest
+        use_widest_registers()
+        render_interleaved(settings, seeds, samples)
+
+    return _compiled_and_cached(interleaving_kernel)
+
+
+def _digest_of_kernel() -> str:
+    """Return a digest of the kernel's sources, for closures that are cached.
+
+    Numba checks only the file of the cached function, not the files that it calls into. But the variables of a closure
+    are part of the cache's key.
+    """
+    sources = sorted(Path(__file__).parent.joinpath(name) for name in KERNEL_SOURCES)
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+
+
+def _compiled_and_cached(function: Callable[P, None]) -> Callable[P, None]:
+    """Compile a function and keep the machine code in this file's folder, or in the user's cache, or nowhere."""
     try:
-        return compiled(cache=True)(kernel)
+        return compiled(cache=True)(function)
     except RuntimeError:  # neither folder can be written
-        return compiled(cache=False)(kernel)
+        return compiled(cache=False)(function)
 
 
 def check_seeds(noise_seeds: npt.ArrayLike | None, count: int) -> Seeds:

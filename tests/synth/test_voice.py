@@ -25,10 +25,17 @@ from synthray.synth.instrument import (
     SAMPLE_RATE_HZ,
     WAVEFORMS,
 )
-from synthray.synth.lanes import Floats, compiled, f32, inlined, use_widest_registers
+from synthray.synth.lanes import LANES, Floats, compiled, f32, inlined, use_widest_registers
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
-from synthray.synth.voice import CONSTANT_LIMITS, check_settings, compiled_kernel, in_threads, render
+from synthray.synth.voice import (
+    CONSTANT_LIMITS,
+    check_settings,
+    compiled_kernel,
+    in_threads,
+    render,
+    render_interleaved_into,
+)
 from tests.synth.reference import reference_sound
 from tests.synth.sounds import plain_settings, random_settings
 
@@ -384,3 +391,9 @@ def test_compiled_kernel_cache_key_covers_all_sources() -> None:
     sources = sorted(Path(synthray.synth.__file__).parent.glob("*.py"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
     assert inspect.getclosurevars(compiled_kernel().py_func).nonlocals["digest"] == digest
+
+
+def test_render_interleaved_into_has_the_bits_of_render() -> None:
+    settings, seeds = random_settings(LANES, seed=3), np.arange(LANES, dtype=np.uint64)
+    samples = render_interleaved_into(np.empty((N_SAMPLES, LANES), np.float32), settings, seeds)
+    np.testing.assert_array_equal(samples.T, render(settings, seeds, threads=1))

@@ -1,0 +1,76 @@
+"""The searched distance and its slopes, against literal computations from levels."""
+
+import numpy as np
+import pytest
+
+from synthray.match.objective import FREE, RESOLUTIONS, SMALLEST_DB, STEP, Objective
+from synthray.match.spectrum import Spectrograph
+from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
+from synthray.synth.lanes import LANES
+from synthray.synth.priors import random_presets
+from synthray.synth.voice import render
+
+LABELS = random_presets(11, 0, 40)
+
+
+@pytest.fixture(scope="module")
+def target() -> np.ndarray:
+    return render(INSTRUMENT.labels_to_settings(LABELS[:1]), [7], threads=1)[0]
+
+
+def levels_of(sounds: np.ndarray) -> np.ndarray:
+    """Return levels (numbers, sounds), one block of lanes at a time."""
+    spectrograph = Spectrograph(RESOLUTIONS)
+    blocks = []
+    for first in range(0, len(sounds), LANES):
+        spectrograph.samples[:] = 0
+        spectrograph.samples[:, : len(sounds[first : first + LANES])] = sounds[first : first + LANES].T
+        blocks.append(spectrograph.levels()[:, : len(sounds[first : first + LANES])].copy())
+    return np.concatenate(blocks, axis=1).astype(np.float64)
+
+
+def differences_of(target: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return differences to the target, (numbers, presets)."""
+    return levels_of(render(INSTRUMENT.labels_to_settings(labels), threads=1)) - levels_of(target[None])
+
+
+def weights() -> np.ndarray:
+    counts = [resolution.frames * resolution.bands for resolution in RESOLUTIONS]
+    return np.repeat(1 / np.array(counts), counts) / len(counts)
+
+
+def test_distances_are_mean_absolute_differences_of_every_block(target):
+    objective = Objective(target)
+    expected = weights() @ np.abs(differences_of(target, LABELS))
+    np.testing.assert_allclose(objective(LABELS), expected, rtol=1e-4)
+    assert objective.evaluations == len(LABELS)
+    assert expected.argmin() == 0, "the target's own preset is the nearest"
+
+
+def test_distances_do_not_depend_on_threads_order_or_level(target):
+    distances = Objective(target)(LABELS)
+    np.testing.assert_array_equal(Objective(target, threads=2)(LABELS), distances)
+    np.testing.assert_allclose(Objective(target)(LABELS[::-1]), distances[::-1], rtol=1e-5)
+    np.testing.assert_allclose(Objective(target * 3)(LABELS), distances, atol=0.01)
+
+
+def test_slope_is_the_weighted_least_squares_of_finite_differences(target):
+    labels = LABELS[1]
+    [slope] = Objective(target).slopes(labels[None])
+    moved = np.repeat(labels[None], len(FREE) + 1, axis=0)
+    steps = np.where(labels[FREE] + STEP <= 1, STEP, -STEP)
+    moved[np.arange(1, len(moved)), FREE] += steps
+    differences = differences_of(target, moved)
+    jacobian = (differences[:, 1:] - differences[:, :1]) / steps
+    weighted = (weights() / np.maximum(np.abs(differences[:, 0]), SMALLEST_DB))[:, None] * jacobian
+    np.testing.assert_allclose(slope.gradient, weighted.T @ differences[:, 0], rtol=1e-2, atol=0.02)
+    np.testing.assert_allclose(slope.curvature, weighted.T @ jacobian, rtol=1e-2, atol=0.5)
+    distances = weights() @ np.abs(differences)
+    assert slope.distance == pytest.approx(distances[0], rel=1e-4)
+    assert slope.best_distance == pytest.approx(distances.min(), rel=1e-4)
+    np.testing.assert_array_equal(slope.best, moved[distances.argmin()])
+
+
+def test_silent_and_constant_targets_have_finite_distances():
+    for sound in (np.zeros(N_SAMPLES, np.float32), np.full(N_SAMPLES, 0.1, np.float32)):
+        assert np.isfinite(Objective(sound)(LABELS[:3])).all()
