@@ -1,8 +1,8 @@
 """The distance that a search minimises: of presets to one target sound.
 
 It is nearly the multi-scale spectral distance (MSS), at a fraction of its time. Windows have powers of two samples, and
-there are fewer of them. Each sound is compared in decibels of its own maximum, so that its level does not matter. The
-search itself is in ``search.py``.
+there are fewer of them. Each sound is compared in decibels of its own maximum. A small weight of the difference in
+loudness breaks ties between presets that differ in level only. The search itself is in ``search.py``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ EXACT = (
     Resolution(window=1102, size=2048, hop=551, bands=128),
 )
 """Windows, hops and bands of the MSS itself, which takes six times as long; only the transforms are longer."""
+LOUDNESS_WEIGHT = 0.03
+"""Weight of 1 dB of difference in loudness."""
+LARGEST_LOUDNESS_DB = 30.0
+"""A larger difference in loudness counts as this."""
 STEP = 0.02
 """Distance in [0, 1] over which derivatives are measured."""
 SMALLEST_DB = 1.0
@@ -69,16 +73,24 @@ class Objective:
         target: float32 ``(22050,)``, 2 s at 11025 Hz.
         threads: threads that render. The distances are the same for any number of them.
         resolutions: of the spectra that are compared.
+        loudness_weight: of 1 dB of difference in loudness.
     """
 
-    def __init__(self, target: Floats, threads: int = 1, resolutions: tuple[Resolution, ...] = RESOLUTIONS) -> None:
-        self._threads = threads
+    def __init__(
+        self,
+        target: Floats,
+        threads: int = 1,
+        resolutions: tuple[Resolution, ...] = RESOLUTIONS,
+        loudness_weight: float = LOUDNESS_WEIGHT,
+    ) -> None:
+        self._threads, self._loudness_weight = threads, f32(loudness_weight)
         self._spectrographs: queue.SimpleQueue[Spectrograph] = queue.SimpleQueue()
         for _ in range(threads):
             self._spectrographs.put(Spectrograph(resolutions))
         with self._borrowed() as spectrograph:
             spectrograph.samples[:] = np.reshape(target, (N_SAMPLES, 1))
             self._target = spectrograph.levels()[:, 0].copy()
+            self._loudness_db = _loudness_db(spectrograph.samples)[0]
         counts = [resolution.frames * resolution.bands for resolution in resolutions]
         self._weights = np.repeat(1 / np.array(counts, np.float32), counts) / f32(len(counts))
         self.evaluations = 0
@@ -92,7 +104,7 @@ class Objective:
             block = settings[first : first + LANES]
             with self._borrowed() as spectrograph:
                 levels = self._render(spectrograph, block)
-                distances[first : first + len(block)] = self._distances(levels)[: len(block)]
+                distances[first : first + len(block)] = self._distances(spectrograph, levels)[: len(block)]
 
         in_threads(measure, range(0, len(settings), LANES), self._threads)
         self.evaluations += len(settings)
@@ -124,7 +136,7 @@ class Objective:
         steps = np.where(labels[FREE] + STEP <= 1, STEP, -STEP)
         moved[np.arange(1, len(moved)), FREE] += steps.astype(np.float32)
         levels = self._render(spectrograph, check_settings(INSTRUMENT.labels_to_settings(moved)))
-        distances = self._distances(levels)[: len(moved)]
+        distances = self._distances(spectrograph, levels)[: len(moved)]
         products = np.empty((LANES, LANES), np.float32)
         _weigh_differences(levels, self._target, self._weights)
         _multiply_by_itself(levels.reshape(-1), products.reshape(-1))
@@ -144,10 +156,27 @@ class Objective:
         render_interleaved_into(spectrograph.samples, settings, np.zeros(LANES, np.uint64))
         return spectrograph.levels()
 
-    def _distances(self, levels: Floats) -> Floats:
-        distances = np.zeros(LANES, np.float32)
+    def _distances(self, spectrograph: Spectrograph, levels: Floats) -> Floats:
+        difference_db = np.abs(_loudness_db(spectrograph.samples) - self._loudness_db)
+        distances = self._loudness_weight * np.minimum(difference_db, f32(LARGEST_LOUDNESS_DB))
         _add_differences(levels, self._target, self._weights, distances)
-        return distances
+        return np.asarray(distances)
+
+
+def _loudness_db(samples: Floats) -> Floats:
+    """Return the RMS level of sounds ``(samples, lanes)`` in dB of full scale, at least -120, float32 ``(lanes,)``."""
+    energy = np.zeros(LANES, np.float32)
+    _add_squares(samples, energy)
+    return np.asarray(10 * np.log10(energy / f32(N_SAMPLES) + f32(1e-12)), np.float32)
+
+
+@compiled(cache=True)
+def _add_squares(samples: Floats, energy: Floats) -> None:
+    """Add the squares of ``samples`` (samples, lanes) to ``energy`` (lanes,)."""
+    use_widest_registers()
+    for sample in range(len(samples)):
+        for lane in range(LANES):
+            energy[lane] += samples[sample, lane] * samples[sample, lane]
 
 
 @compiled(cache=True)
@@ -175,7 +204,10 @@ def _weigh_differences(levels: Floats, target: Floats, weights: Floats) -> None:
 
 @compiled(cache=True)
 def _multiply_by_itself(rows: Floats, products: Floats) -> None:
-    """Write the products of all pairs of columns of ``rows`` (numbers, lanes) to ``products`` (lanes, lanes), both flat."""
+    """Write the products of all pairs of columns of ``rows`` (numbers, lanes) to ``products`` (lanes, lanes).
+
+    Both are flat.
+    """
     use_widest_registers()
     zero = splat(f32(0.0))
     products[:] = f32(0.0)

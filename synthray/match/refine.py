@@ -54,7 +54,7 @@ def refine(
     """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
 
     Args:
-        target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level does not matter.
+        target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level matters little.
         proposal: the network's distribution over presets.
         budget_s: time for the search. Without any budget, or with one of 0, the likeliest preset is the match.
         max_evaluations: presets to try. With no ``budget_s``, the result depends only on this number and the seed.
@@ -76,7 +76,7 @@ def refine(
     if progress(0) < 1:
         found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
-    distances = Objective(audio, 1, EXACT)(candidates)
+    distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
     labels = candidates[distances.argmin()]
     settings = INSTRUMENT.labels_to_settings(labels[None])
     return Match(

@@ -106,7 +106,9 @@ class Spectrograph:
             stop = start + resolution.frames * resolution.bands
             levels = self._levels[start:stop].reshape(-1)
             tables = _tables(resolution)
-            _mel_powers(self._padded, resolution.hop, resolution.window // 2, *tables, self._x, self._y, self._power, levels)
+            _mel_powers(
+                self._padded, resolution.hop, resolution.window // 2, *tables, self._x, self._y, self._power, levels
+            )
             _to_decibels(levels)
             start = stop
         return self._levels
@@ -147,7 +149,12 @@ def _first_pass(padded: Floats, start: int, window: Floats, y: Floats, turns: Fl
     quarter = len(turns) // 4
     for p in range(quarter):
         at, distance = start + p * LANES, quarter * LANES
-        wa, wb, wc, wd = splat(window[p]), splat(window[p + quarter]), splat(window[p + 2 * quarter]), splat(window[p + 3 * quarter])
+        wa, wb, wc, wd = (
+            splat(window[p]),
+            splat(window[p + quarter]),
+            splat(window[p + 2 * quarter]),
+            splat(window[p + 3 * quarter]),
+        )
         _butterfly(
             multiply(wa, load(padded, at)), multiply(wa, load(padded, at + WIDTH)),
             multiply(wb, load(padded, at + distance)), multiply(wb, load(padded, at + distance + WIDTH)),

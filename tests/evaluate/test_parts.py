@@ -18,6 +18,8 @@ from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
+CARD = SimpleNamespace(analysis="fft")
+
 
 def manifest(table=FOREIGN, shape=FOREIGN_SHAPE, rows=(10, 4, 7)):
     shards = tuple(Shard(f"{number}.parquet", count, 1, "0") for number, count in enumerate(rows))
@@ -89,7 +91,7 @@ def candidates():
 
 def answering(*labels):
     """Models that know the labels of the rows 1 to 3."""
-    return [SimpleNamespace(labels=lambda features, clip, known=known: known[1:4]) for known in labels]
+    return [SimpleNamespace(labels=lambda features, clip, known=known: known[1:4], card=CARD) for known in labels]
 
 
 def instrument_data(labels, seeds):
@@ -146,7 +148,7 @@ def test_matches_of_parts_equal_those_of_the_whole(candidates, only_pitch_is_hea
     dataset = instrument_data(truth, noise_seeds(5, 0, 4))
 
     def matches(first, last):
-        models = [SimpleNamespace(labels=lambda features, clip: truth[first:last])]
+        models = [SimpleNamespace(labels=lambda features, clip: truth[first:last], card=CARD)]
         part = Part(0, first, last, 7, tuple(range(first, last)))
         return evaluate_part(models, dataset, part, truth[0], candidates).matches
 
