@@ -7,7 +7,7 @@ level differences in dB over the moments and bands that can be heard.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from synthray.synth.source_estimate import (
     power,
     setting,
 )
-from synthray.synth.spectrum_estimate import RANGE_DB, cutoff_octaves, envelope, estimate_spectrum
+from synthray.synth.spectrum_estimate import cutoff_octaves, envelope, estimate_spectrum, squared_level_change_db
 
 Bools = npt.NDArray[np.bool_]
 
@@ -32,6 +32,8 @@ RANGES = {parameter.name: parameter for parameter in INSTRUMENT.ranges}
 CHOICES = {parameter.name: parameter for parameter in INSTRUMENT.choices}
 MOVE = 0.25
 """How far a range is moved, as a part of its width."""
+CAUTION = np.float32(2.0)
+"""Factor of the changes towards targets: where many parameters move there at once, their changes add up."""
 SOURCES = {"oscillator_1": (OSCILLATOR_1, MODULATION), "oscillator_2": (OSCILLATOR_2,), "noise": (NOISE,)}
 """What the level of each source controls."""
 
@@ -97,16 +99,13 @@ class Facts:
 
     def amplitude_envelope_change_db(self, stage: str) -> Floats:
         """Return the change of the level when a stage of the amplitude envelope moves."""
-        now, times_s = 2.0 * in_db(self.spectrum.level), self.spectrum.times_s
-        changes = []
-        for values in self._moved(f"amplitude_envelope_{stage}"):
-            then = 2.0 * in_db(envelope(self.settings, "amplitude", times_s, **{stage: values}))
-            louder = np.maximum(now, then)
-            floor = louder.max(axis=1, keepdims=True) - RANGE_DB
-            weights = self.spectrum.weights_s * (louder > floor)
-            squares = (np.maximum(now, floor) - np.maximum(then, floor)) ** 2
-            changes.append((squares * weights).sum(1) / weights.sum(1))
-        return _root_of_largest(changes)
+        spectrum = self.spectrum
+        levels = (
+            envelope(self.settings, "amplitude", spectrum.times_s, **{stage: values})
+            for values in self._moved(f"amplitude_envelope_{stage}")
+        )
+        squares = [squared_level_change_db(spectrum.level, level, spectrum.weights_s) for level in levels]
+        return self._root_of_largest(squares)
 
     def filter_envelope_change_db(self, stage: str) -> Floats:
         """Return the change when a stage of the filter envelope moves."""
@@ -127,14 +126,16 @@ class Facts:
     @cached_property
     def filter_change_db(self) -> Floats:
         """Change when the cutoff shifts by one octave, if the filter's slopes were straight."""
-        return _root_of_largest([self.spectrum.squared_slope.sum(1)])
+        return self._root_of_largest([self.spectrum.squared_slope.sum(1)])
 
     @cached_property
     def filter_lfo_amount_change_db(self) -> Floats:
         """Change when the amount of the filter's LFO moves. The LFO's mean square is about half of its peak's."""
         now = self.of("filter_lfo_amount")
         squared_change = np.float32(0.5) * self.spectrum.squared_slope.sum(1)
-        return _root_of_largest([(values - now) ** 2 * squared_change for values in self._moved("filter_lfo_amount")])
+        return self._root_of_largest(
+            [(values - now) ** 2 * squared_change for values in self._moved("filter_lfo_amount")]
+        )
 
     @cached_property
     def resonance_change_db(self) -> Floats:
@@ -143,37 +144,36 @@ class Facts:
         squares = [
             np.log(values / now) ** 2 * self.spectrum.squared_resonance for values in self._moved("filter_resonance")
         ]
-        return _root_of_largest(squares)
+        return self._root_of_largest(squares)
 
     def _largest_in_bands(self, share: Floats, ratios: list[Floats]) -> Floats:
         """Return the largest change when parts of the bands (sounds, bands) become louder by one of ``ratios``."""
         changes_db = [in_db(1.0 + share * (ratio - 1.0)) for ratio in ratios]
-        return _root_of_largest([(change_db**2 * self.spectrum.band_weights).sum(1) for change_db in changes_db])
+        return self._root_of_largest([np.vecdot(change_db**2, self.spectrum.band_weights) for change_db in changes_db])
 
     def _largest_of_cutoffs(self, cutoffs: list[Floats]) -> Floats:
         """Return the largest change when the cutoff moves as in one of ``cutoffs`` (sounds, moments)."""
         shifts = [octaves - self.spectrum.cutoff_octaves for octaves in cutoffs]
-        return _root_of_largest([(shift**2 * self.spectrum.squared_slope).sum(1) for shift in shifts])
+        return self._root_of_largest([np.vecdot(shift**2, self.spectrum.squared_slope) for shift in shifts])
 
     def _share(self, source: int) -> Floats:
-        share: Floats = (self.spectrum.shares[source] * self.spectrum.band_weights).sum(1)
+        share: Floats = np.vecdot(self.spectrum.shares[source], self.spectrum.band_weights)
         return share
 
     def _moved(self, name: str) -> list[Floats]:
-        """Return the settings that a range moves to."""
+        """Return the settings that a range moves to; where it has no room to move, the present one."""
         parameter, now = RANGES[name], self.of(name)
         if self._targets is not None:
             return [np.full_like(now, self._targets[name])]
-        position = parameter.to_unit_interval(now)
-        moved = []
-        for then in (position - MOVE, position + MOVE):
-            has_room = (then >= 0.0) & (then <= 1.0)
-            values = parameter.from_unit_interval(np.clip(then, 0.0, 1.0))
-            moved.append(np.where(has_room, values, now).astype(np.float32))
-        return moved
+        if parameter.curve == "log":
+            factor = np.float32((parameter.maximum / parameter.minimum) ** MOVE)
+            moved = [now / factor, now * factor]
+        else:
+            step = np.float32(MOVE * (parameter.maximum - parameter.minimum))
+            moved = [now - step, now + step]
+        return [np.where((then >= parameter.minimum) & (then <= parameter.maximum), then, now) for then in moved]
 
-
-def _root_of_largest(squares: list[Floats]) -> Floats:
-    """Return the square root of the largest of some arrays, element by element."""
-    largest: Floats = np.sqrt(np.max(squares, axis=0))
-    return largest
+    def _root_of_largest(self, squares: list[Floats]) -> Floats:
+        """Return the square root of the largest of some squared changes, element by element."""
+        root: Floats = np.sqrt(reduce(np.maximum, squares))
+        return root if self._targets is None else CAUTION * root

@@ -38,6 +38,8 @@ LEAST_SOURCE_CHANGE_DB = 0.04
 """As above for a source that becomes louder: it fills gaps between partials, which are narrower than the bands."""
 LEAST_MODULATION_PERCENT = 1.5
 """Ring and frequency modulation leave side bands below -40 dB at this depth."""
+LEAST_SHIFT_OCTAVES = 0.05
+"""The steepest slope of the filter, 18 dB per octave in the estimate, turns this shift into about 1 dB."""
 LEAST_SWEEP_SEMITONES = 0.3
 """A shorter sweep of the pitch is not heard within a partial's band."""
 LEAST_VIBRATO_CENTS = 4.0
@@ -83,12 +85,12 @@ def _envelope_rules() -> list[Rule]:
         rules += [
             Rule(
                 _stages("amplitude", stage),
-                f"the level would hardly change with another {stage}",
+                f"another {stage} would hardly change the level",
                 partial(_level_keeps, stage, least_db),
             ),
             Rule(
                 _stages("filter", stage),
-                f"the filter would hardly move differently with another {stage}, or where nothing sounds",
+                f"another {stage} of the filter envelope would hardly change the sound",
                 partial(_filter_keeps, stage),
             ),
         ]
@@ -186,6 +188,11 @@ RULES = (
         lambda f: f.of("pitch_lfo_amount") < LEAST_VIBRATO_CENTS,
     ),
     Rule(
+        _stages("filter", *STAGES),
+        "the filter envelope hardly moves the filter",
+        lambda f: np.abs(f.of("filter_envelope_amount")) < LEAST_SHIFT_OCTAVES,
+    ),
+    Rule(
         ("filter_lfo_waveform", "filter_lfo_frequency"),
         "the filter LFO hardly changes the sound",
         lambda f: f.of("filter_lfo_amount") * f.filter_change_db < LEAST_CHANGE_DB,
@@ -204,6 +211,7 @@ RULES = (
         ("filter_resonance",),
         "nothing that sounds is near the cutoff",
         lambda f: f.resonance_change_db < LEAST_RESONANCE_CHANGE_DB,
+        everywhere=False,  # its change is extrapolated from the present resonance
     ),
     Rule(
         (*_stages("amplitude", "release"), *_stages("filter", "release")),

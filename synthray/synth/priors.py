@@ -79,8 +79,8 @@ def random_presets(
 
 def uniform_numbers(seed: int, stream: int, first: int, count: int, width: int) -> npt.NDArray[np.float64]:
     """Return rows of an endless table of random numbers in [0, 1), in steps of 2**-53, (count, width)."""
-    numbers: npt.NDArray[np.float64] = (random_words(seed, stream, first, count, width) >> np.uint64(11)) * 2.0**-53
-    return numbers
+    words = random_words(seed, stream, first, count, width)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def in_canonical_order(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

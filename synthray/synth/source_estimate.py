@@ -45,6 +45,7 @@ def _bands() -> tuple[Floats, Floats]:
 
 
 BAND_HZ, BANDWIDTH_HZ = _bands()
+BAND_OCTAVES, NEXT_BAND_OCTAVES = np.log2(BAND_HZ), np.log2(BAND_HZ + BANDWIDTH_HZ)
 
 
 def setting(settings: Floats, name: str) -> Floats:
@@ -100,9 +101,9 @@ def source_powers(settings: Floats) -> Floats:
 
 def partials(lowest_hz: Floats, highest_hz: Floats, level_db: Floats, fall_db: Floats) -> Floats:
     """Return powers (sounds, bands) that are level from ``lowest_hz`` to ``highest_hz`` and fall on both sides."""
-    above = np.maximum(np.log2(BAND_HZ / highest_hz[:, None]), 0.0)
-    below = np.maximum(np.log2(lowest_hz[:, None] / (BAND_HZ + BANDWIDTH_HZ)), 0.0)
-    return power(level_db[:, None] - fall_db[:, None] * above - LEAK_DB * below)
+    above_octaves = np.maximum(BAND_OCTAVES - np.log2(highest_hz)[:, None], 0.0)
+    below_octaves = np.maximum(np.log2(lowest_hz)[:, None] - NEXT_BAND_OCTAVES, 0.0)
+    return power(level_db[:, None] - fall_db[:, None] * above_octaves - LEAK_DB * below_octaves)
 
 
 def side_bands(pitch_hz: list[Floats], peak_db: Floats, fall_db: Floats, ring: Floats, frequency: Floats) -> Floats:

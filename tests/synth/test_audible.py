@@ -23,6 +23,9 @@ SQUARES = {"oscillator_1_waveform": "square", "oscillator_2_waveform": "square",
 MOVING = {"filter_cutoff": 500.0, "filter_envelope_amount": 3.0, "filter_lfo_amount": 1.0}
 SWEPT = {"pitch_envelope_amount": 5.0, "pitch_lfo_amount": 100.0, "amplitude_lfo_amount": 80.0}
 TWO_SAWS = {"oscillator_2_waveform": "saw", "oscillator_2_pitch": 5.0, "oscillator_2_level": 0.0}
+DEEP_SINE: dict[str, float | str] = {"oscillator_1_waveform": "sine", "oscillator_1_pitch": -24.0}
+HIDDEN = {"oscillator_1_level": -30.0, "oscillator_2_level": 0.0, "oscillator_2_waveform": "saw", "noise_level": -6.0}
+ENDED = {"amplitude_envelope_sustain": 0.0}
 NOISY = {"oscillator_1_level": -30.0, "noise_level": -6.0}
 EXACT = [
     # a preset, what cannot be heard in it, and what could be heard if the first setting were another one
@@ -72,8 +75,9 @@ def test_audible_exact_rule_holds_for_every_move_and_only_there(
     [
         (NOISY, ["pitch_lfo_amount", "pitch_envelope_amount", "oscillator_2_detune"], ["noise_color", "noise_level"]),
         ({"oscillator_1_level": 0.0}, ["noise_color"], ["oscillator_1_level", "filter_drive"]),
-        # the estimate knows where the sound is: a notch below it or a low pass above it does nothing
-        ({"filter_type": "notch", "filter_cutoff": 60.0, "oscillator_1_pitch": 24.0}, ["filter_lfo_amount"], []),
+        # the estimate knows where the sound is: a low pass far above it does nothing
+        (DEEP_SINE, ["filter_lfo_amount", "noise_color"], ["filter_cutoff"]),
+        (DEEP_SINE | {"filter_cutoff": 200.0}, [], ["filter_lfo_amount", "filter_resonance"]),
         (MOVING | {"amplitude_envelope_sustain": 0.0}, ["filter_envelope_release", "amplitude_envelope_release"], []),
         (MOVING | {"filter_envelope_sustain": 100.0}, ["filter_envelope_decay"], ["filter_envelope_release"]),
         # all sources of a sound that is there can be heard
@@ -102,7 +106,7 @@ def test_audible_agrees_with_measured_differences(presets: tuple[np.ndarray, np.
 
 def test_with_inaudible_defaults_hardly_changes_the_sound(presets: tuple[np.ndarray, np.ndarray]) -> None:
     changes_db = changes_by_defaults_db(*presets)
-    assert np.median(changes_db) < 2 * LEAST_DB
+    assert np.median(changes_db) < LEAST_DB
     assert (changes_db > 0).mean() > 0.5
 
 
@@ -127,8 +131,9 @@ def test_audible_of_silence_and_of_changed_constants_is_defined() -> None:
             assert 0.4 < audible(changed).mean() < 0.95
 
 
-def test_rules_name_parameters_and_apply_to_some_random_presets() -> None:
-    inaudible = {name for row in random_settings(200) for name in why_inaudible(row)}
+def test_rules_apply_somewhere_and_leave_some_parameters_always_audible() -> None:
+    hidden = np.stack([plain_settings(**HIDDEN), plain_settings(**ENDED)])
+    inaudible = {name for row in np.concatenate([random_settings(100), hidden]) for name in why_inaudible(row)}
     assert {name for rule in RULES for name in rule.names} == inaudible
     always = set(INSTRUMENT.label_index) - inaudible
     assert always == {"filter_type", "filter_cutoff", "filter_drive", "amplitude_lfo_amount"}
@@ -154,7 +159,7 @@ def test_with_inaudible_defaults_replaces_what_is_inaudible_everywhere() -> None
     assert settings[0, INSTRUMENT.index["oscillator_1_pulse_width"]] == 10.0
     random = random_settings(300)
     changed = with_inaudible_defaults(random) != random
-    assert 0.1 < changed.mean() < 0.3
+    assert 0.08 < changed.mean() < 0.3
     constants = [i for i, p in enumerate(INSTRUMENT.parameters) if p not in INSTRUMENT.learned]
     assert not changed[:, constants].any()
 
@@ -182,7 +187,7 @@ def test_filter_gain_and_its_slopes_equal_the_analogue_filter(kind: int) -> None
         _, response = signal.freqs(scaled, [1, 1 / q, 1], ratio)
         return 20 * np.log10(abs(response))
 
-    gain, slope, resonance = np.array([filter_gain(np.float32(r * r), kind, np.float32(q)) for r in ratio]).T
+    gain, slope, resonance = np.array([filter_gain(np.float32(r * r), kind, np.float32(1 / q)) for r in ratio]).T
     np.testing.assert_allclose(10 * np.log10(gain), gain_db(q, ratio), atol=1e-3)
     step = 1e-4
     cutoff_up, cutoff_down = (gain_db(q, ratio / 2**shift) for shift in (step, -step))
