@@ -14,7 +14,7 @@ from synthray.evaluate.html.markup import VOID_ELEMENTS
 from synthray.evaluate.html.page import render_report
 from synthray.evaluate.html.size import MAX_BYTES, examples_that_fit, spectrogram_size
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from tests.evaluate.html.samples import HALF_AUDIBLE, answer, example, model, noise, report, sine
+from tests.evaluate.html.samples import AUDIBLE, answer, example, model, noise, report, sine
 
 HOSTILE = '</title></script><img src=x onerror="alert(1)">&\'{}$title'
 
@@ -107,8 +107,8 @@ def test_report_tables_have_captions_and_scopes(page: Page) -> None:
 
 
 def test_report_greys_out_what_is_inaudible(page: Page) -> None:
-    inaudible = int((~HALF_AUDIBLE).sum())
-    originals, answers = 2 * int(HALF_AUDIBLE.sum()), 3 * inaudible
+    inaudible = int((~AUDIBLE).sum())
+    originals, answers = 2 * int(AUDIBLE.sum()), 3 * inaudible
     assert len(page.all("td", "inaudible")) == originals + answers
     assert page.text_of("span").count("inaudible") == originals + answers
 
@@ -130,6 +130,7 @@ def test_report_escapes_every_text() -> None:
     assert len(page.all("script")) == 1
     assert page.text_of("title") == page.text_of("h1") == HOSTILE
     assert page.text_of("code") == HOSTILE
+    assert [audio["aria-label"] for audio in page.all("audio")] == ["original", HOSTILE]
     places = {tag for tag, data in page.texts if HOSTILE in data}
     assert places >= {"title", "h1", "code", "p", "th", "b", "dt", "dd", "span", "li", "h3"}
 
