@@ -72,7 +72,7 @@ def read_sound(source: bytes | str | Path) -> Sound:
     levels = measure_levels(resample(decoder.blocks(), decoder.rate_hz, decoder.channels))
     length_s = decoder.frames_read / decoder.rate_hz if decoder.is_at_end else None
     if not decoder.frames_read:
-        raise SoundError(f"{name} has no samples: its header is all there is")
+        raise SoundError(f"{name} has no samples: nothing follows its header")
     onset = find_onset(levels)
     if onset is None:
         raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
@@ -134,5 +134,3 @@ def write_wav(target: str | Path | BinaryIO, audio: npt.ArrayLike) -> None:
         soundfile.write(target, np.clip(audio, -1.0, 1.0), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.SoundFileError) as error:
         raise SoundError(f"{target} cannot be written: {error}") from None
-
-
