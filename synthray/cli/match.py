@@ -5,24 +5,53 @@ from __future__ import annotations
 import os
 import sys
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, write_file
-from synthray.cli.quiet import quiet_import
+from synthray.cli.quiet import quiet
 from synthray.cli.runner import set_up
-from synthray.errors import SoundError
+from synthray.errors import ConfigError, SoundError, StorageError, summary
+from synthray.storage import open_store
 
-DESCRIPTION = "Predict the preset of a sound file, from its first two seconds."
+if TYPE_CHECKING:
+    from synthray.model.predictor import Predictor
+    from synthray.synth.sound_file import Sound
+
+DESCRIPTION = """
+Predict the presets of sound files. A match uses 2 s from the beginning of the sound on: silence and noise in front of
+it are skipped. WAV, FLAC, OGG, MP3, AIFF and more are read, also with incomplete headers.
+"""
 EXAMPLES = """
 synthray match sound.wav
-synthray match sound.wav --out preset.json --wav match.wav
+synthray match sound.mp3 --out preset.json --wav match.wav
+synthray match drums/*.wav bass.flac --out-dir matches
 synthray match sound.wav --model s3://bucket/models/model_9_20.keras
 """
+
+MENTIONED_FROM_S = 0.01
+"""Skipping less than this is not mentioned."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """The files that are written for one sound."""
+
+    sound: str
+    """URI of the sound."""
+    preset: str | None
+    """URI of the preset; None for none."""
+    wav: str | None
+    """URI of the preset's sound; None for none."""
 
 
 def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, match, DESCRIPTION, EXAMPLES)
-    parser.add_argument("sound", metavar="SOUND", help="a WAV, FLAC or OGG file")
+    parser.add_argument("sounds", metavar="SOUND", nargs="+", help="a sound file (WAV, FLAC, OGG, MP3, AIFF, …)")
     parser.add_argument(
         "--model",
         default="",
@@ -31,36 +60,136 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--out", metavar="PRESET.json", help="write the preset to this file (default: print it)")
     parser.add_argument("--wav", metavar="MATCH.wav", help="also render the preset to this file")
+    parser.add_argument(
+        "--out-dir",
+        metavar="DIR",
+        help="write NAME.json and NAME.wav of each sound to this folder; a second NAME becomes NAME-2",
+    )
 
 
 def match(arguments: Namespace) -> None:
-    """Predict a preset and write it, its sound, or both."""
-    from synthray.model.registry import served_model
-    from synthray.synth.instrument import DURATION_S
-    from synthray.synth.sound_file import CUT_FROM_S, duration_s, read_sound
+    """Predict the preset of each sound and write it, its sound, or both."""
+    targets = plan_targets(arguments.sounds, arguments.out_dir, arguments.out, arguments.wav)
+    predictor = cache(lambda: _load_predictor(arguments.model))  # loaded after the first sound has been read
+    if arguments.out_dir is None:
+        _match_one(targets[0], predictor)
+        return
+    failed = []
+    for number, target in enumerate(targets, 1):
+        print(f"{number} of {len(targets)}: {target.sound}", file=sys.stderr)
+        try:
+            _match_one(target, predictor)
+        except (SoundError, StorageError) as error:
+            print(f"not matched: {summary(error)}", file=sys.stderr)
+            failed.append(target.sound)
+    if failed:
+        raise SoundError(f"{len(failed)} of {len(targets)} sounds were not matched: {', '.join(failed)}")
 
-    require_wav_name(arguments.wav)
-    raw = read_file(arguments.sound)
+
+def plan_targets(
+    sounds: Sequence[str], out_dir: str | None, out: str | None = None, wav: str | None = None
+) -> list[Target]:
+    """Return the files to write for each sound. The same sounds have the same files in every run.
+
+    Raises:
+        ConfigError: the flags contradict each other, or a sound would be overwritten.
+    """
+    require_wav_name(wav)
+    if out_dir is None:
+        if len(sounds) > 1:
+            raise ConfigError(f"{len(sounds)} sounds need --out-dir, the folder for their presets and matches")
+        targets = [Target(sounds[0], out, wav)]
+    elif out or wav:
+        raise ConfigError("--out-dir names the files itself; leave out --out and --wav")
+    else:
+        names = unique_names([PurePosixPath(open_store(sound).uri).stem for sound in sounds])
+        folder = out_dir.rstrip("/") or "/"
+        targets = [
+            Target(sound, f"{folder}/{name}.json", f"{folder}/{name}.wav")
+            for sound, name in zip(sounds, names, strict=True)
+        ]
+    read = {_identity(sound) for sound in sounds}
+    for written in (uri for target in targets for uri in (target.preset, target.wav) if uri):
+        if _identity(written) in read:
+            raise ConfigError(f"{written!r}: this sound would be overwritten by a match. Write to another place.")
+    return targets
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return names that differ also without upper case: ``a``, ``A``, ``b`` become ``a``, ``A-2``, ``b``.
+
+    The first of equal names is never changed.
+    """
+    taken = {name.casefold() for name in names}
+    seen: set[str] = set()
+    unique = []
+    for name in names:
+        new, number = name, 1
+        while new.casefold() in (seen if number == 1 else taken):
+            number += 1
+            new = f"{name}-{number}"
+        seen.add(new.casefold())
+        taken.add(new.casefold())
+        unique.append(new)
+    return unique
+
+
+def _identity(uri: str) -> str:
+    """Return what two URIs of the same file have in common."""
+    absolute = open_store(uri).uri
+    return absolute if "://" in absolute else os.path.realpath(absolute)
+
+
+def _match_one(target: Target, predictor: Callable[[], Predictor]) -> None:
+    """Match one sound; report on stderr which part of it was used, and what was written.
+
+    Raises:
+        SoundError, StorageError: the sound cannot be used or read; the message names it.
+    """
+    sound = _read(target.sound)
+    _report(target.sound, sound)
+    preset = _predict(predictor(), sound)
+    if target.wav:
+        write_file(target.wav, render_wav(predictor().card.table, preset))
+    if target.preset:
+        write_file(target.preset, preset_text(preset).encode())
+    elif not target.wav:
+        print(preset_text(preset), end="")
+
+
+def _read(uri: str) -> Sound:
+    from synthray.synth.sound_file import read_sound
+
+    raw = read_file(uri)
     try:
-        audio, length_s = read_sound(raw), duration_s(raw)
+        with quiet():
+            return read_sound(raw)
     except SoundError as error:
-        raise SoundError(f"{arguments.sound}: {error}") from error
-    if length_s >= CUT_FROM_S:
-        print(
-            f"{arguments.sound} lasts {length_s:.1f} s. Only its first {DURATION_S:.0f} s are matched.", file=sys.stderr
-        )
-    uri = served_model(arguments.model)
+        raise SoundError(f"{uri}: {error}") from error
+
+
+def _report(uri: str, sound: Sound) -> None:
+    """Print where the match begins, if that is not the file's beginning, and what is cut off behind it."""
+    if sound.skipped_s < MENTIONED_FROM_S and not sound.is_cut:
+        return
+    length = "goes on" if sound.length_s is None else f"lasts {sound.length_s:.2f} s"
+    skipped, end = sound.skipped_s, sound.skipped_s + sound.used_s
+    print(f"{uri} {length}. Matched is the part from {skipped:.2f} to {end:.2f} s.", file=sys.stderr)
+
+
+def _predict(predictor: Predictor, sound: Sound) -> dict[str, Any]:
+    from synthray.match.sound import match_sound
+
+    return match_sound(predictor, sound.audio, sound=sound.to_json())
+
+
+def _load_predictor(model: str) -> Predictor:
+    from synthray.model.registry import served_model
+
+    uri = served_model(model)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # level 2 still reports a missing GPU
-    with quiet_import():
-        from synthray.match.sound import match_sound
+    with quiet():
         from synthray.model.predictor import Predictor
         from synthray.model.saved import load_model
 
-    predictor = Predictor(*load_model(uri))
-    preset = match_sound(predictor, audio)
-    if arguments.out:
-        write_file(arguments.out, preset_text(preset).encode())
-    elif not arguments.wav:
-        print(preset_text(preset), end="")
-    if arguments.wav:
-        write_file(arguments.wav, render_wav(predictor.card.table, preset))
+    return Predictor(*load_model(uri))

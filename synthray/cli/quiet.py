@@ -1,4 +1,4 @@
-"""Import TensorFlow without its log lines. Python's own warnings and errors are not affected."""
+"""Native code without its log lines. Python's own warnings and errors are not affected."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Discard what native code writes to stderr within the block.
 
     Exceptions still propagate. TensorFlow logs CPU features and missing GPUs before it reads ``TF_CPP_MIN_LOG_LEVEL``.
-    The level is set for later.
+    The level is set for later. The MP3 decoder logs each irregularity of a file.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.stderr.flush()

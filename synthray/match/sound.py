@@ -18,18 +18,18 @@ from synthray.synth.voice import render
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
-# RMS levels of random presets, in dB of full scale: 5 % are quieter, 5 % are louder.
-TRAINED_RMS_DB = (-56.0, -20.0)
+NORMAL_RMS = 10 ** (-33 / 20)
+"""RMS level of every sound that is matched: half of the random presets are quieter."""
 SILENCE_RMS = 1e-5
 
 
-def match_sound(predictor: Predictor, audio: np.ndarray) -> dict[str, Any]:
-    """Return the preset predicted for a sound, in human units.
+def match_sound(predictor: Predictor, audio: np.ndarray, **extra: Any) -> dict[str, Any]:
+    """Return the preset predicted for a sound, in human units, with ``extra`` entries.
 
-    Arguments and errors are those of ``match_settings``.
+    Other arguments and errors are those of ``match_settings``.
     """
     settings = match_settings(predictor, audio)
-    return preset_to_json(predictor.card.table, settings, model=predictor.card.name)
+    return preset_to_json(predictor.card.table, settings, model=predictor.card.name, **extra)
 
 
 def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
@@ -72,9 +72,9 @@ def require_instrument(predictor: Predictor) -> None:
 
 
 def normalize_level(audio: np.ndarray) -> np.ndarray:
-    """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
+    """Scale a sound float32 ``(samples,)`` to the same level as all others.
 
-    The level of a recording carries little information, and most recordings are louder than any training sound.
+    The level of a recording says nothing about the preset, so that a sound must have the same answer at every level.
 
     Raises:
         SoundError: the sound is silent.
@@ -82,8 +82,7 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
     rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
     if rms < SILENCE_RMS:
         raise SoundError(f"the sound is silent in its first {DURATION_S:.0f} s: there is nothing to match")
-    quietest, loudest = (10 ** (level_db / 20) for level_db in TRAINED_RMS_DB)
-    return np.asarray(audio * (np.clip(rms, quietest, loudest) / rms), np.float32)
+    return np.asarray(audio * (NORMAL_RMS / rms), np.float32)
 
 
 def warm_up(predictor: Predictor) -> None:

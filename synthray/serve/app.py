@@ -3,7 +3,7 @@
     GET  /v1/models/synthray             status of the served model
     GET  /v1/models/synthray/metadata    its inputs, outputs and parameters
     POST /v1/models/synthray:predict     outputs of features, which are JSON or raw float32
-    POST /v1/models/synthray:match       preset of a WAV, FLAC or OGG file, or the preset's sound
+    POST /v1/models/synthray:match       preset of a sound file, or the preset's sound
     GET  /healthz                        readiness
     GET  /                               web page that matches a dropped sound file
 
@@ -36,7 +36,6 @@ from synthray.serve.config import MAX_BODY_BYTES
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.request_body import RAW, UNSTATED, content_type, prefers_wav, read_body
-from synthray.synth.instrument import DURATION_S
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MODEL_NAME = "synthray"
-CUT_HEADER = "x-synthray-cut"
+SOUND_HEADER = "x-synthray-sound"
 MODEL_HEADER = "x-synthray-model"
 JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 
@@ -137,9 +136,9 @@ class _Handlers:
             raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
         wants_wav = prefers_wav(request)
         body = await read_body(request, self._limit)
-        answer, sound_s = await run_in_threadpool(_match, predictor, body, wants_wav)
+        answer, durations = await run_in_threadpool(_match, predictor, body, wants_wav)
         media_type = "audio/wav" if wants_wav else "application/json"
-        return Response(answer, media_type=media_type, headers=_model_header(predictor) | _cut_header(sound_s))
+        return Response(answer, media_type=media_type, headers=_model_header(predictor) | _sound_header(durations))
 
     async def page(self, _: Request) -> Response:
         html = resources.files("synthray.serve").joinpath("page/index.html").read_bytes()
@@ -166,31 +165,30 @@ def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
     return json.dumps(encode_predictions(outputs, in_rows=in_rows), separators=(",", ":")).encode()
 
 
-def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, float]:
-    """Return the preset of a sound file as JSON, or the preset's sound as a WAV file, and the file's seconds."""
+def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, dict[str, float | None]]:
+    """Return the preset of a sound file as JSON, or the preset's sound as a WAV file, and ``Sound.to_json()``."""
     from synthray.match.sound import match_settings, match_sound
-    from synthray.synth.sound_file import duration_s, read_sound, write_wav
+    from synthray.synth.sound_file import read_sound, write_wav
     from synthray.synth.voice import render
 
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    audio, sound_s = read_sound(body), duration_s(body)
+    sound = read_sound(body)
+    durations = sound.to_json()
     if wants_wav:
         wav = io.BytesIO()
-        write_wav(wav, render(match_settings(predictor, audio)[None])[0])
-        return wav.getvalue(), sound_s
-    durations = {"lasts_s": round(sound_s, 3), "matched_s": min(DURATION_S, round(sound_s, 3))}
-    return json.dumps({"preset": match_sound(predictor, audio), "sound": durations}).encode(), sound_s
+        write_wav(wav, render(match_settings(predictor, sound.audio)[None])[0])
+        return wav.getvalue(), durations
+    return json.dumps({"preset": match_sound(predictor, sound.audio), "sound": durations}).encode(), durations
 
 
 def _model_header(predictor: Predictor) -> dict[str, str]:
     return {MODEL_HEADER: predictor.card.name.encode("ascii", "replace").decode()}
 
 
-def _cut_header(sound_s: float) -> dict[str, str]:
-    from synthray.synth.sound_file import CUT_FROM_S
-
-    return {CUT_HEADER: f"{DURATION_S:.1f} of {sound_s:.1f} s"} if sound_s >= CUT_FROM_S else {}
+def _sound_header(durations: dict[str, float | None]) -> dict[str, str]:
+    """Return the known durations as a dictionary of structured fields (RFC 9651): ``skipped_s=0.52, used_s=2.0``."""
+    return {SOUND_HEADER: ", ".join(f"{name}={value}" for name, value in durations.items() if value is not None)}
 
 
 def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

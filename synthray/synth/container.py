@@ -122,6 +122,12 @@ def readable_forms(raw: bytes | memoryview, name: str) -> Iterator[PartsFile]:
         yield PartsFile(repair_mp3(sound[start:]))
 
 
+def is_recognised(raw: bytes | memoryview) -> bool:
+    """Return whether a file begins like one of the usual sound files."""
+    magic = bytes(_after_id3(memoryview(raw))[:4])
+    return magic in REPAIRS or magic == b"OggS" or mp3_frame_bytes(magic) > 0
+
+
 def _after_id3(raw: memoryview) -> memoryview:
     """Return a file without the ID3v2 tags in front of it, whose sizes have 7 bits a byte (id3.org, 3.1)."""
     while bytes(raw[:3]) == b"ID3" and len(raw) > 10:

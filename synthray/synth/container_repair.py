@@ -22,7 +22,7 @@ def repair_wav(raw: memoryview) -> Parts:
 
     A size of 0 with bytes behind it, and a size beyond the end of the file, both mean "to the end of the file".
     """
-    order = ">" if raw[:4] == b"RIFX" else "<"
+    order = ">" if bytes(raw[:4]) == b"RIFX" else "<"
     chunks = dict(_riff_chunks(raw, order))
     if b"fmt " not in chunks or b"data" not in chunks:
         return [raw]  # libsndfile names what is missing

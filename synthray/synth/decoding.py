@@ -14,7 +14,7 @@ import soundfile
 import soxr
 
 from synthray.errors import SoundError
-from synthray.synth.container import readable_forms
+from synthray.synth.container import is_recognised, readable_forms
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
 Floats = npt.NDArray[np.float64]
@@ -96,12 +96,14 @@ def _open(raw: bytes | memoryview, name: str) -> Any:
             return _ForwardFile(form)
         except (OSError, soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless formats
             reasons.append(_reason(error))
-    raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3, AIFF, …): {reasons[-1]}")
+    # libsndfile tries its formats in turn, and reports the error of the last one.
+    reason = reasons[0] if is_recognised(raw) else "its format is unknown"
+    raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3, AIFF, …): {reason}")
 
 
 def _reason(error: Exception) -> str:
     """Return libsndfile's message, without what it says of the Python object."""
-    reason = str(getattr(error, "error_string", "") or "its format is unknown")
+    reason = str(getattr(error, "error_string", "") or "its content is not valid")
     return reason.removeprefix("Error : ").rstrip(".")
 
 

@@ -34,7 +34,7 @@ NOISE_HOPS = 10
 MIXED_FROM = 0.35
 """Energy of the mean of all channels against the loudest one, from which on the mean is used.
 
-It is 1 for equal channels, 1/2 for two that have nothing in common, 1/4 if one of two is silent, and 0 for opposite ones.
+It is 1 for equal channels, 1/2 for two that have nothing in common, 1/4 if one of two is silent, and 0 for opposites.
 """
 
 

@@ -72,7 +72,7 @@ def read_sound(source: bytes | str | Path) -> Sound:
     levels = measure_levels(resample(decoder.blocks(), decoder.rate_hz, decoder.channels))
     length_s = decoder.frames_read / decoder.rate_hz if decoder.is_at_end else None
     if not decoder.frames_read:
-        raise SoundError(f"{name} has no samples: its header is all there is")
+        raise SoundError(f"{name} has no samples: nothing follows its header")
     onset = find_onset(levels)
     if onset is None:
         raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
