@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -27,6 +28,7 @@ it are skipped. WAV, FLAC, OGG, MP3, AIFF and more are read, also with incomplet
 """
 EXAMPLES = """
 synthray match sound.wav
+synthray match sound.wav --refine 1
 synthray match sound.mp3 --out preset.json --wav match.wav
 synthray match drums/*.wav bass.flac --out-dir matches
 synthray match sound.wav --model s3://bucket/models/model_9_20.keras
@@ -56,7 +58,8 @@ def configure(parser: ArgumentParser) -> None:
         "--model",
         default="",
         metavar="URI",
-        help="a .keras file, or a folder: its promoted model, or its newest (default: models under SYNTHRAY_HOME)",
+        help="a .keras file, or a folder: its promoted model, or its newest "
+        "(default: models under SYNTHRAY_HOME, or while there is none the shipped one, which is also called shipped)",
     )
     parser.add_argument("--out", metavar="PRESET.json", help="write the preset to this file (default: print it)")
     parser.add_argument("--wav", metavar="MATCH.wav", help="also render the preset to this file")
@@ -65,20 +68,29 @@ def configure(parser: ArgumentParser) -> None:
         metavar="DIR",
         help="write NAME.json and NAME.wav of each sound to this folder; a second NAME becomes NAME-2",
     )
+    parser.add_argument(
+        "--refine",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="search this long for a better preset of each sound; 1 helps much, 10 more (default: %(default)s)",
+    )
 
 
 def match(arguments: Namespace) -> None:
     """Predict the preset of each sound and write it, its sound, or both."""
+    if not 0 <= arguments.refine < math.inf:
+        raise ConfigError(f"--refine is {arguments.refine}. Give a number of seconds, 0 or more.")
     targets = plan_targets(arguments.sounds, arguments.out_dir, arguments.out, arguments.wav)
     predictor = cache(lambda: _load_predictor(arguments.model))  # loaded after the first sound has been read
     if arguments.out_dir is None:
-        _match_one(targets[0], predictor)
+        _match_one(targets[0], predictor, arguments.refine)
         return
     failed = []
     for number, target in enumerate(targets, 1):
         print(f"{number} of {len(targets)}: {target.sound}", file=sys.stderr)
         try:
-            _match_one(target, predictor)
+            _match_one(target, predictor, arguments.refine)
         except (SoundError, StorageError) as error:
             print(f"not matched: {summary(error)}", file=sys.stderr)
             failed.append(target.sound)
@@ -140,7 +152,7 @@ def _identity(uri: str) -> str:
     return absolute if "://" in absolute else os.path.realpath(absolute)
 
 
-def _match_one(target: Target, predictor: Callable[[], Predictor]) -> None:
+def _match_one(target: Target, predictor: Callable[[], Predictor], refine_s: float) -> None:
     """Match one sound; report on stderr which part of it was used, and what was written.
 
     Raises:
@@ -148,7 +160,7 @@ def _match_one(target: Target, predictor: Callable[[], Predictor]) -> None:
     """
     sound = _read(target.sound)
     _report(target.sound, sound)
-    preset = _predict(predictor(), sound)
+    preset = _predict(predictor(), sound, refine_s)
     if target.wav:
         write_file(target.wav, render_wav(predictor().card.table, preset))
     if target.preset:
@@ -177,10 +189,12 @@ def _report(uri: str, sound: Sound) -> None:
     print(f"{uri} {length}. Matched is the part from {skipped:.2f} to {end:.2f} s.", file=sys.stderr)
 
 
-def _predict(predictor: Predictor, sound: Sound) -> dict[str, Any]:
-    from synthray.match.sound import match_sound
+def _predict(predictor: Predictor, sound: Sound, refine_s: float) -> dict[str, Any]:
+    from synthray.match.match import match
+    from synthray.synth.voice import usable_cores
 
-    return match_sound(predictor, sound.audio, sound=sound.to_json())
+    found = match(predictor, sound.audio, refine_s, threads=usable_cores())
+    return found.to_json(model=predictor.card.name, sound=sound.to_json())
 
 
 def _load_predictor(model: str) -> Predictor:

@@ -14,11 +14,11 @@ import numpy as np
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.refine import refine
 from synthray.match.search import Improvement
-from synthray.match.sound import normalize_level, require_instrument, require_sound
+from synthray.match.sound import is_instrument_model, normalize_level, require_instrument, require_sound
 from synthray.model.distribution import PresetDistribution
 from synthray.synth.audible import audible, with_inaudible_defaults
 from synthray.synth.features import analyse
-from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.presets import preset_to_json
 from synthray.synth.voice import render
 
@@ -114,6 +114,12 @@ def match(
         evaluations,
         time.perf_counter() - started_s,
     )
+
+
+def warm_up(predictor: Predictor) -> None:
+    """Match a sound, if the model can, to compile the voice and the distances now."""
+    if is_instrument_model(predictor):
+        match(predictor, np.full(N_SAMPLES, 0.01, np.float32))
 
 
 def _simplified(target: np.ndarray, settings: np.ndarray) -> tuple[np.ndarray, float]:

@@ -92,7 +92,7 @@ class Objective:
             self._target = spectrograph.levels()[:, 0].copy()
             self._loudness_db = _loudness_db(spectrograph.samples)[0]
         counts = [resolution.frames * resolution.bands for resolution in resolutions]
-        self._weights = np.repeat(1 / np.array(counts, np.float32), counts) / f32(len(counts))
+        self._weights = np.asarray(np.repeat(1 / (np.array(counts) * len(counts)), counts), np.float32)
         self.evaluations = 0
 
     def __call__(self, labels: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,35 +1,24 @@
-"""From a sound to the preset that a model predicts for it.
+"""Checks and level of a sound that is matched, and the network's answer to it. A search for a better one: ``match.py``.
 
 The predictor itself is in ``synthray.model.predictor``, distances between sounds in ``distances``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthray.errors import ModelError, SoundError
 from synthray.synth.features import ANALYSES, analyse, feature_shape
 from synthray.synth.instrument import DURATION_S, INSTRUMENT, N_SAMPLES
-from synthray.synth.presets import preset_to_json
-from synthray.synth.voice import render
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
-NORMAL_RMS = 10 ** (-33 / 20)
-"""RMS level of every sound that is matched: half of the random presets are quieter."""
+TRAINED_RMS_DB = (-56.0, -20.0)
+"""RMS levels of random presets: 5 % are quieter, 5 % are louder."""
 SILENCE_RMS = 1e-5
-
-
-def match_sound(predictor: Predictor, audio: np.ndarray, **extra: Any) -> dict[str, Any]:
-    """Return the preset predicted for a sound, in human units, with ``extra`` entries.
-
-    Other arguments and errors are those of ``match_settings``.
-    """
-    settings = match_settings(predictor, audio)
-    return preset_to_json(predictor.card.table, settings, model=predictor.card.name, **extra)
 
 
 def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
@@ -72,9 +61,10 @@ def require_instrument(predictor: Predictor) -> None:
 
 
 def normalize_level(audio: np.ndarray) -> np.ndarray:
-    """Scale a sound float32 ``(samples,)`` to the same level as all others.
+    """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
 
-    The level of a recording says nothing about the preset, so that a sound must have the same answer at every level.
+    Recordings are mostly louder than any training sound, so that these have the same answer at every level. The level
+    of the instrument's own sounds tells something about their presets, so that it is kept.
 
     Raises:
         SoundError: the sound is silent.
@@ -82,10 +72,5 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
     rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
     if rms < SILENCE_RMS:
         raise SoundError(f"the sound is silent in its first {DURATION_S:.0f} s: there is nothing to match")
-    return np.asarray(audio * (NORMAL_RMS / rms), np.float32)
-
-
-def warm_up(predictor: Predictor) -> None:
-    """Match and render a sound, if the model can, to compile the voice now."""
-    if is_instrument_model(predictor):
-        render(match_settings(predictor, np.full(N_SAMPLES, 0.01, np.float32))[None])
+    quietest, loudest = (10 ** (level_db / 20) for level_db in TRAINED_RMS_DB)
+    return np.asarray(audio * (np.clip(rms, quietest, loudest) / rms), np.float32)

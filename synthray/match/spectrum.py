@@ -76,10 +76,10 @@ def _tables(resolution: Resolution) -> tuple[Floats, Floats, npt.NDArray[np.int6
     """Return twiddle factors (size, 2), the window, and each band's first and last bins (bands, 2) and weights."""
     turns = np.exp(-2j * np.pi * np.arange(resolution.size) / resolution.size)
     twiddles = np.stack([turns.real, turns.imag], axis=1).astype(np.float32)
-    window = np.zeros(resolution.size, np.float32)
+    window: Floats = np.zeros(resolution.size, np.float32)
     window[: resolution.window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(resolution.window) / resolution.window)
     # The spectra of two real signals come out with twice their magnitudes.
-    weights = mel_filters(resolution.size, resolution.bands) / 4
+    weights = np.asarray(mel_filters(resolution.size, resolution.bands) / f32(4), np.float32)
     spans = np.array([(row.nonzero()[0].min(), row.nonzero()[0].max() + 1) if row.any() else (0, 0) for row in weights])
     return twiddles, window, spans, weights
 

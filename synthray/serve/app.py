@@ -167,7 +167,7 @@ def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
 
 def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, dict[str, float | None]]:
     """Return the preset of a sound file as JSON, or the preset's sound as a WAV file, and ``Sound.to_json()``."""
-    from synthray.match.sound import match_settings, match_sound
+    from synthray.match.match import match
     from synthray.synth.sound_file import read_sound, write_wav
     from synthray.synth.voice import render
 
@@ -175,11 +175,13 @@ def _match(predictor: Predictor, body: bytes, wants_wav: bool) -> tuple[bytes, d
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
     sound = read_sound(body)
     durations = sound.to_json()
+    found = match(predictor, sound.audio)
     if wants_wav:
         wav = io.BytesIO()
-        write_wav(wav, render(match_settings(predictor, sound.audio)[None])[0])
+        write_wav(wav, render(found.settings[None])[0])
         return wav.getvalue(), durations
-    return json.dumps({"preset": match_sound(predictor, sound.audio), "sound": durations}).encode(), durations
+    preset = found.to_json(model=predictor.card.name)
+    return json.dumps({"preset": preset, "sound": durations}).encode(), durations
 
 
 def _model_header(predictor: Predictor) -> dict[str, str]:

@@ -215,4 +215,5 @@ def cutoff_octaves(settings: Floats, amount: Floats, shape: Floats) -> Floats:
     above_a3 = (setting(settings, "note_pitch") - A3_PITCH) / 12.0
     start = np.log2(setting(settings, "filter_cutoff")) + setting(settings, "filter_key_tracking") / 100.0 * above_a3
     octaves: Floats = start[:, None] + amount[:, None] * shape
-    return np.minimum(np.maximum(octaves, LOWEST_OCTAVE), HIGHEST_OCTAVE)  # np.clip takes twice the time
+    limited: Floats = np.minimum(np.maximum(octaves, LOWEST_OCTAVE), HIGHEST_OCTAVE)  # np.clip takes twice the time
+    return limited

@@ -77,7 +77,9 @@ def test_read_sound_begins_where_a_literal_search_does(
 @pytest.fixture(scope="module")
 def slow_attacks() -> np.ndarray:
     """Return 12 random presets and three attacks of a second, float32 (15, 22050), each with its peak at 0.5."""
-    chosen = [plain_settings(amplitude_envelope_attack=1000.0, oscillator_1_pitch=pitch) for pitch in (-24.0, 0.0, 24.0)]
+    chosen = [
+        plain_settings(amplitude_envelope_attack=1000.0, oscillator_1_pitch=pitch) for pitch in (-24.0, 0.0, 24.0)
+    ]
     sounds = render(np.concatenate([random_settings(12, seed=3), np.array(chosen)]))
     return sounds * (0.5 / np.abs(sounds).max(axis=1, keepdims=True))
 
@@ -122,7 +124,9 @@ def test_measure_levels_stops_a_minute_after_the_first_sound() -> None:
         nonlocal taken
         for second in range(1000):
             taken = second
-            yield np.zeros((SAMPLE_RATE_HZ, 1)) + (np.sin(np.arange(SAMPLE_RATE_HZ))[:, None] if second >= silent_s else 0)
+            yield np.zeros((SAMPLE_RATE_HZ, 1)) + (
+                np.sin(np.arange(SAMPLE_RATE_HZ))[:, None] if second >= silent_s else 0
+            )
 
     for silent_s in (0, 100):
         levels = measure_levels(blocks(silent_s))
