@@ -206,4 +206,4 @@ def _load_predictor(model: str) -> Predictor:
         from synthray.model.predictor import Predictor
         from synthray.model.saved import load_model
 
-    return Predictor(*load_model(uri))
+        return Predictor(*load_model(uri))

@@ -70,9 +70,10 @@ def refine(
     audio = np.asarray(target, np.float32)
     if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
         raise SoundError(f"the target has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-    progress = _progress(budget_s, max_evaluations, started_s)
     objective = Objective(audio, threads)
     candidates = proposal.likeliest()[None]
+    objective(candidates)  # loads the machine code, which is not part of the budget
+    progress = _progress(budget_s, max_evaluations, time.perf_counter())
     if progress(0) < 1:
         found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
