@@ -141,7 +141,7 @@ def test_make_names_models_chance_and_baselines(sounds):
     answers = np.stack([settings] * (1 + len(BASELINES)))
     matches = Matches.measure(np.arange(sounds), settings, seeds, seeds, answers, threads=1)
     manifest = Manifest(INSTRUMENT, FEATURE_SHAPE, "float32", {}, (Shard("0", 4, 1, "0"),), {}, content=PRESETS)
-    found = Evaluation.make({"m": "/m.keras"}, "/data", manifest, "all", sums, matches)
+    found = Evaluation.make({"m": "/m.keras"}, [], "/data", manifest, "all", sums, matches)
     assert list(found.scores) == ["m", "chance"]
     assert found.scores["m"].means[0].over_all.value == 1
     assert (found.rows, found.sounds, found.originals, len(found.listen)) == (4, sounds, "as generated", sounds)
