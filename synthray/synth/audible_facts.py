@@ -167,11 +167,11 @@ class Facts:
             return [np.full_like(now, self._targets[name])]
         if parameter.curve == "log":
             factor = np.float32((parameter.maximum / parameter.minimum) ** MOVE)
-            moved = [now / factor, now * factor]
+            down, up = now / factor, now * factor
         else:
             step = np.float32(MOVE * (parameter.maximum - parameter.minimum))
-            moved = [now - step, now + step]
-        return [np.where((then >= parameter.minimum) & (then <= parameter.maximum), then, now) for then in moved]
+            down, up = now - step, now + step
+        return [np.where(down >= parameter.minimum, down, now), np.where(up <= parameter.maximum, up, now)]
 
     def _root_of_largest(self, squares: list[Floats]) -> Floats:
         """Return the square root of the largest of some squared changes, element by element."""
