@@ -163,17 +163,15 @@ class Facts:
     def _moved(self, name: str) -> list[Floats]:
         """Return the settings that a range moves to; where it has no room to move, the present one."""
         parameter, now = RANGES[name], self.of(name)
-        low, high = parameter.minimum, parameter.maximum
         if self._targets is not None:
             return [np.full_like(now, self._targets[name])]
-        moved: list[Floats]
         if parameter.curve == "log":
             factor = np.float32((parameter.maximum / parameter.minimum) ** MOVE)
-            moved = [now / factor, now * factor]
+            down, up = now / factor, now * factor
         else:
             step = np.float32(MOVE * (parameter.maximum - parameter.minimum))
-            moved = [now - step, now + step]
-        return [np.where((then >= low) & (then <= high), then, now) for then in moved]
+            down, up = now - step, now + step
+        return [np.where(down >= parameter.minimum, down, now), np.where(up <= parameter.maximum, up, now)]
 
     def _root_of_largest(self, squares: list[Floats]) -> Floats:
         """Return the square root of the largest of some squared changes, element by element."""

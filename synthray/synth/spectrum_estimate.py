@@ -214,6 +214,6 @@ def cutoff_octaves(settings: Floats, amount: Floats, shape: Floats) -> Floats:
     """
     above_a3 = (setting(settings, "note_pitch") - A3_PITCH) / 12.0
     start = np.log2(setting(settings, "filter_cutoff")) + setting(settings, "filter_key_tracking") / 100.0 * above_a3
-    octaves: Floats = start[:, None] + amount[:, None] * shape
-    limited: Floats = np.minimum(np.maximum(octaves, LOWEST_OCTAVE), HIGHEST_OCTAVE)  # np.clip takes twice the time
-    return limited
+    octaves = np.maximum(start[:, None] + amount[:, None] * shape, LOWEST_OCTAVE)
+    clipped: Floats = np.minimum(octaves, HIGHEST_OCTAVE)  # np.clip takes twice the time
+    return clipped
