@@ -29,6 +29,10 @@ def test_match_sound_is_the_preset_of_the_settings(predictor, sound):
     np.testing.assert_allclose(settings, match_settings(predictor, sound), rtol=1e-3, atol=1e-3)
 
 
+def test_match_sound_has_extra_entries(predictor, sound):
+    assert match_sound(predictor, sound, sound={"skipped_s": 0.5})["sound"] == {"skipped_s": 0.5}
+
+
 def test_match_sound_with_a_foreign_model_raises_model_error(foreign_predictor, sound):
     with pytest.raises(ModelError, match="model_3_1 was trained on another instrument"):
         match_sound(foreign_predictor, sound)
@@ -49,12 +53,18 @@ def test_warm_up_renders_only_for_models_of_the_instrument(predictor, foreign_pr
     assert rendered == [(1, 46)]
 
 
-def test_normalize_level_scales_loud_sounds_and_keeps_quiet_ones():
+@pytest.mark.parametrize("gain_db", [-60.0, -20.0, 0.0, 40.0])
+def test_normalize_level_is_the_same_at_every_level(gain_db):
     tone = 0.9 * np.sin(np.linspace(0, 2000, 22050)).astype(np.float32)
-    np.testing.assert_allclose(normalize_level(tone), normalize_level(tone / 4), atol=1e-6)
-    assert np.sqrt(np.mean(normalize_level(tone) ** 2)) == pytest.approx(0.1, rel=1e-3)
-    quiet = 0.01 * tone
-    np.testing.assert_allclose(normalize_level(quiet), quiet, rtol=1e-6)
+    scaled = normalize_level(tone * np.float32(10 ** (gain_db / 20)))
+    np.testing.assert_allclose(scaled, normalize_level(tone), atol=1e-6)
+    assert np.sqrt(np.mean(scaled**2)) == pytest.approx(10 ** (-33 / 20), rel=1e-3)
+
+
+def test_match_settings_do_not_depend_on_the_level(predictor, sound):
+    expected = match_settings(predictor, sound)
+    for gain in (0.001, 0.1, 10.0):
+        np.testing.assert_allclose(match_settings(predictor, sound * np.float32(gain)), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_normalize_level_of_silence_raises_sound_error():
