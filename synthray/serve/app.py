@@ -8,8 +8,8 @@
     GET  /                               web page that matches a dropped sound file
 
 Handlers decode, predict and encode. Each long step runs in a thread, because the event loop must stay free. The
-response header x-synthray-cut says that a file was longer than the matched part. Ray Serve is
-``synthray.cluster.deployment``'s concern.
+response header x-synthray-sound says which part of a file was matched. Ray Serve is ``synthray.cluster.deployment``'s
+concern.
 """
 
 from __future__ import annotations

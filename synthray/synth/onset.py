@@ -26,11 +26,11 @@ SILENT = 1e-5
 
 # Relative to the loudest 20 ms, which are 3 to 16 dB below the peak of a random preset.
 SURE_ONSET = 10 ** (-40 / 20)
-EARLIEST_ONSET = 10 ** (-50 / 20)
+EARLIEST_ONSET = 10 ** (-60 / 20)
 ABOVE_NOISE = 10 ** (12 / 20)
 """What an onset exceeds the noise in front of it by: four standard deviations."""
-NOISE_HOPS = 10
-"""Levels in front of an onset that tell its noise: 0.2 s. In front of the file is silence."""
+NOISE_HOPS = 5
+"""Levels in front of an onset that tell its noise: 0.1 s. In front of the file is silence."""
 MIXED_FROM = 0.35
 """Energy of the mean of all channels against the loudest one, from which on the mean is used.
 
@@ -96,7 +96,7 @@ def find_onset(levels: Floats) -> Onset | None:
     """Return where a recording's sound begins, or None if it is silent.
 
     The sound certainly has begun where it exceeds -40 dB of the loudest 20 ms. Slow attacks begin earlier. From there,
-    the onset is moved back while the level is above -50 dB and 12 dB above the noise in front of it.
+    the onset is moved back while the level is above -60 dB and 12 dB above the noise in front of it.
 
     Args:
         levels: of ``measure_levels``.

@@ -6,7 +6,6 @@ Decoding is in ``decoding.py``, the search for the beginning of the sound in ``o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,12 +15,16 @@ import numpy.typing as npt
 import soundfile
 
 from synthray.errors import SoundError
-from synthray.synth.decoding import Floats, SoundDecoder, resample
+from synthray.synth.decoding import Floats, SoundDecoder, decode_part, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import Onset, find_onset, measure_levels
 
-PRE_ROLL = 11
-"""Samples that are kept in front of the onset: 1 ms, by which half of the random presets are found late."""
+PRE_ROLL = 2
+"""Samples that are kept in front of the onset, by which half of the random presets are found late."""
+KEPT = 55
+"""A file is used from its beginning if its onset is within these samples: 5 ms, the attack of a rendered sound."""
+OFFSET_FROM = 0.01
+"""Mean against the RMS level from which on it is an offset. Below it is the mean of whatever periods 2 s contain."""
 ABOVE_NOISE_PEAK = 1.25
 """An onset exceeds the largest of 110 samples of noise by this: that of the next 330 is rarely as large."""
 CUT_FROM_S = 0.05
@@ -76,30 +79,14 @@ def read_sound(source: bytes | str | Path) -> Sound:
     onset = find_onset(levels)
     if onset is None:
         raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
-    samples = _decode_part(SoundDecoder(raw, name), onset)
-    skipped = max(0, _exact_onset(samples, onset) - PRE_ROLL)
-    used = samples[skipped : skipped + N_SAMPLES]
+    samples = decode_part(SoundDecoder(raw, name), onset.channel, onset.first, onset.last + N_SAMPLES)
+    begin = max(0, _exact_onset(samples, onset) - PRE_ROLL)
+    if onset.first + begin <= KEPT:
+        begin = 0
+    used = samples[begin : begin + N_SAMPLES]
     audio = np.zeros(N_SAMPLES, np.float32)
-    audio[: len(used)] = used - used.mean()
-    return Sound(audio, (onset.first + skipped) / SAMPLE_RATE_HZ, length_s)
-
-
-def _decode_part(decoder: SoundDecoder, onset: Onset) -> Floats:
-    """Return the samples from ``onset.first`` to 2 s after ``onset.last``, float64 (samples,)."""
-    parts: list[Floats] = []
-    position, last = 0, onset.last + N_SAMPLES
-    for block in resample(_one_channel(decoder.blocks(), onset.channel), decoder.rate_hz, 1):
-        start = max(0, onset.first - position)
-        parts.append(block[start : last - position, 0])
-        position += len(block)
-        if position >= last:
-            break
-    return np.concatenate(parts)
-
-
-def _one_channel(blocks: Iterator[Floats], channel: int | None) -> Iterator[Floats]:
-    for block in blocks:
-        yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
+    audio[: len(used)] = _without_offset(used)
+    return Sound(audio, (onset.first + begin) / SAMPLE_RATE_HZ, length_s)
 
 
 def _exact_onset(samples: Floats, onset: Onset) -> int:
@@ -112,6 +99,11 @@ def _exact_onset(samples: Floats, onset: Onset) -> int:
     noise = difference[: in_front // 2]
     is_loud = difference > max(onset.threshold, ABOVE_NOISE_PEAK * noise.max(initial=0.0))
     return int(is_loud.argmax()) if is_loud.any() else in_front
+
+
+def _without_offset(samples: Floats) -> Floats:
+    mean = samples.mean()
+    return samples - mean if abs(mean) > OFFSET_FROM * samples.std() else samples
 
 
 def _read(path: str | Path) -> bytes:

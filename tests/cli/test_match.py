@@ -8,11 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from synthray.cli.main import main
+from synthray.cli.match import unique_names
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
-from synthray.synth.sound_file import read_sound, write_wav
+from synthray.synth.sound_file import write_wav
 from synthray.synth.voice import render
 from tests.cli.conftest import assert_fails
 
@@ -21,9 +25,10 @@ def test_match_writes_a_preset_and_its_sound(files: Path, tmp_path: Path) -> Non
     preset, wav = tmp_path / "deep" / "preset.json", tmp_path / "match.wav"
     sound, model = str(files / "sound.wav"), str(files / "models")
     assert main(["match", sound, "--model", model, "--out", str(preset), "--wav", str(wav)]) == 0
-    settings = preset_from_json(INSTRUMENT, json.loads(preset.read_text()))
-    np.testing.assert_allclose(read_sound(wav), render(settings[None])[0], atol=2**-15)
-    assert np.abs(read_sound(wav)).max() > 0.01
+    row = preset_from_json(INSTRUMENT, json.loads(preset.read_text()))
+    written = soundfile.read(wav)[0]
+    np.testing.assert_allclose(written, render(row[None])[0], atol=2**-15)
+    assert np.abs(written).max() > 0.01
 
 
 def test_match_without_flags_prints_the_preset_of_the_newest_model(
@@ -40,7 +45,7 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     registry, long_sound = tmp_path / "models", tmp_path / "long.wav"
     shutil.copytree(files / "models", registry / "first", copy_function=shutil.copy)  # copy() sets new times
     shutil.copytree(files / "foreign", registry / "newer", copy_function=shutil.copy)
-    write_wav(long_sound, np.tile(read_sound(files / "sound.wav"), 2))
+    write_wav(long_sound, np.tile(soundfile.read(files / "sound.wav")[0], 2))
     match = ["match", str(long_sound), "--model", str(registry)]
     assert main(match) == 1
     assert "was trained on another instrument" in capsys.readouterr().err
@@ -49,7 +54,104 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     assert main(match) == 0
     output = capsys.readouterr()
     assert json.loads(output.out)["model"] == "model_2_1"
-    assert output.err == f"{long_sound} lasts 4.0 s. Only its first 2 s are matched.\n"
+    assert output.err == f"{long_sound} lasts 4.00 s. Matched is the part from 0.00 to 2.00 s.\n"
+    assert json.loads(output.out)["sound"] == {"skipped_s": 0.0, "used_s": 2.0, "length_s": 4.0}
+
+
+def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from synthray.match.sound import match_settings
+    from synthray.model.predictor import Predictor
+
+    later = tmp_path / "later.wav"
+    write_wav(later, np.concatenate([np.zeros(5733), soundfile.read(files / "sound.wav")[0]]))
+    presets = []
+    for sound in (files / "sound.wav", later):
+        assert main(["match", str(sound), "--model", str(files / "models")]) == 0
+        output = capsys.readouterr()
+        presets.append(json.loads(output.out))
+    assert output.err == f"{later} lasts 2.52 s. Matched is the part from 0.52 to 2.52 s.\n"
+    assert presets[1]["sound"]["skipped_s"] == pytest.approx(0.52, abs=0.002)
+    labels = [INSTRUMENT.settings_to_labels(preset_from_json(INSTRUMENT, preset)[None])[0] for preset in presets]
+    # The untrained network exaggerates what a fraction of a millisecond changes.
+    assert np.median(np.abs(labels[1] - labels[0])) < 0.01
+    without_onset = np.zeros(22050, np.float32)
+    without_onset[5733:] = soundfile.read(files / "sound.wav")[0][:-5733]
+    predictor = Predictor.load(f"{files}/models/model_2_1.keras")
+    unaligned = INSTRUMENT.settings_to_labels(match_settings(predictor, without_onset)[None])[0]
+    assert np.abs(unaligned - labels[0]).mean() > 5 * np.abs(labels[1] - labels[0]).mean()
+
+
+@pytest.fixture
+def sounds(files: Path, tmp_path: Path) -> Path:
+    """A folder with three sounds, two of which have the same name, and two files that cannot be matched."""
+    folder = tmp_path / "sounds"
+    for name in ("a/tone.wav", "b/Tone.wav", "other.sound.wav"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(files / "sound.wav", folder / name)
+    (folder / "text.wav").write_text("no sound")
+    write_wav(folder / "silent.wav", np.zeros(11025))
+    return folder
+
+
+def test_match_many_sounds_writes_each_and_names_the_bad_ones(
+    files: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    names = ["a/tone.wav", "text.wav", "b/Tone.wav", "gone.wav", "silent.wav", "other.sound.wav"]
+    paths = [str(sounds / name) for name in names]
+    command = ["match", *paths, "--out-dir", f"{out}/", "--model", str(files / "models")]
+    for _ in range(2):  # a second run writes the same files
+        assert main(command) == 1
+        output = capsys.readouterr()
+        assert output.out == ""
+        lines = output.err.splitlines()
+        assert lines[0] == f"1 of 6: {paths[0]}"
+        assert lines[-1] == f"synthray: 3 of 6 sounds were not matched: {paths[1]}, {paths[3]}, {paths[4]}"
+        for path, reason in (
+            (paths[1], "its format is unknown"),
+            (paths[3], "not"),
+            (paths[4], "is silent throughout"),
+        ):
+            [line] = [line for line in lines if line.startswith("not matched: ") and path in line]
+            assert reason in line
+        written = sorted(path.name for path in out.iterdir())
+        assert written == ["Tone-2.json", "Tone-2.wav", "other.sound.json", "other.sound.wav", "tone.json", "tone.wav"]
+    for preset in out.glob("*.json"):
+        row = preset_from_json(INSTRUMENT, json.loads(preset.read_text()))
+        match = soundfile.read(preset.with_suffix(".wav"))[0]
+        np.testing.assert_allclose(match, render(row[None])[0], atol=2**-15)
+    good = [path for path in paths if "one" in path and "gone" not in path]
+    assert main(["match", *good, "--out-dir", str(out), "--model", str(files / "models")]) == 0
+
+
+@settings(max_examples=50)
+@given(names=st.lists(st.sampled_from(["a", "A", "b", "a-2", "A-2", "a-2-2", "b-3"]), max_size=12))
+def test_unique_names_differ_and_keep_the_first(names: list[str]) -> None:
+    unique = unique_names(names)
+    assert len({name.casefold() for name in unique}) == len(names)
+    for position, (name, new) in enumerate(zip(names, unique, strict=True)):
+        assert new == name or name.casefold() in {other.casefold() for other in names[:position]}
+        assert new.startswith(name)
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["{sounds}/a/tone.wav", "{sounds}/b/Tone.wav"], "2 sounds need --out-dir"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--wav", "x.wav"], "leave out --out and --wav"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--out", "x.json"], "leave out --out and --wav"),
+        (["{sounds}/a/tone.wav", "{sounds}/text.wav", "--out-dir", "{sounds}/a/"], "a/tone.wav': this sound would be"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}/b/../link"], "link/tone.wav': this sound would be overwritten"),
+        (["{sounds}/a/tone.wav", "--wav", "{sounds}/link/tone.wav"], "this sound would be overwritten by a match"),
+    ],
+)
+def test_match_contradicting_flags_write_nothing(
+    files: Path, sounds: Path, argv: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    (sounds / "link").symlink_to("a")
+    before = sorted(sounds.rglob("*"))
+    assert_fails(["match", *(part.format(sounds=sounds) for part in argv)], 2, message, capsys)
+    assert sorted(sounds.rglob("*")) == before
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 
 from synthray.errors import ConfigError, ModelError, SoundError
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
-from synthray.match.match import match
+from synthray.match.match import match, warm_up
 from synthray.match.sound import match_settings, normalize_level
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
@@ -73,3 +73,12 @@ def test_match_to_json_is_a_preset_with_what_is_known(predictor, sound):
     entries = preset["parameters"]
     assert "audible" not in entries["note_pitch"]
     assert [entries[p.name]["audible"] for p in INSTRUMENT.learned] == found.is_audible.tolist()
+
+
+def test_warm_up_matches_only_with_models_of_the_instrument(predictor, foreign_predictor, monkeypatch):
+    matched = []
+    monkeypatch.setattr("synthray.match.match.match", lambda _predictor, audio: matched.append(audio.shape))
+    warm_up(foreign_predictor)
+    assert matched == []
+    warm_up(predictor)
+    assert matched == [(22050,)]

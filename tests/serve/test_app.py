@@ -213,15 +213,37 @@ def test_match_sound_returns_preset(client, predictor, sound, wav):
     np.testing.assert_allclose(labels, wanted, atol=0.02)  # 16-bit samples, rounded preset values
 
 
-@pytest.mark.parametrize(("seconds", "cut"), [(2.0, None), (2.03, None), (3.5, "2.0 of 3.5 s")])
-def test_match_long_sound_states_cut(client, sound, seconds, cut):
+@pytest.mark.parametrize(
+    ("lead_in_s", "seconds", "header"),
+    [
+        (0.0, 2.0, "skipped_s=0.0, used_s=2.0, length_s=2.0"),
+        (0.0, 3.5, "skipped_s=0.0, used_s=2.0, length_s=3.5"),
+        (0.0, 90.0, "skipped_s=0.0, used_s=2.0"),
+        (0.5, 2.5, "skipped_s=0.499, used_s=2.0, length_s=2.5"),
+    ],
+)
+def test_match_states_the_part_of_the_sound(client, sound, lead_in_s, seconds, header):
+    recording = np.resize(sound, round(seconds * SAMPLE_RATE_HZ))
+    silence = round(lead_in_s * SAMPLE_RATE_HZ)
+    if silence:
+        recording = np.concatenate([np.zeros(silence, np.float32), recording])[: len(recording)]
     buffer = io.BytesIO()
-    write_wav(buffer, np.resize(sound, round(seconds * SAMPLE_RATE_HZ)))
+    write_wav(buffer, recording)
     answer = client.post(MATCH, content=buffer.getvalue())
-    assert answer.headers.get("x-synthray-cut") == cut
-    assert answer.json()["sound"] == {"lasts_s": pytest.approx(seconds, abs=1e-3), "matched_s": 2.0}
-    heard = client.post(MATCH, content=buffer.getvalue(), headers={"accept": "audio/wav"})
-    assert heard.headers.get("x-synthray-cut") == cut
+    stated = answer.json()["sound"]
+    expected = {name: float(value) for name, value in (part.split("=") for part in header.split(", "))}
+    assert stated == pytest.approx({"length_s": None, **expected}, abs=0.002)
+    for other in (answer, client.post(MATCH, content=buffer.getvalue(), headers={"accept": "audio/wav"})):
+        known = {name: value for name, value in stated.items() if value is not None}
+        assert other.headers["x-synthray-sound"] == ", ".join(f"{name}={value}" for name, value in known.items())
+
+
+def test_match_silent_sound_is_refused(client):
+    buffer = io.BytesIO()
+    write_wav(buffer, np.zeros(SAMPLE_RATE_HZ))
+    answer = client.post(MATCH, content=buffer.getvalue())
+    assert answer.status_code == 400
+    assert answer.json() == {"error": "the sound is silent throughout, for 1.00 s: there is nothing to match"}
 
 
 @pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
@@ -231,7 +253,7 @@ def test_match_accept_wav_returns_sound(client, wav, accept):
     answer = client.post(MATCH, content=wav, headers={"accept": accept})
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "audio/wav"
-    audio = read_sound(answer.content)
+    audio = read_sound(answer.content).audio
     assert audio.shape == (22050,)
     assert np.abs(audio).max() > 0
 

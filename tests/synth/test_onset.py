@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,12 +13,12 @@ from hypothesis import strategies as st
 from synthray.errors import SoundError
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import LOOK_S, find_onset, measure_levels
-from synthray.synth.sound_file import PRE_ROLL, read_sound
+from synthray.synth.sound_file import KEPT, PRE_ROLL, read_sound
 from synthray.synth.voice import render
 from tests.synth.sound_files import encoded
 from tests.synth.sounds import plain_settings, random_settings
 
-TOLERANCE_S = 0.002
+TOLERANCE_S = 0.006
 """Difference between the onset of a sound with and without silence in front of it."""
 
 
@@ -35,19 +36,21 @@ def slow_onset(samples: list[float]) -> int | None:
     if top < 1e-5:
         return None
     sure = next(hop for hop, value in enumerate(levels) if value > top / 100)
-    in_front = sorted(([0.0] * 10 + levels[:sure])[-10:])
-    noise = in_front[2] * 0.75 + in_front[3] * 0.25  # the lower quartile of ten numbers
-    threshold = min(max(noise * 10**0.6, top * 10**-2.5), top / 100)
+    noise = sorted(([0.0] * 5 + levels[:sure])[-5:])[1]  # the lower quartile of five numbers
+    threshold = min(max(noise * 10**0.6, top / 1000), top / 100)
     while sure > 0 and levels[sure - 1] > threshold:
         sure -= 1
     first = max(0, sure - 1) * 220
     rest = sum(samples[first : sure * 220]) / 220 if sure else samples[0]
     peak = max((abs(sample - rest) for sample in samples[first : first + 110]), default=0.0) if sure else 0.0
     limit = max(threshold, 1.25 * peak)
+    onset = sure * 220
     for position in range(first, min((sure + 1) * 220, len(samples))):
         if abs(samples[position] - rest) > limit:
-            return max(first, position - PRE_ROLL)
-    return max(first, sure * 220 - PRE_ROLL)
+            onset = position
+            break
+    begin = max(first, onset - PRE_ROLL)
+    return begin if begin > KEPT else 0
 
 
 @settings(max_examples=40)
@@ -71,7 +74,8 @@ def test_read_sound_begins_where_a_literal_search_does(
     assert start is not None
     assert read.skipped_s * SAMPLE_RATE_HZ == pytest.approx(start, abs=1e-6)
     used = samples[start : start + N_SAMPLES]
-    np.testing.assert_allclose(read.audio[: len(used)], used - used.mean(), atol=1e-6)
+    has_offset = abs(used.mean()) > 0.01 * used.std()
+    np.testing.assert_allclose(read.audio[: len(used)], used - used.mean() * has_offset, atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +94,7 @@ def test_read_sound_after_silence_is_the_same_as_without(slow_attacks: np.ndarra
     for audio in slow_attacks[:: 7 if lead_in_s > 10 else 1]:
         alone = read_sound(encoded(audio, SAMPLE_RATE_HZ, subtype="FLOAT"))
         later = read_sound(encoded(np.concatenate([silence, audio]), SAMPLE_RATE_HZ, subtype="FLOAT"))
-        assert alone.skipped_s < 0.02
+        assert alone.skipped_s == 0.0
         shift_s = later.skipped_s - alone.skipped_s - len(silence) / SAMPLE_RATE_HZ
         assert abs(shift_s) < TOLERANCE_S
         shift = round(shift_s * SAMPLE_RATE_HZ)
@@ -110,6 +114,7 @@ def test_read_sound_noise_in_front_is_not_the_onset(slow_attacks: np.ndarray, no
         assert -0.025 < sound.skipped_s - 3.0 < 0.1
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32), sizes=st.lists(st.integers(0, 700), min_size=1, max_size=20))
 def test_measure_levels_do_not_depend_on_the_blocks(seed: int, sizes: list[int]) -> None:
     samples = np.random.default_rng(seed).normal(size=(sum(sizes), 2))
@@ -119,18 +124,16 @@ def test_measure_levels_do_not_depend_on_the_blocks(seed: int, sizes: list[int])
 
 def test_measure_levels_stops_a_minute_after_the_first_sound() -> None:
     taken = 0
+    loud = np.sin(np.arange(SAMPLE_RATE_HZ))[:, None]
 
-    def blocks(silent_s: int):
+    def blocks(silent_s: int) -> Iterator[np.ndarray]:
         nonlocal taken
-        for second in range(1000):
-            taken = second
-            yield np.zeros((SAMPLE_RATE_HZ, 1)) + (
-                np.sin(np.arange(SAMPLE_RATE_HZ))[:, None] if second >= silent_s else 0
-            )
+        for taken in range(1000):
+            yield loud if taken >= silent_s else loud * 0
 
     for silent_s in (0, 100):
         levels = measure_levels(blocks(silent_s))
-        assert silent_s + LOOK_S <= taken <= silent_s + LOOK_S + 2
+        assert silent_s + LOOK_S - 1 <= taken <= silent_s + LOOK_S + 1
         onset = find_onset(levels)
         assert onset is not None
         assert onset.sure_from == pytest.approx(silent_s * SAMPLE_RATE_HZ, abs=220)

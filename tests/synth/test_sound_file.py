@@ -67,23 +67,22 @@ def _aligned(tone: np.ndarray, sound: Sound) -> np.ndarray:
     padded = np.pad(tone, 400)
     errors = [np.abs(padded[start : start + len(tone)] - sound.audio).mean() for start in range(801)]
     best = int(np.argmin(errors))
-    if sound.audio.size and best == 400:
-        return tone
     return np.asarray(padded[best : best + len(tone)])
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_read_sound_is_the_same_at_every_rate(rate_hz: int) -> None:
+    tones = [hertz for hertz in (55.0, 220.0, 1733.0, 3501.0, 5399.0) if hertz < 0.44 * rate_hz]
+
     def chord(rate_hz: int) -> np.ndarray:
         time_s = np.arange(2 * rate_hz) / rate_hz
-        waves = np.sum([np.sin(2 * np.pi * hertz * time_s + hertz) for hertz in (55.0, 220.0, 701.0, 1733.0)], axis=0)
-        return np.asarray(0.1 * waves * np.sin(np.pi * time_s / 2) ** 2)
+        waves = np.sum([np.sin(2 * np.pi * hertz * time_s + hertz) for hertz in tones], axis=0)
+        return np.asarray(0.1 * waves * np.sin(np.pi * time_s / 2))
 
     sound = read_sound(encoded(chord(rate_hz), rate_hz, subtype="DOUBLE"))
-    first = round(sound.skipped_s * SAMPLE_RATE_HZ)
-    expected = chord(SAMPLE_RATE_HZ)[first:]
-    assert first < 0.05 * SAMPLE_RATE_HZ
-    np.testing.assert_allclose(sound.audio[: len(expected)], expected - expected.mean(), atol=1e-4)
+    expected = chord(SAMPLE_RATE_HZ)
+    assert sound.skipped_s == 0.0
+    np.testing.assert_allclose(sound.audio, expected, atol=1e-4)
     assert sound.length_s == pytest.approx(2.0, abs=1e-4)
 
 
@@ -134,7 +133,8 @@ def test_read_sound_of_channels_that_differ_in_gain_is_the_mono_sound(
 def test_read_sound_of_a_wide_stereo_file_is_not_its_rounding_noise(tone: np.ndarray) -> None:
     stereo = np.stack([tone + NOISE, -tone + NOISE], axis=1)
     sound = read_sound(encoded(stereo, SAMPLE_RATE_HZ, subtype="PCM_16"))
-    np.testing.assert_allclose(sound.audio, tone + NOISE, atol=1e-3)
+    sign = np.sign(np.dot(sound.audio, tone))  # either channel is good
+    np.testing.assert_allclose(sound.audio * sign, tone, atol=1e-3)
 
 
 def test_read_sound_different_channels_are_averaged() -> None:
@@ -143,14 +143,15 @@ def test_read_sound_different_channels_are_averaged() -> None:
     np.testing.assert_allclose(sound.audio, (left + right) / 2, atol=1e-4)
 
 
+@pytest.mark.parametrize("rate_hz", [11025, 44100])
 @pytest.mark.parametrize("lead_in_s", [0.0, 0.4])
 @pytest.mark.parametrize("offset", [-0.3, 0.004, 0.5])
-def test_read_sound_offset_is_removed(tone: np.ndarray, offset: float, lead_in_s: float) -> None:
+def test_read_sound_offset_is_removed(tone: np.ndarray, offset: float, lead_in_s: float, rate_hz: int) -> None:
     recording = np.concatenate([np.zeros(round(lead_in_s * SAMPLE_RATE_HZ)), tone])
-    expected = read_sound(encoded(recording, SAMPLE_RATE_HZ, subtype="DOUBLE"))
-    sound = read_sound(encoded(recording + offset, SAMPLE_RATE_HZ, subtype="DOUBLE"))
+    expected = read_sound(encoded(recording, rate_hz, subtype="DOUBLE"))
+    sound = read_sound(encoded(recording + offset, rate_hz, subtype="DOUBLE"))
     assert sound.skipped_s == pytest.approx(expected.skipped_s, abs=1e-9)
-    np.testing.assert_allclose(sound.audio, expected.audio, atol=1e-6)
+    np.testing.assert_allclose(sound.audio, expected.audio, atol=1e-5)
 
 
 def test_read_sound_short_and_long_files_state_what_was_used() -> None:
