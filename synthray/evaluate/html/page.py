@@ -151,7 +151,7 @@ def _parameters(data: ReportData) -> Html:
             continue
         highest = 1.0 if kind == Choice.kind else _highest_error(data, set(names))
         parts.append(tag("figure", tag("figcaption", tag("b", title)), score_plot(names, data.models, highest)))
-        parts.append(tag("details", tag("summary", f"{title}, as a table"), score_table(title, names, data.models)))
+        parts.append(tag("details", tag("summary", f"{title}, as a table"), score_table(title, names, data)))
     return join(parts)
 
 

@@ -43,15 +43,16 @@ def distance_table(data: ReportData, rows: Sequence[tuple[Baseline | ModelResult
     body = [
         [
             tag("th", marker(series), row.name, scope="row"),
-            *(_estimate_cell(row.distances.get(distance.name), number) for distance in data.distances),
+            *(_estimate_cell(row.distances.get(distance.name), number, data.sounds) for distance in data.distances),
         ]
         for row, series in rows
     ]
     return _table("Mean distances, 95 % intervals and medians", ["answer", *(d.name for d in data.distances)], body)
 
 
-def score_table(caption: str, names: Sequence[str], models: Sequence[ModelResult]) -> Html:
+def score_table(caption: str, names: Sequence[str], data: ReportData) -> Html:
     """Return one row per parameter: for each model its score where it is audible, and over all sounds."""
+    models = data.models
     by_name = [{score.name: score for score in model.scores} for model in models]
     first = tag("tr", tag("td"), *(tag("th", model.name, scope="colgroup", colspan=2) for model in models))
     second = tag("tr", *(tag("th", text, scope="col") for text in ["parameter", *["audible", "all"] * len(models)]))
@@ -60,8 +61,8 @@ def score_table(caption: str, names: Sequence[str], models: Sequence[ModelResult
         cells = [tag("th", readable(name), scope="row")]
         for scores in by_name:
             score = scores.get(name)
-            cells.append(_estimate_cell(score.where_audible if score else None, _percentage))
-            cells.append(_estimate_cell(score.over_all if score else None, _percentage))
+            cells.append(_estimate_cell(score.where_audible if score else None, _percentage, data.sounds))
+            cells.append(_estimate_cell(score.over_all if score else None, _percentage, data.sounds))
         rows.append(cells)
     return _table(caption, [], rows, tag("thead", first, second))
 
@@ -136,7 +137,7 @@ def _best_cell(column: tuple[str, list[float | None], bool, Callable[[float], st
     return tag("td", tag("strong", text(value), class_="best") if is_best else text(value))
 
 
-def _estimate_cell(estimate: Estimate | None, text: Callable[[float], str]) -> Html:
+def _estimate_cell(estimate: Estimate | None, text: Callable[[float], str], all_sounds: int) -> Html:
     if estimate is None:
         return tag("td", NOTHING)
     notes = [f"{text(estimate.low)} to {text(estimate.high)}"]
@@ -144,7 +145,8 @@ def _estimate_cell(estimate: Estimate | None, text: Callable[[float], str]) -> H
         notes.append(f"median {text(estimate.median)}")
     if estimate.chance is not None:
         notes.append(f"chance {text(estimate.chance)}")
-    notes.append(f"{estimate.count:,} sounds")
+    if estimate.count != all_sounds:
+        notes.append(f"{estimate.count:,} sounds")
     return tag("td", text(estimate.value), *(tag("span", note, class_="note") for note in notes))
 
 

@@ -26,14 +26,14 @@ def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.1, N_SAMPLES).astype(np.float32)
 
 
-def estimate(value: float, chance: float | None = None, median: float | None = None) -> Estimate:
-    return Estimate(value, value * 0.9, value * 1.1, 1000, chance, median)
+def estimate(value: float, chance: float | None = None, median: float | None = None, count: int = 1000) -> Estimate:
+    return Estimate(value, value * 0.9, value * 1.1, count, chance, median)
 
 
 def model(name: str, quality: float = 0.5) -> ModelResult:
     """Return a model with scores of all parameters and two distances."""
     scores = tuple(
-        ParameterScore(parameter.name, estimate(quality / 2, 0.25), estimate(quality / 3, 0.25))
+        ParameterScore(parameter.name, estimate(quality / 2, 0.25), estimate(quality / 3, 0.25, count=400))
         for parameter in INSTRUMENT.learned
     )
     distances = {"MSS": estimate(10 * quality, median=9 * quality), "RMS similarity": estimate(0.9 - quality / 2)}
