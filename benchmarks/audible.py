@@ -1,7 +1,7 @@
 """Compare the rules that say which parameters can be heard with measured differences between sounds.
 
-    python benchmarks/audible.py                       # 500 random presets, about two minutes
-    python benchmarks/audible.py --presets 10000       # as documented in docs/benchmarks.md
+    python benchmarks/audible.py --seed 5              # 500 random presets, as in docs/benchmarks.md
+    python benchmarks/audible.py --presets 10000       # about 15 minutes on an idle core
     python benchmarks/audible.py --prior musical
 
 Each parameter of each preset is moved: a choice to its other classes, a range by a quarter of its width up and down.

@@ -4,9 +4,9 @@ A parameter is *inaudible* in a preset if moving it hardly changes the sound, fo
 Nothing can learn such a parameter from the sound, so training and scores leave it out. The rules are in
 ``audible_rules.py``. ``benchmarks/audible.py`` compares them with measured differences between sounds.
 
-The rules disagree with the measurement mostly where a difference is near the threshold, because the estimated
-spectrogram is coarse. They do not know two things: how the frequency modulation of two given waveforms spreads, and
-how the noise of a preset limits what is heard of everything else.
+Most disagreements are near the threshold: the measured difference is within a factor of two of it. They are most
+frequent in noisy sounds, because the rules do not model how noise and beating oscillators raise the threshold of
+everything else. docs/benchmarks.md has the numbers.
 """
 
 from __future__ import annotations
