@@ -175,7 +175,8 @@ def _cut_out(blocks: Iterator[Floats], first: int, last: int) -> Floats:
     parts: list[Floats] = [np.empty(0)]
     position = 0
     for block in blocks:
-        parts.append(block[max(0, first - position) : max(0, last - position), 0])
+        if position + len(block) > first:  # an empty part would keep the whole block in memory
+            parts.append(block[max(0, first - position) : last - position, 0])
         position += len(block)
         if position >= last:
             break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,19 @@ def test_read_sound_of_hours_is_not_decoded_to_its_end(monkeypatch: pytest.Monke
     assert sound.is_cut
     assert max(blocks) <= 4000
     assert sum(blocks) < 70 * 4000
+
+
+def test_read_sound_after_minutes_of_silence_needs_little_memory() -> None:
+    raw = encoded(np.concatenate([np.zeros(300 * 4000), sine(440.0, 4000)]), 4000)
+    read_sound(encoded(sine(440.0, 4000), 4000))  # loads what is loaded once
+    tracemalloc.start()
+    try:
+        sound = read_sound(raw)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert sound.skipped_s == pytest.approx(300.0, abs=0.01)
+    assert peak < 8e6  # 5 minutes at 11025 Hz are 26 MB
 
 
 def test_read_sound_path_and_bytes_are_equal(tmp_path: Path) -> None:
