@@ -16,7 +16,7 @@ COMMANDS = {
     "convert": "convert NumPy/pickle batches into a data set",
     "train": "train a network on a data set",
     "tune": "search for the best training settings",
-    "evaluate": "score models on a data set and measure how far their sounds are off",
+    "evaluate": "score models on a data set, with a report to listen to",
     "serve": "serve a model over HTTP",
     "match": "predict the preset of a sound file",
     "render": "render a preset to a WAV file",

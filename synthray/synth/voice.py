@@ -39,7 +39,9 @@ CONSTANT_LIMITS = {
     "output_level": (-60.0, 0.0),
 }
 """Limits of settings that are constants in data sets, but that a person may change in a preset."""
-KERNEL_SOURCES = ("filters.py", "instrument.py", "kernel.py", "lanes.py", "modulation.py", "oscillators.py")
+KERNEL_SOURCES = (
+    "filters.py", "instrument.py", "kernel.py", "lanes.py", "modulation.py", "oscillators.py", "parameters.py",
+)  # fmt: skip
 """Files of the compiled kernel; a change in one of them makes the cached machine code invalid."""
 ROUNDING = 1e-4  # of a range's width, for the errors of float32 and of a conversion there and back
 

@@ -15,6 +15,8 @@ from tests.conftest import convert_here
 
 
 class Report:
+    distances = None
+
     def to_json(self) -> dict[str, float]:
         return {"score": 0.5}
 
@@ -25,7 +27,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], str, i
     started: list[tuple[list[str], str, int]] = []
     monkeypatch.setattr(
         "synthray.cluster.evaluation.evaluate",
-        lambda models, data, *, sounds, verbose: started.append((models, data, sounds)) or Report(),
+        lambda models, data, *, sounds, refine_s, verbose: started.append((models, data, sounds)) or Report(),
     )
     monkeypatch.setattr("synthray.evaluate.text.to_text", lambda report: "score 0.5")
     return started
@@ -65,6 +67,10 @@ def test_evaluate_takes_several_models_and_writes_next_to_the_first(
     assert evaluations == [(uris, dataset_uri, 20)]
     assert (home / "new" / "evaluation.json").exists()
     assert not (home / "old" / "evaluation.json").exists()
+
+
+def test_evaluate_of_a_negative_search_time_fails(home: Path, capsys: pytest.CaptureFixture) -> None:
+    assert_fails(["evaluate", "--refine", "-1"], 2, "--refine is -1.0. Give a number of seconds, 0 or more.", capsys)
 
 
 def test_evaluate_of_a_negative_number_of_sounds_fails(home: Path, capsys: pytest.CaptureFixture) -> None:

@@ -33,7 +33,7 @@ def test_match_settings_of_another_length_or_not_finite_raises_sound_error(predi
         match_settings(predictor, bad)
 
 
-@pytest.mark.parametrize("gain_db", [-20.0, 0.0, 40.0])
+@pytest.mark.parametrize("gain_db", [-3.0, 0.0, 40.0])
 def test_normalize_level_is_the_same_for_all_loud_sounds(gain_db):
     tone = 0.9 * np.sin(np.linspace(0, 2000, 22050)).astype(np.float32)
     scaled = normalize_level(tone * np.float32(10 ** (gain_db / 20)))

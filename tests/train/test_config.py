@@ -72,7 +72,10 @@ def test_load_settings_of_null_gives_the_optimizers_default(tmp_path: Path) -> N
     [
         ("{", r"best\.json: not JSON"),
         ("[1]", r"best\.json: not a JSON object"),
-        ('{"widht": 3, "data": "x"}', r"best\.json: unknown settings \(data, widht\)\. Choose from batch_size, "),
+        (
+            '{"widht": 3, "data": "x"}',
+            r"best\.json: unknown settings \(data, widht\)\. Choose from audible_only, batch_size, ",
+        ),
         ('{"epochs": "3"}', r'best\.json: epochs is "3"\. It must be int'),
         ('{"jit": 1}', r"best\.json: jit is 1\. It must be bool"),
         ('{"ema": [0.9]}', r"best\.json: ema is \[0\.9\]\. It must be float or null"),
@@ -100,7 +103,7 @@ def test_run_digest_covers_what_weights_depend_on(dataset: Dataset) -> None:
     changes = {
         "network": "log", "width": 128, "batch_size": 16, "seed": 1, "optimizer": "adamw", "learning_rate": 0.1,
         "weight_decay": 0.1, "schedule": "cosine", "warmup_steps": 1, "clip_norm": 1.0, "ema": 0.5,
-        "precision": "mixed_bfloat16", "jit": True, "validation_examples": 7,
+        "precision": "mixed_bfloat16", "audible_only": True, "jit": True, "validation_examples": 7,
     }  # fmt: skip
     assert changes.keys() | same.keys() == {field.name for field in fields(TrainConfig)}
     for name, value in changes.items():
@@ -132,6 +135,6 @@ def test_defaults_are_those_of_existing_checkpoints() -> None:
     assert {field.name: field.default for field in fields(TrainConfig) if field.name in SETTINGS} == {
         "network": "notebook", "width": 256, "epochs": 20, "batch_size": 32, "seed": 0, "optimizer": "sgd",
         "learning_rate": None, "weight_decay": None, "schedule": "constant", "warmup_steps": 0, "clip_norm": None,
-        "ema": None, "precision": "float32", "jit": False, "validation_examples": None, "checkpoint_steps": 1000,
-        "keep_checkpoints": 3,
+        "ema": None, "precision": "float32", "audible_only": False, "jit": False, "validation_examples": None,
+        "checkpoint_steps": 1000, "keep_checkpoints": 3,
     }  # fmt: skip
