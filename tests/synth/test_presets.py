@@ -17,8 +17,8 @@ from synthray.synth.presets import noise_seeds, preset_from_json, preset_to_json
 from tests.synth.sounds import plain_settings, random_settings
 
 PINNED_LABELS = [
-    0.0, 0.4245929718017578, 0.5828924179077148, 0.6106773614883423,
-    0.0, 0.4251576066017151, 0.6983135938644409, 0.0,
+    0.0, 20 / 48, 0.5828924179077148, 0.6106773614883423,
+    0.0, 20 / 48, 0.6983135938644409, 0.0,
 ]  # fmt: skip
 PINNED_NOISE_SEEDS = [5240926466440120469, 18297630395281965070]
 
@@ -48,6 +48,10 @@ def test_random_labels_are_uniform_and_uncorrelated() -> None:
             counts = np.bincount(values.astype(int), minlength=parameter.num_outputs)
             assert len(counts) == parameter.num_outputs
             np.testing.assert_allclose(counts / len(values), 1 / parameter.num_outputs, atol=0.02)
+        elif parameter.step:
+            counts = np.bincount(np.rint(values * parameter.num_steps).astype(int), minlength=parameter.num_steps + 1)
+            assert len(counts) == parameter.num_steps + 1
+            np.testing.assert_allclose(counts / len(values), 1 / (parameter.num_steps + 1), atol=0.005)
         else:
             assert 0 <= values.min() < 0.001
             assert 0.999 < values.max() < 1
