@@ -72,7 +72,7 @@ def test_verbose_before_or_after_the_command_shows_the_traceback(
         (["train"], 1, "/data: no data set here. Make one with `synthray generate` and `synthray convert`"),
         (["tune"], 1, "/data: no data set here. Make one with `synthray generate` and `synthray convert`"),
         (["evaluate"], 1, "no model"),
-        (["serve"], 1, "no model"),
+        (["serve", "--model", "none"], 1, "no model"),
         (["serve", "--replicas", "0"], 2, "replicas is 0"),
     ],
 )
