@@ -1,6 +1,6 @@
 """How near matches are to their sounds: a model with and without refinement, beside the notebook's network.
 
-    python benchmarks/quality.py --notebook NOTEBOOK.keras
+    python benchmarks/quality.py
     python benchmarks/quality.py --notebook NOTEBOOK.keras --sounds 200 --long-sounds 20
     python benchmarks/quality.py --notebook NOTEBOOK.keras --notes notes/
 
@@ -44,6 +44,7 @@ from synthray.synth.priors import random_presets
 from synthray.synth.sound_file import read_sound
 from synthray.synth.voice import render
 
+NOTEBOOK = "notebook's network"
 HELD_OUT_SEED, ANSWER_SEED = 4_000_000_007, 4_000_000_009
 NAMES = [distance.name for distance in DISTANCES]
 
@@ -64,7 +65,7 @@ class Answers:
 def main() -> None:
     """Match sounds in several ways and print the tables."""
     arguments = parse_arguments()
-    notebook, model = (Predictor(*load_model(uri)) for uri in (arguments.notebook, arguments.model))
+    model = Predictor(*load_model(arguments.model))
     rows = read_notes(arguments.notes) if arguments.notes else None
     if rows is None:
         truth = random_presets(HELD_OUT_SEED, 0, arguments.sounds)
@@ -73,8 +74,8 @@ def main() -> None:
     else:
         originals = rows
     few, longer = originals[: arguments.refined_sounds], originals[: arguments.long_sounds]
-    answers = [
-        answer(notebook, originals, "notebook's network"),
+    answers = [answer(Predictor(*load_model(arguments.notebook)), originals, NOTEBOOK)] if arguments.notebook else []
+    answers += [
         answer(model, originals, "network"),
         answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine),
         answer(model, longer, f"network and {arguments.long_refine:g} s on two cores", arguments.long_refine, 2),
@@ -117,8 +118,9 @@ def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor:
         )
         for each in answers
     }
-    notebook = measured["notebook's network"]
-    floor = measured["true preset, other noise"] if has_floor else np.zeros_like(notebook)
+    # Without the notebook's network, the ratios are to the network alone.
+    reference = measured.get(NOTEBOOK, measured["network"])
+    floor = measured["true preset, other noise"] if has_floor else np.zeros_like(reference)
     print(
         f"\n{'':34}{'sounds':>7}{'s':>7}{'presets':>9}"
         + "".join(f"{name:>18}" for name in NAMES)
@@ -128,10 +130,10 @@ def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor:
     for each in answers:
         count, mean = len(each.settings), measured[each.name].mean(axis=0)
         # On the same sounds, because a longer search is measured on fewer of them.
-        above, notebook_above = (
-            d[:count].mean(axis=0) - floor[:count].mean(axis=0) for d in (measured[each.name], notebook)
+        above, reference_above = (
+            d[:count].mean(axis=0) - floor[:count].mean(axis=0) for d in (measured[each.name], reference)
         )
-        ratios = above / notebook_above
+        ratios = above / reference_above
         cells = "".join(f"{value:>10.4f} ({ratio:5.2f})" for value, ratio in zip(mean, ratios, strict=True))
         print(f"{each.name:34}{count:>7}{each.seconds:>7.2f}{each.evaluations:>9.0f}{cells}{ratios[0]:>11.3f}")
         distances = dict(zip(NAMES, mean.tolist(), strict=True))
@@ -139,7 +141,7 @@ def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor:
         medians = dict(zip(NAMES, np.median(measured[each.name], axis=0).tolist(), strict=True))
         rows.append(
             {"name": each.name, "sounds": count, "seconds": each.seconds, "evaluations": each.evaluations}
-            | {"mean": distances, "median": medians, "of_notebook_above_floor": above_floor}
+            | {"mean": distances, "median": medians, "above_floor_of_reference": above_floor}
         )
     return rows
 
@@ -174,7 +176,7 @@ def read_notes(folder: Path) -> np.ndarray:
 def parse_arguments() -> argparse.Namespace:
     """Return the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--notebook", required=True, metavar="URI", help="the notebook's network, a .keras file")
+    parser.add_argument("--notebook", default="", metavar="URI", help="the notebook's network, a .keras file")
     parser.add_argument(
         "--model", default=shipped_model(), metavar="URI", help="model (default: the one that is shipped)"
     )
