@@ -67,7 +67,7 @@ def main() -> None:
 
         title("Evaluate it on the held-out batch")
         submit(head, "python", "jobs/evaluate.py", "--data", f"{home}/data/{DATASET}")
-        print("The network learns little from 288 sounds. `make model` trains on 112,000.")
+        print("The network learns little from 288 sounds. `make model` trains on 1.5 million.")
 
         title("Make a sound that the network has not seen")
         original, match = DEMO / "original", DEMO / "match"
