@@ -1,8 +1,8 @@
 """The distance that a search minimises: of presets to one target sound.
 
 It is nearly the multi-scale spectral distance (MSS), at a fraction of its time. Windows have powers of two samples, and
-there are fewer of them. Each sound is compared in decibels of its own maximum, so that its level does not matter. The
-search itself is in ``search.py``.
+there are fewer of them. Each sound is compared in decibels of its own maximum. A small weight of the difference in
+loudness breaks ties between presets that differ in level only. The search itself is in ``search.py``.
 """
 
 from __future__ import annotations
@@ -10,16 +10,13 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synthray.match.spectrum import Resolution, Spectrograph
-from synthray.match.vectors import WIDTH, add, load, multiply_add, splat, store
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import LANES, Floats, compiled, f32, use_widest_registers
-from synthray.synth.parameters import Range
 from synthray.synth.voice import check_settings, in_threads, render_interleaved_into
 
 RESOLUTIONS = (
@@ -33,33 +30,10 @@ EXACT = (
     Resolution(window=1102, size=2048, hop=551, bands=128),
 )
 """Windows, hops and bands of the MSS itself, which takes six times as long; only the transforms are longer."""
-STEP = 0.02
-"""Distance in [0, 1] over which derivatives are measured."""
-SMALLEST_DB = 1.0
-"""Differences below this are weighted as squares, larger ones as absolute values."""
-
-FREE = np.array(
-    [column for column, p in enumerate(INSTRUMENT.learned) if isinstance(p, Range) and not p.step], dtype=np.int64
-)
-"""Columns of *labels* with continuous values, which have derivatives: 29 ranges."""
-
-
-@dataclass(frozen=True)
-class Slope:
-    """How the differences to the target change around a preset, summed up for a least-squares step.
-
-    Absolute differences are turned into squares by weights of 1 / difference (iteratively reweighted least squares).
-    """
-
-    gradient: npt.NDArray[np.float64]
-    """Of half the weighted sum of squares with respect to the labels of ``FREE``, ``(free,)``."""
-    curvature: npt.NDArray[np.float64]
-    """Gauss and Newton's approximation of the second derivatives, ``(free, free)``."""
-    distance: float
-    """Of the preset."""
-    best: Floats
-    """The best labels among those rendered, ``(learned,)``."""
-    best_distance: float
+LOUDNESS_WEIGHT = 0.03
+"""Weight of 1 dB of difference in loudness."""
+LARGEST_LOUDNESS_DB = 30.0
+"""A larger difference in loudness counts as this."""
 
 
 class Objective:
@@ -69,18 +43,26 @@ class Objective:
         target: float32 ``(22050,)``, 2 s at 11025 Hz.
         threads: threads that render. The distances are the same for any number of them.
         resolutions: of the spectra that are compared.
+        loudness_weight: of 1 dB of difference in loudness.
     """
 
-    def __init__(self, target: Floats, threads: int = 1, resolutions: tuple[Resolution, ...] = RESOLUTIONS) -> None:
-        self._threads = threads
+    def __init__(
+        self,
+        target: Floats,
+        threads: int = 1,
+        resolutions: tuple[Resolution, ...] = RESOLUTIONS,
+        loudness_weight: float = LOUDNESS_WEIGHT,
+    ) -> None:
+        self._threads, self._loudness_weight = threads, f32(loudness_weight)
         self._spectrographs: queue.SimpleQueue[Spectrograph] = queue.SimpleQueue()
         for _ in range(threads):
             self._spectrographs.put(Spectrograph(resolutions))
         with self._borrowed() as spectrograph:
             spectrograph.samples[:] = np.reshape(target, (N_SAMPLES, 1))
             self._target = spectrograph.levels()[:, 0].copy()
+            self._loudness_db = _loudness_db(spectrograph.samples)[0]
         counts = [resolution.frames * resolution.bands for resolution in resolutions]
-        self._weights = np.repeat(1 / np.array(counts, np.float32), counts) / f32(len(counts))
+        self._weights = np.asarray(np.repeat(1 / (np.array(counts) * len(counts)), counts), np.float32)
         self.evaluations = 0
 
     def __call__(self, labels: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -92,23 +74,11 @@ class Objective:
             block = settings[first : first + LANES]
             with self._borrowed() as spectrograph:
                 levels = self._render(spectrograph, block)
-                distances[first : first + len(block)] = self._distances(levels)[: len(block)]
+                distances[first : first + len(block)] = self._distances(spectrograph, levels)[: len(block)]
 
         in_threads(measure, range(0, len(settings), LANES), self._threads)
         self.evaluations += len(settings)
         return distances
-
-    def slopes(self, labels: Floats) -> list[Slope]:
-        """Return the slopes around presets, labels float32 ``(presets, learned)``; each costs 30 evaluations."""
-        slopes: dict[int, Slope] = {}
-
-        def measure(row: int) -> None:
-            with self._borrowed() as spectrograph:
-                slopes[row] = self._slope(spectrograph, labels[row])
-
-        in_threads(measure, range(len(labels)), self._threads)
-        self.evaluations += len(labels) * (len(FREE) + 1)
-        return [slopes[row] for row in range(len(labels))]
 
     @contextmanager
     def _borrowed(self) -> Iterator[Spectrograph]:
@@ -119,35 +89,33 @@ class Objective:
         finally:
             self._spectrographs.put(spectrograph)
 
-    def _slope(self, spectrograph: Spectrograph, labels: Floats) -> Slope:
-        moved = np.repeat(labels[None], len(FREE) + 1, axis=0)
-        steps = np.where(labels[FREE] + STEP <= 1, STEP, -STEP)
-        moved[np.arange(1, len(moved)), FREE] += steps.astype(np.float32)
-        levels = self._render(spectrograph, check_settings(INSTRUMENT.labels_to_settings(moved)))
-        distances = self._distances(levels)[: len(moved)]
-        products = np.empty((LANES, LANES), np.float32)
-        _weigh_differences(levels, self._target, self._weights)
-        _multiply_by_itself(levels.reshape(-1), products.reshape(-1))
-        free = slice(1, len(moved))
-        best = int(distances.argmin())
-        return Slope(
-            products[0, free] / steps,
-            products[free, free] / np.outer(steps, steps),
-            float(distances[0]),
-            moved[best],
-            float(distances[best]),
-        )
-
     def _render(self, spectrograph: Spectrograph, settings: Floats) -> Floats:
         """Return levels ``(numbers, 32)`` of at most 32 presets; the last one fills the lanes that are left."""
         settings = np.concatenate([settings, np.repeat(settings[-1:], LANES - len(settings), axis=0)])
         render_interleaved_into(spectrograph.samples, settings, np.zeros(LANES, np.uint64))
         return spectrograph.levels()
 
-    def _distances(self, levels: Floats) -> Floats:
-        distances = np.zeros(LANES, np.float32)
+    def _distances(self, spectrograph: Spectrograph, levels: Floats) -> Floats:
+        difference_db = np.abs(_loudness_db(spectrograph.samples) - self._loudness_db)
+        distances = self._loudness_weight * np.minimum(difference_db, f32(LARGEST_LOUDNESS_DB))
         _add_differences(levels, self._target, self._weights, distances)
-        return distances
+        return np.asarray(distances)
+
+
+def _loudness_db(samples: Floats) -> Floats:
+    """Return the RMS level of sounds ``(samples, lanes)`` in dB of full scale, at least -120, float32 ``(lanes,)``."""
+    energy = np.zeros(LANES, np.float32)
+    _add_squares(samples, energy)
+    return np.asarray(10 * np.log10(energy / f32(N_SAMPLES) + f32(1e-12)), np.float32)
+
+
+@compiled(cache=True)
+def _add_squares(samples: Floats, energy: Floats) -> None:
+    """Add the squares of ``samples`` (samples, lanes) to ``energy`` (lanes,)."""
+    use_widest_registers()
+    for sample in range(len(samples)):
+        for lane in range(LANES):
+            energy[lane] += samples[sample, lane] * samples[sample, lane]
 
 
 @compiled(cache=True)
@@ -158,36 +126,3 @@ def _add_differences(levels: Floats, target: Floats, weights: Floats, distances:
         aim, weight = target[number], weights[number]
         for lane in range(LANES):
             distances[lane] += weight * abs(levels[number, lane] - aim)
-
-
-@compiled(cache=True)
-def _weigh_differences(levels: Floats, target: Floats, weights: Floats) -> None:
-    """Turn ``levels`` (numbers, lanes) into weighted differences: of lane 0 to the target, of others to lane 0."""
-    use_widest_registers()
-    for number in range(len(target)):
-        base = levels[number, 0]
-        difference = base - target[number]
-        weight = np.sqrt(weights[number] / max(abs(difference), f32(SMALLEST_DB)))
-        for lane in range(LANES):
-            levels[number, lane] = (levels[number, lane] - base) * weight
-        levels[number, 0] = difference * weight
-
-
-@compiled(cache=True)
-def _multiply_by_itself(rows: Floats, products: Floats) -> None:
-    """Write the products of all pairs of columns of ``rows`` (numbers, lanes) to ``products`` (lanes, lanes), both flat."""
-    use_widest_registers()
-    zero = splat(f32(0.0))
-    products[:] = f32(0.0)
-    chunk = 128 * LANES  # 16 KiB, half of a level-1 cache
-    for start in range(0, len(rows), chunk):
-        for a in range(0, LANES, 2):
-            one, one_more, two, two_more = zero, zero, zero, zero
-            for at in range(start, min(start + chunk, len(rows)), LANES):
-                first, second = load(rows, at), load(rows, at + WIDTH)
-                factor, next_factor = splat(rows[at + a]), splat(rows[at + a + 1])
-                one, one_more = multiply_add(factor, first, one), multiply_add(factor, second, one_more)
-                two, two_more = multiply_add(next_factor, first, two), multiply_add(next_factor, second, two_more)
-            out = a * LANES
-            for part, total in ((0, one), (WIDTH, one_more), (LANES, two), (LANES + WIDTH, two_more)):
-                store(products, out + part, add(total, load(products, out + part)))

@@ -54,7 +54,7 @@ def refine(
     """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
 
     Args:
-        target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level does not matter.
+        target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level matters little.
         proposal: the network's distribution over presets.
         budget_s: time for the search. Without any budget, or with one of 0, the likeliest preset is the match.
         max_evaluations: presets to try. With no ``budget_s``, the result depends only on this number and the seed.
@@ -70,13 +70,14 @@ def refine(
     audio = np.asarray(target, np.float32)
     if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
         raise SoundError(f"the target has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
-    progress = _progress(budget_s, max_evaluations, started_s)
     objective = Objective(audio, threads)
     candidates = proposal.likeliest()[None]
+    objective(candidates)  # loads the machine code, which is not part of the budget
+    progress = _progress(budget_s, max_evaluations, time.perf_counter())
     if progress(0) < 1:
         found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
-    distances = Objective(audio, 1, EXACT)(candidates)
+    distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
     labels = candidates[distances.argmin()]
     settings = INSTRUMENT.labels_to_settings(labels[None])
     return Match(

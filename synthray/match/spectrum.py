@@ -76,10 +76,10 @@ def _tables(resolution: Resolution) -> tuple[Floats, Floats, npt.NDArray[np.int6
     """Return twiddle factors (size, 2), the window, and each band's first and last bins (bands, 2) and weights."""
     turns = np.exp(-2j * np.pi * np.arange(resolution.size) / resolution.size)
     twiddles = np.stack([turns.real, turns.imag], axis=1).astype(np.float32)
-    window = np.zeros(resolution.size, np.float32)
+    window: Floats = np.zeros(resolution.size, np.float32)
     window[: resolution.window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(resolution.window) / resolution.window)
     # The spectra of two real signals come out with twice their magnitudes.
-    weights = mel_filters(resolution.size, resolution.bands) / 4
+    weights = np.asarray(mel_filters(resolution.size, resolution.bands) / f32(4), np.float32)
     spans = np.array([(row.nonzero()[0].min(), row.nonzero()[0].max() + 1) if row.any() else (0, 0) for row in weights])
     return twiddles, window, spans, weights
 
@@ -106,7 +106,9 @@ class Spectrograph:
             stop = start + resolution.frames * resolution.bands
             levels = self._levels[start:stop].reshape(-1)
             tables = _tables(resolution)
-            _mel_powers(self._padded, resolution.hop, resolution.window // 2, *tables, self._x, self._y, self._power, levels)
+            _mel_powers(
+                self._padded, resolution.hop, resolution.window // 2, *tables, self._x, self._y, self._power, levels
+            )
             _to_decibels(levels)
             start = stop
         return self._levels
@@ -147,7 +149,12 @@ def _first_pass(padded: Floats, start: int, window: Floats, y: Floats, turns: Fl
     quarter = len(turns) // 4
     for p in range(quarter):
         at, distance = start + p * LANES, quarter * LANES
-        wa, wb, wc, wd = splat(window[p]), splat(window[p + quarter]), splat(window[p + 2 * quarter]), splat(window[p + 3 * quarter])
+        wa, wb, wc, wd = (
+            splat(window[p]),
+            splat(window[p + quarter]),
+            splat(window[p + 2 * quarter]),
+            splat(window[p + 3 * quarter]),
+        )
         _butterfly(
             multiply(wa, load(padded, at)), multiply(wa, load(padded, at + WIDTH)),
             multiply(wb, load(padded, at + distance)), multiply(wb, load(padded, at + distance + WIDTH)),

@@ -22,7 +22,7 @@ _BITS = ir.VectorType(ir.IntType(32), WIDTH)
 _ALIGNMENT = 4  # bytes; aligned data are loaded as fast as if this said so
 
 
-class Vector(types.Type):
+class Vector(types.Type):  # type: ignore[misc]  # Numba has no types
     """Numba's type of a vector."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ vector = Vector()
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, numba_type: Any) -> None:
         super().__init__(manager, numba_type, _VECTOR)
 

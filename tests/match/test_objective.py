@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from synthray.match.objective import FREE, RESOLUTIONS, SMALLEST_DB, STEP, Objective
+from synthray.match.objective import (
+    FREE,
+    LARGEST_LOUDNESS_DB,
+    LOUDNESS_WEIGHT,
+    RESOLUTIONS,
+    SMALLEST_DB,
+    STEP,
+    Objective,
+)
 from synthray.match.spectrum import Spectrograph
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import LANES
@@ -40,23 +48,32 @@ def weights() -> np.ndarray:
 
 
 def test_distances_are_mean_absolute_differences_of_every_block(target):
-    objective = Objective(target)
+    objective = Objective(target, loudness_weight=0)
     expected = weights() @ np.abs(differences_of(target, LABELS))
     np.testing.assert_allclose(objective(LABELS), expected, rtol=1e-4)
     assert objective.evaluations == len(LABELS)
     assert expected.argmin() == 0, "the target's own preset is the nearest"
 
 
-def test_distances_do_not_depend_on_threads_order_or_level(target):
+def test_distances_do_not_depend_on_threads_or_order(target):
     distances = Objective(target)(LABELS)
     np.testing.assert_array_equal(Objective(target, threads=2)(LABELS), distances)
     np.testing.assert_allclose(Objective(target)(LABELS[::-1]), distances[::-1], rtol=1e-5)
-    np.testing.assert_allclose(Objective(target * 3)(LABELS), distances, atol=0.01)
+
+
+def test_loudness_has_a_small_and_bounded_weight(target):
+    spectral = Objective(target, loudness_weight=0)(LABELS)
+    np.testing.assert_allclose(Objective(target * 3, loudness_weight=0)(LABELS), spectral, atol=0.01)
+    sounds = render(INSTRUMENT.labels_to_settings(LABELS), threads=1).astype(np.float64)
+    loudness_db = 10 * np.log10((sounds**2).mean(axis=1) + 1e-12)
+    difference_db = np.abs(loudness_db - 10 * np.log10((target.astype(np.float64) ** 2).mean()))
+    expected = spectral + LOUDNESS_WEIGHT * np.minimum(difference_db, LARGEST_LOUDNESS_DB)
+    np.testing.assert_allclose(Objective(target)(LABELS), expected, rtol=1e-4)
 
 
 def test_slope_is_the_weighted_least_squares_of_finite_differences(target):
     labels = LABELS[1]
-    [slope] = Objective(target).slopes(labels[None])
+    [slope] = Objective(target, loudness_weight=0).slopes(labels[None])
     moved = np.repeat(labels[None], len(FREE) + 1, axis=0)
     steps = np.where(labels[FREE] + STEP <= 1, STEP, -STEP)
     moved[np.arange(1, len(moved)), FREE] += steps

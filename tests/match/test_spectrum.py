@@ -48,6 +48,8 @@ def test_levels_of_every_lane_equal_a_literal_transform(sounds):
 def test_levels_do_not_depend_on_gain_or_lane(sounds):
     levels = levels_of(sounds, SHORT)
     changed = levels_of(np.roll(sounds, 5, axis=0) * 4, SHORT)
+    # Quieter parts may be below the smallest power that counts, which is absolute.
+    changed, levels = np.maximum(changed, -60), np.maximum(levels, -60)
     np.testing.assert_allclose(changed, np.roll(levels, 5, axis=1), atol=0.01)
 
 
