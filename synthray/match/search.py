@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,7 +97,7 @@ def search(
         on_improvement: is called with each new best preset.
     """
     config = config or SearchConfig()
-    breeding = _Breeding(proposal, random, config)
+    breeding = Breeding(proposal, random, config)
     labels = proposal.likeliest()[None]
     populations = (Found(labels, distance(labels)),) * config.populations
     evaluations, best = 1, np.inf
@@ -127,7 +128,7 @@ def _together(populations: tuple[Found, ...], size: int) -> Found:
     return first
 
 
-class _Breeding:
+class Breeding:
     """Makes new presets from those of a population.
 
     Args:
@@ -186,7 +187,7 @@ class _Breeding:
         is_likely = random.random(shape) < likely_share
         return np.where(is_likely, self._proposal.sample(len(labels), random), other)
 
-    def _along_differences(self, parents: Floats, children: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    def _along_differences(self, parents: Floats, children: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Move some children along the difference of two presets of the population."""
         random, count = self._random, len(children)
         one, other = parents[random.integers(len(parents), size=(2, count))]

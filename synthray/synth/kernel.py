@@ -213,7 +213,10 @@ def render_block(settings: Floats, seeds: Seeds, audio: Floats, first: int) -> N
 
 @inlined
 def render_interleaved(settings: Floats, seeds: Seeds, samples: Floats) -> None:
-    """Render ``LANES`` sounds into ``samples`` (N_SAMPLES, LANES), flat; other arguments are those of ``render_block``."""
+    """Render ``LANES`` sounds into ``samples`` (N_SAMPLES, LANES), flat.
+
+    Other arguments are those of ``render_block``.
+    """
     mix = cache_aligned(np.empty(OVERSAMPLING * CONTROL_PERIOD * LANES + 16, np.float32))
     work, counters = start_block(settings, seeds, 0)
     length = CONTROL_PERIOD * LANES
