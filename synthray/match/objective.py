@@ -10,16 +10,13 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synthray.match.spectrum import Resolution, Spectrograph
-from synthray.match.vectors import WIDTH, add, load, multiply_add, splat, store
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import LANES, Floats, compiled, f32, use_widest_registers
-from synthray.synth.parameters import Range
 from synthray.synth.voice import check_settings, in_threads, render_interleaved_into
 
 RESOLUTIONS = (
@@ -37,33 +34,6 @@ LOUDNESS_WEIGHT = 0.03
 """Weight of 1 dB of difference in loudness."""
 LARGEST_LOUDNESS_DB = 30.0
 """A larger difference in loudness counts as this."""
-STEP = 0.02
-"""Distance in [0, 1] over which derivatives are measured."""
-SMALLEST_DB = 1.0
-"""Differences below this are weighted as squares, larger ones as absolute values."""
-
-FREE = np.array(
-    [column for column, p in enumerate(INSTRUMENT.learned) if isinstance(p, Range) and not p.step], dtype=np.int64
-)
-"""Columns of *labels* with continuous values, which have derivatives: 29 ranges."""
-
-
-@dataclass(frozen=True)
-class Slope:
-    """How the differences to the target change around a preset, summed up for a least-squares step.
-
-    Absolute differences are turned into squares by weights of 1 / difference (iteratively reweighted least squares).
-    """
-
-    gradient: npt.NDArray[np.float64]
-    """Of half the weighted sum of squares with respect to the labels of ``FREE``, ``(free,)``."""
-    curvature: npt.NDArray[np.float64]
-    """Gauss and Newton's approximation of the second derivatives, ``(free, free)``."""
-    distance: float
-    """Of the preset."""
-    best: Floats
-    """The best labels among those rendered, ``(learned,)``."""
-    best_distance: float
 
 
 class Objective:
@@ -110,18 +80,6 @@ class Objective:
         self.evaluations += len(settings)
         return distances
 
-    def slopes(self, labels: Floats) -> list[Slope]:
-        """Return the slopes around presets, labels float32 ``(presets, learned)``; each costs 30 evaluations."""
-        slopes: dict[int, Slope] = {}
-
-        def measure(row: int) -> None:
-            with self._borrowed() as spectrograph:
-                slopes[row] = self._slope(spectrograph, labels[row])
-
-        in_threads(measure, range(len(labels)), self._threads)
-        self.evaluations += len(labels) * (len(FREE) + 1)
-        return [slopes[row] for row in range(len(labels))]
-
     @contextmanager
     def _borrowed(self) -> Iterator[Spectrograph]:
         """Lend a spectrograph to a thread."""
@@ -130,25 +88,6 @@ class Objective:
             yield spectrograph
         finally:
             self._spectrographs.put(spectrograph)
-
-    def _slope(self, spectrograph: Spectrograph, labels: Floats) -> Slope:
-        moved = np.repeat(labels[None], len(FREE) + 1, axis=0)
-        steps = np.where(labels[FREE] + STEP <= 1, STEP, -STEP)
-        moved[np.arange(1, len(moved)), FREE] += steps.astype(np.float32)
-        levels = self._render(spectrograph, check_settings(INSTRUMENT.labels_to_settings(moved)))
-        distances = self._distances(spectrograph, levels)[: len(moved)]
-        products = np.empty((LANES, LANES), np.float32)
-        _weigh_differences(levels, self._target, self._weights)
-        _multiply_by_itself(levels.reshape(-1), products.reshape(-1))
-        free = slice(1, len(moved))
-        best = int(distances.argmin())
-        return Slope(
-            products[0, free] / steps,
-            products[free, free] / np.outer(steps, steps),
-            float(distances[0]),
-            moved[best],
-            float(distances[best]),
-        )
 
     def _render(self, spectrograph: Spectrograph, settings: Floats) -> Floats:
         """Return levels ``(numbers, 32)`` of at most 32 presets; the last one fills the lanes that are left."""
@@ -187,39 +126,3 @@ def _add_differences(levels: Floats, target: Floats, weights: Floats, distances:
         aim, weight = target[number], weights[number]
         for lane in range(LANES):
             distances[lane] += weight * abs(levels[number, lane] - aim)
-
-
-@compiled(cache=True)
-def _weigh_differences(levels: Floats, target: Floats, weights: Floats) -> None:
-    """Turn ``levels`` (numbers, lanes) into weighted differences: of lane 0 to the target, of others to lane 0."""
-    use_widest_registers()
-    for number in range(len(target)):
-        base = levels[number, 0]
-        difference = base - target[number]
-        weight = np.sqrt(weights[number] / max(abs(difference), f32(SMALLEST_DB)))
-        for lane in range(LANES):
-            levels[number, lane] = (levels[number, lane] - base) * weight
-        levels[number, 0] = difference * weight
-
-
-@compiled(cache=True)
-def _multiply_by_itself(rows: Floats, products: Floats) -> None:
-    """Write the products of all pairs of columns of ``rows`` (numbers, lanes) to ``products`` (lanes, lanes).
-
-    Both are flat.
-    """
-    use_widest_registers()
-    zero = splat(f32(0.0))
-    products[:] = f32(0.0)
-    chunk = 128 * LANES  # 16 KiB, half of a level-1 cache
-    for start in range(0, len(rows), chunk):
-        for a in range(0, LANES, 2):
-            one, one_more, two, two_more = zero, zero, zero, zero
-            for at in range(start, min(start + chunk, len(rows)), LANES):
-                first, second = load(rows, at), load(rows, at + WIDTH)
-                factor, next_factor = splat(rows[at + a]), splat(rows[at + a + 1])
-                one, one_more = multiply_add(factor, first, one), multiply_add(factor, second, one_more)
-                two, two_more = multiply_add(next_factor, first, two), multiply_add(next_factor, second, two_more)
-            out = a * LANES
-            for part, total in ((0, one), (WIDTH, one_more), (LANES, two), (LANES + WIDTH, two_more)):
-                store(products, out + part, add(total, load(products, out + part)))

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 
 from synthray.errors import ConfigError, SoundError
-from synthray.match.objective import EXACT, FREE, Objective
+from synthray.match.objective import EXACT, Objective
 from synthray.match.refine import FINALISTS, Match, refine
-from synthray.match.search import SearchConfig, breed, least_squares_steps
+from synthray.match.search import Breeding, Found, SearchConfig, search
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from synthray.synth.parameters import Choice, Range
+from synthray.synth.parameters import Choice
 from synthray.synth.priors import random_presets
 from synthray.synth.voice import check_settings, render
 from tests.match.proposals import proposal_around
 
 LABELS = random_presets(21, 0, 3)
-GENERATION = 64 + 4 * (len(FREE) + 1) + 32  # children, slopes, steps
+GENERATION = SearchConfig().populations * SearchConfig().children
+NUMBERS = [INSTRUMENT.label_index[p.name] for p in INSTRUMENT.ranges if not p.step]
 VAGUE = proposal_around(LABELS[0], certainty=0.3)
 
 
@@ -105,35 +106,58 @@ def test_refine_of_a_wrong_target_or_budget_raises(target):
         refine(target, VAGUE, budget_s=-1)
 
 
-def test_children_are_valid_presets_near_their_parents():
-    random = np.random.default_rng(0)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.59, 0.61, 0.99])
+def test_children_are_valid_presets(share):
     parents = random_presets(3, 0, 16)
-    rows, children = breed(parents, VAGUE, 0.5, random, SearchConfig(children=256))
+    children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parents, 256, share)
     assert children.dtype == np.float32
     for column, parameter in enumerate(INSTRUMENT.learned):
         values = children[:, column]
-        if isinstance(parameter, Range):
-            assert ((values >= 0) & (values <= 1)).all()
-            if parameter.step:
-                np.testing.assert_allclose(
-                    values * parameter.num_steps, np.rint(values * parameter.num_steps), atol=1e-4
-                )
-        else:
+        if isinstance(parameter, Choice):
             assert np.isin(values, range(len(parameter.values))).all()
-        assert (values != parents[rows, column]).any(), parameter.name
-    changed = (children != parents[rows]).sum(axis=1)
-    assert (changed > 0).all()
-    assert changed.mean() < 20
+            continue
+        assert ((values >= 0) & (values <= 1)).all()
+        if parameter.step:
+            steps = values * parameter.num_steps
+            np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
 
 
-def test_least_squares_steps_go_downhill_and_stay_in_range(target):
-    objective = Objective(target)
-    labels = LABELS[0].copy()
-    labels[FREE] = np.clip(labels[FREE] + 0.1, 0, 1)
-    for _ in range(3):
-        [slope] = objective.slopes(labels[None])
-        trials = least_squares_steps(labels, slope)
-        assert (trials >= 0).all()
-        distances = objective(trials)
-        assert distances.min() < slope.distance
-        labels = trials[distances.argmin()]
+def test_children_change_every_parameter_and_few_of_each_preset():
+    parent = random_presets(3, 0, 1)
+    children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parent, 512, 0.3)
+    is_changed = children != parent
+    assert is_changed.any(axis=0).all()
+    assert 1 <= is_changed.sum(axis=1).mean() < 5
+
+
+def test_children_stay_nearer_to_their_parent_towards_the_end():
+    parent = random_presets(3, 0, 1)
+    parent[:, NUMBERS] = 0.5
+    distances = []
+    for share in (0.2, 0.58, 0.65, 0.99):
+        children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parent, 512, share)
+        distances.append(np.abs(children - parent)[:, NUMBERS].sum(axis=1).mean())
+    first, apart, reopened, last = distances
+    assert first > 3 * apart
+    assert reopened > 2 * last
+
+
+def test_best_with_keeps_the_nearest_presets_once():
+    labels = random_presets(4, 0, 6)
+    found = Found(labels[:3], np.array([1.0, 3.0, 5.0]))
+    best = found.best_with(labels[[0, 3, 4]], np.array([1.0, 2.0, 9.0]), 3)
+    np.testing.assert_array_equal(best.labels, labels[[0, 3, 1]])
+    assert best.distances.tolist() == [1.0, 2.0, 3.0]
+
+
+def test_search_finds_the_minimum_of_a_simple_distance():
+    """The distance to a hidden preset; half of the populations' presets are far away at first."""
+    hidden = LABELS[1]
+
+    def distance(labels: np.ndarray) -> np.ndarray:
+        return np.abs(labels - hidden).sum(axis=1, dtype=np.float64)
+
+    found = search(distance, VAGUE, lambda evaluations: evaluations / 4000, np.random.default_rng(0))
+    assert (np.diff(found.distances) >= 0).all()
+    np.testing.assert_allclose(distance(found.labels), found.distances)
+    assert found.distances[0] < 0.1 * distance(VAGUE.likeliest()[None])[0]
