@@ -64,8 +64,8 @@ class PartResult:
 
 def check_fits(card: ModelCard, manifest: Manifest) -> None:
     """Raise ModelError unless parameters and feature shape match the data set's, or its sounds can be rendered."""
-    can_render = card.analysis in ANALYSES and manifest.table == INSTRUMENT
-    shape = feature_shape(card.analysis) if can_render else manifest.feature_shape
+    is_rendered = card.analysis != "fft" and card.analysis in ANALYSES and manifest.table == INSTRUMENT
+    shape = feature_shape(card.analysis) if is_rendered else manifest.feature_shape
     if tuple(card.feature_shape) != tuple(shape):
         raise ModelError(f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(shape)}")
     if card.table.learned != manifest.table.learned:

@@ -1,5 +1,6 @@
 """Selection of the examples to evaluate, checks of model against data set, and the evaluation of one part."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,12 +11,13 @@ from synthray.data.manifest import Manifest, Shard
 from synthray.errors import ModelError
 from synthray.evaluate.baselines import Candidates
 from synthray.evaluate.matches import Matches
-from synthray.evaluate.parts import Part, audible_parameters, check_fits, choose_rows, cut, evaluate_part
-from synthray.synth.features import render_features
+from synthray.evaluate.parts import BASELINES, Part, audible_parameters, check_fits, choose_rows, cut, evaluate_part
+from synthray.synth.features import analyse, render_features
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
+from synthray.synth.voice import render
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 
 CARD = SimpleNamespace(analysis="fft")
@@ -132,6 +134,38 @@ def test_evaluate_part_measures_models_and_baselines_on_the_same_sounds(candidat
     assert (matches.noise_seeds == noise_seeds(5, 0, 4)[[1, 3]]).all()
     np.testing.assert_array_equal(matches.distances[0], matches.distances[-1])
     assert (matches.distances[-1, :, 0] < matches.distances[1:-1, :, 0]).all()
+
+
+def test_evaluate_part_refines_the_answers_of_measured_sounds(candidates, predictor):
+    truth = random_presets(5, 0, 4)
+    dataset = instrument_data(truth, noise_seeds(5, 0, 4))
+    part = Part(0, 1, 4, 100, (1, 3))
+    matches = evaluate_part([predictor], dataset, part, truth[0], candidates, refine_s=0.3).matches
+    network, refined, *baselines = matches.answers
+    assert len(baselines) == len(BASELINES)
+    np.testing.assert_array_equal(baselines[-1], INSTRUMENT.labels_to_settings(truth)[[1, 3]])
+    assert not np.array_equal(network, refined)
+    assert matches.distances[1, :, 0].mean() < matches.distances[0, :, 0].mean()
+
+
+def test_evaluate_part_gives_a_model_the_analysis_of_its_card(candidates, only_pitch_is_heard):
+    truth, seeds = random_presets(5, 0, 4), noise_seeds(5, 0, 4)
+    seen = []
+    model = SimpleNamespace(
+        labels=lambda features, clip: seen.append(features) or truth[1:4], card=SimpleNamespace(analysis="spectra")
+    )
+    evaluate_part([model], instrument_data(truth, seeds), Part(0, 1, 4, 0), truth[0], candidates)
+    expected = analyse(render(INSTRUMENT.labels_to_settings(truth), seeds), analysis="spectra")
+    np.testing.assert_array_equal(seen[0], expected[1:4])
+
+
+def test_check_fits_of_another_analysis_needs_the_instrument():
+    spectra = replace(card("x"), table=INSTRUMENT, analysis="spectra", feature_shape=(20, 456))
+    own = Manifest(INSTRUMENT, (20, 551), "float32", {}, (), {})
+    check_fits(spectra, own)
+    check_fits(replace(spectra, analysis="fft", feature_shape=(9, 9)), replace(own, feature_shape=(9, 9)))
+    with pytest.raises(ModelError, match="takes features"):
+        check_fits(spectra, manifest())
 
 
 def test_evaluate_part_without_measured_rows_only_scores(candidates, only_pitch_is_heard):
