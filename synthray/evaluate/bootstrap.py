@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synthray.errors import DataError
 from synthray.synth.presets import random_words
 
 REPLICATES = 500
@@ -37,9 +38,15 @@ class Estimate:
     count: int
     """Number of values that the mean is taken of."""
     median: float | None = None
+    chance: float | None = None
+    """Score on the same sounds of always giving the same answer."""
+
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.value, self.low, self.high]).all() or self.low > self.high:
+            raise DataError(f"the estimate {self.value} has the interval {self.low} to {self.high}")
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain JSON values, without a median if there is none."""
+        """Return the fields as plain JSON values, without those that are None."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

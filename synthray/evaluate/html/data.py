@@ -13,30 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.errors import DataError
+from synthray.evaluate.bootstrap import Estimate
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import ParameterTable
 
 Kind = Literal["best", "median", "worst", "random"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over sounds, with its 95 % interval."""
-
-    value: float
-    low: float
-    """Lower end of the interval."""
-    high: float
-    """Upper end of the interval."""
-    count: int
-    """Number of sounds."""
-    chance: float | None = None
-    """Score on the same sounds of always giving the same answer."""
-    median: float | None = None
-
-    def __post_init__(self) -> None:
-        if not np.isfinite([self.value, self.low, self.high]).all() or self.low > self.high:
-            raise DataError(f"the estimate {self.value} has the interval {self.low} to {self.high}")
 
 
 @dataclass(frozen=True)

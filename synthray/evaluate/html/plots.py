@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synthray.evaluate.html.data import Baseline, Distance, Estimate, ModelResult, ParameterScore
+from synthray.evaluate.bootstrap import Estimate
+from synthray.evaluate.html.data import Baseline, Distance, ModelResult, ParameterScore
 from synthray.evaluate.html.markup import Html, join, percent, readable, tag
 
 LINE_PX = 14

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from synthray.evaluate.html.data import Answer, Baseline, Estimate, ExampleMatch, ModelResult, ReportData
+from synthray.evaluate.bootstrap import Estimate
+from synthray.evaluate.html.data import Answer, Baseline, ExampleMatch, ModelResult, ReportData
 from synthray.evaluate.html.markup import Html, number, percent, readable, tag
 from synthray.evaluate.html.plots import marker
 from synthray.synth.parameters import Choice, ParameterTable, Range

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthray.evaluate.html.data import Answer, Baseline, Distance, Estimate, ExampleMatch, ModelResult, ParameterScore
+from synthray.evaluate.bootstrap import Estimate
+from synthray.evaluate.html.data import Answer, Baseline, Distance, ExampleMatch, ModelResult, ParameterScore
 from synthray.evaluate.html.data import ReportData as ReportData
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.priors import random_presets
@@ -27,7 +28,7 @@ def noise(seed: int) -> np.ndarray:
 
 
 def estimate(value: float, chance: float | None = None, median: float | None = None, count: int = 1000) -> Estimate:
-    return Estimate(value, value * 0.9, value * 1.1, count, chance, median)
+    return Estimate(value, value * 0.9, value * 1.1, count, median, chance)
 
 
 def model(name: str, quality: float = 0.5) -> ModelResult:

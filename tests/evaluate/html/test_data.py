@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from synthray.errors import DataError
-from synthray.evaluate.html.data import Estimate
+from synthray.evaluate.bootstrap import Estimate
 from tests.evaluate.html.samples import LEARNED, answer, example, model, report, sine
 
 
