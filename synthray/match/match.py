@@ -93,7 +93,7 @@ def match(
     target = normalize_level(require_sound(audio))
     features = analyse(target[None], analysis=predictor.card.analysis)
     [proposal] = predictor.distributions(features)
-    settings, evaluations = INSTRUMENT.labels_to_settings(predictor.labels(features))[0], 0
+    labels, evaluations = predictor.labels(features)[0], 0
     if refine_s or max_evaluations:
         found = refine(
             target,
@@ -104,8 +104,8 @@ def match(
             threads=threads,
             on_improvement=on_improvement,
         )
-        settings, evaluations = found.settings, found.evaluations
-    settings, distance_db = _simplified(target, settings)
+        labels, evaluations = found.labels, found.evaluations
+    settings, distance_db = _simplified(target, INSTRUMENT.labels_to_settings(labels[None])[0])
     return Match(
         settings,
         distance_db,

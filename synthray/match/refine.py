@@ -1,4 +1,4 @@
-"""From a sound and a network's distribution to a preset, within a budget of time or of evaluations.
+"""A search for a preset within a budget of time or of evaluations, and its choice among the last candidates.
 
 The search itself is in ``search.py``, the distances in ``objective.py``.
 """
@@ -12,33 +12,27 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from synthray.errors import ConfigError, SoundError
+from synthray.errors import ConfigError
 from synthray.match.objective import EXACT, Objective
 from synthray.match.search import Improvement, search
+from synthray.match.sound import require_sound
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import Floats
-from synthray.synth.voice import render
 
 FINALISTS = 8
 """Presets of a search that are compared by ``EXACT``."""
 
 
 @dataclass(frozen=True)
-class Match:
-    """A preset for a sound."""
+class Refined:
+    """The best preset that a search found."""
 
-    settings: Floats
-    """float32 ``(parameters,)``, in units."""
-    audio: Floats
-    """The preset's sound, float32 ``(22050,)``."""
-    distance: float
-    """Multi-scale spectral distance (MSS) from the target, in dB, by the windows of ``EXACT``."""
+    labels: Floats
+    """float32 ``(learned,)``."""
+    distance_db: float
+    """Multi-scale distance (MSS) from the target, by the windows of ``EXACT``."""
     evaluations: int
     """Presets that were rendered and compared."""
-    elapsed_s: float
-    confidence: npt.NDArray[np.float64]
-    """Probability that the distribution gives to each learned parameter's value, float64 ``(learned,)``."""
 
 
 def refine(
@@ -50,7 +44,7 @@ def refine(
     seed: int = 0,
     threads: int = 1,
     on_improvement: Improvement = lambda _labels, _distance: None,
-) -> Match:
+) -> Refined:
     """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
 
     Args:
@@ -66,10 +60,7 @@ def refine(
         ConfigError: a budget is negative.
         SoundError: the target has another shape, or is not finite.
     """
-    started_s = time.perf_counter()
-    audio = np.asarray(target, np.float32)
-    if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
-        raise SoundError(f"the target has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
+    audio = require_sound(np.asarray(target, np.float32))
     objective = Objective(audio, threads)
     candidates = proposal.likeliest()[None]
     objective(candidates)  # loads the machine code, which is not part of the budget
@@ -78,16 +69,8 @@ def refine(
         found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
     distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
-    labels = candidates[distances.argmin()]
-    settings = INSTRUMENT.labels_to_settings(labels[None])
-    return Match(
-        settings[0],
-        render(settings, threads=1)[0],
-        float(distances.min()),
-        objective.evaluations + len(candidates),
-        time.perf_counter() - started_s,
-        np.array([proposal.confidence(column, label) for column, label in enumerate(labels)]),
-    )
+    nearest = int(distances.argmin())
+    return Refined(candidates[nearest], float(distances[nearest]), objective.evaluations + len(candidates))
 
 
 def _progress(budget_s: float | None, max_evaluations: int | None, started_s: float) -> Callable[[int], float]:

@@ -7,7 +7,7 @@ import pytest
 
 from synthray.errors import ConfigError, SoundError
 from synthray.match.objective import EXACT, Objective
-from synthray.match.refine import FINALISTS, Match, refine
+from synthray.match.refine import FINALISTS, Refined, refine
 from synthray.match.search import Breeding, Found, SearchConfig, search
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import Choice
@@ -27,16 +27,15 @@ def target() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def found(target) -> Match:
+def found(target) -> Refined:
     return refine(target, VAGUE, max_evaluations=600, seed=1)
 
 
 def test_refine_is_reproducible_with_any_number_of_threads(target, found):
     again = refine(target, VAGUE, max_evaluations=600, seed=1, threads=2)
-    np.testing.assert_array_equal(again.settings, found.settings)
-    np.testing.assert_array_equal(again.audio, found.audio)
-    assert (again.distance, again.evaluations) == (found.distance, found.evaluations)
-    assert not np.array_equal(refine(target, VAGUE, max_evaluations=600, seed=2).settings, found.settings)
+    np.testing.assert_array_equal(again.labels, found.labels)
+    assert (again.distance_db, again.evaluations) == (found.distance_db, found.evaluations)
+    assert not np.array_equal(refine(target, VAGUE, max_evaluations=600, seed=2).labels, found.labels)
 
 
 def test_refine_ends_within_one_generation_after_its_evaluations(found):
@@ -56,22 +55,22 @@ def test_refine_ends_when_its_time_is_over(target):
 )
 def test_refine_without_a_budget_returns_the_likeliest_preset(target, budget):
     match = refine(target, VAGUE, **budget)
-    np.testing.assert_array_equal(match.settings, INSTRUMENT.labels_to_settings(VAGUE.likeliest()[None])[0])
-    np.testing.assert_array_equal(match.audio, render(match.settings[None], threads=1)[0])
-    assert match.distance == Objective(target, 1, EXACT, loudness_weight=0)(VAGUE.likeliest()[None])[0]
+    np.testing.assert_array_equal(match.labels, VAGUE.likeliest())
+    assert match.distance_db == Objective(target, 1, EXACT, loudness_weight=0)(VAGUE.likeliest()[None])[0]
 
 
 def test_refine_is_nearer_than_the_likeliest_preset(target, found):
-    assert found.distance < refine(target, VAGUE).distance
+    assert found.distance_db < refine(target, VAGUE).distance_db
 
 
 def test_refine_recovers_a_preset_from_a_sharp_distribution(target):
     sharp = proposal_around(LABELS[0], certainty=0.97)
     floor = Objective(target, 1, EXACT, loudness_weight=0)(LABELS[:1])[0]
     match = refine(target, sharp, max_evaluations=1200)
-    assert match.distance < floor + 1.0
+    assert match.distance_db < floor + 1.0
     names = [p.name for p in INSTRUMENT.learned if isinstance(p, Choice)]
-    assert (match.confidence[[INSTRUMENT.label_index[name] for name in names]] > 0.9).mean() > 0.7
+    choices = [INSTRUMENT.label_index[name] for name in names]
+    assert (match.labels[choices] == LABELS[0, choices]).mean() > 0.7
 
 
 def test_refine_calls_back_with_ever_smaller_distances(target):
@@ -87,18 +86,18 @@ def test_refine_calls_back_with_ever_smaller_distances(target):
     assert len(distances) > 1
     assert distances == sorted(set(distances), reverse=True)
     np.testing.assert_allclose(Objective(target)(np.stack([labels for labels, _ in seen])), distances, rtol=1e-5)
-    assert match.settings.shape == (len(INSTRUMENT),)
+    assert match.labels.shape == (len(INSTRUMENT.learned),)
 
 
 def test_refine_of_silence_and_of_a_constant_returns_valid_settings():
     for sound in (np.zeros(N_SAMPLES, np.float32), np.full(N_SAMPLES, 0.1, np.float32)):
         match = refine(sound, VAGUE, max_evaluations=200)
-        assert np.isfinite(match.distance)
-        check_settings(match.settings[None])
+        assert np.isfinite(match.distance_db)
+        check_settings(INSTRUMENT.labels_to_settings(match.labels[None]))
 
 
 def test_refine_of_a_wrong_target_or_budget_raises(target):
-    with pytest.raises(SoundError, match="the target has shape"):
+    with pytest.raises(SoundError, match="the sound has shape"):
         refine(target[:-1], VAGUE)
     with pytest.raises(SoundError, match="finite"):
         refine(np.full(N_SAMPLES, np.nan), VAGUE)
