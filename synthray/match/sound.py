@@ -1,4 +1,4 @@
-"""Checks and level of a sound that is matched, and the network's answer to it. A search for a better one: ``match.py``.
+"""Checks and level of a sound that is matched. The match itself is in ``match.py``.
 
 The predictor itself is in ``synthray.model.predictor``, distances between sounds in ``distances``.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthray.errors import ModelError, SoundError
-from synthray.synth.features import ANALYSES, analyse, feature_shape
+from synthray.synth.features import ANALYSES, feature_shape
 from synthray.synth.instrument import DURATION_S, INSTRUMENT, N_SAMPLES
 
 if TYPE_CHECKING:
@@ -19,22 +19,6 @@ if TYPE_CHECKING:
 TRAINED_RMS_DB = (-56.0, -20.0)
 """RMS levels of random presets: 5 % are quieter, 5 % are louder."""
 SILENCE_RMS = 1e-5
-
-
-def match_settings(predictor: Predictor, audio: np.ndarray) -> np.ndarray:
-    """Return the settings predicted for a sound, float32 ``(parameters,)``.
-
-    Args:
-        predictor: of synthray's own instrument.
-        audio: float32 ``(samples,)``.
-
-    Raises:
-        ModelError: the model was trained on another instrument.
-        SoundError: the sound has another length, is not finite, or is silent.
-    """
-    require_instrument(predictor)
-    labels = predictor.labels(analyse(normalize_level(require_sound(audio))[None], analysis=predictor.card.analysis))
-    return np.asarray(predictor.card.table.labels_to_settings(labels)[0])
 
 
 def require_sound(audio: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
 
 
 def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    from synthray.match.sound import match_settings
+    from synthray.match.match import match
     from synthray.model.predictor import Predictor
 
     later = tmp_path / "later.wav"
@@ -77,7 +77,7 @@ def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, c
     without_onset = np.zeros(22050, np.float32)
     without_onset[5733:] = soundfile.read(files / "sound.wav")[0][:-5733]
     predictor = Predictor.load(f"{files}/models/model_2_1.keras")
-    unaligned = INSTRUMENT.settings_to_labels(match_settings(predictor, without_onset)[None])[0]
+    unaligned = INSTRUMENT.settings_to_labels(match(predictor, without_onset).settings[None])[0]
     assert np.abs(unaligned - labels[0]).mean() > 5 * np.abs(labels[1] - labels[0]).mean()
 
 

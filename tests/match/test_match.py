@@ -6,10 +6,11 @@ import pytest
 from synthray.errors import ConfigError, ModelError, SoundError
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.match import match, warm_up
-from synthray.match.sound import match_settings, normalize_level
+from synthray.match.sound import normalize_level
+from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
-from synthray.synth.voice import render
+from synthray.synth.voice import check_settings, render
 
 
 def distance_db(audio, settings):
@@ -20,13 +21,15 @@ def distance_db(audio, settings):
 def test_match_without_search_sounds_like_the_networks_answer(predictor, sound):
     found = match(predictor, sound)
     assert found.evaluations == 0
-    answer = match_settings(predictor, sound)
+    labels = predictor.labels(analyse(normalize_level(sound)[None]))
+    answer = INSTRUMENT.labels_to_settings(labels)[0]
     assert distance_db(sound, found.settings) <= distance_db(sound, answer) + 0.03
     assert found.distance_db == pytest.approx(distance_db(sound, found.settings), rel=1e-5)
     changed = found.settings != answer
     is_learned = np.array([p.name in INSTRUMENT.label_index for p in INSTRUMENT.parameters])
     assert not changed[~is_learned].any()
     assert not found.is_audible[changed[is_learned]].any()  # only what cannot be heard may have its default
+    np.testing.assert_array_equal(check_settings(found.settings[None])[0], found.settings)
 
 
 def test_match_with_search_is_nearer_and_reproducible(predictor, sound):

@@ -1,36 +1,16 @@
-"""Presets predicted for a sound, and the sounds that cannot be matched."""
+"""Sounds that can be matched, and their level."""
 
 import numpy as np
 import pytest
 
-from synthray.errors import ModelError, SoundError
-from synthray.match.sound import match_settings, normalize_level
-from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.parameters import Choice, Range
-
-
-def test_match_settings_are_within_every_range(predictor, sound):
-    settings = match_settings(predictor, sound)
-    assert settings.shape == (46,)
-    for parameter, setting in zip(INSTRUMENT.parameters, settings, strict=True):
-        if isinstance(parameter, Range):
-            rounding = 1e-5 * max(abs(parameter.minimum), abs(parameter.maximum))
-            assert parameter.minimum - rounding <= setting <= parameter.maximum + rounding, parameter.name
-        elif isinstance(parameter, Choice):
-            assert setting in range(len(parameter.values)), parameter.name
-        else:
-            assert setting == np.float32(parameter.value)
-
-
-def test_match_settings_with_a_foreign_model_raises_model_error(foreign_predictor, sound):
-    with pytest.raises(ModelError, match="model_3_1 was trained on another instrument"):
-        match_settings(foreign_predictor, sound)
+from synthray.errors import SoundError
+from synthray.match.sound import normalize_level, require_sound
 
 
 @pytest.mark.parametrize("bad", [np.zeros(100, np.float32), np.full(22050, np.nan, np.float32)])
-def test_match_settings_of_another_length_or_not_finite_raises_sound_error(predictor, bad):
+def test_require_sound_of_another_length_or_not_finite_raises_sound_error(bad):
     with pytest.raises(SoundError, match="the sound has shape"):
-        match_settings(predictor, bad)
+        require_sound(bad)
 
 
 @pytest.mark.parametrize("gain_db", [-3.0, 0.0, 40.0])

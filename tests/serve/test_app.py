@@ -202,12 +202,12 @@ def test_match_sound_returns_preset(client, predictor, sound, wav):
         answer = client.post(MATCH, content=wav, headers=kind)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == "application/json"
-    from synthray.match.sound import match_settings
+    from synthray.match.match import match
     from synthray.synth.presets import preset_from_json
 
     settings = preset_from_json(predictor.card.table, answer.json()["preset"])
     assert settings.shape == (46,)
-    expected = match_settings(predictor, sound)
+    expected = match(predictor, sound).settings
     table = predictor.card.table
     labels, wanted = (table.settings_to_labels(row[None])[0] for row in (settings, expected))
     np.testing.assert_allclose(labels, wanted, atol=0.02)  # 16-bit samples, rounded preset values
