@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from synthray.match.distances.spectra import mel_filters
 from synthray.match.vectors import (
     WIDTH,
     add,
@@ -27,8 +28,9 @@ from synthray.match.vectors import (
     store,
     subtract,
 )
-from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
+from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.lanes import LANES, Floats, Scalar, compiled, f32, inlined, use_widest_registers
+from synthray.synth.spectra import hann
 
 LOWEST_DB = -80.0
 """Levels below this, against the loudest of the sound, count as this."""
@@ -55,29 +57,13 @@ class Resolution:
         return 1 + N_SAMPLES // self.hop
 
 
-def mel_filters(size: int, bands: int) -> Floats:
-    """Return Slaney's mel filters, float32 ``(bands, size / 2 + 1)``, as librosa makes them.
-
-    Mels are linear up to 1 kHz and logarithmic above (Slaney 1998, "Auditory toolbox"). Each filter is a triangle over
-    frequency with an area of 1.
-    """
-    per_octave = 27.0 / math.log(6.4)
-    highest = 15.0 + per_octave * math.log(SAMPLE_RATE_HZ / 2 / 1000.0)
-    mels = np.linspace(0.0, highest, bands + 2)
-    edges = np.where(mels < 15.0, mels * 200.0 / 3.0, 1000.0 * np.exp((mels - 15.0) / per_octave))
-    bins = np.linspace(0.0, SAMPLE_RATE_HZ / 2, size // 2 + 1)
-    low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    triangles = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
-    return np.asarray(triangles * 2.0 / (high - low), np.float32)
-
-
 @cache
 def _tables(resolution: Resolution) -> tuple[Floats, Floats, npt.NDArray[np.int64], Floats]:
     """Return twiddle factors (size, 2), the window, and each band's first and last bins (bands, 2) and weights."""
     turns = np.exp(-2j * np.pi * np.arange(resolution.size) / resolution.size)
     twiddles = np.stack([turns.real, turns.imag], axis=1).astype(np.float32)
     window: Floats = np.zeros(resolution.size, np.float32)
-    window[: resolution.window] = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(resolution.window) / resolution.window)
+    window[: resolution.window] = hann(resolution.window)
     # The spectra of two real signals come out with twice their magnitudes.
     weights = np.asarray(mel_filters(resolution.size, resolution.bands) / f32(4), np.float32)
     spans = np.array([(row.nonzero()[0].min(), row.nonzero()[0].max() + 1) if row.any() else (0, 0) for row in weights])

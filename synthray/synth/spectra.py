@@ -7,6 +7,8 @@ scaled: -1 is silence, and a sine at full scale is near 1.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
@@ -39,8 +41,8 @@ def spectra(audio: Floats) -> Floats:
         float32 (sounds, frames of 0.1 s, levels) = (sounds, 20, 456).
     """
     count = len(audio)
-    long = _power(audio, LONG_WINDOW, FRAME_SAMPLES, N_FRAMES, FRAME_SAMPLES // 2)
-    short = _power(audio, SHORT_WINDOW, SHORT_HOP, N_SHORT, SHORT_HOP // 2)
+    long = power_spectra(audio, LONG_WINDOW, FRAME_SAMPLES, N_FRAMES, FRAME_SAMPLES // 2)
+    short = power_spectra(audio, SHORT_WINDOW, SHORT_HOP, N_SHORT, SHORT_HOP // 2)
     bands = long[..., _FIRST_BAND_BIN:].reshape(count * N_FRAMES, -1) @ _FINE_BANDS[_FIRST_BAND_BIN:]
     mels = short.reshape(count * N_SHORT, -1) @ _MEL_BANDS
     rows = np.empty((count, *SPECTRA_SHAPE), np.float32)
@@ -51,8 +53,8 @@ def spectra(audio: Floats) -> Floats:
     return rows
 
 
-def _power(audio: Floats, window: int, hop: int, frames: int, centre: int) -> Floats:
-    """Return the power spectra of Hann windows, float32 (sounds, frames, bins).
+def power_spectra(audio: Floats, window: int, hop: int, frames: int, centre: int) -> Floats:
+    """Return the power spectra of Hann windows, float32 (sounds, frames, bins from 0 Hz to the Nyquist frequency).
 
     Args:
         audio: float32 (sounds, samples); silence is assumed before and after.
@@ -62,7 +64,7 @@ def _power(audio: Floats, window: int, hop: int, frames: int, centre: int) -> Fl
         centre: sample in the middle of the first window.
     """
     windowed = np.empty((len(audio), frames, window), np.float32)
-    _cut_windows(audio, _hann(window), hop, centre - window // 2, windowed)
+    _cut_windows(audio, hann(window), hop, centre - window // 2, windowed)
     return _squared_magnitudes(fft.rfft(windowed, axis=-1))
 
 
@@ -96,7 +98,9 @@ def _levels(power: Floats, floor: np.float32, full: float) -> Floats:
     return np.asarray(np.log(power + floor) * scale - (np.log(floor) * scale + np.float32(1.0)), np.float32)
 
 
-def _hann(samples: int) -> Floats:
+@cache
+def hann(samples: int) -> Floats:
+    """Return a periodic Hann window, float32 (samples,)."""
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)).astype(np.float32)
 
 

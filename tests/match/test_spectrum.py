@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from synthray.match.spectrum import LOWEST_DB, Resolution, Spectrograph, mel_filters
+from synthray.match.distances.spectra import mel_filters
+from synthray.match.spectrum import LOWEST_DB, Resolution, Spectrograph
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.lanes import LANES
 from synthray.synth.priors import random_presets
@@ -59,7 +60,7 @@ def test_levels_of_silence_are_finite():
 
 def test_mel_filters_peak_at_slaneys_frequencies():
     # 15 mels are 1000 Hz, and 27 more are a factor of 6.4.
-    filters = mel_filters(size=2048, bands=32)
+    filters = mel_filters(2048, 32)
     peaks_hz = filters.argmax(axis=1) * SAMPLE_RATE_HZ / 2048
     highest = 15 + 27 * np.log(SAMPLE_RATE_HZ / 2000) / np.log(6.4)
     mels = np.arange(1, 33) * highest / 33

@@ -6,14 +6,13 @@ Distances between spectrograms are in ``spectral.py`` and ``warping.py``.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, signal
 
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats, compiled, f32
+from synthray.synth.lanes import Floats, f32
+from synthray.synth.spectra import power_spectra
 
 SMALLEST_POWER = 1e-10
 """Power below which ``decibels`` does not look; a full-scale sine has the power (frame length / 4)²."""
@@ -52,7 +51,7 @@ def power_spectrogram(audio: Floats, length: int, hop: int) -> Floats:
     Returns:
         float32 (sounds, frames, bins), bins from 0 Hz to the Nyquist frequency.
     """
-    return _power(fft.rfft(frames(audio, length, hop) * _hann(length), axis=-1))
+    return power_spectra(audio, length, hop, 1 + (audio.shape[1] - length % 2) // hop, 0)
 
 
 def mel_spectrogram(audio: Floats, length: int, hop: int, bands: int) -> Floats:
@@ -97,11 +96,6 @@ def mel_filters(length: int, bands: int) -> Floats:
     return np.asarray(triangles * (2.0 / (upper - lower)), np.float32)
 
 
-@cache
-def _hann(length: int) -> Floats:
-    return np.asarray(signal.get_window("hann", length), np.float32)
-
-
 def _hz_to_mel(hz: float) -> float:
     """Return a frequency of at least 1000 Hz in mel."""
     return _LINEAR_MEL + float(np.log(hz / _LINEAR_HZ)) / float(_LOG_STEP)
@@ -110,13 +104,3 @@ def _hz_to_mel(hz: float) -> float:
 def _mel_to_hz(mel: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     above = _LINEAR_HZ * np.exp(_LOG_STEP * (mel - _LINEAR_MEL))
     return np.asarray(np.where(mel < _LINEAR_MEL, mel * _HZ_PER_MEL, above))
-
-
-@compiled(cache=True)
-def _power(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[Any]:
-    """Return squared magnitudes; NumPy would pass over the spectrum five times."""
-    power = np.empty(spectrum.shape, np.float32)
-    values, out = spectrum.reshape(-1), power.reshape(-1)
-    for index in range(values.size):
-        out[index] = values[index].real * values[index].real + values[index].imag * values[index].imag
-    return power
