@@ -32,9 +32,11 @@ class PresetDistribution:
         """Return the labels float32 ``(learned,)``: the likeliest class of a choice, and the median of a range."""
         labels = np.empty(len(self.table.learned), np.float32)
         for column, parameter in enumerate(self.table.learned):
-            is_choice = isinstance(parameter, Choice)
-            label = self.probabilities[column].argmax() if is_choice else self.quantiles(column, np.array([0.5]))[0]
-            labels[column] = label
+            probabilities = self.probabilities[column]
+            if isinstance(parameter, Choice):
+                labels[column] = probabilities.argmax()
+            else:
+                labels[column] = medians(probabilities[None], parameter)[0]
         return labels
 
     def sample(self, count: int, random: np.random.Generator) -> np.ndarray:
@@ -75,6 +77,15 @@ class PresetDistribution:
         """Return the positions in [0, 1] of quantiles of a range; the density is constant within a bin."""
         cumulative = np.concatenate([[0.0], self._cumulative[column]])
         return np.asarray(np.interp(quantiles, cumulative, np.linspace(0.0, 1.0, len(cumulative))))
+
+
+def medians(histograms: np.ndarray, parameter: Range) -> np.ndarray:
+    """Return the median positions of histograms ``(sounds, bins)``, float32 ``(sounds,)``, as a saved model does."""
+    after = histograms.cumsum(axis=1)
+    if parameter.step:
+        return np.asarray((after < 0.5).sum(axis=1) / parameter.num_steps, np.float32)
+    parts = np.clip((0.5 - after + histograms) / np.maximum(histograms, 1e-9), 0.0, 1.0)
+    return np.asarray(parts.mean(axis=1), np.float32)
 
 
 def _scale(parameter: Choice | Range) -> int:

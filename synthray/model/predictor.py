@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from synthray.errors import ModelError
-from synthray.model.distribution import PresetDistribution
+from synthray.model.distribution import PresetDistribution, medians
 from synthray.model.heads import INPUT_NAME, HeadLayout, can_fuse, check_outputs, fuse, output_name
 from synthray.model.saved import ModelCard, load_model
 from synthray.synth.parameters import Choice, Range
@@ -117,7 +117,7 @@ class Predictor:
         parts = [outputs[:, self._layout.columns[p.name]].astype(np.float64) for p in self.card.table.learned]
         if not self.card.bins:
             parts = [
-                part if isinstance(p, Choice) else _certain(part[:, 0], layout.outputs(p))
+                part if isinstance(p, Choice) else _certain(part[:, 0], p, layout.outputs(p))
                 for p, part in zip(self.card.table.learned, parts, strict=True)
             ]
         return [PresetDistribution(self.card.table, tuple(row)) for row in zip(*parts, strict=True)]
@@ -131,19 +131,10 @@ class Predictor:
         return np.concatenate([self._compiled(tf.constant(block)).numpy() for block in blocks])
 
 
-def medians(histograms: np.ndarray, parameter: Range) -> np.ndarray:
-    """Return the median positions of histograms ``(sounds, bins)``, float32 ``(sounds,)``, as a saved model does."""
-    after = histograms.cumsum(axis=1)
-    if parameter.step:
-        return np.asarray((after < 0.5).sum(axis=1) / parameter.num_steps, np.float32)
-    parts = np.clip((0.5 - after + histograms) / np.maximum(histograms, 1e-9), 0.0, 1.0)
-    return np.asarray(parts.mean(axis=1), np.float32)
-
-
-def _certain(positions: np.ndarray, count: int) -> np.ndarray:
-    """Return histograms ``(sounds, count)`` of one bin each."""
-    bins = np.clip(np.rint(positions * (count - 1)).astype(int), 0, count - 1)
-    return np.asarray(np.eye(count)[bins])
+def _certain(positions: np.ndarray, parameter: Range, count: int) -> np.ndarray:
+    """Return histograms ``(sounds, count)`` that are certain of the step or the bin of each position ``(sounds,)``."""
+    bins = np.rint(positions * parameter.num_steps) if parameter.step else np.floor(positions * count)
+    return np.asarray(np.eye(count)[np.clip(bins, 0, count - 1).astype(int)])
 
 
 def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:

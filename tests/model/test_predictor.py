@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from synthray.errors import ModelError, NotFound
+from synthray.model.architectures import ARCHITECTURES
+from synthray.model.heads import HeadLayout
+from synthray.model.networks import build_fused, build_named
 from synthray.model.predictor import MAX_ROWS, Predictor, predict_together
-from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 TABLES = {
@@ -147,3 +150,43 @@ def test_predict_together_answers_each_request_by_its_own_model(foreign_predicto
     for (predictor, features), outputs in zip(requests, answers, strict=True):
         for name, values in predictor.predict(features).items():
             np.testing.assert_allclose(outputs[name], values, atol=1e-6)
+
+
+HISTOGRAMS = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Constant("k"), Range("c", 0, 6, step=1)))
+
+
+def test_histogram_model_predicts_as_in_plain_keras_and_knows_distributions():
+    layout = HeadLayout(HISTOGRAMS, ARCHITECTURES["histogram"].bins)
+    fused = build_fused("histogram", (4, 6), layout, seed=1, width=4)
+    kernel, bias = fused.get_layer("heads").get_weights()
+    weights = [*fused.get_weights()[:-2], 10 * kernel, bias]  # so that probabilities differ
+    model = build_named("histogram", (4, 6), HISTOGRAMS, width=4, weights=weights)
+    predictor = Predictor(model, build_card(HISTOGRAMS, (4, 6), bins=layout.bins))
+    features = np.random.default_rng(0).standard_normal((9, 4, 6)).astype(np.float32)
+    plain = dict(zip(model.output_names, model(features), strict=True))
+    predicted = predictor.predict(features)
+    assert list(predicted) == ["out_a", "out_b", "out_c"]
+    for name, values in predicted.items():
+        np.testing.assert_allclose(values, plain[name], atol=1e-5)
+    labels = predictor.labels(features)
+    np.testing.assert_allclose(labels[:, [0, 2]], np.concatenate([plain["out_a"], plain["out_c"]], axis=1), atol=1e-5)
+    np.testing.assert_array_equal(labels[:, 1], plain["out_b"].numpy().argmax(axis=1))
+    for row, distribution in enumerate(predictor.distributions(features)):
+        np.testing.assert_allclose(distribution.likeliest(), labels[row], atol=1e-5)
+        np.testing.assert_allclose(distribution.probabilities[0], plain["histogram_a"][row], atol=1e-5)
+        np.testing.assert_allclose(distribution.probabilities[1], plain["out_b"][row], atol=1e-5)
+    assert np.std(labels[:, 0]) > 0.02
+
+
+def test_model_of_numbers_is_certain_of_the_bin_of_its_number(predictor):
+    features = np.random.default_rng(0).random((3, 20, 551), np.float32)
+    labels = predictor.labels(features)
+    for row, distribution in enumerate(predictor.distributions(features)):
+        for column, parameter in enumerate(predictor.card.table.learned):
+            probabilities = distribution.probabilities[column]
+            assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+            if isinstance(parameter, Range):
+                assert probabilities.max() == 1
+                nearest = np.rint(labels[row, column] * parameter.num_steps)
+                inside = min(np.floor(labels[row, column] * len(probabilities)), len(probabilities) - 1)
+                assert probabilities.argmax() == (nearest if parameter.step else inside)
