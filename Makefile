@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 .PHONY: help demo test quick check format bench model clean
 
 help:
-	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (about three minutes)"
+	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (about six minutes)"
 	@echo "make test              run all tests"
 	@echo "make quick             run the fast tests, which need neither Ray nor S3 nor a browser"
 	@echo "make check             lint, format, import layers, types"
@@ -52,10 +52,10 @@ MODEL_EPOCHS ?= 12
 MODEL := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models/histogram
 model: $(INSTALLED)
 	$(BIN)/python -m synthray.cli.main train --data "synth://?seed=20261129&batches=4000&fresh=1&dtype=float16" \
-		--out $(MODEL) --workers 1 --network histogram --epochs $(MODEL_EPOCHS) --batch-size 128 --audible-only \
+		--out "$(MODEL)" --workers 1 --network histogram --epochs $(MODEL_EPOCHS) --batch-size 128 --audible-only \
 		--optimizer adamw --learning-rate 0.0015 --weight-decay 0.01 --schedule cosine --warmup-steps 500 --clip-norm 5
-	$(BIN)/python infra/ship_model.py $(MODEL)/model_4000_$(MODEL_EPOCHS).keras
-	$(BIN)/python -m synthray.cli.main evaluate --model $(MODEL)/model_4000_$(MODEL_EPOCHS).keras
+	$(BIN)/python infra/ship_model.py "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
+	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
 
 clean:
 	rm -rf .venv demo build *.egg-info

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import os
+import tempfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +26,7 @@ from synthray.model.saved import load_model
 from synthray.model.shipped import NAME
 from synthray.synth.instrument import INSTRUMENT
 
-MAX_BYTES = 10_000_000
+MAX_MB = 10
 
 
 def main() -> None:
@@ -46,22 +48,23 @@ def main() -> None:
 
 
 def write_small(model: keras.Model, file: Path) -> Path:
-    """Write a model with rounded weights to a compressed file.
+    """Write a model with rounded weights to a compressed file. Nothing is written if it is too large.
 
     Raises:
-        SystemExit: the file would be larger than ``MAX_BYTES``.
+        SystemExit: the file would be larger than ``MAX_MB``.
     """
     model.set_weights([round_to_bfloat16(weight) for weight in model.get_weights()])
-    plain = file.with_suffix(".plain.keras")
-    model.save(plain)
-    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as target:
-        for entry in source.infolist():
-            target.writestr(entry.filename, source.read(entry))
-    plain.unlink()
-    if file.stat().st_size > MAX_BYTES:
-        size_mb = file.stat().st_size / 1e6
-        file.unlink()
-        raise SystemExit(f"{file}: {size_mb:.1f} MB, more than {MAX_BYTES / 1e6:.0f}. Train a narrower network.")
+    compressed = io.BytesIO()
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder, file.name)
+        model.save(plain)
+        with zipfile.ZipFile(plain) as source, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as target:
+            for entry in source.infolist():
+                target.writestr(entry.filename, source.read(entry))
+    size_mb = len(compressed.getvalue()) / 1e6
+    if size_mb > MAX_MB:
+        raise SystemExit(f"{file}: {size_mb:.1f} MB, more than {MAX_MB}. Train a narrower network.")
+    file.write_bytes(compressed.getvalue())
     return file
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from infra import ship_model
 from synthray.match.match import match
 from synthray.match.sound import is_instrument_model
 from synthray.model.heads import INPUT_NAME
@@ -67,3 +68,13 @@ def test_ship_model_of_another_instrument_is_refused(model_folder: Path, tmp_pat
     assert done.returncode == 1
     assert "trained on another instrument" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_ship_model_that_is_too_large_keeps_the_present_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    present = tmp_path / "shipped.keras"
+    present.write_bytes(b"present")
+    monkeypatch.setattr(ship_model, "MAX_MB", 0.001)
+    with pytest.raises(SystemExit, match=r"MB, more than 0\.001\. Train a narrower network"):
+        ship_model.write_small(build_model(INSTRUMENT, (20, 551), seed=1), present)
+    assert present.read_bytes() == b"present"
+    assert list(tmp_path.iterdir()) == [present]
