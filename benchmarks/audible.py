@@ -1,4 +1,4 @@
-"""Compare the rules that say which parameters can be heard with measured differences between sounds.
+"""Compare the rules for audible parameters with measured differences between sounds.
 
     python benchmarks/audible.py --seed 5              # 500 random presets, as in docs/benchmarks.md
     python benchmarks/audible.py --presets 10000       # about 15 minutes on an idle core
@@ -6,12 +6,12 @@
 
 Each parameter of each preset is moved: a choice to its other classes, a range by a quarter of its width up and down.
 Both presets are rendered with the same noise and compared in two spectrograms with bands in mel, one with short and one
-with long frames. The difference is the RMS of the level differences, in dB, over the cells in which one of both sounds
-is less than 60 dB below the loudest cell.
+with long frames. The difference is the RMS of the level differences, in dB. It counts the cells in which one of the two
+sounds is less than 60 dB below the loudest cell.
 
-A parameter is heard if one of its moves makes a larger difference than 1 dB, and than half of the difference that
-nobody hears: other noise, and a detune of oscillator 2 by one cent, which shifts the beating of the oscillators. A
-systematic difference stands out at half of a random one because it is the same in thousands of cells.
+A parameter is audible if one of its moves makes a difference above two limits. The first is 1 dB. The second is half of
+an inaudible difference: another noise seed, and a detune of oscillator 2 by one cent. Half is enough, because a
+systematic difference is the same in thousands of cells.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RANGE_DB = 60.0
 LEAST_DB = 1.0
 LEAST_SHARE_OF_UNHEARD = 0.5
 UNHEARD_CENTS = 1.0
-MOST_SOUNDS = 128  # of one preset: itself, what nobody hears, and about 66 moves
+MOST_SOUNDS = 128  # of one preset: the original, the inaudible change, and about 66 moves
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ RESOLUTIONS = (Resolution(256, 128, 24), Resolution(1024, 512, 96))
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """How much sounds change when a parameter moves."""
+    """Changes of sounds when a parameter moves, in dB."""
 
     change_db: Floats
     """Largest change of a parameter's moves, (sounds, learned, resolutions)."""
@@ -69,7 +69,7 @@ class Sensitivity:
 
     @property
     def heard(self) -> Bools:
-        """Which parameters are heard, (sounds, learned)."""
+        """Whether each parameter is audible, (sounds, learned)."""
         least_db = np.maximum(LEAST_DB, LEAST_SHARE_OF_UNHEARD * self.unheard_db)
         heard: Bools = (self.change_db > least_db[:, None]).any(axis=-1)
         return heard
@@ -156,7 +156,7 @@ def measure(labels: Floats, seeds: Seeds) -> Sensitivity:
 
 
 def changes_by_defaults_db(labels: Floats, seeds: Seeds) -> Floats:
-    """Return how much sounds change, (sounds,), when what cannot be heard is set to its default."""
+    """Return how much sounds change, (sounds,), when inaudible parameters are set to their defaults."""
     settings = check_settings(INSTRUMENT.labels_to_settings(labels))
     pairs = np.stack([settings, with_inaudible_defaults(settings)], axis=1)
     audio = np.empty((2, N_SAMPLES), np.float32)
@@ -190,7 +190,7 @@ def main() -> None:
     change_db = changes_by_defaults_db(labels, seeds)
     least_db = np.maximum(LEAST_DB, LEAST_SHARE_OF_UNHEARD * sensitivity.unheard_db.max(axis=1))
     median, ninetieth = np.quantile(change_db, [0.5, 0.9])
-    print(f"\nDefaults for what cannot be heard change a sound by {median:.2f} dB (median), {ninetieth:.2f} dB (90 %);")
+    print(f"\nDefaults of inaudible parameters change a sound by {median:.2f} dB (median), {ninetieth:.2f} dB (90 %);")
     print(f"{100 * (change_db < least_db).mean():.1f} % do not change audibly.")
 
 

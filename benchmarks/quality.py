@@ -1,11 +1,11 @@
-"""How near matches are to their sounds: a model with and without refinement, beside the notebook's network.
+"""Measure the distance between sounds and their matches: a model with and without search, and the notebook's network.
 
     python benchmarks/quality.py
     python benchmarks/quality.py --notebook NOTEBOOK.keras --sounds 200 --long-sounds 20
     python benchmarks/quality.py --notebook NOTEBOOK.keras --notes notes/
 
-Sounds are random presets of a seed that no training uses. *Above the floor* means: less the distance of the true preset
-with other noise. Train the notebook's network on the notebook's terms with:
+Sounds are random presets of a seed that no training uses. The floor is the distance of the true preset with another
+noise seed. Ratios are of distances above the floor. Train the notebook's network on the notebook's terms with:
 
     synthray train --data "synth://?seed=1&batches=3500" --network notebook --optimizer sgd --schedule constant \\
         --batch-size 32 --epochs 30 --workers 1

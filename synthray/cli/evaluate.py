@@ -13,10 +13,10 @@ from synthray.errors import ConfigError, NotFound
 from synthray.storage import open_parent, open_store
 
 DESCRIPTION = """\
-Evaluate models on a data set: a score of each parameter beside chance, and distances between sounds and their matches
-beside those of the mean preset, of random presets, and of the true preset with other noise.
+Evaluate models on a data set. Score each parameter, and compare the score with chance. Measure distances between sounds
+and their matches, and compare them with the mean preset, random presets, and the true preset with other noise.
 Without flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on.
-Of that data set it takes only the held-out examples. Writes evaluation.json."""
+Of that data set it takes only the held-out examples. Writes evaluation.json and evaluation.html."""
 EXAMPLES = """
 synthray evaluate
 synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report

@@ -73,7 +73,7 @@ def _add_settings(parser: ArgumentParser) -> None:
     setting("precision", "arithmetic of the layers", choices=PRECISIONS)
     setting(
         "audible_only",
-        "leave out of the loss what cannot be heard in a sound (own instrument only)",
+        "leave inaudible parameters out of the loss (own instrument only)",
         action=BooleanOptionalAction,
         type=None,
     )

@@ -92,7 +92,7 @@ class _Search:
     config: SearchConfig
     configs: list[TrainConfig]
     dataset: Dataset | None
-    """What all trials read; None if they need different features, so that it cannot be cached for all."""
+    """The data set that all trials read; None if they need different features and cannot share a cache."""
     trials: list[Trial]
     folder: SearchFolder
     log: Callable[[str], None]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 HARMLESS_DB = 0.02
-"""How much farther a match may be so that its inaudible parameters have their defaults."""
+"""Largest increase of the distance for which inaudible parameters are set to their defaults."""
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ INTERVALS = np.array([1, 2, 3, 4, 5, 7, 12, 19, 24])
 """Steps by which a stepped range moves up or down: near ones, and the intervals of strong overtones."""
 
 REOPENED = 0.6
-"""How far changes widen again when populations come together; 1 is as wide as at first."""
+"""Width of changes just after the populations are merged, as a share of the width at first."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def search(
 
     Args:
         distance: is minimised. It is called with the children of all populations at once.
-        proposal: what the network knows about the sound.
+        proposal: the network's distribution for the sound.
         progress: returns the share of the search that is over after a number of evaluations; 1 ends it.
         random: its state decides the result, for a given number of evaluations.
         config: settings of the search.
@@ -132,7 +132,7 @@ class Breeding:
     """Makes new presets from those of a population.
 
     Args:
-        proposal: what the network knows about the sound.
+        proposal: the network's distribution for the sound.
         random: the generator.
         config: settings of the search.
     """

@@ -1,4 +1,4 @@
-"""What each network needs and predicts, by name. No TensorFlow is imported here; ``networks.py`` builds them."""
+"""Input and output of each network, by name. No TensorFlow is imported here; ``networks.py`` builds them."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _label_columns(layout: HeadLayout, parameters: tuple[Choice | Range, ...]) -
 
 
 def _target_probabilities(labels: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
-    """Return what the class probabilities shall become, float32 ``(examples, classified, classes)``.
+    """Return the target probabilities of the classes, float32 ``(examples, classified, classes)``.
 
     They are a bell around the label, so narrow for choices and steps that only their own class has a probability.
 

@@ -102,7 +102,7 @@ class Predictor:
         return labels
 
     def distributions(self, features: np.ndarray) -> list[PresetDistribution]:
-        """Return what the model knows about the preset of each sound.
+        """Return the distribution over presets that the model predicts for each sound.
 
         A model that predicts a range as one number is certain of the number's bin.
 

@@ -1,4 +1,4 @@
-"""Which parameters can be heard in a preset.
+"""Audible and inaudible parameters of presets.
 
 A parameter is *inaudible* in a preset if moving it hardly changes the sound, for example the pulse width of a sine.
 Nothing can learn such a parameter from the sound, so training and scores leave it out. The rules are in

@@ -31,15 +31,15 @@ Bools = npt.NDArray[np.bool_]
 RANGES = {parameter.name: parameter for parameter in INSTRUMENT.ranges}
 CHOICES = {parameter.name: parameter for parameter in INSTRUMENT.choices}
 MOVE = 0.25
-"""How far a range is moved, as a part of its width."""
+"""Distance by which a range is moved, as a share of its width."""
 CAUTION = np.float32(2.0)
 """Factor of the changes towards targets: where many parameters move there at once, their changes add up."""
 SOURCES = {"oscillator_1": (OSCILLATOR_1, MODULATION), "oscillator_2": (OSCILLATOR_2,), "noise": (NOISE,)}
-"""What the level of each source controls."""
+"""Parts of the sound that the level of each source controls."""
 
 
 class Facts:
-    """What the rules need to know of presets; each fact is (sounds,)."""
+    """Facts about presets that the rules use; each is (sounds,)."""
 
     def __init__(self, settings: Floats, targets: Mapping[str, float] | None = None) -> None:
         """Take presets in units, float32 (sounds, parameters), and where parameters move.

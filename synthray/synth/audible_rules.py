@@ -1,4 +1,4 @@
-"""Rules that say which parameters cannot be heard, each with its reason and its threshold.
+"""Rules for inaudible parameters, each with its reason and its threshold.
 
 The facts that they use are in ``audible_facts.py``, functions for presets in ``audible.py``. Thresholds were chosen so
 that the rules agree with measured differences, which ``benchmarks/audible.py`` prints.

@@ -28,7 +28,7 @@ SILENT = 1e-5
 SURE_ONSET = 10 ** (-40 / 20)
 EARLIEST_ONSET = 10 ** (-60 / 20)
 ABOVE_NOISE = 10 ** (12 / 20)
-"""What an onset exceeds the noise in front of it by: four standard deviations."""
+"""Ratio of an onset to the noise in front of it: four standard deviations."""
 NOISE_HOPS = 5
 """Levels in front of an onset that tell its noise: 0.1 s. In front of the file is silence."""
 MIXED_FROM = 0.35

@@ -16,7 +16,7 @@ from synthray.synth.musical import musical_labels
 from synthray.synth.presets import random_labels, random_words
 
 SWAPPED = ("waveform", "pitch", "level", "pulse_width")
-"""What both oscillators have, and what is exchanged to put them into canonical order."""
+"""Parameters that are exchanged to put the oscillators into canonical order."""
 MIXTURE_STREAM, MUSICAL_STREAM = 2**32, 2**32 + 1
 """Streams of random words, far from those of ``presets.py``; replaced presets have the streams after the second."""
 _EXAMPLES = "Use uniform, musical, or a share of musical presets such as musical:0.5."

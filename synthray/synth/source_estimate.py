@@ -23,9 +23,9 @@ LEAST_DB = -120.0  # keeps logarithms finite
 FUNDAMENTAL_DB = np.array([0.0, -1.8, -3.9, 2.1], np.float32)
 """First Fourier coefficient of a sine, a triangle, a saw and a square with a peak of 1."""
 FALL_DB = np.array([24.0, 12.0, 6.0, 6.0], np.float32)
-"""How much overtones fall per octave: 1/n² for a triangle, 1/n for a saw and a square. A sine only leaks upwards."""
+"""Fall of overtones per octave: 1/n² for a triangle, 1/n for a saw and a square. A sine only leaks upwards."""
 LEAK_DB = 40.0
-"""How much bands below a fundamental fall per octave."""
+"""Fall of bands below a fundamental, per octave."""
 SOFT_CLIPPING_DB = -29.0
 """Third harmonic of the cubic soft clipping, for a tone of 0 dB; it grows by 2 dB a dB."""
 HARDEST_CLIPPING_DB = -9.5

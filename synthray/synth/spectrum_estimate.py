@@ -29,7 +29,7 @@ STAGES = ("attack", "decay", "sustain", "release")
 
 @dataclass(frozen=True)
 class SpectrumEstimate:
-    """What is heard in each preset, when, and in which bands."""
+    """Estimated power of each preset over time and bands."""
 
     times_s: Floats
     """(sounds, moments); closer to each other after a key press and after a release."""

@@ -72,7 +72,7 @@ class TrainConfig:
     precision: str = "float32"
     """Keras dtype policy of the layers."""
     audible_only: bool = False
-    """Learn only what can be heard in each sound, if the data set is of synthray's own instrument."""
+    """Leave inaudible parameters out of the loss, if the data set is of synthray's own instrument."""
     jit: bool = False
     """Compile the gradient with XLA."""
     validation_examples: int | None = None

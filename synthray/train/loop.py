@@ -142,7 +142,7 @@ def _validation_batches(
 
 
 def hides_inaudible(config: TrainConfig, dataset: Dataset) -> bool:
-    """Return whether a training leaves out what cannot be heard; only the instrument's own sounds tell."""
+    """Return whether inaudible parameters are left out; they are known for the own instrument only."""
     return config.audible_only and dataset.manifest.table == INSTRUMENT
 
 

@@ -39,7 +39,7 @@ def to_tensors(batch: Examples, rows: np.ndarray, *, audible_only: bool = False)
     Args:
         batch: of the instrument's own sounds, if ``audible_only``.
         rows: of the data set, ``PADDING`` where there is none.
-        audible_only: leave out of the loss what cannot be heard.
+        audible_only: leave inaudible parameters out of the loss.
     """
     weights = (rows != PADDING).astype(np.float32)
     labels = batch.labels

@@ -1,4 +1,4 @@
-"""Which parameters can be heard: exact cases, agreement with measured differences, and the estimated spectrum."""
+"""Audible parameters: exact cases, agreement with measured differences, and the estimated spectrum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report shows of an evaluation."""
+"""Content of the report of an evaluation. How it is shown is in ``page.py``."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _model(evaluation: Evaluation, name: str) -> ModelResult:
 
 
 def _score(found: Score, chance: Score) -> ParameterScore:
-    """Return the score of a parameter with that of chance beside it."""
+    """Return the score of a parameter and that of chance on the same sounds."""
     over_all = replace(found.over_all, chance=chance.over_all.value)
     if found.where_audible is None or chance.where_audible is None:
         return ParameterScore(found.name, over_all)

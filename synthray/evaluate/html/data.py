@@ -1,4 +1,4 @@
-"""What a report shows: results of models, baselines, and examples to listen to.
+"""Content of a report: results of models, baselines, and examples to listen to.
 
 These dataclasses check that shapes and names fit together. How they are shown is in the other modules of this package.
 """
@@ -56,7 +56,7 @@ class ModelResult:
     distances: Mapping[str, Estimate] = field(default_factory=dict)
     """By name of the distance: from the originals to this model's answers."""
     description: tuple[tuple[str, str], ...] = ()
-    """What to know about the model, as pairs of a term and its value."""
+    """Facts about the model, as pairs of a term and its value."""
 
 
 @dataclass(frozen=True)

@@ -65,14 +65,14 @@ def _headline(data: ReportData) -> Html:
         return join([intro])
     value, name = (min if main.lower_is_better else max)(found)
     others = [f"{number(other)} ({label})" for other, label in _with_distance(main, data.baselines)]
-    beside = f", beside {', '.join(others)}" if others else ""
+    compared = f", compared with {', '.join(others)}" if others else ""
     sentence = (
         " The closest answers are those of ",
         tag("b", name),
         f": a mean {main.name} of ",
         tag("b", number(value)),
     )
-    return join([intro, *sentence, f"{beside}."])
+    return join([intro, *sentence, f"{compared}."])
 
 
 def _with_distance(distance: Distance, rows: Sequence[ModelResult | Baseline]) -> list[tuple[float, str]]:

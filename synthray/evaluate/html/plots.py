@@ -34,7 +34,7 @@ class Axis:
     low: float
     high: float
     text: Callable[[float], str] = "{:g}".format
-    """How the axis writes a number."""
+    """Returns the text of a number on the axis."""
 
     def share(self, value: float) -> float:
         """Return where a value is, from 0 at the left end to 1 at the right one."""

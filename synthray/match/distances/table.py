@@ -59,7 +59,7 @@ DISTANCES = (
 """All distances that an evaluation reports. To add one, add an entry."""
 
 Description = dict[Callable[[Floats], Any], Any]
-"""What each ``Distance.describe`` returned."""
+"""Results of each ``Distance.describe``."""
 
 
 def describe(audio: npt.ArrayLike) -> Description:

@@ -1,4 +1,4 @@
-"""What a report refuses to show."""
+"""Inconsistent contents, which a report refuses."""
 
 from dataclasses import replace
 

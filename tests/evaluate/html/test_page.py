@@ -195,7 +195,10 @@ def test_report_tables_count_sounds_where_they_are_not_all(page: Page) -> None:
 def test_report_marks_the_best_model(text: str) -> None:
     page = Page(text)
     assert page.text_of("strong") == "16.7 % 11.1 % 3.33 0.733"  # the first has the best choices, the second the rest
-    assert "closest answers are those of <b>second</b>: a mean MSS of <b>3.33</b>, beside 15.3 (random preset)" in text
+    assert (
+        "closest answers are those of <b>second</b>: a mean MSS of <b>3.33</b>, compared with 15.3 (random preset)"
+        in text
+    )
 
 
 def test_report_is_reproducible(text: str) -> None:
