@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from argparse import ArgumentParser, Namespace
 
+from synthray.cli.flags import require_seconds
 from synthray.cli.runner import set_up
 from synthray.data.open import newest_dataset, open_dataset
 from synthray.errors import ConfigError, NotFound
@@ -61,8 +61,7 @@ def evaluate(arguments: Namespace) -> None:
     """Evaluate models, print the report and write it."""
     from synthray.model.saved import resolve_model
 
-    if not 0 <= arguments.refine < math.inf:
-        raise ConfigError(f"--refine is {arguments.refine}. Give a number of seconds, 0 or more.")
+    require_seconds("--refine", arguments.refine)
     if arguments.sounds < 0:
         raise ConfigError(f"--sounds is {arguments.sounds}. Give 0 or more.")
     models = [resolve_model(model) for model in arguments.model or [""]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from argparse import ArgumentParser, Namespace
@@ -13,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, write_file
+from synthray.cli.flags import require_seconds
 from synthray.cli.quiet import quiet
 from synthray.cli.runner import set_up
 from synthray.errors import ConfigError, SoundError, StorageError, summary
@@ -79,8 +79,7 @@ def configure(parser: ArgumentParser) -> None:
 
 def match(arguments: Namespace) -> None:
     """Predict the preset of each sound and write it, its sound, or both."""
-    if not 0 <= arguments.refine < math.inf:
-        raise ConfigError(f"--refine is {arguments.refine}. Give a number of seconds, 0 or more.")
+    require_seconds("--refine", arguments.refine)
     targets = plan_targets(arguments.sounds, arguments.out_dir, arguments.out, arguments.wav)
     predictor = cache(lambda: _load_predictor(arguments.model))  # loaded after the first sound has been read
     if arguments.out_dir is None:

@@ -58,6 +58,24 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     assert json.loads(output.out)["sound"] == {"skipped_s": 0.0, "used_s": 2.0, "length_s": 4.0}
 
 
+def test_match_refine_searches_for_a_nearer_preset(files: Path, tmp_path: Path) -> None:
+    found = []
+    for seconds in ("0", "0.3"):
+        out = tmp_path / f"{seconds}.json"
+        command = ["match", str(files / "sound.wav"), "--model", str(files / "models"), "--refine", seconds]
+        assert main([*command, "--out", str(out)]) == 0
+        found.append(json.loads(out.read_text()))
+    network, refined = found
+    assert network["evaluations"] == 0 < refined["evaluations"]
+    assert refined["distance_db"] < network["distance_db"]
+
+
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf"])
+def test_match_refine_of_no_number_of_seconds_fails(seconds: str, files: Path, capsys: pytest.CaptureFixture) -> None:
+    command = ["match", str(files / "sound.wav"), "--refine", seconds]
+    assert_fails(command, 2, "Give a number of seconds, 0 or more.", capsys)
+
+
 def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from synthray.match.match import match
     from synthray.model.predictor import Predictor
