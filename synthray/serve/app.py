@@ -20,7 +20,7 @@ from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
-from synthray.serve.service import BASE, Service, model_for
+from synthray.serve.service import BASE, Service, model_for, service_of
 from synthray.serve.sounds import analyse_sound, render_preset
 
 
@@ -36,9 +36,17 @@ def build_app(service: Service) -> Starlette:
         Route("/", page_file),
         Route("/page/{path:path}", page_file),
     ]
+    if service.scraped:
+        routes.append(Route("/metrics", metrics))
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS, middleware=middleware(service))
     app.state.service = service
     return app
+
+
+async def metrics(request: Request) -> Response:
+    """Return the metrics for Prometheus."""
+    scraped = service_of(request).scraped
+    return Response(scraped() if scraped else b"", media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def health(request: Request) -> Response:

@@ -39,7 +39,8 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
 async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
     models = HotSwapModel(config.follow_s)
     await models.load({"model": config.model, "follow": config.follow})
-    service = Service(models, config.app, PrometheusMetrics(), tokens_from_environment())
+    metrics = PrometheusMetrics()
+    service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service),

@@ -32,6 +32,8 @@ class Service:
     metrics: Metrics = field(default_factory=NoMetrics)
     tokens: tuple[str, ...] = ()
     """Accepted bearer tokens; none if the service is open."""
+    scraped: Callable[[], bytes] | None = None
+    """Returns the metrics for ``/metrics``; None if the application does not offer them."""
 
     @cached_property
     def batcher(self) -> Batcher:
