@@ -24,7 +24,7 @@ logger = logging.getLogger("ray.serve")
 
 def load_predictor(uri: str) -> Predictor:
     """Load and warm up the ``.keras`` file at ``uri``; raise NotFound or ModelError."""
-    # Imported in the replica only: the job that deploys it needs no TensorFlow.
+    # Imported in the replica only: the job that deploys it needs no compiler.
     from synthray.match.match import warm_up
     from synthray.model.predictor import Predictor
 
