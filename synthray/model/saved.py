@@ -86,14 +86,6 @@ def model_name(batches: int, epochs: int) -> str:
     return f"model_{batches}_{epochs}"
 
 
-def model_version(card: ModelCard) -> str:
-    """Return a model's version for clients of TensorFlow Serving, a whole number.
-
-    It depends on the file alone, so it is the same on every replica.
-    """
-    return str(int(card.sha256[:8], 16))
-
-
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
 

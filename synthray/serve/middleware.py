@@ -64,9 +64,9 @@ class RequestMetrics:
             self._count(-1)
             route = getattr(scope.get("endpoint"), "__name__", "none")
             served = scope.get("state", {}).get("served")
-            version = str(served.version) if served else ""
-            self._metrics.add("requests_total", route=route, status=str(status), version=version)
-            self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, version=version)
+            model = {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}
+            self._metrics.add("requests_total", route=route, status=str(status), **model)
+            self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, **model)
 
     def _count(self, change: int) -> None:
         self._in_flight += change

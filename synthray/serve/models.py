@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "synthray"
 STABLE = "stable"
-"""Label of the promoted model."""
+"""Label of the promoted or only model."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Served:
 
     predictor: Predictor
     version: int = 1
-    """Number of the model among those of its registry; 1 is the first."""
+    """Number of the model in its registry (``synthray.model.registry.model_number``)."""
     label: str = STABLE
 
 

@@ -11,7 +11,7 @@ import uvicorn
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import Address, ReplicaConfig
-from synthray.serve.hot_swap import HotSwapModel
+from synthray.serve.hot_swap import HotSwapModels
 from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.service import BASE, Service
 
@@ -37,8 +37,8 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
 
 
 async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
-    models = HotSwapModel(config.follow_s)
-    await models.load({"model": config.model, "follow": config.follow})
+    models = HotSwapModels(config.follow_s)
+    await models.load(vars(config.models))
     metrics = PrometheusMetrics()
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     server = uvicorn.Server(
