@@ -30,6 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
     add_setting(parser, Address, "port", "port to listen on")
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
+    add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol over gRPC (default: none)")
     parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
@@ -37,7 +38,7 @@ def configure(parser: ArgumentParser) -> None:
 def serve(arguments: Namespace) -> None:
     """Serve the model until the process is interrupted."""
     config = ReplicaConfig(model=arguments.model, replicas=arguments.replicas)
-    address = Address(arguments.host, arguments.port)
+    address = Address(arguments.host, arguments.port, grpc_port=arguments.grpc_port)
 
     # before Ray is started: a missing model is reported at once
     from synthray.model.registry import served_model

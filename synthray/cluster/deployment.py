@@ -21,6 +21,7 @@ from ray import serve
 from ray.serve import Application
 from starlette.applications import Starlette
 
+from synthray.cluster.grpc_ingress import GrpcIngress
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.config import AppConfig, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModel
@@ -32,7 +33,7 @@ MAX_REQUESTS = 1024
 
 @serve.deployment(name=APPLICATION, max_ongoing_requests=MAX_REQUESTS, health_check_period_s=10)
 @serve.ingress()
-class ModelServer(HotSwapModel):
+class ModelServer(GrpcIngress, HotSwapModel):
     """One replica: the served models and their HTTP application in one process."""
 
     def __init__(self, config: AppConfig, follow_s: float = ReplicaConfig.follow_s) -> None:
@@ -44,7 +45,8 @@ class ModelServer(HotSwapModel):
         from synthray.serve.app import build_app  # the job that deploys the service does not need it
         from synthray.serve.service import Service
 
-        return build_app(Service(self, self._config, tokens=tokens_from_environment()))
+        self.service = Service(self, self._config, tokens=tokens_from_environment())
+        return build_app(self.service)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load and serve ``user_config["model"]``.
