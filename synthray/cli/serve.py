@@ -30,7 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
     add_setting(parser, Address, "port", "port to listen on")
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
-    add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol over gRPC (default: none)")
+    add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol, version 2, over gRPC. 0 for none")
     parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 

@@ -55,7 +55,7 @@ def require_listening(address: Address) -> None:
 
 
 class GrpcIngress:
-    """The RPCs of a deployment, which Serve calls by their names."""
+    """The RPCs of a deployment, which Serve calls by their names with serialized messages."""
 
     service: Service
 
@@ -65,26 +65,26 @@ class GrpcIngress:
 
         return Inference(self.service)
 
-    async def ServerLive(self, request: Any, grpc_context: Any) -> Any:
+    async def ServerLive(self, request: bytes, grpc_context: Any) -> Any:
         """Return that the replica runs."""
         return await self._inference.answer("ServerLive", request, grpc_context)
 
-    async def ServerReady(self, request: Any, grpc_context: Any) -> Any:
+    async def ServerReady(self, request: bytes, grpc_context: Any) -> Any:
         """Return whether a model is ready."""
         return await self._inference.answer("ServerReady", request, grpc_context)
 
-    async def ServerMetadata(self, request: Any, grpc_context: Any) -> Any:
+    async def ServerMetadata(self, request: bytes, grpc_context: Any) -> Any:
         """Return name, version and extensions."""
         return await self._inference.answer("ServerMetadata", request, grpc_context)
 
-    async def ModelReady(self, request: Any, grpc_context: Any) -> Any:
+    async def ModelReady(self, request: bytes, grpc_context: Any) -> Any:
         """Return whether the model is ready."""
         return await self._inference.answer("ModelReady", request, grpc_context)
 
-    async def ModelMetadata(self, request: Any, grpc_context: Any) -> Any:
+    async def ModelMetadata(self, request: bytes, grpc_context: Any) -> Any:
         """Return inputs and outputs of the model."""
         return await self._inference.answer("ModelMetadata", request, grpc_context)
 
-    async def ModelInfer(self, request: Any, grpc_context: Any) -> Any:
+    async def ModelInfer(self, request: bytes, grpc_context: Any) -> Any:
         """Return the outputs of features."""
         return await self._inference.answer("ModelInfer", request, grpc_context)

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
 from synthray import __version__
@@ -34,10 +36,10 @@ from synthray.serve.tensors import (
     TensorMetadata,
     from_bytes,
     from_numbers,
+    input_shape,
     model_metadata,
     naming,
     outputs_of,
-    require_input_type,
     require_one_input,
     require_output,
 )
@@ -90,13 +92,19 @@ class Inference:
             "ModelInfer": self._model_infer,
         }
 
-    async def answer(self, rpc: str, request: Any, context: Context) -> Any:
-        """Return the response of an RPC; errors become the status of ``context`` and an empty response."""
+    async def answer(self, rpc: str, request: bytes, context: Context) -> Any:
+        """Return the response of an RPC; errors become the status of ``context`` and an empty response.
+
+        Args:
+            rpc: its name.
+            request: the serialized message: Ray pickles requests, and tritonclient's messages cannot be pickled.
+            context: of the RPC.
+        """
         started_s, status, version = time.perf_counter(), "OK", ""
         metrics = self._service.metrics
         try:
-            self._check(rpc, request, context)
-            response, served = await self._rpcs[rpc](request)
+            self._check(rpc, len(request), context)
+            response, served = await self._rpcs[rpc](_parse(rpc, request))
             version = str(served.version) if served else ""
         except Exception as error:
             code, message = _status(error)
@@ -108,21 +116,21 @@ class Inference:
         metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, version=version)
         return response
 
-    def _check(self, rpc: str, request: Any, context: Context) -> None:
+    def _check(self, rpc: str, size: int, context: Context) -> None:
         """Raise RequestError if the token is missing or the message too long."""
         metadata = {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
         if rpc not in OPEN and (reason := refusal(Headers(metadata), f"/{SERVICE_NAME}/{rpc}", self._service.tokens)):
             raise RequestError(401, reason)
-        if (size := request.ByteSize()) > (limit := self._service.config.max_body_bytes):
+        if size > (limit := self._service.config.max_body_bytes):
             raise RequestError(413, f"the message has {size} bytes, the limit is {limit}")
 
-    async def _server_live(self, request: Any) -> tuple[Any, None]:
+    async def _server_live(self, _: Any) -> tuple[Any, None]:
         return messages.ServerLiveResponse(live=True), None
 
-    async def _server_ready(self, request: Any) -> tuple[Any, None]:
+    async def _server_ready(self, _: Any) -> tuple[Any, None]:
         return messages.ServerReadyResponse(ready=bool(self._service.models.served)), None
 
-    async def _server_metadata(self, request: Any) -> tuple[Any, None]:
+    async def _server_metadata(self, _: Any) -> tuple[Any, None]:
         return messages.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS), None
 
     async def _model_ready(self, request: Any) -> tuple[Any, None]:
@@ -142,7 +150,7 @@ class Inference:
     async def _model_infer(self, request: Any) -> tuple[Any, Served]:
         served = self._choose(request.model_name, request.model_version)
         with timed(self._service.metrics, "decode"):
-            features, names = decode_request(request, served)
+            features, names = await run_in_threadpool(decode_request, request, served)
         outputs = await self._service.batcher.predict(served.predictor, features)
         require_finite(outputs)
         return encode_response(request, {name: outputs[name] for name in names}, served), served
@@ -167,9 +175,9 @@ def decode_request(request: Any, served: Served) -> tuple[np.ndarray, list[str]]
         for parameter in UNSUPPORTED:
             if parameter in output.parameters:
                 raise RequestError(400, f"outputs[{index}]: the parameter {parameter!r} is not supported")
-    shape, raw, numbers = list(tensor.shape), request.raw_input_contents, tensor.contents.fp32_contents
+    raw, numbers = request.raw_input_contents, tensor.contents.fp32_contents
     with naming(f"input {INPUT_NAME!r}"):
-        require_input_type(tensor.datatype, shape, card.feature_shape)
+        shape = input_shape(tensor.datatype, list(tensor.shape), card.feature_shape)
         if len(raw) > 1 or (raw and numbers):
             raise RequestError(400, "has more than one content, expected one of raw_input_contents or fp32_contents")
         features = from_bytes(raw[0], shape) if raw else from_numbers(list(numbers), shape)
@@ -191,9 +199,7 @@ def add_inference(inference: Inference, server: Any) -> None:
     """Add the RPCs to a gRPC server."""
     handlers = {
         rpc: grpc.unary_unary_rpc_method_handler(
-            partial(inference.answer, rpc),
-            getattr(messages, f"{rpc}Request").FromString,
-            getattr(messages, f"{rpc}Response").SerializeToString,
+            partial(inference.answer, rpc), response_serializer=getattr(messages, f"{rpc}Response").SerializeToString
         )
         for rpc in (*OPEN, "ModelReady", "ModelMetadata", "ModelInfer")
     }
@@ -207,7 +213,7 @@ async def start_server(service: Service, address: Address) -> grpc.aio.Server:
         options=[
             ("grpc.max_receive_message_length", limit),
             ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", 0),  # a second server at this port is an error
         ]
     )
     add_inference(Inference(service), server)
@@ -219,6 +225,14 @@ async def start_server(service: Service, address: Address) -> grpc.aio.Server:
         server.add_insecure_port(f"{host}:{address.grpc_port}")
     await server.start()
     return server
+
+
+def _parse(rpc: str, request: bytes) -> Any:
+    """Return the message of an RPC; raise RequestError 400 if it is corrupt."""
+    try:
+        return getattr(messages, f"{rpc}Request").FromString(request)
+    except DecodeError as error:
+        raise RequestError(400, f"the message is no {rpc}Request: {error}") from None
 
 
 def _status(error: Exception) -> tuple[grpc.StatusCode, str]:

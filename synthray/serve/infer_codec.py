@@ -20,9 +20,9 @@ from synthray.serve.tensors import (
     TensorMetadata,
     from_bytes,
     from_numbers,
+    input_shape,
     naming,
     outputs_of,
-    require_input_type,
     require_one_input,
     require_output,
 )
@@ -113,9 +113,7 @@ def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
 
 
 def _decode_tensor(tensor: dict[str, Any], binary: bytes, card: ModelCard) -> np.ndarray:
-    shape = tensor.get("shape")
-    require_input_type(tensor.get("datatype"), shape, card.feature_shape)
-    assert isinstance(shape, list)  # checked before
+    shape = input_shape(tensor.get("datatype"), tensor.get("shape"), card.feature_shape)
     size = _parameters(tensor).get("binary_data_size")
     if size is None:
         if binary:
@@ -162,7 +160,8 @@ def _objects(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return a list of JSON objects in the request."""
     values = request.get(name)
     if not isinstance(values, list):
-        raise RequestError(400, f"{name!r} is {'missing' if values is None else values!r:.40}, expected an array")
+        found = "missing" if values is None else f"{values!r:.40}"
+        raise RequestError(400, f"{name!r} is {found}, expected an array")
     for index, value in enumerate(values):
         if not isinstance(value, dict):
             raise RequestError(400, f"{name}[{index}] is a JSON {type(value).__name__}, expected an object")

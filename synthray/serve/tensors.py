@@ -79,8 +79,8 @@ def require_one_input(names: Sequence[Any]) -> None:
         raise RequestError(400, f"the request has {len(names)} inputs, expected one, {INPUT_NAME!r}")
 
 
-def require_input_type(datatype: Any, shape: Any, feature_shape: tuple[int, int]) -> None:
-    """Raise RequestError 400 unless datatype and shape of the input are the model's."""
+def input_shape(datatype: Any, shape: Any, feature_shape: tuple[int, int]) -> list[int]:
+    """Return the shape of the input; raise RequestError 400 unless its datatype and shape are the model's."""
     if datatype != FLOAT32:
         raise RequestError(400, f"datatype is {_short(datatype)}, expected {FLOAT32!r}")
     expected = f"expected [sounds, {feature_shape[0]}, {feature_shape[1]}]"
@@ -88,6 +88,7 @@ def require_input_type(datatype: Any, shape: Any, feature_shape: tuple[int, int]
         raise RequestError(400, f"shape is {_short(shape)}, {expected}")
     if tuple(shape[1:]) != feature_shape or shape[0] < 1:
         raise RequestError(400, f"shape is {_short(shape)}, {expected} with at least one sound")
+    return shape
 
 
 def from_bytes(raw: bytes, shape: list[int]) -> np.ndarray:
