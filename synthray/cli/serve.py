@@ -48,6 +48,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
     add_setting(parser, Address, "tls_cert", "certificate chain for HTTPS (PEM)", metavar="FILE")
     add_setting(parser, Address, "tls_key", "private key of the certificate (PEM)", metavar="FILE")
+    add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol, version 2, over gRPC. 0 for none")
     parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
@@ -63,7 +64,7 @@ def serve(arguments: Namespace) -> None:
         max_body_bytes=_bytes(arguments.max_body_mib),
         allow_origins=tuple(arguments.allow_origin),
     )
-    address = Address(arguments.host, arguments.port, arguments.tls_cert, arguments.tls_key)
+    address = Address(arguments.host, arguments.port, arguments.tls_cert, arguments.tls_key, arguments.grpc_port)
 
     # before Ray is started: a missing model is reported at once
     from synthray.model.registry import served_model

@@ -22,6 +22,7 @@ from ray.serve import Application
 from ray.serve.config import BackpressureConfig
 from starlette.applications import Starlette
 
+from synthray.cluster.grpc_ingress import GrpcIngress
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.config import AppConfig, ReplicaConfig, from_values
 from synthray.serve.hot_swap import HotSwapModels
@@ -42,7 +43,7 @@ MAX_QUEUED_REQUESTS = 256
     health_check_period_s=10,
 )
 @serve.ingress()
-class ModelServer(HotSwapModels):
+class ModelServer(GrpcIngress, HotSwapModels):
     """One replica: the served models and their HTTP application in one process.
 
     Args:
@@ -62,7 +63,8 @@ class ModelServer(HotSwapModels):
         from synthray.serve.app import build_app  # the job that deploys the service does not need it
         from synthray.serve.service import Service
 
-        return build_app(Service(self, self._config, RayMetrics(), self._tokens))
+        self.service = Service(self, self._config, RayMetrics(), self._tokens)
+        return build_app(self.service)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load and serve the models that ``user_config`` names.

@@ -23,6 +23,7 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from synthray.cluster.connect import connect
 from synthray.cluster.deployment import APPLICATION, build
+from synthray.cluster.grpc_ingress import grpc_options, require_listening
 from synthray.cluster.own_status import NO_ANSWER, model_status
 from synthray.cluster.signals import sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
@@ -65,6 +66,7 @@ def serve_until_stopped(
             application was removed, or another job replaced it.
     """
     announce = announce or partial(print, flush=True)  # also in a job's log, where the caller waits for the line
+    grpc_options(address)  # refuses an address before anything starts
     config = _resolve_model(config)
     connect(verbose=verbose, quiet="ray.serve")
     with stop_requests() as requested:
@@ -73,6 +75,7 @@ def serve_until_stopped(
         try:
             _deploy(config, address, requested)
             model = _first_answer(address, requested)
+            require_listening(address)
             with suppress(KeyboardInterrupt):  # a second signal also ends the session in order
                 _watch(config.owner, address, model, announce, requested)
         finally:
@@ -115,7 +118,11 @@ def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event)
         KeyboardInterrupt: a stop was requested meanwhile.
     """
     try:
-        serve.start(http_options=_http_options(config, address), logging_config=_QUIET_LOGS)
+        serve.start(
+            http_options=_http_options(config, address),
+            grpc_options=grpc_options(address),
+            logging_config=_QUIET_LOGS,
+        )
     except (RuntimeError, RayError) as error:
         raise SynthrayError(f"Serve cannot start at {address.url}: {summary(error)}") from error
     # Not serve.run: it blocks until the application runs, and no stop request would end it.

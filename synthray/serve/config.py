@@ -157,12 +157,16 @@ class Address:
     """File with a certificate chain (PEM); empty for plain HTTP."""
     tls_key: str = ""
     """File with the certificate's private key (PEM)."""
+    grpc_port: int = 0
+    """TCP port of the Open Inference Protocol over gRPC; 0 for none."""
 
     def __post_init__(self) -> None:
         if not self.host:
             raise ConfigError("host is empty, expected 127.0.0.1 (this machine only) or 0.0.0.0 (every network)")
         if not 1 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}, expected 1 to 65535")
+        if not 0 <= self.grpc_port <= 65535 or self.grpc_port == self.port:
+            raise ConfigError(f"grpc_port is {self.grpc_port}, expected 1 to 65535 and not port, or 0 for none")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ConfigError("TLS needs both a certificate and its key. Give --tls-cert and --tls-key.")
         for file in filter(None, (self.tls_cert, self.tls_key)):
@@ -182,12 +186,17 @@ class Address:
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     def check_free(self) -> None:
-        """Raise SynthrayError if the port is in use or the address is not this machine's."""
+        """Raise SynthrayError if a port is in use or the address is not this machine's."""
+        self._check_free(self.port, "--port")
+        if self.grpc_port:
+            self._check_free(self.grpc_port, "--grpc-port")
+
+    def _check_free(self, port: int, flag: str) -> None:
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            raise SynthrayError(f"{self.host}:{self.port}: cannot listen ({error.strerror}). Try --port.") from None
+            raise SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.") from None

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synthray.serve.access import refusal
+from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.metrics import Metrics
 from synthray.serve.responses import json_response
 
@@ -27,8 +28,14 @@ def middleware(service: Service) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=service.config.allow_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
-                expose_headers=["retry-after", "x-synthray-model", "x-synthray-sound", "x-synthray-shape"],
+                allow_headers=["authorization", "content-type", LENGTH_HEADER],
+                expose_headers=[
+                    LENGTH_HEADER,
+                    "retry-after",
+                    "x-synthray-model",
+                    "x-synthray-sound",
+                    "x-synthray-shape",
+                ],
             )
         )
     if service.tokens:

@@ -62,6 +62,12 @@ def require_ready(models: Models) -> Served:
     return models.served[0]
 
 
+def require_name(name: str) -> None:
+    """Raise RequestError 404 unless ``name`` is the model's."""
+    if name != MODEL_NAME:
+        raise RequestError(404, f"model {name!r} does not exist. The model is {MODEL_NAME!r}.")
+
+
 def choose(models: Models, *, version: str | None = None, label: str | None = None) -> Served:
     """Return the model of a version or of a label, or the one that ``models`` chooses.
 
