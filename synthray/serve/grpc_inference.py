@@ -27,7 +27,7 @@ from synthray.serve.config import Address
 from synthray.serve.encode import require_finite
 from synthray.serve.infer_codec import UNSUPPORTED
 from synthray.serve.metrics import timed
-from synthray.serve.models import MODEL_NAME, Served, choose, require_name
+from synthray.serve.models import MODEL_NAME, Served, choose, metric_labels, require_name
 from synthray.serve.responses import status_of
 from synthray.serve.service import Service
 from synthray.serve.tensors import (
@@ -100,20 +100,20 @@ class Inference:
             request: the serialized message: Ray pickles requests, and tritonclient's messages cannot be pickled.
             context: of the RPC.
         """
-        started_s, status, version = time.perf_counter(), "OK", ""
+        started_s, status, served = time.perf_counter(), "OK", None
         metrics = self._service.metrics
         try:
             self._check(rpc, len(request), context)
             response, served = await self._rpcs[rpc](_parse(rpc, request))
-            version = str(served.version) if served else ""
         except Exception as error:
             code, message = _status(error)
             metrics.add("errors_total", kind=type(error).__name__)
             context.set_code(code)
             context.set_details(message)
             status, response = code.name, getattr(messages, f"{rpc}Response")()
-        metrics.add("requests_total", route=rpc, status=status, version=version)
-        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, version=version)
+        model = metric_labels(served)
+        metrics.add("requests_total", 1, route=rpc, status=status, **model)
+        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, **model)
         return response
 
     def _check(self, rpc: str, size: int, context: Context) -> None:

@@ -28,6 +28,11 @@ class Served:
     label: str = STABLE
 
 
+def metric_labels(served: Served | None) -> dict[str, str]:
+    """Return the labels of a model in metrics; empty ones for a request without a model."""
+    return {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}
+
+
 class Models(Protocol):
     """The source of models, which may be swapped between two requests."""
 
