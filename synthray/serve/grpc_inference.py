@@ -27,7 +27,7 @@ from synthray.serve.config import Address
 from synthray.serve.encode import require_finite
 from synthray.serve.infer_codec import UNSUPPORTED
 from synthray.serve.metrics import timed
-from synthray.serve.models import MODEL_NAME, Served, choose, metric_labels, require_name
+from synthray.serve.models import MODEL_NAME, Served, choose, model_labels, require_name
 from synthray.serve.responses import status_of
 from synthray.serve.service import Service
 from synthray.serve.tensors import (
@@ -111,9 +111,8 @@ class Inference:
             context.set_code(code)
             context.set_details(message)
             status, response = code.name, getattr(messages, f"{rpc}Response")()
-        model = metric_labels(served)
-        metrics.add("requests_total", 1, route=rpc, status=status, **model)
-        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, **model)
+        metrics.add("requests_total", route=rpc, status=status, **model_labels(served))
+        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, **model_labels(served))
         return response
 
     def _check(self, rpc: str, size: int, context: Context) -> None:
@@ -148,16 +147,16 @@ class Inference:
         return messages.ModelMetadataResponse(**model_metadata(self._service.models, served)), served
 
     async def _model_infer(self, request: Any) -> tuple[Any, Served]:
-        served = self._choose(request.model_name, request.model_version)
+        served = self._choose(request.model_name, request.model_version, predicts=True)
         with timed(self._service.metrics, "decode"):
             features, names = await run_in_threadpool(decode_request, request, served)
         outputs = await self._service.batcher.predict(served.predictor, features)
         require_finite(outputs)
         return encode_response(request, {name: outputs[name] for name in names}, served), served
 
-    def _choose(self, name: str, version: str) -> Served:
+    def _choose(self, name: str, version: str, *, predicts: bool = False) -> Served:
         require_name(name)
-        return choose(self._service.models, version=version or None)
+        return choose(self._service.models, version=version or None, predicts=predicts)
 
 
 def decode_request(request: Any, served: Served) -> tuple[np.ndarray, list[str]]:

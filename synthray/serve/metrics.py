@@ -40,26 +40,26 @@ METRICS = {
 class Metrics(Protocol):
     """Records values of ``METRICS``, from any thread."""
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add a value to a histogram."""
 
 
 class NoMetrics:
     """Metrics that record nothing."""
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Ignore it."""
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Ignore it."""
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Ignore it."""
 
 
@@ -82,15 +82,15 @@ class PrometheusMetrics:
             for name, metric in METRICS.items()
         }
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
         self._child(name, labels).inc(amount)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
         self._child(name, labels).set(value)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add a value to a histogram."""
         self._child(name, labels).observe(value)
 
