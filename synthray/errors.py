@@ -14,9 +14,12 @@
     ├── Stopped            training stopped on request
     ├── SoundError         an audio file or preset cannot be used
     └── RequestError       the service rejects an HTTP request
+        └── Busy           too many requests are being answered already
 
 Messages name the object, index and value, and say what to do. Exit codes are not here but in `synthray.cli`.
 """
+
+from __future__ import annotations
 
 
 class SynthrayError(Exception):
@@ -91,6 +94,18 @@ class RequestError(SynthrayError):
 
     def __str__(self) -> str:
         return str(self.args[1])
+
+
+class Busy(RequestError):
+    """A request that comes while too many others are being answered; the same request works later."""
+
+    def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(429, message)
+        self.retry_after_s = retry_after_s
+        """Seconds after which a client should retry."""
+
+    def __reduce__(self) -> tuple[type[Busy], tuple[str, int]]:
+        return Busy, (str(self), self.retry_after_s)
 
 
 _OURS = "synthray.errors."

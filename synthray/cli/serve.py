@@ -30,6 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
     add_setting(parser, Address, "port", "port to listen on")
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
+    parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
 
@@ -43,6 +44,11 @@ def serve(arguments: Namespace) -> None:
 
     served_model(config.model)
 
-    from synthray.cluster.session import serve_until_stopped
+    if arguments.no_ray:
+        from synthray.serve.process import serve_here
 
-    serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)
+        serve_here(config, address)
+    else:
+        from synthray.cluster.session import serve_until_stopped
+
+        serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)

@@ -14,42 +14,37 @@ one, so both models answer for some seconds. A new ``user_config: {model: URI}``
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ray import serve
 from ray.serve import Application
 from starlette.applications import Starlette
 
-from synthray.serve.app import build_app
-from synthray.serve.config import MAX_BODY_BYTES, ReplicaConfig
+from synthray.serve.access import tokens_from_environment
+from synthray.serve.config import AppConfig, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModel
 
-if TYPE_CHECKING:
-    from synthray.model.predictor import Predictor
-
 APPLICATION = "synthray"
-MAX_BATCH_REQUESTS = 32
-# A request of this many sounds uses all cores by itself, so batching would only add latency.
-ROWS_WITHOUT_BATCHING = 64
-
-# A batch holds the requests that arrived during the previous one, so a timeout would only add latency.
-_in_batches: Callable[..., Any] = serve.batch(max_batch_size=MAX_BATCH_REQUESTS, batch_wait_timeout_s=0.0)
+MAX_REQUESTS = 1024
+"""Requests that a replica takes at the same time; the application's own limits are lower and answer with 429."""
 
 
-@serve.deployment(name=APPLICATION, max_ongoing_requests=4 * MAX_BATCH_REQUESTS, health_check_period_s=10)
+@serve.deployment(name=APPLICATION, max_ongoing_requests=MAX_REQUESTS, health_check_period_s=10)
 @serve.ingress()
 class ModelServer(HotSwapModel):
-    """One replica: a served model and its HTTP application in one process; implements ``app.ServedModel``."""
+    """One replica: the served models and their HTTP application in one process."""
 
-    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES, follow_s: float = ReplicaConfig.follow_s) -> None:
+    def __init__(self, config: AppConfig, follow_s: float = ReplicaConfig.follow_s) -> None:
         super().__init__(follow_s)
-        self._max_body_bytes, self._owner = max_body_bytes, ""
+        self._config, self._owner = config, ""
 
     def __serve_build_asgi_app__(self) -> Starlette:
         """Return the ASGI application; Serve calls this after the constructor."""
-        return build_app(self, self._max_body_bytes)
+        from synthray.serve.app import build_app  # the job that deploys the service does not need it
+        from synthray.serve.service import Service
+
+        return build_app(Service(self, self._config, tokens=tokens_from_environment()))
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load and serve ``user_config["model"]``.
@@ -76,19 +71,6 @@ class ModelServer(HotSwapModel):
         if not all(np.isfinite(values).all() for values in outputs.values()):
             raise RuntimeError(f"{predictor.card.name}: outputs for silent features are not finite")
 
-    async def predict(self, predictor: Predictor, features: np.ndarray) -> dict[str, np.ndarray]:
-        """Return ``predictor.predict(features)``; small requests are computed in batches."""
-        if len(features) >= ROWS_WITHOUT_BATCHING:
-            return await asyncio.to_thread(predictor.predict, features)
-        outputs: dict[str, np.ndarray] = await self._predict_together((predictor, features))
-        return outputs
-
-    @_in_batches
-    async def _predict_together(self, requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        from synthray.model.predictor import predict_together
-
-        return await asyncio.to_thread(predict_together, requests)
-
 
 def build(args: dict[str, Any]) -> Application:
     """Return the Serve application for the fields of :class:`.ReplicaConfig`.
@@ -103,4 +85,4 @@ def build(args: dict[str, Any]) -> Application:
         user_config={"model": config.model, "follow": config.follow, "owner": config.owner},
         max_constructor_retry_count=2,
     )
-    return deployment.bind(config.max_body_bytes, config.follow_s)
+    return deployment.bind(config.app, config.follow_s)

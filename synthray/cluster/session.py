@@ -27,8 +27,8 @@ from synthray.cluster.signals import sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
 from synthray.model.registry import default_registry, served_model
 from synthray.model.saved import SUFFIX
-from synthray.serve.app import MODEL_NAME
 from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.models import MODEL_NAME
 from synthray.storage import open_store
 
 POLL_S = 5.0

@@ -13,10 +13,9 @@ import numpy as np
 
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.refine import refine
-from synthray.match.search import Improvement
 from synthray.match.sound import is_instrument_model, normalize_level, require_instrument, require_sound
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.audible import audible, with_inaudible_defaults
+from synthray.synth.audible import audible, why_inaudible, with_inaudible_defaults
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.presets import preset_to_json
@@ -50,16 +49,60 @@ class Match:
 
         Returns:
             ``{"distance_db": 2.31, "seconds": 1.04, "parameters": {"filter_cutoff": {"value": 812.4, "unit": "Hz",
-            "confidence": 0.71, "audible": true}, …}, …}``. Constants have neither confidence nor audibility.
+            "confidence": 0.71, "audible": true}, …}, …}``. A parameter that cannot be heard has the reason as
+            ``why_inaudible``. Constants have neither confidence nor audibility.
         """
         spent = {"evaluations": self.evaluations, "seconds": round(self.elapsed_s, 3)}
         found = {"distance_db": round(self.distance_db, 3), **spent}
-        preset = preset_to_json(INSTRUMENT, self.settings, **extra, **found)
-        for parameter, confidence, is_audible in zip(
-            INSTRUMENT.learned, self.confidence.tolist(), self.is_audible.tolist(), strict=True
-        ):
-            preset["parameters"][parameter.name] |= {"confidence": round(confidence, 3), "audible": is_audible}
+        preset = described_preset(self.settings, **extra, **found)
+        for parameter, confidence in zip(INSTRUMENT.learned, self.confidence.tolist(), strict=True):
+            preset["parameters"][parameter.name]["confidence"] = round(confidence, 3)
         return preset
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A sound that is to be matched, and the network's answer to it."""
+
+    target: np.ndarray
+    """float32 ``(22050,)``, at a level that occurs in training."""
+    proposal: PresetDistribution
+    """The network's distribution over presets."""
+    labels: np.ndarray
+    """float32 ``(learned,)``, the network's answer."""
+    started_s: float
+    """Time at which the match began, by ``time.perf_counter``."""
+
+    def described(self, labels: np.ndarray, evaluations: int = 0) -> Match:
+        """Return the match with labels float32 ``(learned,)``, found after ``evaluations`` presets."""
+        settings, distance_db = _simplified(self.target, INSTRUMENT.labels_to_settings(labels[None])[0])
+        return Match(
+            settings,
+            distance_db,
+            _confidence(self.proposal, INSTRUMENT.settings_to_labels(settings[None])[0]),
+            audible(settings[None])[0],
+            evaluations,
+            time.perf_counter() - self.started_s,
+        )
+
+
+def guess(predictor: Predictor, audio: np.ndarray) -> Guess:
+    """Return the network's answer to a sound.
+
+    Args:
+        predictor: of synthray's own instrument.
+        audio: float32 ``(22050,)``, 2 s at 11025 Hz.
+
+    Raises:
+        ModelError: the model was trained on another instrument.
+        SoundError: the sound has another length, is not finite, or is silent.
+    """
+    require_instrument(predictor)
+    started_s = time.perf_counter()
+    target = normalize_level(require_sound(audio))
+    features = analyse(target[None], analysis=predictor.card.analysis)
+    [proposal] = predictor.distributions(features)
+    return Guess(target, proposal, predictor.labels(features)[0], started_s)
 
 
 def match(
@@ -70,7 +113,6 @@ def match(
     max_evaluations: int | None = None,
     seed: int = 0,
     threads: int = 1,
-    on_improvement: Improvement = lambda _labels, _distance: None,
 ) -> Match:
     """Return a preset whose sound is near ``audio``.
 
@@ -81,39 +123,49 @@ def match(
         max_evaluations: length of the search in presets, instead of ``refine_s``. The result is then reproducible.
         seed: of the search.
         threads: threads that render.
-        on_improvement: is called with the labels and the distance of each new best preset.
 
     Raises:
         ModelError: the model was trained on another instrument.
         SoundError: the sound has another length, is not finite, or is silent.
         ConfigError: ``refine_s`` or ``max_evaluations`` is negative.
     """
-    require_instrument(predictor)
-    started_s = time.perf_counter()
-    target = normalize_level(require_sound(audio))
-    features = analyse(target[None], analysis=predictor.card.analysis)
-    [proposal] = predictor.distributions(features)
-    labels, evaluations = predictor.labels(features)[0], 0
-    if refine_s or max_evaluations:
-        found = refine(
-            target,
-            proposal,
-            budget_s=refine_s if max_evaluations is None else None,
-            max_evaluations=max_evaluations,
-            seed=seed,
-            threads=threads,
-            on_improvement=on_improvement,
-        )
-        labels, evaluations = found.labels, found.evaluations
-    settings, distance_db = _simplified(target, INSTRUMENT.labels_to_settings(labels[None])[0])
-    return Match(
-        settings,
-        distance_db,
-        _confidence(proposal, INSTRUMENT.settings_to_labels(settings[None])[0]),
-        audible(settings[None])[0],
-        evaluations,
-        time.perf_counter() - started_s,
+    found = guess(predictor, audio)
+    if not refine_s and not max_evaluations:
+        return found.described(found.labels)
+    refined = refine(
+        found.target,
+        found.proposal,
+        budget_s=refine_s if max_evaluations is None else None,
+        max_evaluations=max_evaluations,
+        seed=seed,
+        threads=threads,
     )
+    return found.described(refined.labels, refined.evaluations)
+
+
+def described_preset(settings: np.ndarray, **extra: Any) -> dict[str, Any]:
+    """Return settings ``(parameters,)`` as a preset that says of each learned parameter whether it can be heard."""
+    preset = preset_to_json(INSTRUMENT, settings, **extra)
+    reasons = why_inaudible(settings)
+    for parameter in INSTRUMENT.learned:
+        entry = preset["parameters"][parameter.name]
+        entry["audible"] = parameter.name not in reasons
+        if parameter.name in reasons:
+            entry["why_inaudible"] = reasons[parameter.name]
+    return preset
+
+
+def distance_db(audio: np.ndarray, settings: np.ndarray) -> float:
+    """Return the multi-scale distance (MSS) of a preset's sound from ``audio``.
+
+    Args:
+        audio: float32 ``(22050,)``, 2 s at 11025 Hz.
+        settings: float32 ``(parameters,)``, in units.
+
+    Raises:
+        SoundError: the sound has another length, is not finite, or is silent.
+    """
+    return float(_distances_db(normalize_level(require_sound(audio)), settings[None])[0])
 
 
 def warm_up(predictor: Predictor) -> None:

@@ -44,6 +44,7 @@ def refine(
     seed: int = 0,
     threads: int = 1,
     on_improvement: Improvement = lambda _labels, _distance: None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Refined:
     """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
 
@@ -55,6 +56,7 @@ def refine(
         seed: of the search.
         threads: threads that render. They change the time only.
         on_improvement: is called with the labels and the searched distance of each new best preset.
+        is_stopped: ends the search when it returns True. It is called once a generation.
 
     Raises:
         ConfigError: a budget is negative.
@@ -64,7 +66,7 @@ def refine(
     objective = Objective(audio, threads)
     candidates = proposal.likeliest()[None]
     objective(candidates)  # loads the machine code, which is not part of the budget
-    progress = _progress(budget_s, max_evaluations, time.perf_counter())
+    progress = _progress(budget_s, max_evaluations, time.perf_counter(), is_stopped)
     if progress(0) < 1:
         found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
@@ -73,14 +75,16 @@ def refine(
     return Refined(candidates[nearest], float(distances[nearest]), objective.evaluations + len(candidates))
 
 
-def _progress(budget_s: float | None, max_evaluations: int | None, started_s: float) -> Callable[[int], float]:
+def _progress(
+    budget_s: float | None, max_evaluations: int | None, started_s: float, is_stopped: Callable[[], bool]
+) -> Callable[[int], float]:
     """Return a function from a number of evaluations to the share of the search that is over."""
     for name, value in (("budget_s", budget_s), ("max_evaluations", max_evaluations)):
         if value is not None and not value >= 0:
             raise ConfigError(f"{name} is {value}. It may not be negative.")
 
     def progress(evaluations: int) -> float:
-        shares = [1.0] if budget_s is None and max_evaluations is None else []
+        shares = [1.0] if is_stopped() or (budget_s is None and max_evaluations is None) else []
         if budget_s is not None:
             shares.append((time.perf_counter() - started_s) / budget_s if budget_s else 1.0)
         if max_evaluations is not None:

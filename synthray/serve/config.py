@@ -6,8 +6,11 @@ Serve's own configuration files are infra/serve.yaml and infra/kuberay/rayservic
 from __future__ import annotations
 
 import math
+import os
+import re
 import socket
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError
@@ -17,7 +20,37 @@ MAX_BODY_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
-class ReplicaConfig:
+class AppConfig:
+    """Limits of the application, the same with Ray and without."""
+
+    max_body_bytes: int = MAX_BODY_BYTES
+    """Limit of a request's body, bytes, also after decompression."""
+    max_refine_s: float = 30.0
+    """Longest search that a request may ask for, seconds."""
+    max_waiting: int = 256
+    """Predictions that may wait for the network; further requests are answered with 429."""
+    max_sounds: int = 16
+    """Sounds that may wait for a match, a rendering or an analysis; further requests are answered with 429."""
+    sound_threads: int = max(1, (os.cpu_count() or 1) - 1)
+    """Sounds that are matched, rendered or analysed at the same time."""
+    body_timeout_s: float = 30.0
+    """Longest time in which a client may send a body, seconds."""
+    allow_origins: tuple[str, ...] = ()
+    """Origins of other pages that may use the service (CORS), such as ``https://example.org``; ``*`` for all."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "allow_origins", tuple(self.allow_origins))
+        for name in ("max_body_bytes", "max_waiting", "max_sounds", "sound_threads"):
+            require_count(name, getattr(self, name))
+        require_seconds("max_refine_s", self.max_refine_s)
+        require_seconds("body_timeout_s", self.body_timeout_s)
+        for origin in self.allow_origins:
+            if origin != "*" and not re.fullmatch(r"https?://[^/\s]+", origin):
+                raise ConfigError(f"allow_origins has {origin!r}, expected an origin such as https://example.org, or *")
+
+
+@dataclass(frozen=True)
+class ReplicaConfig(AppConfig):
     """Configuration of the deployment, and so the ``args`` of a Serve configuration file."""
 
     model: str = ""
@@ -32,21 +65,21 @@ class ReplicaConfig:
     """Number of replicas."""
     num_cpus: float = 1.0
     """CPUs that Ray reserves for each replica."""
-    max_body_bytes: int = MAX_BODY_BYTES
-    """Limit of a request's body, bytes."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, expected in (("model", "a URI"), ("follow", "a URI"), ("owner", "text")):
             if not isinstance(getattr(self, name), str):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-        if not isinstance(self.follow_s, int | float) or not 0 <= self.follow_s < math.inf:
-            raise ConfigError(f"follow_s is {self.follow_s!r}, expected a number of seconds, 0 or more")
-        if not isinstance(self.replicas, int) or self.replicas < 1:
-            raise ConfigError(f"replicas is {self.replicas!r}, expected a whole number of 1 or more")
+        require_seconds("follow_s", self.follow_s)
+        require_count("replicas", self.replicas)
         if not isinstance(self.num_cpus, int | float) or self.num_cpus < 0:
             raise ConfigError(f"num_cpus is {self.num_cpus!r}, expected a number of 0 or more")
-        if not isinstance(self.max_body_bytes, int) or self.max_body_bytes < 1:
-            raise ConfigError(f"max_body_bytes is {self.max_body_bytes!r}, expected a whole number of 1 or more")
+
+    @property
+    def app(self) -> AppConfig:
+        """Return the part that the application needs."""
+        return AppConfig(**{field.name: getattr(self, field.name) for field in fields(AppConfig)})
 
     @classmethod
     def from_args(cls, args: dict[str, Any]) -> ReplicaConfig:
@@ -57,6 +90,18 @@ class ReplicaConfig:
         return cls(**args)
 
 
+def require_count(name: str, value: Any) -> None:
+    """Raise ConfigError unless ``value`` is a whole number of 1 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ConfigError(f"{name} is {value!r}, expected a whole number of 1 or more")
+
+
+def require_seconds(name: str, value: Any) -> None:
+    """Raise ConfigError unless ``value`` is a number of seconds, 0 or more."""
+    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ConfigError(f"{name} is {value!r}, expected a number of seconds, 0 or more")
+
+
 @dataclass(frozen=True)
 class Address:
     """Host and port on which Serve listens; the default is reachable from this machine only."""
@@ -65,18 +110,33 @@ class Address:
     """Host name or IP address; ``0.0.0.0`` for every network interface."""
     port: int = 8000
     """TCP port."""
+    tls_cert: str = ""
+    """File with a certificate chain (PEM); empty for plain HTTP."""
+    tls_key: str = ""
+    """File with the certificate's private key (PEM)."""
 
     def __post_init__(self) -> None:
         if not self.host:
             raise ConfigError("host is empty, expected 127.0.0.1 (this machine only) or 0.0.0.0 (every network)")
         if not 1 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}, expected 1 to 65535")
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ConfigError("TLS needs both a certificate and its key. Give --tls-cert and --tls-key.")
+        for file in filter(None, (self.tls_cert, self.tls_key)):
+            if not Path(file).is_file():
+                raise ConfigError(f"{file}: there is no such file. Give a PEM file.")
 
     @property
     def url(self) -> str:
         """The URL for a client on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        scheme = "https" if self.tls_cert else "http"
+        return f"{scheme}://[{host}]:{self.port}" if ":" in host else f"{scheme}://{host}:{self.port}"
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether only this machine can reach it."""
+        return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     def check_free(self) -> None:
         """Raise SynthrayError if the port is in use or the address is not this machine's."""

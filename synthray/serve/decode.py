@@ -50,7 +50,7 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
     Raises:
         RequestError: 400, the message names the instance, row and column.
     """
-    request = _parse(body)
+    request = parse_object(body)
     signature = request.get("signature_name", "")
     if signature not in SIGNATURES:
         raise RequestError(400, f"signature_name is {signature!r}, expected 'serving_default' or none")
@@ -65,7 +65,8 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
     return _to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Return the JSON object in a body; raise RequestError 400 if there is none."""
     try:
         request = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -73,7 +74,7 @@ def _parse(body: bytes) -> dict[str, Any]:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, f"the body is not JSON: {reason}") from None
     if not isinstance(request, dict):
-        raise RequestError(400, f"the body is a JSON {type(request).__name__}, expected an object with 'instances'")
+        raise RequestError(400, f"the body is a JSON {type(request).__name__}, expected an object")
     return request
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME, output_name
-from synthray.model.saved import ModelCard, model_version
+from synthray.serve.models import Served
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict[str, Any]:
@@ -38,18 +39,23 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
     return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
 
 
-def encode_status(card: ModelCard, last_error: str | None = None) -> dict[str, Any]:
-    """Return the status of the served model, and of one that failed to replace it."""
+def encode_status(served: Sequence[Served], last_error: str | None = None) -> dict[str, Any]:
+    """Return the status of the served models, and of one that failed to replace them."""
     ok = {"error_code": "OK", "error_message": ""}
-    versions = [{"version": model_version(card), "state": "AVAILABLE", "status": ok, "name": card.name}]
+    versions = [
+        {"version": str(each.version), "state": "AVAILABLE", "status": ok}
+        | {"name": each.predictor.card.name, "label": each.label}
+        for each in served
+    ]
     if last_error:
         status = {"error_code": "NOT_FOUND", "error_message": last_error}
         versions.append({"version": "0", "state": "END", "status": status})
     return {"model_version_status": versions}
 
 
-def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
+def encode_metadata(served: Served, model_name: str) -> dict[str, Any]:
     """Return the shapes of inputs and outputs, and the parameter table."""
+    card = served.predictor.card
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
         "inputs": {INPUT_NAME: _tensor(INPUT_NAME, (-1, *card.feature_shape))},
@@ -57,7 +63,7 @@ def encode_metadata(card: ModelCard, model_name: str) -> dict[str, Any]:
         "method_name": "tensorflow/serving/predict",
     }
     return {
-        "model_spec": {"name": model_name, "signature_name": "", "version": model_version(card)},
+        "model_spec": {"name": model_name, "signature_name": "", "version": str(served.version)},
         "metadata": {
             "signature_def": {"signature_def": {"serving_default": signature}},
             "synthray": {"name": card.name, "sha256": card.sha256, "parameters": card.table.to_json()},

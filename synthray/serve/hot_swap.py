@@ -14,6 +14,7 @@ from synthray.errors import ConfigError, ModelError
 from synthray.model.promotions import Promotion
 from synthray.model.registry import default_registry, promoted, served_model
 from synthray.model.saved import SUFFIX
+from synthray.serve.models import Served, require_ready
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -47,6 +48,15 @@ class HotSwapModel:
         """The reason why the configured or promoted model is not served; None if it is."""
         self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """Return the model that answers requests, if it is ready."""
+        return (Served(self.predictor),) if self.predictor else ()
+
+    def choose(self) -> Served:
+        """Return the model for a request that names none; raise RequestError 503 if there is none."""
+        return require_ready(self)
 
     async def load(self, user_config: dict[str, Any]) -> None:
         """Load and serve the model that ``user_config`` names, and follow its folder.

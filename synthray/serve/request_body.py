@@ -1,14 +1,21 @@
-"""Headers and body of a request: its media type, the answer it accepts, and its bytes within a limit.
+"""Headers and body of a request: its media type, the answers it accepts, and its bytes within a limit.
 
 The meaning of the bytes is decode.py's concern.
 """
 
 from __future__ import annotations
 
+import asyncio
+import zlib
+
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from synthray.errors import RequestError
+from synthray.serve.config import AppConfig
 
+# Window sizes for zlib: 31 expects gzip's header, 47 would also guess; deflate is zlib's own format.
+_COMPRESSIONS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 RAW = "application/octet-stream"
 # Clients that were given no content type send none, or this one (curl's default).
 UNSTATED = ("", "application/x-www-form-urlencoded")
@@ -19,48 +26,71 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def prefers_wav(request: Request) -> bool:
-    """Return whether ``Accept`` prefers a WAV file to JSON.
+def preferred(request: Request, offered: tuple[str, ...]) -> str:
+    """Return the offered media type that ``Accept`` prefers, the first one if it has no preference.
 
     Raises:
-        RequestError: 406, it accepts neither.
+        RequestError: 406, it accepts none of them.
     """
     accept = request.headers.get("accept", "") or "*/*"
-    quality = {"audio/wav": 0.0, "application/json": 0.0}
+    quality = dict.fromkeys(offered, 0.0)
     for position, part in enumerate(accept.split(",")):
         name, _, options = part.strip().lower().partition(";")
+        name = name.strip().replace("audio/x-wav", "audio/wav")
         weight = _weight(options) - position * 1e-6
-        for offered in quality:
-            if name.strip().replace("x-wav", "wav") in (offered, offered.partition("/")[0] + "/*"):
-                quality[offered] = max(quality[offered], weight)
-            elif name.strip() == "*/*" and offered == "application/json":
-                quality[offered] = max(quality[offered], weight * 1e-3)
-    if max(quality.values()) <= 0:
-        raise RequestError(406, f"accept is {accept!r}, expected application/json or audio/wav")
-    return quality["audio/wav"] > quality["application/json"]
+        for number, kind in enumerate(offered):
+            if name in (kind, kind.partition("/")[0] + "/*"):
+                quality[kind] = max(quality[kind], weight)
+            elif name == "*/*":  # a client that takes anything gets the first one
+                quality[kind] = max(quality[kind], weight * 1e-3 ** (number + 1))
+    best = max(offered, key=lambda kind: quality[kind])
+    if quality[best] <= 0:
+        raise RequestError(406, f"accept is {accept!r}, expected {' or '.join(offered)}")
+    return best
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Return the body, at most ``limit`` bytes.
+async def read_body(request: Request, config: AppConfig) -> bytes:
+    """Return the body, at most ``config.max_body_bytes`` of it, decompressed.
 
     Raises:
-        RequestError: 413, the body is longer; 415, it is compressed; 400, its stated length is no number.
+        RequestError: 413, the body is longer; 415, it has an unknown compression; 408, the client is too slow; 400, its
+            stated length is no number, or the compressed data are corrupt.
     """
-    # The size of a compressed body says nothing about the memory that it needs.
+    limit = config.max_body_bytes
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("", "identity"):
-        raise RequestError(415, f"content-encoding {encoding!r} is not supported; send the body uncompressed")
+    if encoding not in _COMPRESSIONS:
+        raise RequestError(415, f"content-encoding {encoding!r} is not supported, expected gzip, deflate or none")
     stated = request.headers.get("content-length", "0")
     if not stated.isascii() or not stated.isdigit():
         raise RequestError(400, f"content-length is {stated!r}, expected a number")
     if int(stated) > limit:
         raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
     received = bytearray()
-    async for block in request.stream():
-        if len(received) + len(block) > limit:
-            raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
-        received += block
-    return bytes(received)
+    try:
+        async with asyncio.timeout(config.body_timeout_s):
+            async for block in request.stream():
+                if len(received) + len(block) > limit:
+                    raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
+                received += block
+    except TimeoutError:
+        raise RequestError(
+            408, f"{len(received)} bytes of the body came within {config.body_timeout_s:g} s, then the service gave up"
+        ) from None
+    window_bits = _COMPRESSIONS[encoding]
+    return await run_in_threadpool(_decompressed, received, limit, window_bits) if window_bits else bytes(received)
+
+
+def _decompressed(body: bytearray, limit: int, window_bits: int) -> bytes:
+    decompressor = zlib.decompressobj(window_bits)
+    try:
+        text = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RequestError(400, f"the compressed body is corrupt: {error}") from None
+    if len(text) > limit:
+        raise RequestError(413, f"the decompressed body is longer than the limit of {limit} bytes")
+    if not decompressor.eof:
+        raise RequestError(400, f"the compressed body ends too early, after {len(body)} bytes")
+    return text
 
 
 def _weight(options: str) -> float:

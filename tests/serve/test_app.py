@@ -1,5 +1,6 @@
 """The HTTP application over Starlette's test client: requests, answers and errors."""
 
+import gzip
 import io
 import json
 
@@ -9,8 +10,11 @@ from starlette.testclient import TestClient
 
 from synthray.errors import RequestError
 from synthray.model.predictor import Predictor
-from synthray.serve.app import FixedModel, build_app
+from synthray.serve.app import build_app
+from synthray.serve.config import AppConfig
 from synthray.serve.encode import encode_predictions
+from synthray.serve.models import FixedModels, Served
+from synthray.serve.service import Service
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 from synthray.synth.sound_file import write_wav
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
@@ -18,18 +22,24 @@ from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 BASE = "/v1/models/synthray"
 PREDICT, MATCH = f"{BASE}:predict", f"{BASE}:match"
 RAW = {"content-type": "application/octet-stream"}
+GZIP = {"content-encoding": "gzip"}
+
+
+def app_of(*predictors, config=None, last_error=None):
+    served = tuple(Served(predictor, version) for version, predictor in enumerate(predictors, start=1))
+    return build_app(Service(FixedModels(served, last_error), config or AppConfig()))
 
 
 @pytest.fixture(scope="module")
 def client(predictor):
-    with TestClient(build_app(FixedModel(predictor))) as client:
+    with TestClient(app_of(predictor)) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def foreign(foreign_predictor):
     """A client of the small model, whose requests are short."""
-    with TestClient(build_app(FixedModel(foreign_predictor), 10_000)) as client:
+    with TestClient(app_of(foreign_predictor, config=AppConfig(max_body_bytes=10_000))) as client:
         yield client
 
 
@@ -99,9 +109,9 @@ def test_predict_accepts_served_version_only(foreign):
     (version,) = foreign.get(BASE).json()["model_version_status"]
     body = {"instances": features_of(1).tolist()}
     assert foreign.post(f"{BASE}/versions/{version['version']}:predict", json=body).status_code == 200
-    refused = foreign.post(f"{BASE}/versions/1:predict", json=body)
+    refused = foreign.post(f"{BASE}/versions/2:predict", json=body)
     assert refused.status_code == 404
-    assert "no version '1'" in refused.json()["error"]
+    assert "no version '2'" in refused.json()["error"]
 
 
 def test_predict_raw_float32_equals_json(client):
@@ -127,7 +137,10 @@ def test_encode_predictions_single_output_has_no_name():
         ("POST", PREDICT, {"content": b"\0" * 141, "headers": RAW}, 400, "141 bytes, expected a multiple of 140"),
         ("POST", PREDICT, {"content": b"\xff" * 140, "headers": RAW}, 400, "instance 0, row 0, column 0: nan"),
         ("POST", PREDICT, {"content": b"x", "headers": {"content-type": "audio/wav"}}, 415, "'audio/wav', expected"),
-        ("POST", PREDICT, {"content": b"x", "headers": {"content-encoding": "gzip"}}, 415, "content-encoding 'gzip'"),
+        ("POST", PREDICT, {"content": b"x", "headers": {"content-encoding": "br"}}, 415, "content-encoding 'br'"),
+        ("POST", PREDICT, {"content": b"not gzip", "headers": GZIP}, 400, "the compressed body is corrupt"),
+        ("POST", PREDICT, {"content": gzip.compress(b"x" * 99)[:-9], "headers": GZIP}, 400, "ends too early"),
+        ("POST", PREDICT, {"content": gzip.compress(b"x" * 10**6), "headers": GZIP}, 413, "the decompressed body"),
         ("POST", PREDICT, {"content": b"x" * 10_001}, 413, "the body has 10001 bytes, the limit is 10000"),
         ("POST", PREDICT, {"headers": {"content-length": "ten"}}, 400, "content-length is 'ten'"),
         ("POST", PREDICT, {"content": (b"x" * 6000 for _ in range(2))}, 413, "longer than the limit of 10000"),
@@ -152,7 +165,12 @@ def test_invalid_request_returns_json_error(foreign, method, path, options, stat
     [
         ({"content": b"x" * (32 * 2**20 + 1)}, 413, "the limit is 33554432"),
         ({"json": {}}, 415, "'application/json', expected an audio file"),
-        ({"files": {"file": b"x"}}, 415, "'multipart/form-data', expected an audio file"),
+        ({"data": {"file": "x"}, "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be read"),
+        (
+            {"data": {"file": "x"}, "headers": {"content-type": "multipart/form-data; boundary=b"}},
+            400,
+            "cannot be read",
+        ),
         ({"content": b"x", "headers": {"accept": "image/png"}}, 406, "accept is 'image/png'"),
         ({"content": b""}, 400, "the body is empty"),
         ({"content": b"RIFF"}, 400, "sound"),
@@ -180,7 +198,7 @@ def test_read_body_stops_at_limit(foreign_predictor):
             sent.append(number)
             yield b"x" * 1000
 
-    app, blocks = build_app(FixedModel(foreign_predictor), 5000), endless()
+    app, blocks = app_of(foreign_predictor, config=AppConfig(max_body_bytes=5000)), endless()
 
     async def receive():
         return {"type": "http.request", "body": next(blocks), "more_body": True}
@@ -265,14 +283,14 @@ def test_match_returns_json_by_default(client, wav, accept):
 
 
 def test_app_without_model_returns_503():
-    with TestClient(build_app(FixedModel(None))) as client:
+    with TestClient(app_of()) as client:
         for answer in (client.get("/healthz"), client.get(BASE), client.post(PREDICT, json={})):
             assert answer.status_code == 503
             assert "no model is ready" in answer.json()["error"]
 
 
 def test_status_includes_model_that_failed_to_load(foreign_predictor):
-    with TestClient(build_app(FixedModel(foreign_predictor, last_error="no such file"))) as client:
+    with TestClient(app_of(foreign_predictor, last_error="no such file")) as client:
         states = client.get(BASE).json()["model_version_status"]
     assert [state["state"] for state in states] == ["AVAILABLE", "END"]
     assert states[1]["status"]["error_message"] == "no such file"
@@ -281,15 +299,24 @@ def test_status_includes_model_that_failed_to_load(foreign_predictor):
 def test_predict_finishes_on_model_it_started_with(foreign_predictor):
     other = Predictor(build_model(FOREIGN, FOREIGN_SHAPE, seed=5), build_card(FOREIGN, FOREIGN_SHAPE, "model_4_1"))
 
-    class Swapping:
-        predictor, last_error = foreign_predictor, None
+    class Swapping(Predictor):
+        def predict(self, features):
+            models[:] = [Served(other, 2)]
+            return foreign_predictor.predict(features)
 
-        async def predict(self, predictor, features):
-            self.predictor = other
-            return predictor.predict(features)
+    class Models:
+        last_error = None
 
+        @property
+        def served(self):
+            return tuple(models)
+
+        def choose(self):
+            return models[0]
+
+    models = [Served(Swapping(build_model(FOREIGN, FOREIGN_SHAPE), build_card(FOREIGN, FOREIGN_SHAPE, "model_3_1")))]
     features = features_of(2)
-    with TestClient(build_app(Swapping())) as client:
+    with TestClient(build_app(Service(Models()))) as client:
         before = client.get(BASE).json()["model_version_status"]
         answers = [client.post(PREDICT, json={"inputs": features.tolist()}) for _ in range(2)]
         after = client.get(BASE).json()["model_version_status"]
@@ -301,11 +328,12 @@ def test_predict_finishes_on_model_it_started_with(foreign_predictor):
 
 
 def test_unexpected_error_is_logged_and_hidden(foreign_predictor, caplog):
-    class Broken(FixedModel):
-        async def predict(self, predictor, features):
+    class Broken(Predictor):
+        def predict(self, features):
             raise ZeroDivisionError("inside")
 
-    with TestClient(build_app(Broken(foreign_predictor)), raise_server_exceptions=False) as client:
+    broken = Broken(build_model(FOREIGN, FOREIGN_SHAPE), foreign_predictor.card)
+    with TestClient(app_of(broken), raise_server_exceptions=False) as client:
         answer = client.post(PREDICT, json={"instances": features_of(1).tolist()})
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error; see the server's log"}

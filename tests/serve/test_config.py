@@ -11,7 +11,7 @@ from synthray.serve.config import Address, ReplicaConfig
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"modle": "x"}, "args: 'modle' is unknown, expected one of model, follow"),
+        ({"modle": "x"}, "args: 'modle' is unknown, expected one of max_body_bytes, "),
         ({"model": 3}, "model is 3, expected a URI"),
         ({"follow": None}, "follow is None, expected a URI"),
         ({"follow_s": -1}, "follow_s is -1"),

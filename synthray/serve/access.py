@@ -1,0 +1,40 @@
+"""Access to the service: bearer tokens, which ``SYNTHRAY_API_TOKEN`` sets."""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+
+TOKEN_VARIABLE = "SYNTHRAY_API_TOKEN"  # noqa: S105  # the variable's name
+OPEN_PATHS = ("/", "/healthz", "/openapi.json", "/docs", "/v2", "/v2/health/live", "/v2/health/ready")
+"""Paths that need no token; the page's files below ``/page/`` need none either."""
+
+
+def tokens_from_environment() -> tuple[str, ...]:
+    """Return the accepted tokens. Several, separated by commas, let clients change theirs one by one."""
+    return tuple(filter(None, (token.strip() for token in os.environ.get(TOKEN_VARIABLE, "").split(","))))
+
+
+def is_open(path: str) -> bool:
+    """Return whether a path needs no token."""
+    return path in OPEN_PATHS or path.startswith("/page/")
+
+
+def is_authorised(header: str | None, tokens: Sequence[str]) -> bool:
+    """Return whether an ``Authorization`` header holds one of the tokens, in a time that tells nothing about them."""
+    scheme, _, token = (header or "").partition(" ")
+    given = token.strip().encode("utf-8", "surrogateescape")
+    matches = [hmac.compare_digest(given, known.encode()) for known in tokens]
+    return scheme.lower() == "bearer" and any(matches)
+
+
+def refusal(headers: Headers, path: str, tokens: Sequence[str]) -> str | None:
+    """Return the reason why a request is refused, or None."""
+    if not tokens or is_open(path) or is_authorised(headers.get("authorization"), tokens):
+        return None
+    if "authorization" in headers:
+        return "the bearer token is not one of this service. Check the token."
+    return "this service needs a token. Send the header 'Authorization: Bearer TOKEN'."

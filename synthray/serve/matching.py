@@ -1,0 +1,105 @@
+"""Matching of sounds over HTTP: one sound, several in a form, or one with its progress as server-sent events.
+
+POST /v1/models/synthray:match[?refine=SECONDS][&include=sounds]
+
+The response header x-synthray-sound says which part of a file was matched. Decoding of forms is in uploads.py, progress
+in progress_stream.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from synthray.errors import RequestError, SoundError
+from synthray.match.sound import require_instrument
+from synthray.serve.match_answer import WAV, MatchOptions, encode_match, find_match, guess_sound, render_wav
+from synthray.serve.metrics import timed
+from synthray.serve.models import Served
+from synthray.serve.progress_stream import EVENT_STREAM, stream_progress
+from synthray.serve.request_body import RAW, UNSTATED, content_type, preferred, read_body
+from synthray.serve.responses import json_response, model_header
+from synthray.serve.service import Service, model_for, service_of
+from synthray.serve.uploads import FORM, Upload, read_form
+from synthray.synth.sound_file import Sound, read_sound
+
+SOUND_HEADER = "x-synthray-sound"
+JSON = "application/json"
+
+
+async def match_sounds(request: Request) -> Response:
+    """Return the preset of a sound, or its sound, or the presets of several sounds."""
+    service, served = service_of(request), model_for(request)
+    require_instrument(served.predictor)
+    options = MatchOptions.of(request, service.config.max_refine_s)
+    kind = content_type(request)
+    if kind == FORM:
+        preferred(request, (JSON,))
+        uploads = await read_form(request, service.config)
+        matches = [await _match_upload(service, served, upload, options) for upload in uploads]
+        return json_response({"matches": matches}, headers=model_header(served))
+    require_sound_type(kind)
+    wanted = preferred(request, (JSON, WAV, EVENT_STREAM))
+    sound = await read_request_sound(request, service)
+    headers = model_header(served) | sound_header(sound)
+    if wanted == EVENT_STREAM:
+        return stream_progress(service, served, sound, options, headers)
+    if wanted == WAV:
+        wav = await service.sound_work.run(_match_wav, service, served, sound, options)
+        return Response(wav, media_type=WAV, headers=headers)
+    return json_response(await service.sound_work.run(_match_json, service, served, sound, options), headers=headers)
+
+
+def require_sound_type(kind: str) -> None:
+    """Raise RequestError 415 unless a content type may be that of a sound file."""
+    if not kind.startswith("audio/") and kind not in (RAW, "application/ogg", *UNSTATED):
+        raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
+
+
+async def read_request_sound(request: Request, service: Service) -> Sound:
+    """Return the sound file in a request's body.
+
+    Raises:
+        RequestError: the body cannot be read.
+        SoundError: it is no sound file.
+    """
+    body = await read_body(request, service.config)
+    if not body:
+        raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
+    return await service.sound_work.run(decode_sound, service, body)
+
+
+def decode_sound(service: Service, raw: bytes) -> Sound:
+    """Return the sound in a file's bytes, and record the time that it takes."""
+    with timed(service.metrics, "decode"):
+        return read_sound(raw)
+
+
+def sound_header(sound: Sound) -> dict[str, str]:
+    """Return the known durations as a dictionary of structured fields (RFC 9651): ``skipped_s=0.52, used_s=2.0``."""
+    known = {name: value for name, value in sound.to_json().items() if value is not None}
+    return {SOUND_HEADER: ", ".join(f"{name}={value}" for name, value in known.items())}
+
+
+def _match_wav(service: Service, served: Served, sound: Sound, options: MatchOptions) -> bytes:
+    found = find_match(service, guess_sound(service, served, sound), options)
+    return render_wav(service, found.settings)
+
+
+def _match_json(service: Service, served: Served, sound: Sound, options: MatchOptions) -> dict[str, Any]:
+    found = find_match(service, guess_sound(service, served, sound), options)
+    return encode_match(service, served, sound, found, options)
+
+
+async def _match_upload(service: Service, served: Served, upload: Upload, options: MatchOptions) -> dict[str, Any]:
+    """Return the match of one file of a form, or the reason why there is none."""
+
+    def work() -> dict[str, Any]:
+        return _match_json(service, served, decode_sound(service, upload.raw), options)
+
+    try:
+        return {"name": upload.name} | await service.sound_work.run(work)
+    except SoundError as error:
+        return {"name": upload.name, "error": str(error)}

@@ -1,0 +1,88 @@
+"""Middleware of the application: metrics of each request, CORS, and bearer tokens."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from synthray.serve.access import refusal
+from synthray.serve.metrics import Metrics
+from synthray.serve.responses import json_response
+
+if TYPE_CHECKING:
+    from synthray.serve.service import Service
+
+
+def middleware(service: Service) -> list[Middleware]:
+    """Return the middleware of a service, the outermost first."""
+    layers = [Middleware(RequestMetrics, service.metrics)]
+    if service.config.allow_origins:
+        layers.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=service.config.allow_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type"],
+                expose_headers=["retry-after", "x-synthray-model", "x-synthray-sound", "x-synthray-shape"],
+            )
+        )
+    if service.tokens:
+        layers.append(Middleware(RequireToken, service.tokens))
+    return layers
+
+
+class RequestMetrics:
+    """Counts requests and measures their time."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+        self._in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and record it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        status = 500  # if the application fails before it answers
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        started_s = time.perf_counter()
+        self._count(1)
+        try:
+            await self._app(scope, receive, send_and_note)
+        finally:
+            self._count(-1)
+            route = getattr(scope.get("endpoint"), "__name__", "none")
+            served = scope.get("state", {}).get("served")
+            version = str(served.version) if served else ""
+            self._metrics.add("requests_total", route=route, status=str(status), version=version)
+            self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, version=version)
+
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        self._metrics.set("in_flight", self._in_flight)
+
+
+class RequireToken:
+    """Answers requests without a valid token with 401."""
+
+    def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
+        self._app, self._tokens = app, tokens
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or refuse it."""
+        if scope["type"] == "http" and (reason := refusal(Headers(scope=scope), scope["path"], self._tokens)):
+            response = json_response({"error": reason}, 401, {"www-authenticate": "Bearer"})
+            await response(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)

@@ -1,0 +1,79 @@
+"""The models that an application answers with, as its handlers see them.
+
+Loading and swapping models is hot_swap.py's concern.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from synthray.errors import RequestError
+
+if TYPE_CHECKING:
+    from synthray.model.predictor import Predictor
+
+MODEL_NAME = "synthray"
+STABLE = "stable"
+"""Label of the promoted model."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """One model that answers requests."""
+
+    predictor: Predictor
+    version: int = 1
+    """Number of the model among those of its registry; 1 is the first."""
+    label: str = STABLE
+
+
+class Models(Protocol):
+    """The source of models, which may be swapped between two requests."""
+
+    @property
+    def served(self) -> tuple[Served, ...]:
+        """The models that answer requests, the stable one first; none before the first one is ready."""
+
+    @property
+    def last_error(self) -> str | None:
+        """The reason why the configured or promoted model is not served; None if it is."""
+
+    def choose(self) -> Served:
+        """Return the model for a request that names none; raise RequestError 503 if there is none."""
+
+
+@dataclass(frozen=True)
+class FixedModels:
+    """Models that are never swapped."""
+
+    served: tuple[Served, ...] = ()
+    last_error: str | None = None
+
+    def choose(self) -> Served:
+        """Return the first model."""
+        return require_ready(self)
+
+
+def require_ready(models: Models) -> Served:
+    """Return the stable model; raise RequestError 503 if no model is ready."""
+    if not models.served:
+        raise RequestError(503, "no model is ready yet. Retry in a few seconds.")
+    return models.served[0]
+
+
+def choose(models: Models, *, version: str | None = None, label: str | None = None) -> Served:
+    """Return the model of a version or of a label, or the one that ``models`` chooses.
+
+    Raises:
+        RequestError: 404, no such model is served; 503, no model is ready.
+    """
+    require_ready(models)
+    if version is None and label is None:
+        return models.choose()
+    for served in models.served:
+        if version == str(served.version) or label == served.label:
+            return served
+    named = f"version {version!r}" if label is None else f"label {label!r}"
+    known = ", ".join(f"version {served.version} ({served.label})" for served in models.served)
+    raise RequestError(404, f"{MODEL_NAME} serves no {named}. It serves {known}.")

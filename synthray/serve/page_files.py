@@ -1,0 +1,57 @@
+"""The web page's files, read once from the package and sent with an entity tag."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+# Some systems' own tables say otherwise, and a browser refuses a module of another type.
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+_HEADERS = {
+    "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    # Browsers ask again each time, and get 304 while the file is unchanged.
+    "cache-control": "no-cache",
+}
+
+
+async def page_file(request: Request) -> Response:
+    """Return the page itself, or one of its files."""
+    path = request.path_params.get("path", "index.html")
+    files = _files()
+    if path not in files:
+        raise HTTPException(404)
+    media_type, body, tag = files[path]
+    headers = _HEADERS | {"etag": tag}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=media_type, headers=headers)
+
+
+@cache
+def _files() -> dict[str, tuple[str, bytes, str]]:
+    """Return the media type, bytes and entity tag of each file, by its path below the page's folder."""
+    files: dict[str, tuple[str, bytes, str]] = {}
+
+    def add(folder: Traversable, prefix: str) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                add(entry, f"{prefix}{entry.name}/")
+                continue
+            suffix = entry.name[entry.name.rfind(".") :]
+            media_type = _TYPES.get(suffix) or mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
+            body = entry.read_bytes()
+            tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+            files[f"{prefix}{entry.name}"] = (media_type, body, tag)
+
+    add(resources.files("synthray.serve").joinpath("page"), "")
+    return files

@@ -1,0 +1,66 @@
+"""The service in this process under uvicorn, without Ray: for a laptop, a small container, or a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import uvicorn
+
+from synthray.serve.access import tokens_from_environment
+from synthray.serve.app import build_app
+from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.hot_swap import HotSwapModel
+from synthray.serve.metrics import PrometheusMetrics
+from synthray.serve.service import BASE, Service
+
+STOP_TIMEOUT_S = 10
+"""Time for running requests to finish after a stop request."""
+IDLE_TIMEOUT_S = 75
+"""Time after which an idle connection is closed; longer than that of usual load balancers."""
+
+
+def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str], None] | None = None) -> None:
+    """Serve ``config.model`` until SIGTERM or SIGINT.
+
+    Args:
+        announce: receives the lines for people instead of stdout.
+
+    Raises:
+        NotFound: there is no such model.
+        ModelError: the model cannot be used.
+        SynthrayError: the address is in use.
+    """
+    address.check_free()
+    asyncio.run(_serve(config, address, announce or partial(print, flush=True)))
+
+
+async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
+    models = HotSwapModel(config.follow_s)
+    await models.load({"model": config.model, "follow": config.follow})
+    service = Service(models, config.app, PrometheusMetrics(), tokens_from_environment())
+    server = uvicorn.Server(
+        uvicorn.Config(
+            build_app(service),
+            host=address.host,
+            port=address.port,
+            log_level="warning",
+            access_log=False,
+            ssl_certfile=address.tls_cert or None,
+            ssl_keyfile=address.tls_key or None,
+            timeout_keep_alive=IDLE_TIMEOUT_S,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            server_header=False,
+        )
+    )
+    running = asyncio.create_task(server.serve())
+    while not server.started and not running.done():
+        await asyncio.sleep(0.005)
+    if server.started:
+        name = models.served[0].predictor.card.name
+        announce(
+            f"serving {name} at {address.url}   (Ctrl-C stops it)\n"
+            f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
+        )
+    await running

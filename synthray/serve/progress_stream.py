@@ -1,0 +1,107 @@
+"""A search for a preset with its progress as server-sent events.
+
+Events: ``improvement`` with the best preset so far, and at the end ``match`` or ``error``. The search ends when the
+client closes the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import numpy as np
+from starlette.responses import StreamingResponse
+
+from synthray.errors import SynthrayError
+from synthray.match.match import Match
+from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound
+from synthray.serve.models import Served
+from synthray.serve.service import Service
+from synthray.synth.sound_file import Sound
+
+EVENT_STREAM = "text/event-stream"
+INTERVAL_S = 0.2
+"""Shortest time between two improvements that are sent."""
+SIGN_OF_LIFE_S = 0.5
+"""Time without an event after which a comment is sent, because only sending detects a closed connection."""
+
+Event = tuple[str, dict[str, Any]]
+
+
+def stream_progress(
+    service: Service, served: Served, sound: Sound, options: MatchOptions, headers: dict[str, str]
+) -> StreamingResponse:
+    """Return the response that searches while it is being sent."""
+    events = _encoded_events(service, _Search(service, served, sound, options))
+    return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers | {"cache-control": "no-store"})
+
+
+async def _encoded_events(service: Service, search: _Search) -> AsyncIterator[bytes]:
+    """Yield the events of a search in a thread. Closing the iterator stops the search."""
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[Event | None] = asyncio.Queue()
+    running = asyncio.ensure_future(
+        service.sound_work.run(search.run, lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
+    )
+    running.add_done_callback(lambda _: events.put_nowait(None))
+    try:
+        while True:
+            try:
+                event = await asyncio.wait_for(events.get(), SIGN_OF_LIFE_S)
+            except TimeoutError:
+                yield b": searching\n\n"
+                continue
+            if event is None:
+                break
+            yield _encoded(*event)
+        await running
+    except SynthrayError as error:
+        yield _encoded("error", {"error": str(error)})
+    finally:
+        search.stop()
+
+
+class _Search:
+    """One search, which sends its improvements from the thread that runs it."""
+
+    def __init__(self, service: Service, served: Served, sound: Sound, options: MatchOptions) -> None:
+        self._service, self._served, self._sound, self._options = service, served, sound, options
+        self._stopped = threading.Event()
+        self._sent_s, self._nearest_db = 0.0, math.inf
+
+    def stop(self) -> None:
+        """End the search soon."""
+        self._stopped.set()
+
+    def run(self, send: Callable[[Event], Any]) -> None:
+        """Search; send the improvements and the match."""
+        answer = guess_sound(self._service, self._served, self._sound)
+        started_s = time.perf_counter()
+
+        def improved(labels: np.ndarray, _: float) -> None:
+            now_s = time.perf_counter()
+            if now_s - self._sent_s < INTERVAL_S or self._stopped.is_set():
+                return
+            self._sent_s = now_s
+            found = answer.described(labels)
+            if found.distance_db >= self._nearest_db:  # the search minimises a slightly different distance
+                return
+            self._nearest_db = found.distance_db
+            progress = (now_s - started_s) / self._options.refine_s if self._options.refine_s else 1.0
+            send(("improvement", self._encode(found) | {"progress": round(min(1.0, progress), 3)}))
+
+        improved(answer.labels, math.inf)
+        found = find_match(self._service, answer, self._options, improved, self._stopped.is_set)
+        send(("match", self._encode(found)))
+
+    def _encode(self, found: Match) -> dict[str, Any]:
+        return encode_match(self._service, self._served, self._sound, found, self._options)
+
+
+def _encoded(event: str, data: dict[str, Any]) -> bytes:
+    return f"event: {event}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()

@@ -1,0 +1,70 @@
+"""Responses in JSON, and the responses for errors."""
+
+from __future__ import annotations
+
+import json
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from synthray.errors import Busy, ModelError, RequestError, SoundError
+from synthray.serve.models import MODEL_NAME, Served
+
+logger = logging.getLogger(__name__)
+
+MODEL_HEADER = "x-synthray-model"
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a response with ``value`` as JSON, without spaces."""
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return Response(text.encode(), status, headers, media_type="application/json")
+
+
+def model_header(served: Served) -> dict[str, str]:
+    """Return the header that names the model, in ASCII."""
+    return {MODEL_HEADER: served.predictor.card.name.encode("ascii", "replace").decode()}
+
+
+def status_of(error: BaseException) -> int:
+    """Return the HTTP status for an error that synthray raised."""
+    if isinstance(error, RequestError):
+        return error.status
+    return 409 if isinstance(error, ModelError) else 400
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    _count(request, error)
+    headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else None
+    return json_response({"error": str(error)}, status_of(error), headers)
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    messages = {
+        404: f"{request.url.path} does not exist; the model is at /v1/models/{MODEL_NAME}",
+        405: f"{request.url.path} does not support {request.method}",
+    }
+    message = messages.get(status) or str(getattr(error, "detail", "")) or HTTPStatus(status).phrase
+    return json_response({"error": message}, status, getattr(error, "headers", None))
+
+
+async def _on_unexpected_error(request: Request, error: Exception) -> Response:
+    _count(request, error)
+    logger.error("unexpected error in a request", exc_info=error)
+    return json_response({"error": "internal error; see the server's log"}, 500)
+
+
+def _count(request: Request, error: Exception) -> None:
+    request.app.state.service.metrics.add("errors_total", kind=type(error).__name__)
+
+
+EXCEPTION_HANDLERS = {
+    **dict.fromkeys((RequestError, SoundError, ModelError, ClientDisconnect), _on_error),
+    HTTPException: _on_http_error,
+    Exception: _on_unexpected_error,
+}

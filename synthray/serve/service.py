@@ -1,0 +1,96 @@
+"""The parts that every request handler needs, and access to them from a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import ParamSpec, TypeVar
+
+from starlette.requests import Request
+
+from synthray.errors import Busy
+from synthray.serve.batching import Batcher
+from synthray.serve.config import AppConfig
+from synthray.serve.metrics import Metrics, NoMetrics
+from synthray.serve.models import MODEL_NAME, Models, Served, choose
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BASE = f"/v1/models/{MODEL_NAME}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """The application's models, limits and metrics; of one event loop."""
+
+    models: Models
+    config: AppConfig = field(default_factory=AppConfig)
+    metrics: Metrics = field(default_factory=NoMetrics)
+    tokens: tuple[str, ...] = ()
+    """Accepted bearer tokens; none if the service is open."""
+
+    @cached_property
+    def batcher(self) -> Batcher:
+        """Return the queue of predictions."""
+        return Batcher(self.config.max_waiting, self.metrics)
+
+    @cached_property
+    def sound_work(self) -> SoundWork:
+        """Return the queue of work on sounds."""
+        return SoundWork(self.config.sound_threads, self.config.max_sounds)
+
+
+class SoundWork:
+    """Threads for matching, rendering and analysing sounds, with a bounded queue.
+
+    Args:
+        threads: how many run at the same time.
+        max_waiting: how many may wait for a thread.
+    """
+
+    def __init__(self, threads: int, max_waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sound")
+        self._places = threads + max_waiting
+        self._taken = 0
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the function's result, computed in a thread.
+
+        Raises:
+            Busy: all places in the queue are taken.
+        """
+        if self._taken >= self._places:
+            raise Busy(f"{self._taken} sounds are waiting or being matched already. Retry in a second.")
+        self._taken += 1
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(function, *args, **kwargs)
+        # The place is free when the thread is, which may be after the client has left.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
+        return await asyncio.wrap_future(future)
+
+    def _release(self) -> None:
+        self._taken -= 1
+
+
+def service_of(request: Request) -> Service:
+    """Return the service of the application that received ``request``."""
+    service: Service = request.app.state.service
+    return service
+
+
+def model_for(request: Request) -> Served:
+    """Return the model that a request's path names, or the one that the service chooses.
+
+    It is noted in the request's state, for metrics.
+
+    Raises:
+        RequestError: 404, the version or label is not served; 503, no model is ready.
+    """
+    path = request.path_params
+    served = choose(service_of(request).models, version=path.get("version"), label=path.get("label"))
+    request.state.served = served
+    return served

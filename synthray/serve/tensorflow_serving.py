@@ -1,0 +1,83 @@
+"""TensorFlow Serving's REST API, which its clients use unchanged.
+
+GET  /v1/models/synthray            status of the served models
+GET  /v1/models/synthray/metadata   inputs, outputs and parameters
+POST /v1/models/synthray:predict    outputs of features, which are JSON or raw float32
+
+Each path also exists below ``/v1/models/synthray/versions/<number>`` and ``/v1/models/synthray/labels/<label>``.
+"""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from synthray.errors import RequestError
+from synthray.serve.decode import decode_json, decode_raw
+from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
+from synthray.serve.metrics import timed
+from synthray.serve.models import MODEL_NAME
+from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
+from synthray.serve.responses import json_response, model_header
+from synthray.serve.service import BASE, model_for, service_of
+
+JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
+INLINE_BYTES = 2**17
+"""A raw body up to this size is decoded in less time than a thread takes to start."""
+
+
+def routes() -> list[Route]:
+    """Return the routes; a path with a version or label stands in front of the shorter one that would also match."""
+    bases = (f"{BASE}/versions/{{version}}", f"{BASE}/labels/{{label}}", BASE)
+    return [
+        route
+        for base in bases
+        for route in (
+            Route(f"{base}/metadata", metadata),
+            Route(f"{base}:predict", predict, methods=["POST"]),
+            Route(base, status),
+        )
+    ]
+
+
+async def status(request: Request) -> Response:
+    """Return the state of the served models, of which a path may name one."""
+    models = service_of(request).models
+    named = model_for(request)
+    served = (named,) if request.path_params else models.served
+    return json_response(encode_status(served, models.last_error))
+
+
+async def metadata(request: Request) -> Response:
+    """Return the shapes of inputs and outputs, and the parameter table."""
+    return json_response(encode_metadata(model_for(request), MODEL_NAME))
+
+
+async def predict(request: Request) -> Response:
+    """Return the outputs of features."""
+    service, served = service_of(request), model_for(request)
+    predictor = served.predictor
+    kind = content_type(request)
+    if kind != RAW and kind not in JSON_TYPES:
+        raise RequestError(415, f"content-type is {kind!r}, expected application/json or {RAW} (float32)")
+    body = await read_body(request, service.config)
+    shape = (predictor.frames, predictor.bins)
+    with timed(service.metrics, "decode"):
+        if kind != RAW:
+            features, in_rows = await run_in_threadpool(decode_json, body, shape)
+        elif len(body) > INLINE_BYTES:
+            features, in_rows = await run_in_threadpool(decode_raw, body, shape), True
+        else:
+            features, in_rows = decode_raw(body, shape), True
+    outputs = await service.batcher.predict(predictor, features)
+    text = _encode(outputs, in_rows) if len(features) == 1 else await run_in_threadpool(_encode, outputs, in_rows)
+    return Response(text, media_type="application/json", headers=model_header(served))
+
+
+def _encode(outputs: dict[str, np.ndarray], in_rows: bool) -> bytes:
+    return json.dumps(encode_predictions(outputs, in_rows=in_rows), separators=(",", ":")).encode()
