@@ -95,5 +95,5 @@ function showOpen(state) {
 
 function usedPart({ skipped_s: skipped, used_s: used }) {
   const from = skipped >= 0.01 ? ` from ${skipped.toFixed(2)} s on` : "";
-  return `${used.toFixed(1)} s${from} are matched`;
+  return `${used.toFixed(1)} s${from}`;
 }

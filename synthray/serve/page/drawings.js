@@ -4,7 +4,8 @@ import { groupOf, toPosition } from "./table.js";
 
 export const WIDTH = 200;
 export const HEIGHT = 48;
-const POINTS = 160;
+const POINTS = 200;
+const CYCLES = 4;  // of an oscillator at the pitch of the note
 const MARGIN = 4;
 const DURATION_S = 2;
 const [LOW_HZ, HIGH_HZ] = [50, 5512];
@@ -41,7 +42,7 @@ function wave(shape, cycles, high = 0.5) {
 }
 
 function oscillator(get, level) {
-  const cycles = 2 * 2 ** (get("pitch", 0) / 12);
+  const cycles = CYCLES * 2 ** (get("pitch", 0) / 12);
   const size = level ? 0.25 + 0.75 * toPosition(level, get("level")) : 1;
   return curve((t) => size * wave(get("waveform", "sine"), t * cycles, get("pulse_width", 50) / 100));
 }

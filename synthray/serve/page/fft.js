@@ -22,8 +22,10 @@ function butterflies(re, im, cos, sin, half) {
   const stride = size / (2 * half);
   for (let block = 0; block < size; block += 2 * half) {
     for (let k = 0; k < half; k += 1) {
-      const [i, j] = [block + k, block + k + half];
-      const [c, s] = [cos[k * stride], sin[k * stride]];
+      const i = block + k;
+      const j = i + half;
+      const c = cos[k * stride];
+      const s = sin[k * stride];
       const tr = re[j] * c - im[j] * s;
       const ti = re[j] * s + im[j] * c;
       re[j] = re[i] - tr;

@@ -15,8 +15,8 @@ export class History {
   add(title, detail, distance, state, isChange = false) {
     const entry = { state, isChange, title };
     entry.figure = create("span", { class: "figure" });
-    entry.detail = create("span", { class: "detail" });
-    entry.button = create("button", { type: "button", class: "entry" }, create("span", {}, title), entry.figure, entry.detail);
+    entry.detail = create("span", { class: "what" });
+    entry.button = create("button", { type: "button", class: "entry" }, entry.detail, entry.figure, create("span", { class: "of" }, title));
     entry.button.addEventListener("click", () => { this.#mark(entry); this.open(entry.state); });
     this.#entries.push(entry);
     byId("history").append(create("li", {}, entry.button));

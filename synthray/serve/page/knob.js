@@ -56,6 +56,7 @@ export class Knob {
     this.dial.addEventListener("pointerdown", (event) => this.#grab(event));
     this.dial.addEventListener("dblclick", () => this.#restore());
     this.field.addEventListener("change", () => this.#read());
+    this.field.addEventListener("input", () => this.#fit());
     this.field.addEventListener("focus", () => this.field.select());
   }
 
@@ -65,7 +66,7 @@ export class Knob {
     const zero = this.range.minimum < 0 && this.range.maximum > 0 ? toPosition(this.range, 0) : 0;
     this.slider.value = Math.round(position * this.slider.max);
     this.slider.setAttribute("aria-valuetext", formatValue(this.range, value));
-    this.field.value = formatNumber(this.range, value);
+    this.#showNumber();
     this.arc.setAttribute("d", arc(Math.min(zero, position), Math.max(zero, position)));
     this.hand.setAttribute("d", ray(position, 6, 14));
     this.tick.setAttribute("d", this.#matched === null ? "" : ray(toPosition(this.range, this.#matched), 21, 24));
@@ -87,8 +88,18 @@ export class Knob {
   #read() {
     const value = parseTyped(this.range, this.field.value);
     this.#change(value);
-    this.field.value = formatNumber(this.range, this.#value);
+    this.#showNumber();
     this.onCommit();
+  }
+
+  #showNumber() {
+    this.field.value = formatNumber(this.range, this.#value);
+    this.#fit();
+  }
+
+  /** Make the field as wide as its text, so that number and unit are centred together. */
+  #fit() {
+    this.field.style.width = `${Math.max(3, this.field.value.length) + 0.9}ch`;
   }
 
   #steer(event) {

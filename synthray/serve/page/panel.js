@@ -53,7 +53,9 @@ export class Panel {
     const knobs = controls.filter((control) => !control.choice);
     return create("div", { class: `group ${key}`, role: "group", "aria-labelledby": title.id },
       title, createSvg("svg", view, path),
-      create("div", { class: "controls" }, ...[...choices, ...knobs].map((control) => control.element)));
+      create("div", { class: "controls" },
+        create("div", { class: "choices" }, ...choices.map(({ element }) => element)),
+        create("div", { class: `knobs knobs-${knobs.length}` }, ...knobs.map(({ element }) => element))));
   }
 
   #control(parameter) {

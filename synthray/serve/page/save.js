@@ -26,7 +26,6 @@ export function connectSaving(stage) {
 /** Enable the buttons, once there is a preset. */
 export function enableSaving() {
   for (const id of BUTTONS) byId(id).disabled = false;
-  showMessage("save-message", "");
 }
 
 function presetOf({ table, state }) {

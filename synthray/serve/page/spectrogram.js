@@ -31,10 +31,10 @@ export function analyse(samples) {
 
 /** Return the largest magnitude between two bins, which need not be whole; narrow rows interpolate. */
 function between(magnitudes, from, to) {
-  const low = Math.floor(from);
   if (to - from < 1) {
-    const share = (from + to) / 2 - low;
-    return magnitudes[low] * (1 - share) + (magnitudes[Math.min(low + 1, magnitudes.length - 1)] ?? 0) * share;
+    const centre = (from + to) / 2;
+    const low = Math.floor(centre);
+    return magnitudes[low] + (magnitudes[low + 1] - magnitudes[low]) * (centre - low);
   }
   let largest = 0;
   for (let bin = Math.round(from); bin < to && bin < magnitudes.length; bin += 1) largest = Math.max(largest, magnitudes[bin]);

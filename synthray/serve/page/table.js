@@ -81,5 +81,5 @@ export function groups(table) {
 
 /** Return the constants in words: "note pitch 57 semitones". */
 export function constantsInWords(table) {
-  return table.filter(({ kind }) => kind === "constant").map((p) => `${inWords(p.name)} ${formatValue(p, p.value)}`);
+  return table.filter(({ kind }) => kind === "constant").map((p) => `${inWords(p.name)} ${p.value} ${p.unit}`.trim());
 }
