@@ -20,7 +20,7 @@ const blind = new BlindTest(player);
 const sounds = new SoundList({ match, open: openSound, fail: showFailure });
 const refinement = new Refinement({
   getState: () => stage.state,
-  improve: (answer) => stage.improve(answer),
+  improve: (answer, signal) => stage.improve(answer, signal),
   finish: (detail) => { stage.record(detail); sounds.showDistance(stage.state); },
 });
 const ready = start();

@@ -6,8 +6,10 @@ import { readEvents } from "./sse.js";
 
 export class Refinement {
   #abort = null;
+  #timer = null;
+  #improvements = 0;
 
-  /** `improve(answer)` shows an answer, `finish(detail)` records the last one. */
+  /** `improve(answer, signal)` shows an answer, `finish(detail)` records the last one. */
   constructor({ getState, improve, finish }) {
     Object.assign(this, { getState, improve, finish });
     byId("refine").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
@@ -28,7 +30,15 @@ export class Refinement {
   /** Stop the search; the last improvement stays. */
   stop(text) {
     if (!this.#abort) return;
-    this.#abort.abort(text);
+    showMessage("refine-message", text);
+    this.#abort.abort();
+    this.#end("searched, then stopped");
+  }
+
+  #end(detail) {
+    this.#abort = null;
+    if (this.#improvements) this.finish(detail);
+    this.#showRunning(false);
   }
 
   async #start() {
@@ -36,40 +46,46 @@ export class Refinement {
     const { sound, distance } = this.getState();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
-    let improvements = 0;
+    this.#improvements = 0;
     this.#showRunning(true);
     showMessage("refine-message", `Searching for ${seconds} s \u2026`);
     try {
       const response = await refineSound(sound.file, seconds, signal);
       for await (const { event, data } of readEvents(response)) {
-        if (signal.aborted) break;
         if (event === "error") throw new ServiceError(data.error);
-        await this.improve(data);
-        improvements += 1;
-        this.#showProgress(event === "match" ? 1 : data.progress, distance);
+        if (this.#improvements === 0) this.#showTime(seconds);
+        await this.improve(data, signal);
+        if (signal.aborted) return;
+        this.#improvements += 1;
+        this.#showDistance("Searching", distance);
       }
-      if (!signal.aborted) this.#showProgress(1, distance);
+      this.#showDistance("Done", distance);
     } catch (error) {
-      if (!signal.aborted) showMessage("refine-message", error.message, true);
+      if (signal.aborted) return;
+      showMessage("refine-message", error.message, true);
     }
-    if (signal.aborted) showMessage("refine-message", signal.reason);
-    if (improvements) this.finish(`searched ${signal.aborted ? "up to " : ""}${seconds} s`);
-    this.#abort = null;
-    this.#showRunning(false);
+    this.#end(`searched for ${seconds} s`);
   }
 
   #showRunning(isRunning) {
     const hadFocus = byId("refine").contains(document.activeElement);
     byId("refine-start").hidden = isRunning;
     byId("refine-stop").hidden = !isRunning;
-    if (!isRunning) byId("refine-progress").value = 0;
+    clearInterval(this.#timer);
+    byId("refine-progress").value = 0;
     if (hadFocus) byId(isRunning ? "refine-stop" : "refine-start").focus();
   }
 
-  #showProgress(share, before) {
-    byId("refine-progress").value = share;
+  /** Show the share of the time that is spent. It runs from the first answer on, because a busy service may start later. */
+  #showTime(seconds) {
+    const startedMs = performance.now();
+    this.#timer = setInterval(() => {
+      byId("refine-progress").value = (performance.now() - startedMs) / (seconds * 1000);
+    }, 100);
+  }
+
+  #showDistance(word, before) {
     const { distance } = this.getState();
-    const word = share < 1 ? "Searching" : "Done";
     showMessage("refine-message", `${word}: ${before.toFixed(2)} \u2192 ${distance.toFixed(2)} dB`);
   }
 }

@@ -40,8 +40,9 @@ export class Stage {
   }
 
   /** Show a better match of the sound that is open, without a step in the history. */
-  async improve(answer) {
+  async improve(answer, signal) {
     const state = { ...(await this.#stateOf(this.state.sound, answer)), original: this.state.original };
+    if (signal.aborted) return;
     this.#renderer.cancel();
     this.#set(state);
     await this.#setMatchSound(fromBase64(answer.sounds.match));
@@ -65,8 +66,8 @@ export class Stage {
   /** Show a state; without its sound, render it. */
   async open(state, wav = null) {
     this.#renderer.cancel();
-    this.#edits.start(state);
     this.onOpen(state);
+    this.#edits.start(state);
     const isNew = state.original !== this.state?.original || this.state === null;
     this.#set(state);
     if (isNew) this.#setSound(0, state.original);
@@ -147,6 +148,7 @@ export class Stage {
     this.#history.noteChange(state, detail, names.length > 0);
   }
 
+  /** Take over what the service says about a state, and its sound if it is still the one that is shown. */
   async #adopt(answer, state) {
     const facts = { ...state.facts };
     for (const [name, { audible, why_inaudible }] of Object.entries(answer.preset.parameters)) {
