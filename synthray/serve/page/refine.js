@@ -16,10 +16,6 @@ export class Refinement {
     byId("refine-stop").addEventListener("click", () => this.stop("Stopped."));
   }
 
-  get isRunning() {
-    return this.#abort !== null;
-  }
-
   /** Say whether the sound that is open can be searched for. */
   enable(state) {
     byId("refine-seconds").disabled = !state.sound;
