@@ -17,7 +17,7 @@ from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.priors import Prior, random_presets
 from synthray.synth.voice import render
 
-PRESETS = {"bass": 58, "pluck": 44, "pad": 54}
+PRESETS = {"bass": 58, "pluck": 44, "pad": 150}
 """Numbers of musical presets of seed 0, chosen by ear."""
 RMS = 10 ** (-16 / 20)
 LARGEST_PEAK = 0.9

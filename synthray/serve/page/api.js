@@ -2,7 +2,7 @@
 
 const BASE = new URL("../v1/models/synthray", import.meta.url).href;
 const LARGEST_WAIT_S = 30;
-const LONGEST_TRIES = 6;
+const MOST_TRIES = 6;
 const TOKEN_KEY = "synthray-token";
 
 /** A failed request; the message is for people. */
@@ -45,7 +45,7 @@ async function request(path, options) {
     if (answer.ok) return answer;
     if (answer.status === 401 && (await askToken())) continue;
     const isBusy = answer.status === 429 || answer.status === 503;
-    if (!isBusy || attempt === LONGEST_TRIES) throw new ServiceError(await reason(answer, isBusy));
+    if (!isBusy || attempt === MOST_TRIES) throw new ServiceError(await reason(answer, isBusy));
     await waitFor(answer, attempt, options.signal);
   }
 }
@@ -76,7 +76,7 @@ async function reason(answer, isBusy) {
 async function waitFor(answer, attempt, signal) {
   const asked = Number(answer.headers.get("Retry-After")) || 2 ** (attempt - 1);
   const seconds = Math.min(asked, LARGEST_WAIT_S);
-  const state = answer.status === 503 ? "not ready yet" : "busy";
+  const state = answer.status === 503 ? "not ready" : "busy";
   hooks.wait(`The service is ${state}, trying again in ${seconds} s.`);
   await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   hooks.wait("");
