@@ -1,6 +1,7 @@
 """The HTTP application: its routes, its middleware and its errors.
 
     /v1/models/synthray…   TensorFlow Serving's REST API, :match, :render and :analyse
+    /v2…                   Open Inference Protocol
     /healthz               readiness
     /                      web page that matches a sound
 
@@ -15,12 +16,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from synthray.serve import tensorflow_serving
+from synthray.serve import open_inference, tensorflow_serving
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
-from synthray.serve.service import BASE, Service, model_for
+from synthray.serve.service import BASE, Service, model_for, service_of
 from synthray.serve.sounds import analyse_sound, render_preset
 
 
@@ -29,6 +30,7 @@ def build_app(service: Service) -> Starlette:
     routes = [
         # the busiest route first
         *tensorflow_serving.routes(),
+        *open_inference.routes(),
         Route(f"{BASE}:match", match_sounds, methods=["POST"]),
         Route(f"{BASE}:render", render_preset, methods=["POST"]),
         Route(f"{BASE}:analyse", analyse_sound, methods=["POST"]),
@@ -36,9 +38,17 @@ def build_app(service: Service) -> Starlette:
         Route("/", page_file),
         Route("/page/{path:path}", page_file),
     ]
+    if service.scraped:
+        routes.append(Route("/metrics", metrics))
     app = Starlette(routes=routes, exception_handlers=EXCEPTION_HANDLERS, middleware=middleware(service))
     app.state.service = service
     return app
+
+
+async def metrics(request: Request) -> Response:
+    """Return the metrics for Prometheus."""
+    scraped = service_of(request).scraped
+    return Response(scraped() if scraped else b"", media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def health(request: Request) -> Response:

@@ -165,12 +165,9 @@ def test_invalid_request_returns_json_error(foreign, method, path, options, stat
     [
         ({"content": b"x" * (32 * 2**20 + 1)}, 413, "the limit is 33554432"),
         ({"json": {}}, 415, "'application/json', expected an audio file"),
-        ({"data": {"file": "x"}, "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be read"),
-        (
-            {"data": {"file": "x"}, "headers": {"content-type": "multipart/form-data; boundary=b"}},
-            400,
-            "cannot be read",
-        ),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be read"),
+        ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "cannot be read"),
+        ({"content": b"--b--", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "holds no file"),
         ({"content": b"x", "headers": {"accept": "image/png"}}, 406, "accept is 'image/png'"),
         ({"content": b""}, 400, "the body is empty"),
         ({"content": b"RIFF"}, 400, "sound"),
