@@ -32,7 +32,6 @@ from synthray.match.distances.table import DISTANCES, measure_distances
 from synthray.match.match import match
 from synthray.match.sound import normalize_level
 from synthray.model.predictor import Predictor
-from synthray.model.saved import load_model
 from synthray.model.shipped import shipped_model
 from synthray.progress import Progress
 from synthray.synth.audible import audible
@@ -65,7 +64,7 @@ class Answers:
 def main() -> None:
     """Match sounds in several ways and print the tables."""
     arguments = parse_arguments()
-    model = Predictor(*load_model(arguments.model))
+    model = Predictor.load(arguments.model)
     rows = read_notes(arguments.notes) if arguments.notes else None
     if rows is None:
         truth = random_presets(HELD_OUT_SEED, 0, arguments.sounds)
@@ -74,7 +73,7 @@ def main() -> None:
     else:
         originals = rows
     few, longer = originals[: arguments.refined_sounds], originals[: arguments.long_sounds]
-    answers = [answer(Predictor(*load_model(arguments.notebook)), originals, NOTEBOOK)] if arguments.notebook else []
+    answers = [answer(Predictor.load(arguments.notebook), originals, NOTEBOOK)] if arguments.notebook else []
     answers += [
         answer(model, originals, "network"),
         answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine),

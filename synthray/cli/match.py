@@ -203,6 +203,5 @@ def _load_predictor(model: str) -> Predictor:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # level 2 still reports a missing GPU
     with quiet():
         from synthray.model.predictor import Predictor
-        from synthray.model.saved import load_model
 
-        return Predictor(*load_model(uri))
+        return Predictor.load(uri)

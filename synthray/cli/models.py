@@ -10,9 +10,9 @@ from typing import Any
 
 from synthray.cli.runner import add_to_group, print_columns, set_up_group
 from synthray.errors import NotFound
+from synthray.model.entries import ModelEntry
 from synthray.model.registry import (
     Change,
-    ModelEntry,
     default_registry,
     find_model,
     list_models,
@@ -21,7 +21,7 @@ from synthray.model.registry import (
     rollback,
     served_model,
 )
-from synthray.model.saved import SUFFIX, ModelCard, model_version
+from synthray.model.saved import SUFFIX, ModelCard
 from synthray.storage import open_store
 
 DESCRIPTION = "List and show models, and choose the one that is served."
@@ -37,7 +37,7 @@ synthray models rollback
 synthray models rollback --registry s3://bucket/models
 """
 
-_LS_COLUMNS = ("name", "version", "epochs", "val_loss", "size", "sha256", "saved", "promoted")
+_LS_COLUMNS = ("name", "version", "number", "epochs", "val_loss", "size", "sha256", "saved", "promoted")
 _TIME_FORMAT = "%Y-%m-%dT%H:%M"
 
 
@@ -60,12 +60,12 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def list_all(arguments: Namespace) -> None:
-    """List the models in a folder, newest last, and mark the promoted one."""
+    """List the models in a folder, newest last, with their numbers, and mark the promoted one."""
     registry = arguments.uri or default_registry()
     models = list_models(registry)
     if not models:
         raise NotFound(f"{open_store(registry).uri}: no model here. Make one with `synthray train`.")
-    print_columns([_LS_COLUMNS, *map(_cells, models)], right=(2, 3, 4))
+    print_columns([_LS_COLUMNS, *map(_cells, models)], right=(2, 3, 4, 5))
 
 
 def _cells(model: ModelEntry) -> tuple[str, ...]:
@@ -79,6 +79,7 @@ def _cells(model: ModelEntry) -> tuple[str, ...]:
     return (
         model.name,
         model.version,
+        str(model.number),
         str(card.epochs),
         _number(card.metrics.get("val_loss", "?")),
         f"{model.size / 1e6:,.1f} MB",
@@ -108,6 +109,7 @@ def _as_json(model: ModelEntry, registry: str, card: ModelCard) -> dict[str, Any
         "uri": model.uri,
         "name": model.name,
         "version": model.version,
+        "number": model.number,
         "registry": registry,
         "size": model.size,
         "modified_s": model.modified_s,
@@ -124,7 +126,7 @@ def _as_lines(model: ModelEntry, registry: str, card: ModelCard) -> dict[str, st
     return {
         "model": model.uri,
         "name": model.name,
-        "version": f"{model.version}, in the service's API {model_version(card)}",
+        "version": f"{model.version}, number {model.number} in {registry}",
         "promoted": _promotion(model, registry),
         "data set": card.dataset.get("uri", "?"),
         "digest": card.dataset.get("digest", "?"),

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from argparse import ArgumentParser, Namespace
 
 from synthray.cli.flags import add_setting
 from synthray.cli.runner import set_up
-from synthray.serve.config import Address, ReplicaConfig
+from synthray.errors import ConfigError
+from synthray.serve.access import TOKEN_VARIABLE, tokens_from_environment
+from synthray.serve.config import MAX_BODY_BYTES, Address, ReplicaConfig
+
+MIB = 2**20
 
 DESCRIPTION = """\
 Serve a model over HTTP until the command is stopped, on this machine or as a Ray job.
@@ -18,6 +24,8 @@ To send it a sound:
 EXAMPLES = """
 synthray serve
 synthray serve --model s3://bucket/models/model_9_20.keras --host 0.0.0.0 --port 9000
+synthray serve --canary ~/.synthray/models/9-batches-seed-0/model_9_20.keras --canary-percent 10
+synthray serve --tls-cert chain.pem --tls-key key.pem --allow-origin https://example.org
 ray job submit --working-dir . -- python jobs/serve.py
 """
 
@@ -30,19 +38,45 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
     add_setting(parser, Address, "port", "port to listen on")
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
+    canary = "a second model, which answers a share of the requests"
+    add_setting(parser, ReplicaConfig, "canary", canary, metavar="URI")
+    add_setting(parser, ReplicaConfig, "canary_percent", "share of the canary", metavar="PERCENT")
+    add_setting(parser, ReplicaConfig, "max_refine_s", "longest search of one request", metavar="SECONDS")
+    limit = f"limit of a request's body, MiB (default: {MAX_BODY_BYTES / MIB:g})"
+    parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
+    origin = "an origin whose pages may use the service, such as https://example.org, or * for all; may be repeated"
+    parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
+    add_setting(parser, Address, "tls_cert", "certificate chain for HTTPS (PEM)", metavar="FILE")
+    add_setting(parser, Address, "tls_key", "private key of the certificate (PEM)", metavar="FILE")
+    add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol, version 2, over gRPC. 0 for none")
     parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
 
 def serve(arguments: Namespace) -> None:
     """Serve the model until the process is interrupted."""
-    config = ReplicaConfig(model=arguments.model, replicas=arguments.replicas)
-    address = Address(arguments.host, arguments.port)
+    config = ReplicaConfig(
+        model=arguments.model,
+        canary=arguments.canary,
+        canary_percent=arguments.canary_percent,
+        replicas=arguments.replicas,
+        max_refine_s=arguments.max_refine_s,
+        max_body_bytes=_bytes(arguments.max_body_mib),
+        allow_origins=tuple(arguments.allow_origin),
+    )
+    address = Address(arguments.host, arguments.port, arguments.tls_cert, arguments.tls_key, arguments.grpc_port)
 
     # before Ray is started: a missing model is reported at once
     from synthray.model.registry import served_model
 
-    served_model(config.model)
+    for uri in (config.model, *filter(None, [config.canary])):
+        served_model(uri)
+    if not address.is_local and not tokens_from_environment():
+        print(
+            f"{address.host}:{address.port}: open to every machine that can reach it. "
+            f"Set {TOKEN_VARIABLE} to require a token.",
+            file=sys.stderr,
+        )
 
     if arguments.no_ray:
         from synthray.serve.process import serve_here
@@ -52,3 +86,9 @@ def serve(arguments: Namespace) -> None:
         from synthray.cluster.session import serve_until_stopped
 
         serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)
+
+
+def _bytes(mib: float) -> int:
+    if not 0 < mib < math.inf:
+        raise ConfigError(f"--max-body-mib is {mib}. Give a number of MiB above 0.")
+    return max(1, int(mib * MIB))

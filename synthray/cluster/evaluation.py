@@ -87,11 +87,10 @@ def _evaluate(models: tuple[str, ...], data: str, refine_s: float, part: Part) -
 @lru_cache(maxsize=1)  # a worker process evaluates many parts
 def _load(models: tuple[str, ...], data: str) -> tuple[list[Predictor], Dataset, np.ndarray]:
     from synthray.model.predictor import Predictor
-    from synthray.model.saved import load_model
 
     dataset = open_dataset(data)
     guess = constant_guess(dataset.manifest.table, dataset.manifest.statistics)
-    return [Predictor(*load_model(model)) for model in models], dataset, guess
+    return [Predictor.load(model) for model in models], dataset, guess
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,6 @@ Replicas and the application's arguments are deployment.py's concern.
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 import uuid
@@ -13,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from urllib.request import urlopen
+from pathlib import Path
+from typing import Any
 
 import ray
 from ray import serve
@@ -23,10 +23,11 @@ from ray.serve.schema import ApplicationStatus, ApplicationStatusOverview
 
 from synthray.cluster.connect import connect
 from synthray.cluster.deployment import APPLICATION, build
+from synthray.cluster.grpc_ingress import grpc_options, require_listening
+from synthray.cluster.own_status import NO_ANSWER, model_status
 from synthray.cluster.signals import sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
-from synthray.model.registry import default_registry, served_model
-from synthray.model.saved import SUFFIX
+from synthray.model.registry import served_model
 from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.models import MODEL_NAME
 from synthray.storage import open_store
@@ -36,7 +37,8 @@ DEPLOY_POLL_S = 0.2
 FIRST_ANSWER_TIMEOUT_S = 30.0
 MAX_STATUS_FAILURES = 12
 """Polls in a row without a status before the session ends: a restart of Serve's controller takes some seconds."""
-_NO_ANSWER = (OSError, ValueError, KeyError)
+STUCK_S = 600.0
+"""Time after which Serve gives up a request, seconds; in addition to the longest search."""
 _QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
@@ -64,6 +66,7 @@ def serve_until_stopped(
             application was removed, or another job replaced it.
     """
     announce = announce or partial(print, flush=True)  # also in a job's log, where the caller waits for the line
+    grpc_options(address)  # refuses an address before anything starts
     config = _resolve_model(config)
     connect(verbose=verbose, quiet="ray.serve")
     with stop_requests() as requested:
@@ -72,6 +75,7 @@ def serve_until_stopped(
         try:
             _deploy(config, address, requested)
             model = _first_answer(address, requested)
+            require_listening(address)
             with suppress(KeyboardInterrupt):  # a second signal also ends the session in order
                 _watch(config.owner, address, model, announce, requested)
         finally:
@@ -81,13 +85,13 @@ def serve_until_stopped(
 
 
 def _resolve_model(config: ReplicaConfig) -> ReplicaConfig:
-    """Return the configuration with one model file, its folder and an owner token.
+    """Return the configuration with one file for each model, their folder and an owner token.
 
-    The file is fixed here, because replicas that start later must serve the same model as the others.
+    The files are fixed here, because replicas that start later must serve the same models as the others.
     """
-    folder = config.follow or ("" if config.model.endswith(SUFFIX) else config.model or default_registry())
-    follow = open_store(folder).uri if folder else ""
-    return replace(config, model=served_model(config.model), follow=follow, owner=uuid.uuid4().hex)
+    follow = open_store(config.folder).uri if config.folder else ""
+    canary = served_model(config.canary) if config.canary else ""
+    return replace(config, model=served_model(config.model), follow=follow, canary=canary, owner=uuid.uuid4().hex)
 
 
 def _running_applications() -> list[str] | None:
@@ -114,7 +118,11 @@ def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event)
         KeyboardInterrupt: a stop was requested meanwhile.
     """
     try:
-        serve.start(http_options={"host": address.host, "port": address.port}, logging_config=_QUIET_LOGS)
+        serve.start(
+            http_options=_http_options(config, address),
+            grpc_options=grpc_options(address),
+            logging_config=_QUIET_LOGS,
+        )
     except (RuntimeError, RayError) as error:
         raise SynthrayError(f"Serve cannot start at {address.url}: {summary(error)}") from error
     # Not serve.run: it blocks until the application runs, and no stop request would end it.
@@ -129,6 +137,15 @@ def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event)
         if application.status == ApplicationStatus.DEPLOY_FAILED:
             raise SynthrayError(f"{config.model}: cannot be served ({_cause(application)})")
     raise KeyboardInterrupt("interrupted")
+
+
+def _http_options(config: ReplicaConfig, address: Address) -> dict[str, Any]:
+    """Return Serve's options for the address; its proxies run in another folder."""
+    options = {"host": address.host, "port": address.port, "request_timeout_s": STUCK_S + config.max_refine_s}
+    if address.tls_cert:
+        files = {"ssl_keyfile": address.tls_key, "ssl_certfile": address.tls_cert}
+        options |= {name: str(Path(file).resolve()) for name, file in files.items()}
+    return options
 
 
 def _cause(application: ApplicationStatusOverview) -> str:
@@ -163,8 +180,8 @@ def _watch(
             status_failures += 1
             if status_failures >= MAX_STATUS_FAILURES:
                 raise SynthrayError(f"Serve: its controller does not answer ({summary(error)}).") from error
-        with suppress(*_NO_ANSWER):  # Serve restarts a proxy or replica by itself
-            model, last_error = _model_status(address)
+        with suppress(*NO_ANSWER):  # Serve restarts a proxy or replica by itself
+            model, last_error = model_status(address)
             if announced != (announced := (model, bool(last_error))):
                 announce(f"still serving {model}: {last_error}" if last_error else f"now serving {model}")
 
@@ -188,8 +205,8 @@ def _first_answer(address: Address, requested: threading.Event) -> str:
     deadline = time.monotonic() + FIRST_ANSWER_TIMEOUT_S
     while True:
         try:
-            return _model_status(address)[0]
-        except _NO_ANSWER as error:
+            return model_status(address)[0]
+        except NO_ANSWER as error:
             if time.monotonic() > deadline:
                 raise SynthrayError(
                     f"{address.url}: the application runs, but nothing answers here ({error}). "
@@ -197,13 +214,6 @@ def _first_answer(address: Address, requested: threading.Event) -> str:
                 ) from None
         if requested.wait(DEPLOY_POLL_S):
             raise KeyboardInterrupt("interrupted")
-
-
-def _model_status(address: Address) -> tuple[str, str]:
-    """Return the served model, and the error of one that failed to replace it."""
-    with urlopen(f"{address.url}/v1/models/{MODEL_NAME}", timeout=FIRST_ANSWER_TIMEOUT_S) as answer:  # noqa: S310
-        served, *failed = json.load(answer)["model_version_status"]
-    return served["name"], failed[0]["status"]["error_message"] if failed else ""
 
 
 def _remove(owner: str, *, with_serve: bool) -> None:

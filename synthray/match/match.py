@@ -169,9 +169,9 @@ def distance_db(audio: np.ndarray, settings: np.ndarray) -> float:
 
 
 def warm_up(predictor: Predictor) -> None:
-    """Match a sound, if the model can, to compile the voice and the distances now."""
+    """Match a sound with a short search, if the model can, to load all machine code now."""
     if is_instrument_model(predictor):
-        match(predictor, np.full(N_SAMPLES, 0.01, np.float32))
+        match(predictor, np.full(N_SAMPLES, 0.01, np.float32), max_evaluations=2)
 
 
 def _simplified(target: np.ndarray, settings: np.ndarray) -> tuple[np.ndarray, float]:

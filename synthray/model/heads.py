@@ -97,17 +97,6 @@ class HeadLayout:
         """Column of each range that has one output, int32 ``(ranges,)``."""
         return np.array([self.columns[p.name].start for p in self.table.ranges if not self.bins], np.int32)
 
-    @cached_property
-    def activated_columns(self) -> np.ndarray:
-        """Source of each activated output, int32 ``(width,)``.
-
-        Sources are the columns of the fused output, followed by the flattened ``(classified, classes)`` probabilities.
-        """
-        columns = np.arange(self.width, dtype=np.int32)
-        classes = ~self.class_padding
-        columns[self.class_columns[classes]] = self.width + np.flatnonzero(classes)
-        return columns
-
     def head_name(self, parameter: Choice | Range) -> str:
         """Return the name of the ``Dense`` layer that makes a parameter's columns in a saved model."""
         is_histogram = self.bins and not isinstance(parameter, Choice)
@@ -142,49 +131,10 @@ def check_outputs(model: keras.Model, layout: HeadLayout) -> None:
             raise ModelError(f"the model's output {name!r} has shape {found[name]}, its card says (None, {units})")
 
 
-def can_fuse(model: keras.Model, layout: HeadLayout) -> bool:
-    """Return whether all named heads are plain ``Dense`` layers on one shared vector."""
-    import keras
-
-    linear, softmax = keras.activations.linear, keras.activations.softmax
-    heads = [(model.get_layer(layout.head_name(p)), p in layout.classified) for p in layout.table.learned]
-    vector = heads[0][0].input
-    return all(
-        type(head) is keras.layers.Dense
-        and head.use_bias
-        and head.input is vector
-        and len(vector.shape) == 2
-        and head.activation is (softmax if is_classified else linear)
-        for head, is_classified in heads
-    )
-
-
-def fuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
-    """Return ``model`` with one fused ``Dense`` layer as its head.
-
-    It is the inverse of ``unfuse``.
-
-    Args:
-        model: a model for which ``can_fuse`` is true. The result shares its other layers.
-        layout: the columns of each head.
-
-    Returns:
-        a model from features to raw outputs, float32 ``(examples, width)``: logits for choices and histograms.
-    """
-    import keras
-
-    heads = [model.get_layer(layout.head_name(parameter)) for parameter in layout.table.learned]
-    kernels, biases = zip(*(head.get_weights() for head in heads), strict=True)
-    fused = keras.layers.Dense(layout.width, name=FUSED_NAME, dtype="float32")
-    outputs = fused(heads[0].input)
-    fused.set_weights([np.concatenate(kernels, axis=1), np.concatenate(biases)])
-    return keras.Model(model.input, outputs, name=model.name)
-
-
 def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
     """Return ``model`` with one named ``Dense`` layer per learned parameter.
 
-    It is the inverse of ``fuse``. Histograms are outputs too, after the ``out_<name>`` that are computed from them.
+    Histograms are outputs too, after the ``out_<name>`` that are computed from them.
 
     Args:
         model: a model whose last layer is the fused one. The result shares its other layers.

@@ -6,16 +6,19 @@ Sounds and presets are in ``synthray.match``, HTTP is in ``synthray.serve``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from synthray.errors import ModelError
 from synthray.model.distribution import PresetDistribution, medians
-from synthray.model.heads import INPUT_NAME, HeadLayout, can_fuse, check_outputs, fuse, output_name
-from synthray.model.saved import ModelCard, load_model
+from synthray.model.heads import HeadLayout, output_name
+from synthray.model.numpy_network import NumpyNetwork, read_network
+from synthray.model.saved import ModelCard, open_model, read_verified, resolve_model
 from synthray.synth.parameters import Choice, Range
+
+if TYPE_CHECKING:
+    import keras
 
 MAX_ROWS = 1024
 """Rows per call of the network, to bound its memory."""
@@ -26,36 +29,37 @@ CERTAIN_BINS = 32
 class Predictor:
     """One model and its card, safe to call from several threads.
 
+    Args:
+        model: Keras is imported only for a Keras model.
+        card: of the model.
+
     Raises:
         ModelError: the model's input or outputs differ from those in its card.
     """
 
-    def __init__(self, model: keras.Model, card: ModelCard) -> None:
+    def __init__(self, model: NumpyNetwork | keras.Model, card: ModelCard) -> None:
         self.card = card
         self.frames, self.bins = card.feature_shape
-        expected = (None, self.frames, self.bins)
-        if len(model.inputs) != 1 or tuple(model.inputs[0].shape) != expected:
-            shapes = [tuple(tensor.shape) for tensor in model.inputs]
-            raise ModelError(f"{card.name}: the model's inputs are {shapes}, its card says {expected}")
         self._layout = HeadLayout(card.table, card.bins)
-        check_outputs(model, self._layout)
-        # With an open first axis one trace serves every batch size, so no request waits for tracing.
-        signature = [tf.TensorSpec(expected, tf.float32, name=INPUT_NAME)]
-        self._function = tf.function(_output_function(model, self._layout), input_signature=signature)
-        self._compiled = self._function.get_concrete_function()
+        if isinstance(model, NumpyNetwork):
+            self._network: Callable[[np.ndarray], np.ndarray] = model
+        else:
+            from synthray.model.keras_network import KerasNetwork
+
+            self._network = KerasNetwork(model, self._layout, card.feature_shape, card.name)
 
     @classmethod
     def load(cls, uri: str) -> Predictor:
-        """Load the ``.keras`` file at ``uri``, or the newest one below it, and warm it up.
+        """Load the ``.keras`` file at ``uri``, or the newest one below it.
 
         Raises:
             NotFound: there is no model.
             ModelError: the model or its card is corrupt.
         """
-        predictor = cls(*load_model(uri))
-        for rows in (1, 2):  # each has first-time costs of its own
-            predictor.predict(np.zeros((rows, predictor.frames, predictor.bins), np.float32))
-        return predictor
+        uri = resolve_model(uri)
+        raw, card = read_verified(uri)
+        network = read_network(raw, HeadLayout(card.table, card.bins), card.feature_shape) if card.numpy else None
+        return cls(network or open_model(raw, uri), card)
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
         """Return the outputs for features, in the table's order.
@@ -128,7 +132,7 @@ class Predictor:
         if features.ndim != 3 or features.shape[1:] != (self.frames, self.bins):
             raise ModelError(f"features have shape {features.shape}, expected (sounds, {self.frames}, {self.bins})")
         blocks = np.array_split(features, max(1, -(-len(features) // MAX_ROWS)))
-        return np.concatenate([self._compiled(tf.constant(block)).numpy() for block in blocks])
+        return np.concatenate([self._network(block) for block in blocks])
 
 
 def _certain(positions: np.ndarray, parameter: Range, count: int) -> np.ndarray:
@@ -150,31 +154,3 @@ def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[
         for number, rows, end in zip(numbers, features, ends, strict=True):
             answers[number] = {name: values[end - len(rows) : end] for name, values in outputs.items()}
     return answers
-
-
-def _output_function(model: keras.Model, layout: HeadLayout) -> Callable[[tf.Tensor], tf.Tensor]:
-    """Return a function from features to the outputs of all heads.
-
-    It maps float32 ``(sounds, frames, bins)`` to float32 ``(sounds, width)``.
-    A model whose heads cannot be fused, such as one with sigmoid ranges, runs its own layers.
-    """
-    if can_fuse(model, layout):
-        fused = fuse(model, layout)
-        return lambda features: _activate(fused(features, training=False), layout)
-    names = [layout.head_name(parameter) for parameter in layout.table.learned]
-
-    def concatenate(features: tf.Tensor) -> tf.Tensor:
-        outputs = dict(zip(model.output_names, keras.tree.flatten(model(features, training=False)), strict=True))
-        return tf.concat([tf.cast(outputs[name], tf.float32) for name in names], axis=1)
-
-    return concatenate
-
-
-def _activate(outputs: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
-    """Turn logits of classes into probabilities, ``(sounds, width)`` to the same."""
-    if not layout.classified:
-        return outputs
-    # Minus infinity instead of the loss's -1e9, which lower logits would outweigh.
-    logits = tf.where(layout.class_padding, -np.inf, tf.gather(outputs, layout.class_columns, axis=1))
-    probabilities = tf.reshape(tf.nn.softmax(logits), (-1, layout.class_padding.size))
-    return tf.gather(tf.concat([outputs, probabilities], axis=1), layout.activated_columns, axis=1)

@@ -1,4 +1,4 @@
-"""The promotions of a registry, in ``promoted.json``.
+"""The promotions of a registry and the numbers of its models, in ``promoted.json``.
 
 It lists all promotions, each with the SHA-256 of its file, and the last one counts. The file is replaced atomically. Of
 two simultaneous promotions the later one wins, and the other may be missing from the history. Promotion and rollback
@@ -8,8 +8,8 @@ are in ``registry.py``.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 
 from synthray.errors import ModelError, NotFound
 from synthray.model.saved import SUFFIX
@@ -34,8 +34,41 @@ class Promotion:
             raise ValueError(f"{self.model!r} is not the path of a {SUFFIX} file below the registry")
 
 
-def read_history(store: Store) -> list[Promotion]:
-    """Return all promotions of a registry, the one that counts last.
+@dataclass(frozen=True)
+class Promotions:
+    """All promotions of a registry, and the numbers that its models keep."""
+
+    history: tuple[Promotion, ...] = ()
+    """The promotion that counts is the last one."""
+    numbers: dict[str, int] = field(default_factory=dict)
+    """Number of each model that existed at the last promotion, by SHA-256. It is never given to another model."""
+
+    def __post_init__(self) -> None:
+        numbers = list(self.numbers.values())
+        if len(set(numbers)) < len(numbers) or not all(type(number) is int and number > 0 for number in numbers):
+            raise ValueError(f"its versions {numbers} are not different whole numbers of 1 or more")
+
+    @property
+    def newest(self) -> Promotion | None:
+        """Return the promotion that counts."""
+        return self.history[-1] if self.history else None
+
+    def number(self, sha256s: Iterable[str]) -> dict[str, int]:
+        """Return all numbers by SHA-256: the kept ones, then the next ones in the order of ``sha256s``."""
+        numbers = dict(self.numbers)
+        for sha256 in sha256s:
+            numbers.setdefault(sha256, max(numbers.values(), default=0) + 1)
+        return numbers
+
+    def encode(self) -> bytes:
+        """Return the promotions as a JSON file."""
+        history = [asdict(promotion) for promotion in self.history]
+        body = {"format": FORMAT, "history": history, "versions": self.numbers}
+        return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_promotions(store: Store) -> Promotions:
+    """Return the promotions of a registry.
 
     Raises:
         ModelError: ``promoted.json`` is corrupt.
@@ -46,16 +79,11 @@ def read_history(store: Store) -> list[Promotion]:
         body = json.loads(store.read(PROMOTIONS_FILE))
         if body["format"] != FORMAT or not body["history"]:
             raise ValueError(f"its format is not {FORMAT}")
-        return [Promotion(**entry) for entry in body["history"]]
+        # Files of earlier releases have no versions.
+        return Promotions(tuple(Promotion(**entry) for entry in body["history"]), dict(body.get("versions", {})))
     except NotFound:
-        return []
+        return Promotions()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(
             f"{name} is corrupt ({type(error).__name__}: {error}). Delete it, then promote a model."
         ) from None
-
-
-def encode_history(history: Sequence[Promotion]) -> bytes:
-    """Return a history as a JSON file."""
-    body = {"format": FORMAT, "history": [asdict(promotion) for promotion in history]}
-    return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,26 +1,24 @@
 """Model registries: folders of models, each with one promoted model.
 
 A registry is any folder with models at any depth, by default ``SYNTHRAY_HOME/models``. Services answer with its
-promoted model. A model's name is its folder below the registry, and its version is its file name. The promotions file
-is read and written in ``promotions.py``, models in ``saved.py``.
+promoted model. A model's name is its folder below the registry, and its version is its file name. For clients of a
+service, the models are numbered from 1 in the order of their files' times; a promotion freezes the numbers. The
+promotions file is read and written in ``promotions.py``, models in ``saved.py``.
 """
 
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from synthray.errors import ConfigError, Conflict, ModelError, NotFound, StorageError
-from synthray.model.promotions import PROMOTIONS_FILE, Promotion, encode_history, read_history
-from synthray.model.saved import SUFFIX, ModelCard, model_files, read_card, read_verified, resolve_model
+from synthray.errors import ConfigError, Conflict, ModelError, NotFound
+from synthray.model.entries import ModelEntry, read_entries, read_entry, sha256s
+from synthray.model.promotions import PROMOTIONS_FILE, Promotion, Promotions, read_promotions
+from synthray.model.saved import SUFFIX, model_files, read_card, read_verified, resolve_model
 from synthray.model.shipped import NAME as SHIPPED
 from synthray.model.shipped import shipped_model
-from synthray.storage import Entry, Store, home, open_parent, open_store
-
-# Cards are read concurrently, because a bucket takes some 10 ms for each.
-_THREADS = 8
+from synthray.storage import Store, home, open_parent, open_store
 
 
 @dataclass(frozen=True)
@@ -31,34 +29,6 @@ class Change:
     before: Promotion | None
     """Equal to ``now`` if nothing changed."""
     now: Promotion
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model of a registry."""
-
-    uri: str
-    path: str
-    """Path of its file below the registry."""
-    size: int
-    """Bytes."""
-    modified_s: float
-    card: ModelCard | None
-    """None if the card cannot be read. ``problem`` gives the reason."""
-    promoted_at: str = ""
-    """Empty unless it is the promoted model."""
-    problem: str = ""
-    """The reason why it cannot be served, or empty."""
-
-    @property
-    def name(self) -> str:
-        """Folder below the registry, or the name of the registry itself."""
-        return self.path.rpartition("/")[0] or self.uri.split("/")[-2]
-
-    @property
-    def version(self) -> str:
-        """File name without the suffix."""
-        return self.path.rpartition("/")[2].removesuffix(SUFFIX)
 
 
 def default_registry() -> str:
@@ -79,8 +49,7 @@ def promoted(registry: str) -> Promotion | None:
         ModelError: ``promoted.json`` is corrupt.
         StorageError: the store cannot be reached.
     """
-    history = read_history(open_store(registry))
-    return history[-1] if history else None
+    return read_promotions(open_store(registry)).newest
 
 
 def served_model(uri: str = "") -> str:
@@ -116,13 +85,16 @@ def list_models(registry: str) -> list[ModelEntry]:
         ModelError: ``promoted.json`` is corrupt.
         StorageError: the store cannot be reached.
     """
-    store, promotion = open_store(registry), promoted(registry)
-    files = model_files(store)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        models = list(pool.map(lambda file: _read_entry(store, file, promotion), files))
-    if promotion and promotion.model not in [file.path for file in files]:
+    store = open_store(registry)
+    promotions = read_promotions(store)
+    promotion = promotions.newest
+    models = read_entries(store, promotion)
+    numbers = promotions.number(sha256s(models))
+    models = [replace(model, number=numbers[model.card.sha256]) if model.card else model for model in models]
+    if promotion and promotion.model not in [model.path for model in models]:
         missing = f"{store.uri}/{promotion.model}", promotion.model, 0, 0.0, None, promotion.promoted_at
-        models.append(ModelEntry(*missing, problem="its file is missing"))
+        number = numbers.get(promotion.sha256, 0)
+        models.append(ModelEntry(*missing, problem="its file is missing", number=number))
     return models
 
 
@@ -136,11 +108,30 @@ def find_model(uri: str, registry: str) -> ModelEntry:
     """
     store = open_store(registry)
     path = _require_path_below(resolve_model(uri), store)
-    return _read_entry(store, store.entry(path), promoted(registry))
+    promotions = read_promotions(store)
+    model = read_entry(store, store.entry(path), promotions.newest)
+    return replace(model, number=_number(store, promotions, model.card.sha256)) if model.card else model
+
+
+def model_number(uri: str, registry: str = "") -> int:
+    """Return the number of a ``.keras`` file among the models of its registry.
+
+    Args:
+        uri: of the file.
+        registry: a folder that may be above it. If it is not, or by default, the registry is ``registry_of(uri)``.
+
+    Raises:
+        NotFound: the model has no card.
+        ModelError: its card or ``promoted.json`` is corrupt.
+    """
+    store = open_store(registry if registry and _path_below(uri, registry) else registry_of(uri))
+    return _number(store, read_promotions(store), read_card(uri).sha256)
 
 
 def promote(uri: str, registry: str = "") -> Change:
     """Make ``uri`` the promoted model of a registry, after verifying its SHA-256.
+
+    All models that the registry has now keep their numbers from now on.
 
     Args:
         uri: of a ``.keras`` file.
@@ -160,51 +151,43 @@ def promote(uri: str, registry: str = "") -> Change:
     _, card = read_verified(f"{store.uri}/{path}")
     now = Promotion(path, card.sha256, datetime.now(UTC).isoformat(timespec="seconds"))
     while True:
-        history = read_history(store)
-        before = history[-1] if history else None
+        promotions = read_promotions(store)
+        before = promotions.newest
         if before and (before.model, before.sha256) == (now.model, now.sha256):
             return Change(store.uri, before, before)
+        numbers = promotions.number([*sha256s(read_entries(store)), card.sha256])
+        changed = Promotions((*promotions.history, now), numbers)
         try:
-            store.write(PROMOTIONS_FILE, encode_history([*history, now]), replace=bool(history), durable=True)
+            store.write(PROMOTIONS_FILE, changed.encode(), replace=before is not None, durable=True)
             return Change(store.uri, before, now)
         except Conflict:  # another process made the first promotion meanwhile
             continue
 
 
 def rollback(registry: str = "") -> Change:
-    """Undo the last promotion of a registry, and remove it from the history.
+    """Undo the last promotion of a registry, and remove it from the history. Numbers stay.
 
     Raises:
         NotFound: there is no earlier promotion, or its model is missing.
         ModelError: the earlier model has changed since, or is corrupt.
     """
     store = open_store(registry or default_registry())
-    history = read_history(store)
+    promotions = read_promotions(store)
+    history = promotions.history
     if not history:
         raise NotFound(f"nothing is promoted at {store.uri}. Run synthray models promote URI.")
     if len(history) == 1:
         raise NotFound(f"nothing was promoted at {store.uri} before {history[0].model}. Promote another model instead.")
     now = history[-2]
     read_verified(_require_unchanged(store, now, "Promote another model."))
-    store.write(PROMOTIONS_FILE, encode_history(history[:-1]), durable=True)
+    store.write(PROMOTIONS_FILE, replace(promotions, history=history[:-1]).encode(), durable=True)
     return Change(store.uri, history[-1], now)
 
 
-def _read_entry(store: Store, file: Entry, promotion: Promotion | None) -> ModelEntry:
-    uri = f"{store.uri}/{file.path}"
-    promoted_at = promotion.promoted_at if promotion and promotion.model == file.path else ""
-    card, problem = None, ""
-    try:
-        card = read_card(uri)
-        if promoted_at and promotion and promotion.sha256 != card.sha256:
-            problem = "has changed since"
-    except StorageError as error:
-        problem = str(error)
-    except ModelError as error:
-        problem = f"corrupt: {error}"
-    except Exception as error:  # one unreadable card must not hide the other models
-        problem = f"corrupt: its card cannot be read: {error!r}"
-    return ModelEntry(uri, file.path, file.size, file.modified_s, card, promoted_at, problem)
+def _number(store: Store, promotions: Promotions, sha256: str) -> int:
+    """Return the number of a model, which other cards decide only as long as it is not frozen."""
+    frozen = promotions.numbers.get(sha256)
+    return frozen or promotions.number([*sha256s(read_entries(store)), sha256])[sha256]
 
 
 def _require_unchanged(store: Store, promotion: Promotion, advice: str) -> str:

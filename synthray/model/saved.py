@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthray.errors import DataError, ModelError, NotFound
+from synthray.model.heads import HeadLayout
+from synthray.model.numpy_network import agrees_with_keras, read_network
 from synthray.storage import Entry, Store, home, open_parent, open_store
 from synthray.synth.parameters import ParameterTable
 
@@ -50,6 +52,8 @@ class ModelCard:
     """Bins of a range's histogram; 0 if the model predicts a range as one number."""
     analysis: str = "fft"
     """Name of the analysis that makes its features of a sound, in ``synthray.synth.analyses``."""
+    numpy: bool = True
+    """False if NumPy cannot compute its outputs, or not as Keras does. Older cards do not say."""
 
     def encode(self) -> bytes:
         """Return the card as a JSON file."""
@@ -82,14 +86,6 @@ def model_name(batches: int, epochs: int) -> str:
     return f"model_{batches}_{epochs}"
 
 
-def model_version(card: ModelCard) -> str:
-    """Return a model's version for clients of TensorFlow Serving, a whole number.
-
-    It depends on the file alone, so it is the same on every replica.
-    """
-    return str(int(card.sha256[:8], 16))
-
-
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
 
@@ -104,7 +100,10 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
         file = Path(folder, f"{card.name}{SUFFIX}")
         model.save(file)
         raw = file.read_bytes()
-    card = replace(card, sha256=hashlib.sha256(raw).hexdigest())
+    layout = HeadLayout(card.table, card.bins)
+    network = read_network(raw, layout, card.feature_shape)
+    agrees = network is not None and agrees_with_keras(network, model, layout, card.feature_shape)
+    card = replace(card, sha256=hashlib.sha256(raw).hexdigest(), numpy=agrees)
     store.write(f"{card.name}{SUFFIX}", raw, durable=True)
     store.write(f"{card.name}.json", card.encode(), durable=True)
     return uri
@@ -116,7 +115,7 @@ def _is_saved(model: keras.Model, uri: str, card: ModelCard) -> bool:
         saved_model, saved_card = load_model(uri)
     except (NotFound, ModelError):
         return False
-    if saved_card.encode() != replace(card, sha256=saved_card.sha256).encode():
+    if saved_card.encode() != replace(card, sha256=saved_card.sha256, numpy=saved_card.numpy).encode():
         return False
     saved_weights, weights = saved_model.get_weights(), model.get_weights()
     return len(saved_weights) == len(weights) and all(map(np.array_equal, saved_weights, weights))
@@ -193,7 +192,11 @@ def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
     """
     uri = resolve_model(uri)
     raw, card = read_verified(uri)
+    return open_model(raw, uri), card
 
+
+def open_model(raw: bytes, uri: str) -> keras.Model:
+    """Open the bytes of a ``.keras`` file in Keras; raise ModelError if it is corrupt."""
     import keras
 
     with tempfile.TemporaryDirectory() as folder:
@@ -201,6 +204,6 @@ def load_model(uri: str = "") -> tuple[keras.Model, ModelCard]:
         local.write_bytes(raw)
         try:
             # Safe mode refuses layers with pickled Python code, so that a model file cannot run any.
-            return keras.models.load_model(local, compile=False, safe_mode=True), card
+            return keras.models.load_model(local, compile=False, safe_mode=True)
         except (ValueError, OSError, TypeError) as error:
             raise ModelError(f"{uri} cannot be opened by Keras: {error}") from error

@@ -1,6 +1,7 @@
 """The HTTP application: its routes, its middleware and its errors.
 
     /v1/models/synthray…   TensorFlow Serving's REST API, :match, :render and :analyse
+    /v2…                   Open Inference Protocol
     /healthz               readiness
     /                      web page that matches a sound
 
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from synthray.serve import tensorflow_serving
+from synthray.serve import open_inference, tensorflow_serving
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
 from synthray.serve.page_files import page_file
@@ -29,6 +30,7 @@ def build_app(service: Service) -> Starlette:
     routes = [
         # the busiest route first
         *tensorflow_serving.routes(),
+        *open_inference.routes(),
         Route(f"{BASE}:match", match_sounds, methods=["POST"]),
         Route(f"{BASE}:render", render_preset, methods=["POST"]),
         Route(f"{BASE}:analyse", analyse_sound, methods=["POST"]),

@@ -11,9 +11,12 @@ import re
 import socket
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from synthray.errors import ConfigError, SynthrayError
+from synthray.model.registry import default_registry
+from synthray.model.saved import SUFFIX
+from synthray.model.shipped import NAME as SHIPPED
 
 MAX_BODY_BYTES = 32 * 2**20
 """Default limit of a request's body."""
@@ -50,13 +53,35 @@ class AppConfig:
 
 
 @dataclass(frozen=True)
-class ReplicaConfig(AppConfig):
-    """Configuration of the deployment, and so the ``args`` of a Serve configuration file."""
+class ModelsConfig:
+    """The models that answer, and so the ``user_config`` of the deployment."""
 
     model: str = ""
     """URI of a ``.keras`` file, or of a folder; empty for the models of ``SYNTHRAY_HOME``."""
     follow: str = ""
     """Folder whose promotions replicas follow; empty for ``model`` itself if it is a folder."""
+    canary: str = ""
+    """URI of a second model, which answers a share of the requests; empty for none."""
+    canary_percent: float = 10.0
+    """Share of the canary among the requests that name no version or label, percent."""
+
+    def __post_init__(self) -> None:
+        for name in ("model", "follow", "canary"):
+            require_text(name, getattr(self, name), "a URI")
+        if not is_number(self.canary_percent) or not 0 <= self.canary_percent <= 100:
+            raise ConfigError(f"canary_percent is {self.canary_percent!r}, expected 0 to 100")
+
+    @property
+    def folder(self) -> str:
+        """Return the URI of the folder whose promotions are followed; empty for none."""
+        is_one_model = self.model.endswith(SUFFIX) or self.model == SHIPPED
+        return self.follow or ("" if is_one_model else self.model or default_registry())
+
+
+@dataclass(frozen=True)
+class ReplicaConfig(ModelsConfig, AppConfig):
+    """Configuration of the deployment, and so the ``args`` of a Serve configuration file."""
+
     owner: str = ""
     """Token of the job that deployed it, by which the job notices that another one replaced it."""
     follow_s: float = 5.0
@@ -67,13 +92,12 @@ class ReplicaConfig(AppConfig):
     """CPUs that Ray reserves for each replica."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, expected in (("model", "a URI"), ("follow", "a URI"), ("owner", "text")):
-            if not isinstance(getattr(self, name), str):
-                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        AppConfig.__post_init__(self)
+        ModelsConfig.__post_init__(self)
+        require_text("owner", self.owner, "text")
         require_seconds("follow_s", self.follow_s)
         require_count("replicas", self.replicas)
-        if not isinstance(self.num_cpus, int | float) or self.num_cpus < 0:
+        if not is_number(self.num_cpus) or self.num_cpus < 0:
             raise ConfigError(f"num_cpus is {self.num_cpus!r}, expected a number of 0 or more")
 
     @property
@@ -81,13 +105,21 @@ class ReplicaConfig(AppConfig):
         """Return the part that the application needs."""
         return AppConfig(**{field.name: getattr(self, field.name) for field in fields(AppConfig)})
 
-    @classmethod
-    def from_args(cls, args: dict[str, Any]) -> ReplicaConfig:
-        """Return the configuration of plain values; raise ConfigError for an unknown name."""
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(args) - set(known)):
-            raise ConfigError(f"args: {unknown[0]!r} is unknown, expected one of {', '.join(known)}")
-        return cls(**args)
+    @property
+    def models(self) -> ModelsConfig:
+        """Return the part that says which models answer."""
+        return ModelsConfig(**{field.name: getattr(self, field.name) for field in fields(ModelsConfig)})
+
+
+C = TypeVar("C", bound=ModelsConfig)
+
+
+def from_values(config: type[C], values: dict[str, Any]) -> C:
+    """Return a configuration of plain values; raise ConfigError for an unknown name."""
+    known = [field.name for field in fields(config)]
+    if unknown := sorted(set(values) - set(known)):
+        raise ConfigError(f"args: {unknown[0]!r} is unknown, expected one of {', '.join(known)}")
+    return config(**values)
 
 
 def require_count(name: str, value: Any) -> None:
@@ -96,15 +128,26 @@ def require_count(name: str, value: Any) -> None:
         raise ConfigError(f"{name} is {value!r}, expected a whole number of 1 or more")
 
 
+def require_text(name: str, value: Any, expected: str) -> None:
+    """Raise ConfigError unless ``value`` is a string."""
+    if not isinstance(value, str):
+        raise ConfigError(f"{name} is {value!r}, expected {expected}")
+
+
+def is_number(value: Any) -> bool:
+    """Return whether ``value`` is a number and no bool."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def require_seconds(name: str, value: Any) -> None:
     """Raise ConfigError unless ``value`` is a number of seconds, 0 or more."""
-    if not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not is_number(value) or not 0 <= value < math.inf:
         raise ConfigError(f"{name} is {value!r}, expected a number of seconds, 0 or more")
 
 
 @dataclass(frozen=True)
 class Address:
-    """Host and port on which Serve listens; the default is reachable from this machine only."""
+    """Host and port on which the service listens; the default is reachable from this machine only."""
 
     host: str = "127.0.0.1"
     """Host name or IP address; ``0.0.0.0`` for every network interface."""
@@ -114,12 +157,16 @@ class Address:
     """File with a certificate chain (PEM); empty for plain HTTP."""
     tls_key: str = ""
     """File with the certificate's private key (PEM)."""
+    grpc_port: int = 0
+    """TCP port of the Open Inference Protocol over gRPC; 0 for none."""
 
     def __post_init__(self) -> None:
         if not self.host:
             raise ConfigError("host is empty, expected 127.0.0.1 (this machine only) or 0.0.0.0 (every network)")
         if not 1 <= self.port <= 65535:
             raise ConfigError(f"port is {self.port}, expected 1 to 65535")
+        if not 0 <= self.grpc_port <= 65535 or self.grpc_port == self.port:
+            raise ConfigError(f"grpc_port is {self.grpc_port}, expected 1 to 65535 and not port, or 0 for none")
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ConfigError("TLS needs both a certificate and its key. Give --tls-cert and --tls-key.")
         for file in filter(None, (self.tls_cert, self.tls_key)):
@@ -139,12 +186,17 @@ class Address:
         return self.host in ("localhost", "::1") or self.host.startswith("127.")
 
     def check_free(self) -> None:
-        """Raise SynthrayError if the port is in use or the address is not this machine's."""
+        """Raise SynthrayError if a port is in use or the address is not this machine's."""
+        self._check_free(self.port, "--port")
+        if self.grpc_port:
+            self._check_free(self.grpc_port, "--grpc-port")
+
+    def _check_free(self, port: int, flag: str) -> None:
         try:
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            found = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
             with socket.socket(family, kind, protocol) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
         except OSError as error:
-            raise SynthrayError(f"{self.host}:{self.port}: cannot listen ({error.strerror}). Try --port.") from None
+            raise SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.") from None

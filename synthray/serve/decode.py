@@ -36,7 +36,7 @@ def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
             400, f"the body has {len(body)} bytes, expected a multiple of {size}: float32 x {frames} x {bins} a sound"
         )
     features = np.frombuffer(body, "<f4").reshape(-1, frames, bins).astype(np.float32, copy=False)
-    _check_finite(features)
+    check_finite(features)
     return features
 
 
@@ -62,7 +62,7 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
             instances = [_unwrap(instance, f"instance {i}") for i, instance in enumerate(instances)]
     else:
         instances = _unwrap(request["inputs"], "'inputs'")
-    return _to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
+    return to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -87,28 +87,49 @@ def _unwrap(value: Any, where: str) -> Any:
     return value[INPUT_NAME]
 
 
-def _to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
+def to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray:
+    """Return nested lists as float32 ``(sounds, frames, bins)``.
+
+    Args:
+        instances: a list of sounds, from JSON.
+        name: of the list, for messages.
+        shape: ``(frames, bins)``.
+
+    Raises:
+        RequestError: 400, the message names the instance, row and column.
+    """
     if not isinstance(instances, list):
         raise RequestError(400, f"{name!r} is a JSON {type(instances).__name__}, expected an array of sounds")
     if not instances:
         raise RequestError(400, f"{name!r} is empty, expected at least one sound")
     features = np.stack([_to_instance(instance, i, shape) for i, instance in enumerate(instances)])
-    _check_finite(features)
+    check_finite(features)
     return features
+
+
+def to_numbers(value: list[Any]) -> np.ndarray | None:
+    """Return nested lists as an array of numbers; None if they are ragged, or hold anything else."""
+    try:
+        array = np.asarray(value)
+        if array.dtype == object and all(type(number) in (int, float) for number in array.flat):
+            array = array.astype(np.float64)  # NumPy stores integers beyond 64 bits as objects
+    except (ValueError, OverflowError):
+        return None
+    return array if array.dtype.kind in "iuf" else None
+
+
+def to_float32(array: np.ndarray) -> np.ndarray:
+    """Return numbers as float32; those that are too large become infinite."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
 
 
 def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarray:
     """Return one sound's nested lists as float32 ``(frames, bins)``."""
-    try:
-        array = np.asarray(instance)
-        if array.dtype == object and all(type(number) in (int, float) for number in array.flat):
-            array = array.astype(np.float64)  # NumPy stores integers beyond 64 bits as objects
-    except (ValueError, OverflowError):
-        array = None
-    if array is None or array.shape != shape or array.dtype.kind not in "iuf":
+    array = to_numbers(instance)
+    if array is None or array.shape != shape:
         raise _shape_error(instance, index, shape)
-    with np.errstate(over="ignore"):
-        return array.astype(np.float32)
+    return to_float32(array)
 
 
 def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestError:
@@ -141,7 +162,8 @@ def _shape_of(value: Any) -> str:
     return f"shape ({', '.join(map(str, lengths))}{',' if len(lengths) == 1 else ''})"
 
 
-def _check_finite(features: np.ndarray) -> None:
+def check_finite(features: np.ndarray) -> None:
+    """Raise RequestError 400 unless all numbers of features ``(sounds, frames, bins)`` are finite."""
     finite = np.isfinite(features)
     if finite.all():
         return

@@ -24,11 +24,7 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
     Raises:
         RequestError: 400, an output is not finite.
     """
-    for name, values in outputs.items():
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            instance = int(np.argmin(finite))
-            raise RequestError(400, f"instance {instance}: output {name!r} is not finite; check the features")
+    require_finite(outputs)
     columns = {name: values.tolist() for name, values in outputs.items()}
     if len(columns) == 1:
         (values,) = columns.values()
@@ -37,6 +33,15 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
         return {"outputs": columns}
     names = list(columns)
     return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+
+
+def require_finite(outputs: dict[str, np.ndarray]) -> None:
+    """Raise RequestError 400 unless all outputs, ``(sounds, units)``, are finite."""
+    for name, values in outputs.items():
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            instance = int(np.argmin(finite))
+            raise RequestError(400, f"instance {instance}: output {name!r} is not finite; check the features")
 
 
 def encode_status(served: Sequence[Served], last_error: str | None = None) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The served model: loaded on request, and swapped when its folder promotes another one.
+"""The served models: loaded on request, and swapped when their folder promotes another one.
 
-HTTP is app.py's concern, promotions are ``synthray.model.registry``'s.
+HTTP is app.py's concern, loading and trying out one model load.py's, promotions are ``synthray.model.registry``'s.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from synthray.errors import ConfigError, ModelError
+from synthray.errors import ModelError
 from synthray.model.promotions import Promotion
-from synthray.model.registry import default_registry, promoted, served_model
-from synthray.model.saved import SUFFIX
-from synthray.serve.models import Served, require_ready
+from synthray.model.registry import model_number, promoted, served_model
+from synthray.serve.canary import CANARY, Share, is_compatible, require_compatible
+from synthray.serve.config import ModelsConfig, from_values
+from synthray.serve.load import load_predictor
+from synthray.serve.models import STABLE, Served, require_ready
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -22,19 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ray.serve")
 
 
-def load_predictor(uri: str) -> Predictor:
-    """Load and warm up the ``.keras`` file at ``uri``; raise NotFound or ModelError."""
-    # Imported in the replica only: the job that deploys it needs no TensorFlow.
-    from synthray.match.match import warm_up
-    from synthray.model.predictor import Predictor
-
-    predictor = Predictor.load(uri)
-    warm_up(predictor)
-    return predictor
-
-
-class HotSwapModel:
-    """The served model of one event loop, which keeps answering while another model loads in a thread.
+class HotSwapModels:
+    """The served models of one event loop, which keep answering while another model loads in a thread.
 
     Args:
         follow_s: seconds between polls of the followed folder; 0 for none.
@@ -42,58 +34,82 @@ class HotSwapModel:
     """
 
     def __init__(self, follow_s: float, load_file: Callable[[str], Predictor] = load_predictor) -> None:
-        self.predictor: Predictor | None = None
-        """The served model; None before the first :meth:`load`."""
+        self.stable: Served | None = None
+        """The promoted or only model; None before the first :meth:`load`."""
+        self.canary: Served | None = None
+        """The model that answers a share of the requests."""
         self.last_error: str | None = None
         """The reason why the configured or promoted model is not served; None if it is."""
+        self._share = Share(0)
         self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None
 
     @property
     def served(self) -> tuple[Served, ...]:
-        """Return the model that answers requests, if it is ready."""
-        return (Served(self.predictor),) if self.predictor else ()
+        """Return the models that answer requests, the stable one first; none before the first one is ready."""
+        return tuple(served for served in (self.stable, self.canary) if served)
 
     def choose(self) -> Served:
         """Return the model for a request that names none; raise RequestError 503 if there is none."""
-        return require_ready(self)
+        stable = require_ready(self)
+        canary = self.canary
+        # A promotion may have changed the features of the stable model since the canary was loaded.
+        if canary and is_compatible(canary.predictor.card, stable.predictor.card) and self._share.takes_next():
+            return canary
+        return stable
 
-    async def load(self, user_config: dict[str, Any]) -> None:
-        """Load and serve the model that ``user_config`` names, and follow its folder.
+    async def load(self, settings: dict[str, Any]) -> None:
+        """Load and serve the models that ``settings`` name, and follow the folder.
 
-        The first model must load: its errors are raised. If a later one fails, the service keeps its present model.
+        The first models must load: their errors are raised. If later ones fail, the service keeps its present models.
 
         Args:
-            user_config: ``model`` is a URI for ``served_model``. ``follow`` is the folder whose promotions take
-                precedence over ``model``; by default ``model`` itself, unless it is a file.
+            settings: fields of :class:`.ModelsConfig`. Promotions of ``follow`` take precedence over ``model``.
         """
         folder = ""
         try:
-            model, folder = _parse(user_config)
+            config = from_values(ModelsConfig, settings)
+            folder = config.folder
             if self._following:
                 self._following.cancel()  # a model that its thread is still loading is not served either
-            self.predictor = await asyncio.to_thread(self._load_configured, model, folder)
+            self.stable, self.canary = await asyncio.to_thread(self._load_configured, config)
+            self._share = Share(config.canary_percent)
             self.last_error = None
         except Exception as error:
-            if self.predictor is None:
+            if self.stable is None:
                 raise
             self._keep_serving(error)
         if folder and self._follow_s:
             self._following = asyncio.create_task(self._follow(folder))
 
-    def _load_configured(self, model: str, folder: str) -> Predictor:
-        promotion = promoted(folder) if folder else None
-        return self._load_promoted(folder, promotion) if promotion else self._load_file(served_model(model))
+    def _load_configured(self, config: ModelsConfig) -> tuple[Served, Served | None]:
+        folder = config.folder
+        if folder and (promotion := promoted(folder)):
+            stable = self._load_promoted(folder, promotion)
+        else:
+            stable = self._load(served_model(config.model), folder)
+        if not config.canary:
+            return stable, None
+        canary = self._load(served_model(config.canary), folder, CANARY)
+        require_compatible(canary.predictor.card, stable.predictor.card)
+        return stable, canary
 
-    def _load_promoted(self, folder: str, promotion: Promotion) -> Predictor:
-        """Load a promoted model; raise ModelError if it changed meanwhile."""
-        predictor = self._load_file(served_model(folder))
-        if predictor.card.sha256 != promotion.sha256:
+    def _load(self, uri: str, folder: str, label: str = STABLE) -> Served:
+        return Served(self._load_file(uri), model_number(uri, folder), label)
+
+    def _load_promoted(self, folder: str, promotion: Promotion) -> Served:
+        """Load a promoted model, or number the present one anew; raise ModelError if it changed meanwhile."""
+        uri, stable = served_model(folder), self.stable
+        if stable and stable.predictor.card.sha256 == promotion.sha256:
+            return replace(stable, version=model_number(uri, folder))
+        served = self._load(uri, folder)
+        if served.predictor.card.sha256 != promotion.sha256:
             raise ModelError(f"{folder}: changed while {promotion.model} was loading; it is loaded again")
-        return predictor
+        return served
 
     async def _follow(self, folder: str) -> None:
         """Swap the model at each promotion; log each error once and retry."""
+        followed: Promotion | None = None
         logged: object = None
         while True:
             await asyncio.sleep(self._follow_s)
@@ -102,9 +118,10 @@ class HotSwapModel:
                 promotion = await asyncio.to_thread(promoted, folder)
                 if promotion is None:
                     continue
-                if self.predictor is None or self.predictor.card.sha256 != promotion.sha256:
-                    self.predictor = await asyncio.to_thread(self._load_promoted, folder, promotion)
-                    logger.info("now serving %s, promoted at %s", promotion.model, folder)
+                if promotion != followed:
+                    self.stable = await asyncio.to_thread(self._load_promoted, folder, promotion)
+                    followed = promotion
+                    logger.info("serving %s, promoted at %s", promotion.model, folder)
                 self.last_error = logged = None
             except Exception as error:
                 # The message may differ at each poll, for example by a count of retries.
@@ -113,15 +130,8 @@ class HotSwapModel:
                 logged = cause
 
     def _keep_serving(self, error: Exception, *, log: bool = True) -> None:
-        """Record why the present model stays."""
+        """Record why the present models stay."""
         self.last_error = str(error)
-        if log and self.predictor is not None:
-            logger.warning("still serving %s, because the new model failed: %s", self.predictor.card.name, error)
-
-
-def _parse(user_config: dict[str, Any]) -> tuple[str, str]:
-    """Return the model and the folder to follow (empty for none); raise ConfigError."""
-    if not {"model"} <= set(user_config) <= {"model", "follow"}:
-        raise ConfigError(f"user_config is {user_config!r}, expected {{'model': URI}} and optionally 'follow'")
-    model, folder = user_config["model"], user_config.get("follow", "")
-    return model, folder or ("" if model.endswith(SUFFIX) else model or default_registry())
+        if log and self.stable is not None:
+            name = self.stable.predictor.card.name
+            logger.warning("still serving %s, because the new model failed: %s", name, error)

@@ -11,6 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synthray.serve.access import refusal
+from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.metrics import Metrics
 from synthray.serve.responses import json_response
 
@@ -27,8 +28,14 @@ def middleware(service: Service) -> list[Middleware]:
                 CORSMiddleware,
                 allow_origins=service.config.allow_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type"],
-                expose_headers=["retry-after", "x-synthray-model", "x-synthray-sound", "x-synthray-shape"],
+                allow_headers=["authorization", "content-type", LENGTH_HEADER],
+                expose_headers=[
+                    LENGTH_HEADER,
+                    "retry-after",
+                    "x-synthray-model",
+                    "x-synthray-sound",
+                    "x-synthray-shape",
+                ],
             )
         )
     if service.tokens:
@@ -64,9 +71,9 @@ class RequestMetrics:
             self._count(-1)
             route = getattr(scope.get("endpoint"), "__name__", "none")
             served = scope.get("state", {}).get("served")
-            version = str(served.version) if served else ""
-            self._metrics.add("requests_total", route=route, status=str(status), version=version)
-            self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, version=version)
+            model = {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}
+            self._metrics.add("requests_total", route=route, status=str(status), **model)
+            self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, **model)
 
     def _count(self, change: int) -> None:
         self._in_flight += change

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MODEL_NAME = "synthray"
 STABLE = "stable"
-"""Label of the promoted model."""
+"""Label of the promoted or only model."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Served:
 
     predictor: Predictor
     version: int = 1
-    """Number of the model among those of its registry; 1 is the first."""
+    """Number of the model in its registry (``synthray.model.registry.model_number``)."""
     label: str = STABLE
 
 
@@ -60,6 +60,12 @@ def require_ready(models: Models) -> Served:
     if not models.served:
         raise RequestError(503, "no model is ready yet. Retry in a few seconds.")
     return models.served[0]
+
+
+def require_name(name: str) -> None:
+    """Raise RequestError 404 unless ``name`` is the model's."""
+    if name != MODEL_NAME:
+        raise RequestError(404, f"model {name!r} does not exist. The model is {MODEL_NAME!r}.")
 
 
 def choose(models: Models, *, version: str | None = None, label: str | None = None) -> Served:

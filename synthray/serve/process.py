@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import Address, ReplicaConfig
-from synthray.serve.hot_swap import HotSwapModel
+from synthray.serve.hot_swap import HotSwapModels
 from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.service import BASE, Service
+
+if TYPE_CHECKING:
+    import grpc
 
 STOP_TIMEOUT_S = 10
 """Time for running requests to finish after a stop request."""
@@ -37,8 +41,8 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
 
 
 async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
-    models = HotSwapModel(config.follow_s)
-    await models.load({"model": config.model, "follow": config.follow})
+    models = HotSwapModels(config.follow_s)
+    await models.load(vars(config.models))
     metrics = PrometheusMetrics()
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     server = uvicorn.Server(
@@ -55,6 +59,7 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
             server_header=False,
         )
     )
+    grpc_server = await _start_grpc(service, address) if address.grpc_port else None
     running = asyncio.create_task(server.serve())
     while not server.started and not running.done():
         await asyncio.sleep(0.005)
@@ -63,5 +68,14 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
         announce(
             f"serving {name} at {address.url}   (Ctrl-C stops it)\n"
             f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
+            + (f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else "")
         )
     await running
+    if grpc_server:
+        await grpc_server.stop(STOP_TIMEOUT_S)
+
+
+async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:
+    from synthray.serve.grpc_inference import start_server  # needs the extra grpc
+
+    return await start_server(service, address)

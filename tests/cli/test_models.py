@@ -34,10 +34,10 @@ def test_ls_lists_models_by_time_and_marks_corrupt_ones(registry: Path, capsys: 
     capsys.readouterr()
     assert main(["models", "ls"]) == 0
     head, first, second, third = capsys.readouterr().out.splitlines()
-    assert head.split() == ["name", "version", "epochs", "val_loss", "size", "sha256", "saved", "promoted"]
+    assert head.split() == ["name", "version", "number", "epochs", "val_loss", "size", "sha256", "saved", "promoted"]
     time = r"\d{4}-\d\d-\d\dT\d\d:\d\d"
-    assert re.fullmatch(rf"mine +model_9_3 +3 +1\.2500 +1\.5 MB +[0-9a-f]{{12}}  {time}  {time}", first)
-    assert re.fullmatch(rf"mine +model_9_4 +3 +1\.2500 +0\.0 MB +[0-9a-f]{{12}}  {time}", second)
+    assert re.fullmatch(rf"mine +model_9_3 +1 +3 +1\.2500 +1\.5 MB +[0-9a-f]{{12}}  {time}  {time}", first)
+    assert re.fullmatch(rf"mine +model_9_4 +2 +3 +1\.2500 +0\.0 MB +[0-9a-f]{{12}}  {time}", second)
     assert head.index("promoted") == first.rindex("  ") + 2
     assert re.match(r"z_corrupt +model_9_5 +corrupt: .* is not a model card", third)
     (registry / "mine/model_9_3.keras").unlink()
@@ -53,7 +53,7 @@ def test_show_prints_the_card_of_the_promoted_model(registry: Path, capsys: pyte
     shown = dict(re.split(r"  +", line, maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert shown["model"] == f"{registry}/mine/model_9_3.keras"
     assert shown["name"] == "mine"
-    assert re.fullmatch(r"model_9_3, in the service's API \d+", shown["version"])
+    assert shown["version"] == f"model_9_3, number 1 in {registry}"
     assert re.fullmatch(rf"\S+ in {registry}", shown["promoted"])
     assert (shown["data set"], shown["digest"]) == ("s3://bucket/data", "d" * 64)
     assert shown["held out"] == "24 examples from 1,000 on"
@@ -72,6 +72,7 @@ def test_show_json_contains_the_complete_card(registry: Path, capsys: pytest.Cap
     body = json.loads(capsys.readouterr().out)
     assert body["uri"] == f"{registry}/mine/model_9_4.keras"
     assert (body["name"], body["version"], body["size"], body["promoted_at"]) == ("mine", "model_9_4", 1, None)
+    assert body["number"] == 2
     assert body["card"] == json.loads((registry / "mine/model_9_4.json").read_text())
 
 

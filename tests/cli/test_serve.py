@@ -8,6 +8,7 @@ import pytest
 
 from synthray.cli.main import main
 from synthray.serve.config import Address, ReplicaConfig
+from tests.cli.conftest import assert_fails
 
 
 @pytest.fixture
@@ -34,3 +35,56 @@ def test_serve_flags_set_model_address_and_replicas(files: Path, sessions: list)
     flags = ["--host", "0.0.0.0", "--port", "9000", "--replicas", "3", "--replace"]
     assert main(["serve", "--model", model, *flags]) == 0
     assert sessions == [(ReplicaConfig(model=model, replicas=3), Address("0.0.0.0", 9000), True)]
+
+
+def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> None:
+    model, pem = f"{files}/models/model_2_1.keras", f"{files}/pem"
+    Path(pem).write_text("")
+    flags = ["--canary", model, "--canary-percent", "2.5", "--max-refine-s", "5", "--max-body-mib", "0.5"]
+    flags += ["--allow-origin", "https://a.org", "--allow-origin", "https://b.org", "--tls-cert", pem, "--tls-key", pem]
+    assert main(["serve", "--model", model, *flags]) == 0
+    [(config, address, _)] = sessions
+    assert config == ReplicaConfig(
+        model=model,
+        canary=model,
+        canary_percent=2.5,
+        max_refine_s=5.0,
+        max_body_bytes=2**19,
+        allow_origins=("https://a.org", "https://b.org"),
+    )
+    assert address.url == "https://127.0.0.1:8000"
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["--canary", "none.keras"], 1, "none.keras"),
+        (["--canary-percent", "101"], 2, "canary_percent is 101.0, expected 0 to 100"),
+        (["--max-body-mib", "0"], 2, "--max-body-mib is 0.0. Give a number of MiB above 0."),
+        (["--tls-cert", "none.pem"], 2, "TLS needs both"),
+    ],
+)
+def test_serve_invalid_flag_is_one_line(
+    files: Path, sessions: list, flags: list[str], code: int, message: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert_fails(["serve", "--model", f"{files}/models/model_2_1.keras", *flags], code, message, capsys)
+    assert sessions == []
+
+
+@pytest.mark.parametrize(
+    ("host", "token", "warns"), [("0.0.0.0", "", True), ("0.0.0.0", "secret", False), ("127.0.0.1", "", False)]
+)
+def test_serve_open_to_other_machines_without_token_warns(
+    files: Path,
+    sessions: list,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    host: str,
+    token: str,
+    warns: bool,
+) -> None:
+    monkeypatch.setenv("SYNTHRAY_API_TOKEN", token)
+    assert main(["serve", "--model", f"{files}/models/model_2_1.keras", "--host", host]) == 0
+    assert len(sessions) == 1
+    warning = "0.0.0.0:8000: open to every machine that can reach it. Set SYNTHRAY_API_TOKEN to require a token.\n"
+    assert capsys.readouterr().err == (warning if warns else "")

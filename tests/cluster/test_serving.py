@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 from tests.waiting import HOST, free_port, wait_for
@@ -44,14 +45,26 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, str]:
 
 
 @pytest.fixture(scope="module")
-def served(ray_cluster: object, models: tuple[str, str, str]) -> Iterator[str]:
+def grpc_port() -> int:
+    """Port of the served model over gRPC."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def served(ray_cluster: object, models: tuple[str, str, str], grpc_port: int) -> Iterator[str]:
     """URL of the first model on the suite's Ray."""
     from ray import serve
 
     from synthray.cluster.deployment import build
+    from synthray.cluster.grpc_ingress import grpc_options
+    from synthray.serve.config import Address
 
     port = free_port()
-    serve.start(http_options={"host": HOST, "port": port}, logging_config={"log_level": "ERROR"})
+    serve.start(
+        http_options={"host": HOST, "port": port},
+        grpc_options=grpc_options(Address("0.0.0.0", port, grpc_port=grpc_port)),
+        logging_config={"log_level": "ERROR"},
+    )
     serve.run(build({"model": models[0], "max_body_bytes": 100_000, "num_cpus": 0.5, "follow_s": 0.2}), name="synthray")
     yield f"http://{HOST}:{port}"
     serve.shutdown()
@@ -126,6 +139,35 @@ def test_serving_errors_are_json(served: str) -> None:
     assert (status, body) == (413, {"error": "the body has 100001 bytes, the limit is 100000"})
     assert request(f"{served}{BASE}:match", b"RIFF")[0] == 409
     assert request(f"{served}/nothing")[0] == 404
+
+
+def test_serving_triton_clients_predict_over_http_and_grpc(
+    served: str, models: tuple[str, str, str], grpc_port: int
+) -> None:
+    import tritonclient.grpc
+    import tritonclient.http
+
+    from synthray.model.predictor import Predictor
+
+    features = random_features(3)
+    expected = Predictor.load(models[0]).predict(features)
+    for module, address in [(tritonclient.http, served.partition("//")[2]), (tritonclient.grpc, f"{HOST}:{grpc_port}")]:
+        tensor = module.InferInput("in_fft", [3, *FOREIGN_SHAPE], "FP32")
+        tensor.set_data_from_numpy(features)
+        wrong = module.InferInput("in_fft", [1, 1, 1], "FP32")
+        wrong.set_data_from_numpy(np.zeros((1, 1, 1), np.float32))
+        with module.InferenceServerClient(address) as client:
+            assert client.is_server_live()
+            assert client.is_server_ready()
+            assert client.is_model_ready("synthray")
+            assert client.get_server_metadata()
+            assert client.get_model_metadata("synthray")
+            answer = client.infer("synthray", [tensor], request_id="seven")
+            with pytest.raises(InferenceServerException, match=r"shape is \[1, 1, 1\], expected") as caught:
+                client.infer("synthray", [wrong])
+        for name, values in expected.items():
+            np.testing.assert_allclose(answer.as_numpy(name), values, atol=1e-6)
+        assert caught.value.status() in ("400", "StatusCode.INVALID_ARGUMENT")
 
 
 def test_serving_reconfigured_under_load_swaps_and_keeps_model_after_error(

@@ -75,7 +75,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., FakeServe]:
         monkeypatch.setattr(session, "connect", lambda **_: None)
         monkeypatch.setattr(session, "served_model", lambda uri: uri)
         monkeypatch.setattr(session, "_is_replaced", lambda owner: False)
-        monkeypatch.setattr(session, "_model_status", lambda address: ("model_1", ""))
+        monkeypatch.setattr(session, "model_status", lambda address: ("model_1", ""))
         return faked
 
     return install
@@ -198,7 +198,7 @@ def test_watch_model_changes_are_announced_once(
             return "model_2", ""
         return state
 
-    monkeypatch.setattr(session, "_model_status", status)
+    monkeypatch.setattr(session, "model_status", status)
     watch(requested, lines)
     assert lines[0].startswith("serving model_1 at http://127.0.0.1:8123 ")
     assert lines[1:] == ["still serving model_1: gone", "now serving model_2"]

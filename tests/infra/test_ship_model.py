@@ -36,11 +36,11 @@ def test_shipped_model_is_small_and_fits_the_instrument(monkeypatch: pytest.Monk
     assert card.table == INSTRUMENT
     monkeypatch.setenv("SYNTHRAY_HOME", str(tmp_path))
     assert served_model() == served_model("shipped") == file
-    assert is_instrument_model(Predictor(*load_model(file)))
+    assert is_instrument_model(Predictor.load(file))
 
 
 def test_shipped_model_matches_a_sound_better_than_a_random_preset(sound: np.ndarray) -> None:
-    predictor = Predictor(*load_model(shipped_model()))
+    predictor = Predictor.load(shipped_model())
     found = match(predictor, sound)
     assert found.distance_db < 10  # a random preset is at 15
     assert match(predictor, sound, max_evaluations=500).distance_db < 0.8 * found.distance_db

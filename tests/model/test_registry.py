@@ -14,6 +14,7 @@ from synthray.model.registry import (
     PROMOTIONS_FILE,
     find_model,
     list_models,
+    model_number,
     promote,
     promoted,
     registry_of,
@@ -24,6 +25,12 @@ from synthray.model.saved import resolve_model
 from synthray.storage import open_store
 from synthray.storage.local import LocalStore
 from tests.model.files import write_model
+
+GOOD = (
+    b'{"format": "synthray-promoted/1", "versions": VERSIONS,'
+    b' "history": [{"model": "x.keras", "sha256": "", "promoted_at": ""}]}'
+)
+"""A file of promotions without its versions."""
 
 
 @pytest.fixture
@@ -128,6 +135,10 @@ def test_served_model_missing_raises_not_found_instead_of_serving_another(regist
         b'{"format": "synthray-promoted/1", "history": []}',
         b'{"format": "synthray-promoted/1", "history": [{"model": "a/model_9_3.keras"}]}',
         b'{"format": "synthray-promoted/1", "history": [{"model": "../x.keras", "sha256": "", "promoted_at": ""}]}',
+        GOOD.replace(b"VERSIONS", b'{"x": 1, "y": 1}'),
+        GOOD.replace(b"VERSIONS", b'{"x": 0}'),
+        GOOD.replace(b"VERSIONS", b'{"x": "1"}'),
+        GOOD.replace(b"VERSIONS", b"3"),
         b'{"format": "synthray-promoted/1", "history": [{"model": 3, "sha256": "", "promoted_at": ""}]}',
     ],
 )
@@ -169,6 +180,63 @@ def test_list_models_reports_a_promoted_model_that_is_missing_or_changed(registr
     (registry / "a/model_9_4.keras").unlink()
     *_, gone = list_models(str(registry))
     assert (gone.version, gone.problem, bool(gone.promoted_at)) == ("model_9_4", "its file is missing", True)
+
+
+def numbers(registry: Path | str) -> dict[str, int]:
+    return {model.path: model.number for model in list_models(str(registry))}
+
+
+def test_numbers_without_promotion_follow_the_times_of_usable_models(registry: Path) -> None:
+    write_model(registry, "0/corrupt.keras", b"0", hour=0)
+    (registry / "0/corrupt.json").write_text("{}")
+    assert numbers(registry) == {
+        "0/corrupt.keras": 0,
+        "a/model_9_3.keras": 1,
+        "a/model_9_4.keras": 2,
+        "b/deep/model_1_1.keras": 3,
+    }
+    assert numbers(registry / "b") == {"deep/model_1_1.keras": 1}  # a registry of its own
+    assert find_model(f"{registry}/a/model_9_4.keras", str(registry)).number == 2
+
+
+def test_numbers_after_promotion_are_kept_and_never_given_again(registry: Path) -> None:
+    promote(f"{registry}/a/model_9_4.keras")
+    write_model(registry, "c/early.keras", b"5", hour=-2)
+    write_model(registry, "c/earlier.keras", b"4", hour=-3)
+    expected = {"a/model_9_3.keras": 1, "a/model_9_4.keras": 2, "b/deep/model_1_1.keras": 3}
+    assert numbers(registry) == expected | {"c/earlier.keras": 4, "c/early.keras": 5}
+    promote(f"{registry}/c/early.keras")
+    rollback()
+    (registry / "a/model_9_3.keras").unlink()
+    (registry / "c/early.keras").unlink()
+    write_model(registry, "b/deep/model_1_1.keras", b"trained again", hour=9)
+    assert numbers(registry) == {"a/model_9_4.keras": 2, "b/deep/model_1_1.keras": 6, "c/earlier.keras": 4}
+    promote(f"{registry}/b/deep/model_1_1.keras")
+    (registry / "b/deep/model_1_1.keras").unlink()
+    assert numbers(registry)["b/deep/model_1_1.keras"] == 6
+
+
+def test_numbers_with_promotions_of_an_earlier_release_are_frozen_at_the_next(registry: Path) -> None:
+    promote(f"{registry}/b/deep/model_1_1.keras")
+    file = registry / PROMOTIONS_FILE
+    body = json.loads(file.read_text())
+    del body["versions"]
+    file.write_text(json.dumps(body))
+    assert list(numbers(registry).values()) == [1, 2, 3]
+    assert promote(f"{registry}/a/model_9_4.keras").before is not None
+    assert sorted(json.loads(file.read_text())["versions"].values()) == [1, 2, 3]
+
+
+def test_model_number_counts_in_the_registry_above_or_else_in_its_own(registry: Path, tmp_path: Path) -> None:
+    newest = f"{registry}/b/deep/model_1_1.keras"
+    assert model_number(newest) == model_number(newest, str(registry)) == model_number(newest, f"{registry}/a") == 3
+    assert model_number(newest, f"{registry}/b") == 1
+    assert model_number(write_model(tmp_path / "other", "x.keras"), str(registry)) == 1
+    promote(newest)
+    assert model_number(newest) == 3
+    assert model_number(write_model(registry, "a/checkpoints/x.keras", b"not listed")) == 4
+    with pytest.raises(NotFound, match="has no card"):
+        model_number(f"{registry}/none.keras")
 
 
 def test_registry_of_a_model_is_the_home_registry_or_its_own_folder(registry: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synthray.errors import ModelError, NotFound
-from synthray.model.saved import load_model, model_version, resolve_model, save_model
+from synthray.model.saved import load_model, resolve_model, save_model
 from synthray.synth.instrument import INSTRUMENT
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
@@ -105,7 +105,3 @@ def test_load_model_refuses_pickled_python_code(tmp_path: Path) -> None:
     uri = save_model(model, str(tmp_path), build_card(FOREIGN, FOREIGN_SHAPE))
     with pytest.raises(ModelError, match=r"(?s)cannot be opened by Keras: .*unsafe"):
         load_model(uri)
-
-
-def test_model_version_is_a_whole_number_from_the_sha256() -> None:
-    assert model_version(build_card(FOREIGN, FOREIGN_SHAPE, sha256="000000ff" + "0" * 56)) == "255"

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from synthray.errors import ConfigError, SynthrayError
-from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.config import Address, ReplicaConfig, from_values
 
 
 @pytest.mark.parametrize(
@@ -18,13 +18,17 @@ from synthray.serve.config import Address, ReplicaConfig
         ({"follow_s": float("nan")}, "follow_s is nan"),
         ({"replicas": 0}, "replicas is 0"),
         ({"num_cpus": -1}, "num_cpus is -1"),
+        ({"canary": 3}, "canary is 3, expected a URI"),
+        ({"canary_percent": 101}, "canary_percent is 101, expected 0 to 100"),
+        ({"canary_percent": float("nan")}, "canary_percent is nan"),
+        ({"canary_percent": True}, "canary_percent is True"),
         ({"max_body_bytes": 0}, "max_body_bytes is 0"),
         ({"max_body_bytes": "1"}, "max_body_bytes is '1'"),
     ],
 )
 def test_replica_config_invalid_value_raises(args, message):
     with pytest.raises(ConfigError, match=message):
-        ReplicaConfig.from_args(args)
+        from_values(ReplicaConfig, args)
 
 
 @pytest.mark.parametrize(("host", "url"), [("0.0.0.0", "http://127.0.0.1:80"), ("::1", "http://[::1]:80")])

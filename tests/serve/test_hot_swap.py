@@ -17,7 +17,7 @@ from synthray.errors import ConfigError, ModelError, NotFound, StorageError
 from synthray.model.registry import promote, rollback
 from synthray.model.saved import read_card
 from synthray.serve import hot_swap
-from synthray.serve.hot_swap import HotSwapModel
+from synthray.serve.hot_swap import HotSwapModels
 from tests.model.files import write_model
 
 TIMEOUT_S = 5.0
@@ -37,32 +37,33 @@ def load_card(uri: str) -> SimpleNamespace:
 
 
 def run_with_model(
-    body: Callable[[HotSwapModel], Coroutine[Any, Any, None]], load: Callable[[str], SimpleNamespace] = load_card
+    body: Callable[[HotSwapModels], Coroutine[Any, Any, None]], load: Callable[[str], SimpleNamespace] = load_card
 ) -> None:
-    asyncio.run(body(HotSwapModel(0.01, load)))
+    asyncio.run(body(HotSwapModels(0.01, load)))
 
 
-async def wait_until_served(model: HotSwapModel, name: str, error: str | None = None) -> None:
+async def wait_until_served(model: HotSwapModels, name: str, error: str | None = None) -> None:
     """Wait until ``name`` is served and the last error is None, or contains ``error``."""
     deadline = time.monotonic() + TIMEOUT_S
     while True:
         matches = model.last_error is None if error is None else error in (model.last_error or "")
-        if model.predictor.card.name == name and matches:
+        if model.stable.predictor.card.name == name and matches:
             return
-        assert time.monotonic() < deadline, (model.predictor.card.name, model.last_error)
+        assert time.monotonic() < deadline, (model.stable.predictor.card.name, model.last_error)
         await asyncio.sleep(0.01)
 
 
 def test_follow_promotion_and_rollback_swap_the_model(folder: Path) -> None:
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         await model.load({"model": str(folder)})
-        assert model.predictor.card.name == "model_3"
+        assert (model.stable.predictor.card.name, model.stable.version) == ("model_3", 3)
         write_model(folder, "a/model_4.keras", b"4", 4)
         await asyncio.sleep(SEVERAL_POLLS_S)
-        assert model.predictor.card.name == "model_3"  # a new file is not a promotion
+        assert model.stable.predictor.card.name == "model_3"  # a new file is not a promotion
         for number in (1, 2):
             promote(f"{folder}/a/model_{number}.keras", str(folder))
             await wait_until_served(model, f"model_{number}")
+            assert model.stable.version == number
         rollback(str(folder))
         await wait_until_served(model, "model_1")
 
@@ -72,14 +73,14 @@ def test_follow_promotion_and_rollback_swap_the_model(folder: Path) -> None:
 def test_load_file_follows_only_a_named_folder(folder: Path) -> None:
     first = f"{folder}/a/model_1.keras"
 
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         await model.load({"model": str(folder)})
         await model.load({"model": first})
         promote(f"{folder}/a/model_2.keras", str(folder))
         await asyncio.sleep(SEVERAL_POLLS_S)
-        assert model.predictor.card.name == "model_1"
+        assert model.stable.predictor.card.name == "model_1"
         await model.load({"model": first, "follow": str(folder)})
-        assert model.predictor.card.name == "model_2"
+        assert model.stable.predictor.card.name == "model_2"
         promote(f"{folder}/a/model_3.keras", str(folder))
         await wait_until_served(model, "model_3")
 
@@ -108,7 +109,7 @@ def test_follow_errors_keep_the_model_and_are_logged_once(
     monkeypatch.setattr(hot_swap, "promoted", poll)
     promote(f"{folder}/a/model_1.keras", str(folder))
 
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         await model.load({"model": str(folder)})
         promote(f"{folder}/a/model_2.keras", str(folder))
         await wait_until_served(model, "model_1", error="model_2 is corrupt")
@@ -149,11 +150,11 @@ def test_follow_serves_the_present_model_while_another_loads(folder: Path) -> No
     slow = SlowLoad()
     promote(f"{folder}/a/model_1.keras", str(folder))
 
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         await model.load({"model": str(folder)})
         promote(f"{folder}/a/model_2.keras", str(folder))
         assert await asyncio.to_thread(slow.loading.wait, TIMEOUT_S)
-        assert (model.predictor.card.name, model.last_error) == ("model_1", None)
+        assert (model.stable.predictor.card.name, model.last_error) == ("model_1", None)
         slow.proceed.set()
         await wait_until_served(model, "model_2")
 
@@ -163,29 +164,44 @@ def test_follow_serves_the_present_model_while_another_loads(folder: Path) -> No
 def test_load_discards_the_promoted_model_that_is_loading(folder: Path) -> None:
     slow = SlowLoad()
 
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         await model.load({"model": str(folder)})
         promote(f"{folder}/a/model_2.keras", str(folder))
         assert await asyncio.to_thread(slow.loading.wait, TIMEOUT_S)
         await model.load({"model": f"{folder}/a/model_1.keras"})
         slow.proceed.set()
         await asyncio.sleep(SEVERAL_POLLS_S)
-        assert model.predictor.card.name == "model_1"
+        assert model.stable.predictor.card.name == "model_1"
 
     run_with_model(body, slow)
 
 
 def test_load_first_error_is_raised_and_later_error_is_recorded(folder: Path) -> None:
-    async def body(model: HotSwapModel) -> None:
+    async def body(model: HotSwapModels) -> None:
         with pytest.raises(NotFound):
             await model.load({"model": f"{folder}/none.keras"})
-        with pytest.raises(ConfigError, match=r"user_config is \{'modle': ''\}, expected"):
+        with pytest.raises(ConfigError, match=r"'modle' is unknown, expected one of model, follow, canary"):
             await model.load({"modle": ""})
-        assert model.predictor is None
+        assert model.stable is None
         await model.load({"model": f"{folder}/a/model_1.keras"})
-        for config, reason in (({}, "user_config is {}"), ({"model": f"{folder}/none.keras"}, "none.keras")):
+        for config, reason in (({"modle": ""}, "'modle'"), ({"model": f"{folder}/none.keras"}, "none.keras")):
             await model.load(config)
-            assert model.predictor.card.name == "model_1"
+            assert model.stable.predictor.card.name == "model_1"
             assert reason in model.last_error
+
+    run_with_model(body)
+
+
+def test_follow_promotion_of_the_served_model_updates_its_number_without_loading(folder: Path) -> None:
+    async def body(model: HotSwapModels) -> None:
+        await model.load({"model": str(folder)})
+        before = model.stable
+        (folder / "a/model_1.keras").unlink()
+        promote(f"{folder}/a/model_3.keras", str(folder))
+        deadline = time.monotonic() + TIMEOUT_S
+        while model.stable.version != 2:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)
+        assert model.stable.predictor is before.predictor
 
     run_with_model(body)

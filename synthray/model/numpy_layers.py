@@ -1,0 +1,158 @@
+"""Layers and operations of a saved Keras network, as functions of NumPy arrays.
+
+Each one is listed in ``LAYERS``. The network that they make is in ``numpy_network.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Layer = Callable[[Floats], Floats]
+"""A function from float32 ``(sounds, …)`` to float32 ``(sounds, …)``. It may overwrite nothing but its own result."""
+
+
+class NotSupported(Exception):
+    """A layer, or a setting of it, that only Keras computes."""
+
+
+def relu(x: Floats) -> Floats:
+    """Replace negative numbers by 0, in place."""
+    return np.maximum(x, 0, out=x)
+
+
+def sigmoid(x: Floats) -> Floats:
+    """Return the logistic function."""
+    with np.errstate(over="ignore"):
+        return np.asarray(1 / (1 + np.exp(-x)), np.float32)
+
+
+ACTIVATIONS: dict[str, Layer] = {"linear": lambda x: x, "relu": relu, "sigmoid": sigmoid}
+
+# Settings that prediction does not depend on.
+_IGNORED = {
+    "name",
+    "trainable",
+    "kernel_initializer",
+    "bias_initializer",
+    "kernel_regularizer",
+    "bias_regularizer",
+    "activity_regularizer",
+    "kernel_constraint",
+    "bias_constraint",
+}
+
+
+def require(config: dict[str, Any], used: set[str], fixed: dict[str, Any]) -> None:
+    """Raise NotSupported unless each setting of a layer is known.
+
+    Args:
+        config: the settings in the saved file.
+        used: settings that the caller reads.
+        fixed: the only accepted value of other settings.
+    """
+    for key, value in config.items():
+        if key == "dtype":
+            policy = value.get("config") if isinstance(value, dict) else {"name": value}
+            is_known = policy == {"name": "float32"}
+        else:
+            is_known = key in _IGNORED or key in used or (key in fixed and fixed[key] == value)
+        if not is_known:
+            raise NotSupported(f"{key}={value!r}")
+
+
+def dense_weights(config: dict[str, Any], weights: list[Floats], inputs: int) -> tuple[Floats, Floats]:
+    """Return the kernel ``(inputs, units)`` and the bias ``(units,)`` of a ``Dense`` layer, after checking them."""
+    require(config, {"units", "activation", "use_bias"}, {"quantization_config": None})
+    return _kernel_and_bias(config, weights, (inputs, config["units"]))
+
+
+def _kernel_and_bias(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    shapes = [shape, shape[-1:]] if config["use_bias"] else [shape]
+    if [array.shape for array in weights] != shapes or any(array.dtype != np.float32 for array in weights):
+        raise NotSupported(f"weights of the shapes {[array.shape for array in weights]}, not {shapes}")
+    return weights[0], weights[1] if config["use_bias"] else np.zeros(shape[-1:], np.float32)
+
+
+def _activation(config: dict[str, Any]) -> Layer:
+    name = config["activation"]
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise NotSupported(f"activation={name!r}")
+    return ACTIVATIONS[name]
+
+
+def _dense(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...]) -> Layer:
+    kernel, bias = dense_weights(config, weights, shape[-1])
+    activation = _activation(config)
+
+    def dense(x: Floats) -> Floats:
+        y = x.reshape(-1, len(kernel)) @ kernel  # one product; NumPy multiplies each sound of a 3-D array by itself
+        y += bias
+        return activation(y).reshape(*x.shape[:-1], -1)
+
+    return dense
+
+
+def _conv1d(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...]) -> Layer:
+    fixed = {"strides": [1], "dilation_rate": [1], "groups": 1, "data_format": "channels_last"}
+    require(config, {"filters", "kernel_size", "padding", "activation", "use_bias"}, fixed)
+    [size], (frames, inputs), filters = config["kernel_size"], shape, config["filters"]
+    kernel, bias = _kernel_and_bias(config, weights, (size, inputs, filters))
+    activation = _activation(config)
+    if config["padding"] not in ("same", "valid"):
+        raise NotSupported(f"padding={config['padding']!r}")
+    first = -((size - 1) // 2) if config["padding"] == "same" else 0  # of the frames that make frame 0
+    results = frames if config["padding"] == "same" else frames - size + 1
+    flat = np.ascontiguousarray(kernel.transpose(1, 0, 2)).reshape(inputs, size * filters)
+
+    def conv1d(x: Floats) -> Floats:
+        parts = (x.reshape(-1, inputs) @ flat).reshape(-1, frames, size, filters)
+        y = np.empty((len(x), results, filters), np.float32)
+        y[:] = bias
+        for tap in range(size):
+            begin = first + tap  # frame that this tap adds to result 0
+            low, high = max(0, -begin), min(results, frames - begin)
+            y[:, low:high] += parts[:, low + begin : high + begin, tap]
+        return activation(y)
+
+    return conv1d
+
+
+def _flatten(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...]) -> Layer:
+    require(config, set(), {"data_format": "channels_last"})
+    return lambda x: x.reshape(len(x), -1)
+
+
+def _with_constant(function: Callable[[Floats, np.float32], Floats]) -> Callable[..., Layer]:
+    """Return an operation of the input and one constant."""
+
+    def operation(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...], constant: float) -> Layer:
+        require(config, set(), {})
+        value = np.float32(constant)
+        return lambda x: function(x, value)
+
+    return operation
+
+
+def _log(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...]) -> Layer:
+    require(config, set(), {})
+    return np.log
+
+
+LAYERS: dict[tuple[str, str], Callable[..., Layer]] = {
+    ("keras.layers", "Dense"): _dense,
+    ("keras.layers", "Conv1D"): _conv1d,
+    ("keras.layers", "Flatten"): _flatten,
+    ("keras.src.ops.numpy", "Add"): _with_constant(np.add),
+    ("keras.src.ops.numpy", "Maximum"): _with_constant(np.maximum),
+    ("keras.src.ops.numpy", "TrueDivide"): _with_constant(np.true_divide),
+    ("keras.src.ops.numpy", "Log"): _log,
+}
+"""Functions by the module and class of a saved layer.
+
+They take the layer's settings, weights, the shape of its input without the sounds, and the constants of its call.
+"""

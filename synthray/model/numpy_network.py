@@ -1,0 +1,189 @@
+"""A saved network in NumPy, so that predictions need neither TensorFlow nor Keras.
+
+Only what ``networks.py`` builds is computed here: a chain of the layers in ``numpy_layers.py``, and ``Dense`` heads on
+the last one. Keras computes all other networks (``keras_network.py``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from synthray.model.heads import HeadLayout, output_name
+from synthray.model.numpy_layers import ACTIVATIONS, LAYERS, Floats, Layer, NotSupported, dense_weights, require
+
+if TYPE_CHECKING:
+    import keras
+
+CHECKED_SOUNDS = 4
+"""Random sounds on which a network is compared with Keras when it is saved."""
+TOLERANCE = 1e-3
+"""Largest absolute and relative difference of outputs from those of Keras."""
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+
+
+@dataclass(frozen=True)
+class NumpyNetwork:
+    """A network whose heads are one matrix product. Threads may share it."""
+
+    layers: tuple[Layer, ...]
+    """From features to the vector that the heads read."""
+    kernel: Floats
+    """Of all heads, float32 ``(units, width)``."""
+    bias: Floats
+    """float32 ``(width,)``."""
+    activations: tuple[tuple[Layer, np.ndarray], ...]
+    """Activations of heads that are no classes, each with its columns; linear heads are left out."""
+    layout: HeadLayout
+
+    def __call__(self, features: Floats) -> Floats:
+        """Return the outputs of all heads, float32 ``(sounds, width)``, for ``(sounds, frames, bins)``."""
+        for layer in self.layers:
+            features = layer(features)
+        outputs = features @ self.kernel
+        outputs += self.bias
+        for activation, columns in self.activations:
+            outputs[:, columns] = activation(outputs[:, columns])
+        if self.layout.classified:
+            _softmax(outputs, self.layout)
+        return outputs
+
+
+def _softmax(outputs: Floats, layout: HeadLayout) -> None:
+    """Turn logits of classes into probabilities, in place."""
+    classes = ~layout.class_padding
+    # Minus infinity instead of the loss's -1e9, which lower logits would outweigh.
+    values = np.where(classes, outputs[:, layout.class_columns], np.float32(-np.inf))
+    values -= values.max(axis=2, keepdims=True)
+    np.exp(values, out=values)
+    values /= values.sum(axis=2, keepdims=True)
+    outputs[:, layout.class_columns[classes]] = values[:, classes]
+
+
+def read_network(raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int]) -> NumpyNetwork | None:
+    """Read the network in a ``.keras`` file, or return None to leave it to Keras.
+
+    Keras also reports why a file is corrupt or does not fit its card.
+
+    Args:
+        raw: the file.
+        layout: the columns of each head, by the model's card.
+        feature_shape: ``(frames, bins)``, by the card.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as file:
+            config, weights = json.loads(file.read(_CONFIG)), _read_weights(file.read(_WEIGHTS))
+        return _build(config, weights, layout, feature_shape)
+    except Exception:  # a file can be corrupt in any way
+        return None
+
+
+def agrees_with_keras(
+    network: NumpyNetwork, model: keras.Model, layout: HeadLayout, feature_shape: tuple[int, int]
+) -> bool:
+    """Return whether a network answers as the Keras model that it was read from, for silence and random features."""
+    import keras
+
+    random = np.random.default_rng(0).random((CHECKED_SOUNDS, *feature_shape), np.float32)
+    features = np.concatenate([np.zeros_like(random[:1]), random])
+    named = dict(zip(model.output_names, keras.tree.flatten(model(features, training=False)), strict=True))
+    heads = [keras.ops.convert_to_numpy(named[layout.head_name(parameter)]) for parameter in layout.table.learned]
+    return np.allclose(network(features), np.concatenate(heads, axis=1), rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def _read_weights(raw: bytes) -> dict[str, list[Floats]]:
+    """Return the weights of each layer by its name."""
+    import h5py
+
+    weights: dict[str, list[Floats]] = {}
+    with h5py.File(io.BytesIO(raw)) as file:
+        for group in file["layers"].values():
+            variables = group["vars"]
+            name = variables.attrs["name"]
+            if name in weights or set(group) != {"vars"}:
+                raise NotSupported(f"layer {name!r} has other weights")
+            weights[name] = [variables[str(number)][()] for number in range(len(variables))]
+    return weights
+
+
+def _build(
+    config: dict[str, Any], weights: Mapping[str, list[Floats]], layout: HeadLayout, feature_shape: tuple[int, int]
+) -> NumpyNetwork:
+    if (config["module"], config["class_name"]) != ("keras.src.models.functional", "Functional"):
+        raise NotSupported(f"{config['class_name']} is not a functional model")
+    nodes = {node["name"]: node for node in config["config"]["layers"]}
+    learned = layout.table.learned
+    head_names = [layout.head_name(parameter) for parameter in learned]
+    outputs = {name for name, _, _ in config["config"]["output_layers"]}
+    if outputs != {*head_names, *(output_name(parameter.name) for parameter in learned)}:
+        raise NotSupported("other outputs")
+    heads = [_Node(nodes[name]) for name in head_names]
+    source, shape = heads[0].source, heads[0].shape
+    columns: dict[str, list[int]] = {}
+    kernels, biases = [], []
+    for parameter, head in zip(learned, heads, strict=True):
+        activation = head.config["activation"]
+        is_known = activation == "softmax" if parameter in layout.classified else activation in ACTIVATIONS
+        if head.kind != ("keras.layers", "Dense") or head.source != source or len(shape) != 1 or not is_known:
+            raise NotSupported(f"head {head.name!r}")
+        kernel, bias = dense_weights(head.config, weights[head.name], shape[0])
+        if len(bias) != layout.outputs(parameter):
+            raise NotSupported(f"head {head.name!r} has {len(bias)} outputs")
+        kernels.append(kernel)
+        biases.append(bias)
+        if activation not in ("softmax", "linear"):
+            columns.setdefault(activation, []).extend(range(layout.width)[layout.columns[parameter.name]])
+    return NumpyNetwork(
+        tuple(_chain(nodes, weights, source, config["config"]["input_layers"], feature_shape)),
+        np.concatenate(kernels, axis=1),
+        np.concatenate(biases),
+        tuple((ACTIVATIONS[name], np.array(numbers)) for name, numbers in columns.items()),
+        layout,
+    )
+
+
+class _Node:
+    """One call of a layer, with one input."""
+
+    def __init__(self, node: dict[str, Any]) -> None:
+        self.name, self.config = node["name"], node["config"]
+        self.kind = node["module"], node["class_name"]
+        [call] = node["inbound_nodes"]
+        tensor, *self.constants = call["args"]
+        if call["kwargs"] or tensor["class_name"] != "__keras_tensor__":
+            raise NotSupported(f"layer {self.name!r} is called with {call}")
+        if not all(type(constant) in (int, float) for constant in self.constants):
+            raise NotSupported(f"layer {self.name!r} has more inputs")
+        self.source, node_index, tensor_index = tensor["config"]["keras_history"]
+        sounds, *self.shape = tensor["config"]["shape"]
+        if sounds is not None or tensor["config"]["dtype"] != "float32" or (node_index, tensor_index) != (0, 0):
+            raise NotSupported(f"layer {self.name!r} reads {tensor['config']}")
+
+
+def _chain(
+    nodes: dict[str, dict[str, Any]],
+    weights: Mapping[str, list[Floats]],
+    last: str,
+    input_layers: list[Any],
+    feature_shape: tuple[int, int],
+) -> list[Layer]:
+    """Return the layers from the features to the layer called ``last``."""
+    layers: list[Layer] = []
+    name = last
+    while (nodes[name]["module"], nodes[name]["class_name"]) != ("keras.layers", "InputLayer"):
+        node = _Node(nodes[name])
+        if node.kind not in LAYERS:
+            raise NotSupported(f"layer {name!r} is {node.kind}")
+        layers.insert(0, LAYERS[node.kind](node.config, weights.get(name, []), tuple(node.shape), *node.constants))
+        name = node.source
+    expected = {"batch_shape": [None, *feature_shape], "sparse": False, "ragged": False, "optional": False}
+    require(nodes[name]["config"], set(), expected)
+    if input_layers not in ([name, 0, 0], [[name, 0, 0]]):
+        raise NotSupported(f"inputs {input_layers}")
+    return layers

@@ -1,0 +1,99 @@
+"""The Open Inference Protocol, version 2, over HTTP.
+
+GET  /v2                               name and extensions of the server
+GET  /v2/health/live, /v2/health/ready
+GET  /v2/models/synthray               inputs and outputs
+GET  /v2/models/synthray/ready
+POST /v2/models/synthray/infer         outputs of features, in JSON or as binary tensors
+
+The paths of a model also exist below ``/v2/models/synthray/versions/<number>``. The protocol over gRPC is
+grpc_inference.py's concern.
+"""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from synthray import __version__
+from synthray.errors import RequestError
+from synthray.serve.infer_codec import LENGTH_HEADER, decode_infer, encode_infer
+from synthray.serve.metrics import timed
+from synthray.serve.models import MODEL_NAME, Served, require_name
+from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
+from synthray.serve.responses import json_response, model_header
+from synthray.serve.service import model_for, service_of
+from synthray.serve.tensors import EXTENSIONS, SERVER_NAME, model_metadata
+
+JSON = "application/json"
+
+
+def routes() -> list[Route]:
+    """Return the routes."""
+    models = "/v2/models/{model}"
+    return [
+        Route("/v2", server_metadata),
+        Route("/v2/health/live", server_live),
+        Route("/v2/health/ready", server_ready),
+        *(
+            route
+            for base in (models, f"{models}/versions/{{version}}")
+            for route in (
+                Route(f"{base}/infer", infer, methods=["POST"]),
+                Route(f"{base}/ready", model_ready),
+                Route(base, metadata),
+            )
+        ),
+    ]
+
+
+async def server_metadata(request: Request) -> Response:  # noqa: ARG001
+    """Return the name and version of the server, and the extensions that it supports."""
+    return json_response({"name": SERVER_NAME, "version": __version__, "extensions": list(EXTENSIONS)})
+
+
+async def server_live(request: Request) -> Response:  # noqa: ARG001
+    """Return that the server runs."""
+    return json_response({"live": True})
+
+
+async def server_ready(request: Request) -> Response:
+    """Return that a model is ready; raise RequestError 503 if none is."""
+    model_for(request)
+    return json_response({"ready": True})
+
+
+async def model_ready(request: Request) -> Response:
+    """Return that the model is ready; raise RequestError 503 if it is not."""
+    _named_model(request)
+    return json_response({"name": MODEL_NAME, "ready": True})
+
+
+async def metadata(request: Request) -> Response:
+    """Return the inputs and outputs of the model."""
+    return json_response(model_metadata(service_of(request).models, _named_model(request)))
+
+
+async def infer(request: Request) -> Response:
+    """Return the outputs of features."""
+    service, served = service_of(request), _named_model(request)
+    kind = content_type(request)
+    if kind not in (JSON, RAW, "text/plain", *UNSTATED):
+        raise RequestError(415, f"content-type is {kind!r}, expected {JSON}, or {RAW} with {LENGTH_HEADER}")
+    body = await read_body(request, service.config)
+    predictor = served.predictor
+    with timed(service.metrics, "decode"):
+        decoded = await run_in_threadpool(decode_infer, body, request.headers.get(LENGTH_HEADER), predictor.card)
+    outputs = await service.batcher.predict(predictor, decoded.features)
+    answer, json_length = await run_in_threadpool(encode_infer, decoded, outputs, served)
+    headers = model_header(served)
+    if json_length is None:
+        return Response(answer, media_type=JSON, headers=headers)
+    return Response(answer, media_type=RAW, headers=headers | {LENGTH_HEADER: str(json_length)})
+
+
+def _named_model(request: Request) -> Served:
+    require_name(request.path_params["model"])
+    return model_for(request)

@@ -1,0 +1,97 @@
+"""Batches of predictions: order, isolation of errors, and the bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+from synthray.errors import Busy
+from synthray.serve.batching import MAX_BATCH_SOUNDS, Batcher
+
+
+class Doubling:
+    """A predictor that doubles one number a sound, and waits until it may."""
+
+    def __init__(self, fails_at: float = np.nan) -> None:
+        self.sizes: list[int] = []
+        self.may_go = threading.Event()
+        self._fails_at = fails_at
+
+    def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        self.sizes.append(len(features))
+        self.may_go.wait(20)
+        if (features == self._fails_at).any():
+            raise ZeroDivisionError("inside")
+        return {"out_a": 2 * features[:, :, 0]}
+
+
+def features_of(*values: float) -> np.ndarray:
+    return np.array(values, np.float32).reshape(-1, 1, 1)
+
+
+async def predict_all(batcher: Batcher, requests: list, go: Doubling) -> list:
+    """Send all requests; let the first one finish when the others wait."""
+    running = [asyncio.ensure_future(batcher.predict(*request)) for request in requests]
+    while not go.sizes:
+        await asyncio.sleep(0.001)
+    go.may_go.set()
+    return await asyncio.gather(*running, return_exceptions=True)
+
+
+def test_predict_answers_each_request_with_its_rows() -> None:
+    model, batcher = Doubling(), Batcher(100)
+    requests = [(model, features_of(*range(n, n + n % 3 + 1))) for n in range(20)]
+    answers = asyncio.run(predict_all(batcher, requests, model))
+    for (_, features), answer in zip(requests, answers, strict=True):
+        np.testing.assert_array_equal(answer["out_a"], 2 * features[:, :, 0])
+    assert len(model.sizes) <= 2
+    assert sum(model.sizes) == sum(len(features) for _, features in requests)
+
+
+def test_predict_batch_is_bounded() -> None:
+    model, batcher = Doubling(), Batcher(1000)
+    requests = [(model, features_of(*range(100))) for _ in range(7)]
+    asyncio.run(predict_all(batcher, requests, model))
+    assert max(model.sizes) <= MAX_BATCH_SOUNDS
+    assert sum(model.sizes) == 700
+
+
+def test_predict_error_of_one_model_leaves_requests_of_another() -> None:
+    good, broken, batcher = Doubling(), Doubling(fails_at=7), Batcher(100)
+    broken.may_go.set()
+    requests = [(good, features_of(1)), (good, features_of(2)), (broken, features_of(7)), (good, features_of(3))]
+    answers = asyncio.run(predict_all(batcher, requests, good))
+    assert [type(answer) for answer in answers] == [dict, dict, ZeroDivisionError, dict]
+
+
+def test_predict_beyond_the_queue_is_busy() -> None:
+    model, batcher = Doubling(), Batcher(3)
+    answers = asyncio.run(predict_all(batcher, [(model, features_of(n)) for n in range(10)], model))
+    busy = [answer for answer in answers if isinstance(answer, Busy)]
+    assert 6 <= len(busy) <= 7
+    assert busy[0].status == 429
+    assert "3 predictions wait already" in str(busy[0])
+
+
+def test_predict_of_a_client_that_left_is_not_computed() -> None:
+    model, batcher = Doubling(), Batcher(100)
+
+    async def leave() -> None:
+        first = asyncio.ensure_future(batcher.predict(model, features_of(1)))
+        while not model.sizes:
+            await asyncio.sleep(0.001)
+        gone = asyncio.ensure_future(batcher.predict(model, features_of(2, 3)))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        last = asyncio.ensure_future(batcher.predict(model, features_of(4)))
+        await asyncio.sleep(0.01)
+        model.may_go.set()
+        await asyncio.gather(first, last)
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+
+    asyncio.run(leave())
+    assert model.sizes == [1, 1]

@@ -1,0 +1,160 @@
+"""Matching over HTTP: options, forms, sounds in the answer, and the progress of a search."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import io
+import json
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from synthray.errors import SoundError
+from synthray.serve.app import build_app
+from synthray.serve.config import AppConfig
+from synthray.serve.models import FixedModels, Served
+from synthray.serve.service import Service
+from synthray.synth.instrument import N_SAMPLES
+from synthray.synth.sound_file import read_sound, write_wav
+from tests.serve.serving import running
+
+MATCH = "/v1/models/synthray:match"
+EVENTS = {"accept": "text/event-stream"}
+
+
+def service_of(predictor, **config):
+    return Service(FixedModels((Served(predictor),)), AppConfig(**config))
+
+
+@pytest.fixture(scope="module")
+def client(predictor):
+    with TestClient(build_app(service_of(predictor, max_refine_s=5))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def wav(sound):
+    buffer = io.BytesIO()
+    write_wav(buffer, sound)
+    return buffer.getvalue()
+
+
+def events_of(text):
+    """Return the ``(event, data)`` pairs of a stream of server-sent events."""
+    blocks = [block.splitlines() for block in text.split("\n\n") if block.startswith("event:")]
+    return [(event.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for event, data in blocks]
+
+
+def test_match_include_sounds_returns_both_wavs(client, wav, sound):
+    sounds = client.post(f"{MATCH}?include=sounds", content=wav).json()["sounds"]
+    original, matched = (read_sound(base64.b64decode(sounds[name])).audio for name in ("original", "match"))
+    np.testing.assert_allclose(original, sound, atol=1e-4)
+    assert matched.shape == (N_SAMPLES,)
+    assert np.abs(matched).max() > 0.001
+    assert "sounds" not in client.post(MATCH, content=wav).json()
+
+
+def test_match_says_why_a_parameter_is_inaudible(client, wav):
+    parameters = client.post(MATCH, content=wav).json()["preset"]["parameters"]
+    learned = {name: entry for name, entry in parameters.items() if "confidence" in entry}
+    assert len(learned) == 38
+    for name, entry in learned.items():
+        assert ("why_inaudible" in entry) == (not entry["audible"]), name
+    assert any(not entry["audible"] for entry in learned.values())
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("refine=5.1", "refine is '5.1', expected 0 to 5 seconds"),
+        ("refine=-1", "refine is '-1'"),
+        ("refine=nan", "refine is 'nan'"),
+        ("refine=soon", "refine is 'soon'"),
+        ("include=all", "include is 'all', expected sounds"),
+        ("refin=1", "'refin' is unknown, expected refine or include"),
+    ],
+)
+def test_match_invalid_option_is_refused(client, wav, query, message):
+    answer = client.post(f"{MATCH}?{query}", content=wav)
+    assert answer.status_code == 400
+    assert message in answer.json()["error"]
+
+
+def test_match_refined_is_nearer(client, wav):
+    guessed, refined = (client.post(f"{MATCH}?refine={s}", content=wav).json()["preset"] for s in (0, 1))
+    assert guessed["evaluations"] == 0
+    assert refined["evaluations"] > 100
+    assert refined["distance_db"] < guessed["distance_db"]
+
+
+def test_match_of_a_form_answers_each_file(client, wav):
+    files = [("sound", ("a.wav", wav)), ("sound", ("notes.txt", b"no sound")), ("other", ("ä b.wav", wav))]
+    answer = client.post(MATCH, files=files)
+    assert answer.status_code == 200
+    first, broken, last = answer.json()["matches"]
+    assert (first["name"], broken["name"], last["name"]) == ("a.wav", "notes.txt", "ä b.wav")
+    alone = client.post(MATCH, content=wav).json()["preset"]["parameters"]
+    assert first["preset"]["parameters"] == last["preset"]["parameters"] == alone
+    assert set(broken) == {"name", "error"}
+
+
+def test_match_of_a_form_accepts_only_json(client, wav):
+    answer = client.post(MATCH, files={"sound": wav}, headers={"accept": "audio/wav"})
+    assert answer.status_code == 406
+
+
+def test_match_streams_improvements_then_the_match(client, wav):
+    answer = client.post(f"{MATCH}?refine=1&include=sounds", content=wav, headers=EVENTS)
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    *improvements, (name, match) = events_of(answer.text)
+    assert name == "match"
+    assert {event for event, _ in improvements} == {"improvement"}
+    shares = [data["progress"] for _, data in improvements]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.1
+    distances = [data["preset"]["distance_db"] for _, data in improvements]
+    assert distances == sorted(distances, reverse=True)
+    assert match["preset"]["distance_db"] <= distances[0]
+    assert set(match["sounds"]) == set(improvements[0][1]["sounds"]) == {"original", "match"}
+
+
+def test_match_stream_reports_error_as_event(client, wav, monkeypatch):
+    def silent(*_):
+        raise SoundError("the sound is silent in its first 2 s: there is nothing to match")
+
+    monkeypatch.setattr("synthray.serve.match_answer.guess", silent)
+    answer = client.post(f"{MATCH}?refine=1", content=wav, headers=EVENTS)
+    assert events_of(answer.text) == [
+        ("error", {"error": "the sound is silent in its first 2 s: there is nothing to match"})
+    ]
+
+
+def test_match_stream_closed_by_client_stops_the_search(predictor, wav):
+    service = service_of(predictor, sound_threads=1, max_sounds=1)
+    with running(service) as url:
+        connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection.request("POST", f"{MATCH}?refine=30", wav, EVENTS)
+        assert connection.getresponse().readline() == b"event: improvement\n"
+        connection.close()
+        started_s = time.monotonic()
+        other = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+        other.request("POST", MATCH, wav)
+        assert other.getresponse().status == 200
+        assert time.monotonic() - started_s < 20
+
+
+def test_match_beyond_the_queue_is_answered_with_429(predictor, wav):
+    service = service_of(predictor, sound_threads=1, max_sounds=1)
+    with running(service) as url:
+        connections = [http.client.HTTPConnection(urlsplit(url).netloc, timeout=60) for _ in range(4)]
+        for connection in connections:
+            connection.request("POST", f"{MATCH}?refine=2", wav)
+        answers = [connection.getresponse() for connection in connections]
+        refused = [answer for answer in answers if answer.status == 429]
+        assert sorted({answer.status for answer in answers}) == [200, 429]
+        assert all(answer.headers["retry-after"] == "1" for answer in refused)
+        assert "Retry in a second" in json.load(refused[0])["error"]
