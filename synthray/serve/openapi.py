@@ -71,7 +71,9 @@ def _pages() -> Json:
     html = {"text/html": TEXT}
     path = {"name": "path", "in": "path", "required": True, "schema": TEXT, "example": "index.html"}
     health = record({"status": {"const": "ok"}, "model": TEXT})
-    files = {kind: {} for kind in ("text/html", "text/css", "text/javascript", "image/svg+xml", "audio/ogg", WAV, RAW)}
+    files: Json = {
+        kind: {} for kind in ("text/html", "text/css", "text/javascript", "image/svg+xml", "audio/ogg", WAV, RAW)
+    }
     document = {"type": "object"}
     return {
         "/": {"get": _operation("page", "Web page that matches a sound", html, (), free=True)},
@@ -107,8 +109,7 @@ def _tensorflow_serving(card: ModelCard) -> Json:
 
 
 def _sounds(service: Service) -> Json:
-    sound = {"schema": {}}
-    sounds = {RAW: sound, WAV: sound}
+    sounds: Json = {RAW: {"schema": {}}, WAV: {"schema": {}}}
     file = {"type": "string", "contentMediaType": RAW}
     form = {"schema": {"type": "object", "properties": {"sound": {"type": "array", "items": file, "minItems": 1}}}}
     longest_s = service.config.max_refine_s
@@ -143,12 +144,11 @@ def _sounds(service: Service) -> Json:
 
 
 def _open_inference(card: ModelCard) -> Json:
-    free = {"free": True}
     ready = {JSON: {"type": "object"}}
     paths: Json = {
-        "/v2": {"get": _operation("serverMetadata", "Name, version and extensions", ready, (), **free)},
-        "/v2/health/live": {"get": _operation("serverLive", "Whether the server runs", ready, (), **free)},
-        "/v2/health/ready": {"get": _operation("serverReady", "Whether a model is ready", ready, (503,), **free)},
+        "/v2": {"get": _operation("serverMetadata", "Name, version and extensions", ready, (), free=True)},
+        "/v2/health/live": {"get": _operation("serverLive", "Whether the server runs", ready, (), free=True)},
+        "/v2/health/ready": {"get": _operation("serverReady", "Whether a model is ready", ready, (503,), free=True)},
     }
 
     def request(zeros: Any) -> Json:
