@@ -87,7 +87,7 @@ def _tensorflow_serving(card: ModelCard) -> Json:
     frames, bins = card.feature_shape
     body = {
         JSON: {"schema": ref("PredictRequest"), **_features_example(card, lambda zeros: {"instances": [zeros]})},
-        RAW: {"schema": {}, "x-description": f"little-endian float32, {frames * bins * 4} bytes a sound"},
+        RAW: {"schema": {"description": f"little-endian float32, {frames * bins * 4} bytes a sound"}},
     }
     for base, tag, name in (
         (BASE, "", ""),
