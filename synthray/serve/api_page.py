@@ -33,10 +33,8 @@ _HEADERS = {
 
 async def api_page(request: Request) -> Response:
     """Return the page."""
-    served = model_for(request)
-    return Response(
-        render(document(service_of(request), served.predictor.card)), media_type="text/html", headers=_HEADERS
-    )
+    api = document(service_of(request), model_for(request).predictor.card)
+    return Response(render(api), media_type="text/html", headers=_HEADERS)
 
 
 def render(api: dict[str, Any]) -> str:

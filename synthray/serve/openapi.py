@@ -14,6 +14,7 @@ from synthray import __version__
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.models import MODEL_NAME
 from synthray.serve.openapi_schemas import NUMBER, TEXT, example_preset, record, ref, schemas
+from synthray.serve.page_files import media_types
 from synthray.serve.responses import MODEL_HEADER, json_response
 from synthray.serve.service import BASE, Service, model_for, service_of
 from synthray.synth.features import ANALYSES
@@ -26,7 +27,6 @@ ERRORS = {
     400: "a field, index or value is invalid",
     401: "the token is missing or wrong",
     404: "no such path, version or label",
-    405: "the path does not support the method",
     406: "no media type that Accept names is available",
     408: "the body arrives too slowly",
     409: "the served model is not of this instrument",
@@ -71,7 +71,7 @@ def _pages() -> Json:
     html = {"text/html": TEXT}
     path = {"name": "path", "in": "path", "required": True, "schema": TEXT, "example": "index.html"}
     health = record({"status": {"const": "ok"}, "model": TEXT})
-    files = {kind: {} for kind in ("text/html", "text/css", "text/javascript", "image/svg+xml", "audio/ogg", WAV, RAW)}
+    files: Json = {kind: {} for kind in media_types()}
     document = {"type": "object"}
     return {
         "/": {"get": _operation("page", "Web page that matches a sound", html, (), free=True)},
@@ -87,7 +87,7 @@ def _tensorflow_serving(card: ModelCard) -> Json:
     frames, bins = card.feature_shape
     body = {
         JSON: {"schema": ref("PredictRequest"), **_features_example(card, lambda zeros: {"instances": [zeros]})},
-        RAW: {"schema": {}, "x-description": f"little-endian float32, {frames * bins * 4} bytes a sound"},
+        RAW: {"schema": {"description": f"little-endian float32, {frames * bins * 4} bytes a sound"}},
     }
     for base, tag, name in (
         (BASE, "", ""),
@@ -107,8 +107,7 @@ def _tensorflow_serving(card: ModelCard) -> Json:
 
 
 def _sounds(service: Service) -> Json:
-    sound = {"schema": {}}
-    sounds = {RAW: sound, WAV: sound}
+    sounds: Json = {RAW: {"schema": {}}, WAV: {"schema": {}}}
     file = {"type": "string", "contentMediaType": RAW}
     form = {"schema": {"type": "object", "properties": {"sound": {"type": "array", "items": file, "minItems": 1}}}}
     longest_s = service.config.max_refine_s
@@ -143,12 +142,11 @@ def _sounds(service: Service) -> Json:
 
 
 def _open_inference(card: ModelCard) -> Json:
-    free = {"free": True}
     ready = {JSON: {"type": "object"}}
     paths: Json = {
-        "/v2": {"get": _operation("serverMetadata", "Name, version and extensions", ready, (), **free)},
-        "/v2/health/live": {"get": _operation("serverLive", "Whether the server runs", ready, (), **free)},
-        "/v2/health/ready": {"get": _operation("serverReady", "Whether a model is ready", ready, (503,), **free)},
+        "/v2": {"get": _operation("serverMetadata", "Name, version and extensions", ready, (), free=True)},
+        "/v2/health/live": {"get": _operation("serverLive", "Whether the server runs", ready, (), free=True)},
+        "/v2/health/ready": {"get": _operation("serverReady", "Whether a model is ready", ready, (503,), free=True)},
     }
 
     def request(zeros: Any) -> Json:
