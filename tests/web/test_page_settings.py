@@ -9,15 +9,21 @@ from typing import Any
 import pytest
 
 from tests.web.conftest import distance_db, drop, slider
+from tests.waiting import wait_for
 from tests.web.test_page import expect
 
 pytestmark = pytest.mark.web
 
 
+def picture_of_match(page: Any) -> str:
+    """Return the match's spectrogram, which shows which sound is heard."""
+    return page.locator(".pictures canvas").nth(1).evaluate("canvas => canvas.toDataURL()")
+
+
 def test_knob_changes_the_distance_and_undo_restores_it(open_page: Callable[..., Any], tone: Path) -> None:
     page = open_page()
     drop(page, tone)
-    before_db = distance_db(page)
+    before_db, picture = distance_db(page), picture_of_match(page)
     knob = slider(page, "Filter cutoff")
     text = knob.get_attribute("aria-valuetext")
     assert text.endswith(" Hz")
@@ -26,9 +32,11 @@ def test_knob_changes_the_distance_and_undo_restores_it(open_page: Callable[...,
     assert knob.get_attribute("aria-valuetext") == "60.0 Hz"
     expect(page.locator("#distance b")).not_to_have_text(f"{before_db:.2f}")
     expect(page.locator("#history")).to_contain_text("filter cutoff")
+    wait_for(lambda: picture_of_match(page) != picture)
     page.keyboard.press("Control+z")
     expect(page.locator("#distance b")).to_have_text(f"{before_db:.2f}")
     assert knob.get_attribute("aria-valuetext") == text
+    wait_for(lambda: picture_of_match(page) == picture)
     page.locator("#redo").click()
     assert knob.get_attribute("aria-valuetext") == "60.0 Hz"
     page.locator("#reset").click()
@@ -128,7 +136,7 @@ def test_link_shows_the_same_preset_without_a_sound(open_page: Callable[..., Any
     assert other.locator("#refine-start").is_disabled()
 
 
-@pytest.mark.parametrize("fragment", ["#preset=WyI0MDdv", "#preset=%%%", "#preset=WzEsMiwzXQ"])
+@pytest.mark.parametrize("fragment", ["#preset=WyI0MDdv", "#preset=%%%", "#preset=WzEsMiwzXQ", "#preset=Nw"])
 def test_link_that_is_broken_says_so_in_words(open_page: Callable[..., Any], fragment: str) -> None:
     page = open_page(fragment)
     expect(page.locator("#source-message")).to_contain_text("This link")

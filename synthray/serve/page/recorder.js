@@ -77,11 +77,16 @@ export class Recorder {
     if (!this.#chunks) return;
     this.#chunks.push(samples);
     if (this.#seconds >= LONGEST_S) this.#finish();
-    else byId("count").textContent = `${this.#seconds.toFixed(1)} s`;
+    else this.#showSeconds(Math.floor(this.#seconds));
   }
 
   get #seconds() {
     return this.#chunks.reduce((sum, chunk) => sum + chunk.length, 0) / this.#context.sampleRate;
+  }
+
+  #showSeconds(seconds) {
+    const text = `${seconds} of ${LONGEST_S} s`;
+    if (byId("count").textContent !== text) byId("count").textContent = text;  // each change is read out
   }
 
   #press() {
