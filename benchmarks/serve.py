@@ -206,6 +206,7 @@ def _measure(bench: Bench, name: str, measured: Measured) -> None:
                 bench.send(port, body=body, **load | {"seconds": WARM_UP_S})
                 cpu_s = started.cpu_s()
                 answers = bench.send(port, body=body, **load)
+                started.check()
                 measured.cpu_s[body, clients].append((started.cpu_s() - cpu_s) / (len(answers.latencies_s) or 1))
                 measured.loads[body, clients].append(answers)
         large = bench.send(port, server.paths["binary"], "large", seconds=bench.arguments.seconds)

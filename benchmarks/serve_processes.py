@@ -22,6 +22,8 @@ _SERVE = ("{python}", "-m", "synthray.cli.main", "serve", "--model", "{model}", 
 _HAPROXY = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    # The command asks the application for its owner with a handle, outside an event loop.
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",
     # On a busy machine HAProxy does not start within the default of 5 s, and Serve gives up.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
 }
