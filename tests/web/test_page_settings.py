@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import distance_db, drop, slider
 from tests.waiting import wait_for
+from tests.web.conftest import distance_db, drop, slider
 from tests.web.test_page import expect
 
 pytestmark = pytest.mark.web
