@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -81,6 +81,7 @@ class PrometheusMetrics:
             )
             for name, metric in METRICS.items()
         }
+        self._children: dict[tuple[str, ...], Any] = {}
 
     def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
@@ -101,8 +102,11 @@ class PrometheusMetrics:
         return generate_latest(self._registry)
 
     def _child(self, name: str, labels: dict[str, str]):  # type: ignore[no-untyped-def]  # prometheus_client's classes
-        metric = self._metrics[name]
-        return metric.labels(**labels) if labels else metric
+        key = (name, *labels.values())
+        if key not in self._children:  # prometheus_client's own look-up is slow
+            metric = self._metrics[name]
+            self._children[key] = metric.labels(**labels) if labels else metric
+        return self._children[key]
 
 
 @contextmanager
