@@ -70,9 +70,11 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
             f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
             + (f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else "")
         )
-    await running
-    if grpc_server:
-        await grpc_server.stop(STOP_TIMEOUT_S)
+    try:
+        await running
+    finally:  # uvicorn raises the signal again, which ends the event loop
+        if grpc_server:
+            await grpc_server.stop(STOP_TIMEOUT_S)
 
 
 async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:

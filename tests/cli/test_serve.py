@@ -32,9 +32,9 @@ def test_serve_without_flags_has_the_defaults_of_its_configs(
 
 def test_serve_flags_set_model_address_and_replicas(files: Path, sessions: list) -> None:
     model = f"{files}/models/model_2_1.keras"
-    flags = ["--host", "0.0.0.0", "--port", "9000", "--replicas", "3", "--replace"]
+    flags = ["--host", "0.0.0.0", "--port", "9000", "--grpc-port", "9001", "--replicas", "3", "--replace"]
     assert main(["serve", "--model", model, *flags]) == 0
-    assert sessions == [(ReplicaConfig(model=model, replicas=3), Address("0.0.0.0", 9000), True)]
+    assert sessions == [(ReplicaConfig(model=model, replicas=3), Address("0.0.0.0", 9000, grpc_port=9001), True)]
 
 
 def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> None:

@@ -144,7 +144,7 @@ def test_match_stream_closed_by_client_stops_the_search(predictor, wav):
         other = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         other.request("POST", MATCH, wav)
         assert other.getresponse().status == 200
-        assert time.monotonic() - started_s < 10
+        assert time.monotonic() - started_s < 20
 
 
 def test_match_beyond_the_queue_is_answered_with_429(predictor, wav):

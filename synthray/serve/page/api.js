@@ -1,0 +1,84 @@
+/** Requests to the service: waiting while it is busy, the token, and errors in words. */
+
+const BASE = new URL("../v1/models/synthray", import.meta.url).href;
+const LARGEST_WAIT_S = 30;
+const MOST_TRIES = 6;
+const TOKEN_KEY = "synthray-token";
+
+/** A failed request; the message is for people. */
+export class ServiceError extends Error {}
+
+/** Callbacks that the page sets: `wait(text)` while the service is busy, `askToken(wasWrong)` resolves to a token. */
+export const hooks = { wait: () => {}, askToken: async () => null };
+
+/** Return the table of parameters. */
+export async function readTable() {
+  const { metadata } = await (await request("/metadata", {})).json();
+  return metadata.synthray.parameters;
+}
+
+/** Match a sound file; return the service's answer with both sounds. */
+export async function matchSound(file, signal) {
+  return (await request(":match?include=sounds", { method: "POST", body: file, signal, headers: binary("application/json") })).json();
+}
+
+/** Start a search of some seconds; return the response, which is a stream of events. */
+export function refineSound(file, seconds, signal) {
+  const headers = binary("text/event-stream");
+  return request(`:match?refine=${seconds}&include=sounds`, { method: "POST", body: file, signal, headers });
+}
+
+/** Render values by name; return the preset, the distance to the target (if any) and the sound. */
+export async function renderPreset(parameters, target, signal) {
+  const body = JSON.stringify(target ? { parameters, target } : { parameters });
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  return (await request(":render", { method: "POST", body, signal, headers })).json();
+}
+
+function binary(accept) {
+  return { "Content-Type": "application/octet-stream", Accept: accept };
+}
+
+async function request(path, options) {
+  for (let attempt = 1; ; attempt += 1) {
+    const answer = await send(path, options);
+    if (answer.ok) return answer;
+    if (answer.status === 401 && (await askToken())) continue;
+    const isBusy = answer.status === 429 || answer.status === 503;
+    if (!isBusy || attempt === MOST_TRIES) throw new ServiceError(await reason(answer, isBusy));
+    await waitFor(answer, attempt, options.signal);
+  }
+}
+
+async function send(path, { headers = {}, ...options }) {
+  const token = sessionStorage.getItem(TOKEN_KEY);
+  const authorization = token ? { Authorization: `Bearer ${token}` } : {};
+  try {
+    return await fetch(BASE + path, { ...options, headers: { ...headers, ...authorization } });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError("The service cannot be reached. Check that it runs and that you are online, then try again.");
+  }
+}
+
+async function askToken() {
+  const token = await hooks.askToken(sessionStorage.getItem(TOKEN_KEY) !== null);
+  if (token) sessionStorage.setItem(TOKEN_KEY, token);
+  return Boolean(token);
+}
+
+async function reason(answer, isBusy) {
+  if (isBusy) return "The service is still busy. Try again in a minute.";
+  const { error } = await answer.json().catch(() => ({}));
+  return error || `The service answered with HTTP status ${answer.status}.`;
+}
+
+async function waitFor(answer, attempt, signal) {
+  const asked = Number(answer.headers.get("Retry-After")) || 2 ** (attempt - 1);
+  const seconds = Math.min(asked, LARGEST_WAIT_S);
+  const state = answer.status === 503 ? "not ready" : "busy";
+  hooks.wait(`The service is ${state}, trying again in ${seconds} s.`);
+  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  hooks.wait("");
+  signal?.throwIfAborted();
+}

@@ -1,0 +1,99 @@
+/** The page: makes its parts and connects them. */
+
+import { hooks, matchSound, readTable } from "./api.js";
+import { BlindTest } from "./blind.js";
+import { announce, byId, showMessage } from "./dom.js";
+import { fromFragment } from "./link.js";
+import { Panel } from "./panel.js";
+import { Pictures } from "./pictures.js";
+import { Player } from "./player.js";
+import { Recorder } from "./recorder.js";
+import { Refinement } from "./refine.js";
+import { connectSaving, enableSaving } from "./save.js";
+import { SoundList } from "./sounds.js";
+import { connectSource, connectToken } from "./source.js";
+import { Stage } from "./stage.js";
+
+const player = new Player();
+const pictures = new Pictures();
+const blind = new BlindTest(player);
+const sounds = new SoundList({ match, open: openSound, fail: showFailure });
+const refinement = new Refinement({
+  getState: () => stage.state,
+  improve: (answer, signal) => stage.improve(answer, signal),
+  finish: (detail) => { stage.record(detail); sounds.showDistance(stage.state); },
+});
+const ready = start();
+let stage = null;
+
+hooks.wait = (text) => { byId("busy").textContent = text; };
+connectToken();
+connectSource(add);
+new Recorder((file) => add([file]));
+addEventListener("hashchange", openLink);
+
+/** Read the table of parameters, and show the preset of the address if it has one. */
+async function start() {
+  try {
+    const table = await readTable();
+    const makePanel = (callbacks) => new Panel(table, callbacks);
+    stage = new Stage(table, { player, pictures, makePanel, onChange: stopSearch, onOpen: showOpen });
+    connectSaving(stage);
+  } catch (error) {
+    showMessage("source-message", error.message, true);
+    throw error;
+  }
+  openLink();
+}
+
+function openLink() {
+  try {
+    const values = fromFragment(stage.table, location.hash);
+    if (values) stage.openPreset(values);
+  } catch (error) {
+    showMessage("source-message", error.message, true);
+  }
+}
+
+function add(files) {
+  showMessage("source-message", "");
+  sounds.add(files);
+}
+
+async function match(sound) {
+  announce(`Matching ${sound.name}`);
+  await ready;
+  sound.answer = await matchSound(sound.file);
+  sound.distance = sound.answer.preset.distance_db;
+}
+
+async function openSound(sound) {
+  if (sound.latest) return stage.open(sound.latest);
+  await stage.openMatch(sound, sound.answer, "match");
+  announce(`${sound.name} is matched, at a distance of ${sound.distance.toFixed(2)} decibels.`);
+  return undefined;
+}
+
+function showFailure(sound) {
+  showMessage("source-message", `${sound.name}: ${sound.error}`, true);
+}
+
+function stopSearch() {
+  refinement.stop("Stopped, because you changed a setting.");
+}
+
+/** Show what belongs to a state that was opened. */
+function showOpen(state) {
+  refinement.stop("Stopped.");
+  refinement.enable(state);
+  blind.stop();
+  enableSaving();
+  sounds.mark(state.sound);
+  byId("scene-title").textContent = state.sound?.name ?? "Preset from a link";
+  byId("scene-note").textContent = state.sound ? usedPart(state.sound.answer.sound) : "It has no original to compare with.";
+}
+
+function usedPart({ skipped_s: skipped, used_s: used }) {
+  const from = skipped >= 0.01 ? ` from ${skipped.toFixed(2)} s on` : "";
+  return `${used.toFixed(1)} s${from}`;
+}

@@ -1,0 +1,87 @@
+/** The search for a closer match: start, progress, stop. Each improvement is shown while the search goes on. */
+
+import { refineSound, ServiceError } from "./api.js";
+import { byId, showMessage } from "./dom.js";
+import { readEvents } from "./sse.js";
+
+export class Refinement {
+  #abort = null;
+  #timer = null;
+  #improvements = 0;
+
+  /** `improve(answer, signal)` shows an answer, `finish(detail)` records the last one. */
+  constructor({ getState, improve, finish }) {
+    Object.assign(this, { getState, improve, finish });
+    byId("refine").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
+    byId("refine-stop").addEventListener("click", () => this.stop("Stopped."));
+  }
+
+  /** Say whether the sound that is open can be searched for. */
+  enable(state) {
+    byId("refine-seconds").disabled = !state.sound;
+    byId("refine-progress").value = 0;
+    showMessage("refine-message", state.sound ? "" : "A preset from a link has no original to search for.");
+  }
+
+  /** Stop the search; the last improvement stays. */
+  stop(text) {
+    if (!this.#abort) return;
+    showMessage("refine-message", text);
+    this.#abort.abort();
+    this.#end("searched, then stopped");
+  }
+
+  #end(detail) {
+    this.#abort = null;
+    if (this.#improvements) this.finish(detail);
+    this.#showRunning(false);
+  }
+
+  async #start() {
+    const seconds = new FormData(byId("refine")).get("seconds");
+    const { sound, distance } = this.getState();
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    this.#improvements = 0;
+    this.#showRunning(true);
+    showMessage("refine-message", `Searching for ${seconds} s \u2026`);
+    try {
+      const response = await refineSound(sound.file, seconds, signal);
+      for await (const { event, data } of readEvents(response)) {
+        if (event === "error") throw new ServiceError(data.error);
+        if (this.#improvements === 0) this.#showTime(seconds);
+        await this.improve(data, signal);
+        if (signal.aborted) return;
+        this.#improvements += 1;
+        this.#showDistance("Searching", distance);
+      }
+      this.#showDistance("Done", distance);
+    } catch (error) {
+      if (signal.aborted) return;
+      showMessage("refine-message", error.message, true);
+    }
+    this.#end(`searched for ${seconds} s`);
+  }
+
+  #showRunning(isRunning) {
+    const hadFocus = byId("refine").contains(document.activeElement);
+    byId("refine-start").hidden = isRunning;
+    byId("refine-stop").hidden = !isRunning;
+    clearInterval(this.#timer);
+    byId("refine-progress").value = 0;
+    if (hadFocus) byId(isRunning ? "refine-stop" : "refine-start").focus();
+  }
+
+  /** Show the share of the time that is spent. It runs from the first answer on, because a busy service may start later. */
+  #showTime(seconds) {
+    const startedMs = performance.now();
+    this.#timer = setInterval(() => {
+      byId("refine-progress").value = (performance.now() - startedMs) / (seconds * 1000);
+    }, 100);
+  }
+
+  #showDistance(word, before) {
+    const { distance } = this.getState();
+    showMessage("refine-message", `${word}: ${before.toFixed(2)} \u2192 ${distance.toFixed(2)} dB`);
+  }
+}

@@ -1,0 +1,100 @@
+/** The list of sounds: files, recordings and examples, matched one after another. */
+
+import { byId, create } from "./dom.js";
+
+/** A sound that was added, and what became of it. */
+class Sound {
+  state = "waiting";  // then "matching", "matched" or "failed"
+  error = "";
+  distance = null;
+  latest = null;  // the state in which it was seen last
+
+  constructor(name, file) {
+    Object.assign(this, { name, file });
+    this.figure = create("span", { class: "figure" });
+    this.detail = create("span", { class: "detail" });
+    this.button = create("button", { type: "button", class: "entry" }, create("span", {}, name), this.figure, this.detail);
+  }
+}
+
+/** The queue. `match(sound)` resolves when a sound is matched, `open(sound)` shows a matched one. */
+export class SoundList {
+  #sounds = [];
+  #isRunning = false;
+
+  constructor({ match, open, fail }) {
+    Object.assign(this, { match, open, fail });
+  }
+
+  /** Add files. They are matched one after another; the first one is opened. */
+  add(files) {
+    const added = files.map((file) => new Sound(file.name, file));
+    for (const sound of added) {
+      sound.button.addEventListener("click", () => this.#select(sound));
+      byId("sounds").append(create("li", {}, sound.button));
+      this.#sounds.push(sound);
+      this.#show(sound);
+    }
+    byId("sounds-title").hidden = false;
+    byId("session-empty").hidden = true;
+    this.#run(added[0]);
+  }
+
+  /** Show which sound is open. */
+  mark(current) {
+    for (const sound of this.#sounds) sound.button.setAttribute("aria-current", sound === current);
+  }
+
+  /** Show the distance of a state whose sound is in the list. */
+  showDistance({ sound, distance }) {
+    sound.distance = distance;
+    this.#show(sound);
+  }
+
+  #select(sound) {
+    if (sound.state === "matched") this.open(sound);
+    if (sound.state !== "failed") return;
+    sound.state = "waiting";  // try again
+    this.#show(sound);
+    this.#run(sound);
+  }
+
+  async #run(wanted) {
+    this.wanted = wanted;
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    for (let sound = this.#next(); sound; sound = this.#next()) await this.#matchOne(sound);
+    this.#isRunning = false;
+  }
+
+  #next() {
+    const isWaiting = (sound) => sound?.state === "waiting";
+    return isWaiting(this.wanted) ? this.wanted : this.#sounds.find(isWaiting);
+  }
+
+  async #matchOne(sound) {
+    this.#set(sound, "matching");
+    try {
+      await this.match(sound);
+      this.#set(sound, "matched");
+      if (sound === this.wanted) this.open(sound);
+    } catch (error) {
+      sound.error = error.message;
+      this.#set(sound, "failed");
+      this.fail(sound);
+      if (sound === this.wanted) this.wanted = this.#sounds[this.#sounds.indexOf(sound) + 1];
+    }
+  }
+
+  #set(sound, state) {
+    sound.state = state;
+    this.#show(sound);
+  }
+
+  #show(sound) {
+    const words = { waiting: "waiting", matching: "matching \u2026", failed: "try again" };
+    sound.figure.textContent = words[sound.state] ?? `${sound.distance.toFixed(2)} dB`;
+    sound.detail.textContent = sound.state === "failed" ? sound.error : "";
+    sound.detail.classList.toggle("error", sound.state === "failed");
+  }
+}

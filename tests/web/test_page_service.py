@@ -1,0 +1,79 @@
+"""The page while the service is busy or guarded, and recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.conftest import drop
+from tests.web.test_page import expect
+
+pytestmark = pytest.mark.web
+
+
+@pytest.mark.parametrize(("status", "word"), [(429, "busy"), (503, "not ready")])
+def test_page_waits_while_the_service_is_busy(
+    open_page: Callable[..., Any], tone: Path, status: int, word: str
+) -> None:
+    page = open_page()
+    answers = iter([status])
+
+    def refuse_once(route: Any) -> None:
+        if next(answers, None) is None:
+            route.continue_()
+        else:
+            route.fulfill(status=status, headers={"Retry-After": "2"}, json={"error": "busy"})
+
+    page.route("**/v1/models/synthray:match*", refuse_once)
+    page.locator("#files").set_input_files(tone)
+    expect(page.locator("#busy")).to_contain_text(f"{word}, trying again in 2 s")
+    page.locator("#panel").wait_for()
+    assert page.locator("#busy").inner_text() == ""
+
+
+def test_page_without_a_service_says_so(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    page.route("**/v1/models/synthray:match*", lambda route: route.abort())
+    page.locator("#files").set_input_files(tone)
+    expect(page.locator("#source-message")).to_contain_text("The service cannot be reached")
+
+
+def test_page_asks_for_the_token_and_keeps_it(open_page: Callable[..., Any], guarded_url: str, tone: Path) -> None:
+    page = open_page(url=guarded_url)
+    page.locator("#files").set_input_files(tone)
+    page.locator("#token").fill("wrong")
+    page.locator("#token").press("Enter")
+    expect(page.locator("#source-message")).to_contain_text("did not accept")
+    page.locator("#token").fill("open sesame")
+    page.locator("#token").press("Enter")
+    page.locator("#panel").wait_for()
+    assert page.locator("#token-form").is_hidden()
+    page.reload()
+    drop(page, tone)
+
+
+def test_recording_is_matched(open_page: Callable[..., Any]) -> None:
+    page = open_page(permissions=["microphone"])
+    page.get_by_role("button", name="Record a sound").click()
+    expect(page.locator("#recorder-start")).to_be_enabled()
+    assert page.locator("#device option").count() >= 1
+    page.locator("#recorder-start").click()
+    expect(page.locator("#count")).to_have_text("3")
+    expect(page.locator("#count")).to_contain_text("of 8 s")
+    page.wait_for_timeout(2500)
+    page.locator("#recorder-start").click()
+    page.locator("#panel").wait_for()
+    assert page.locator("#recorder").is_hidden()
+    assert page.locator("#scene-title").inner_text().startswith("Recording ")
+
+
+def test_recording_without_permission_says_what_to_do(open_page: Callable[..., Any]) -> None:
+    script = "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError'); }"
+    page = open_page(script=script)
+    page.get_by_role("button", name="Record a sound").click()
+    expect(page.locator("#recorder-message")).to_contain_text("Allow it in the address bar")
+    page.locator("#recorder-close").click()
+    assert page.locator("#recorder").is_hidden()
