@@ -19,16 +19,9 @@ _END_S = 30
 # Every process of a server inherits it, so the ones that left its process group are found too.
 _TOKEN = "SYNTHRAY_BENCHMARK_SERVER"
 _SERVE = ("{python}", "-m", "synthray.cli.main", "serve", "--model", "{model}", "--port", "{port}")
-_HAPROXY = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # The command asks the application for its owner with a handle, outside an event loop.
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",
-    # On a busy machine HAProxy does not start within the default of 5 s, and Serve gives up.
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-}
+_HAPROXY = ("--haproxy", "--host", "0.0.0.0")
 HAPROXY_PORT = 8000
-"""Serve's HAProxy listens on this port, whatever ``--port`` says."""
+"""Serve's HAProxy listens on this port only."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +48,7 @@ _PREDICT = {"binary": _BASE, "json": _BASE}
 SERVERS = {
     "synthray": Server("synthray serve --no-ray", (*_SERVE, "--no-ray"), _PREDICT),
     "synthray-ray": Server("synthray serve, on Ray Serve", _SERVE, _PREDICT),
-    "synthray-haproxy": Server("synthray serve, on Ray Serve with its HAProxy ingress", _SERVE, _PREDICT, _HAPROXY),
+    "synthray-haproxy": Server("synthray serve, on Ray Serve with its HAProxy ingress", (*_SERVE, *_HAPROXY), _PREDICT),
     "fastapi": Server(
         "FastAPI and uvicorn, Keras", ("{peers}", f"{_PEERS}/fastapi_app.py", "{port}"), module="fastapi"
     ),

@@ -1,14 +1,13 @@
 """A request whose replica died is sent again, to another replica.
 
-Ray Serve sends no request again once a replica has taken it: it answers 500 when the replica is killed. All requests of
-the service may be sent again, because they change nothing. Serve's proxies load this middleware where ``SETTING`` is in
-their environment, so it must be set where Ray is started.
+Ray Serve sends no request again once a replica has taken it. If the replica is killed, the proxy's application returns
+without a response. All requests of the service may be sent again, because they change nothing. Serve's proxies load
+this middleware where ``SETTING`` is in their environment, so it must be set where Ray is started.
 """
 
 from __future__ import annotations
 
 import asyncio
-from http import HTTPStatus
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -30,7 +29,7 @@ def middleware() -> list[Middleware]:
 
 
 class Resend:
-    """Sends a request again if Serve itself answers that it failed."""
+    """Sends a request again that ended without a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -40,13 +39,11 @@ class Resend:
         if scope["type"] != "http" or not scope["path"].startswith(PATHS):
             await self._app(scope, receive, send)
             return
-        request = _RecordedRequest(receive)
-        for attempt in range(1, ATTEMPTS + 1):
-            response = _HeldFailure(send)
+        request, response = _RecordedRequest(receive), _Response(send)
+        for _ in range(ATTEMPTS):
             await self._app(scope, request.replay(), response)
-            if not response.held or attempt == ATTEMPTS or not request.is_recorded:
-                await response.release()
-                return
+            if response.has_started or not request.is_recorded:
+                return  # without a response, the HTTP server answers 500
             await asyncio.sleep(PAUSE_S)
 
 
@@ -79,30 +76,14 @@ class _RecordedRequest:
         return receive
 
 
-class _HeldFailure:
-    """Passes a response on, but for a failure that Serve reports."""
+class _Response:
+    """Notes whether a response has started."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self.held: list[Message] = []
-        """The messages of the failure."""
+        self.has_started = False
 
     async def __call__(self, message: Message) -> None:
-        """Send or hold a message."""
-        if self.held or _is_failure(message):
-            self.held.append(message)
-        else:
-            await self._send(message)
-
-    async def release(self) -> None:
-        """Send the messages that were held."""
-        for message in self.held:
-            await self._send(message)
-
-
-def _is_failure(message: Message) -> bool:
-    """Return whether a response starts as those of Serve's proxy do; the application's own failures are JSON."""
-    if message["type"] != "http.response.start" or message["status"] != HTTPStatus.INTERNAL_SERVER_ERROR:
-        return False
-    kinds = [value for name, value in message.get("headers", ()) if bytes(name).lower() == b"content-type"]
-    return not any(bytes(kind).startswith(b"application/json") for kind in kinds)
+        """Send a message."""
+        self.has_started = True
+        await self._send(message)
