@@ -156,7 +156,7 @@ def test_evaluate_part_gives_a_model_the_analysis_of_its_card(candidates, only_p
     )
     evaluate_part([model], instrument_data(truth, seeds), Part(0, 1, 4, 0), truth[0], candidates)
     expected = analyse(render(INSTRUMENT.labels_to_settings(truth), seeds), analysis="spectra")
-    np.testing.assert_array_equal(seen[0], expected[1:4])
+    np.testing.assert_allclose(seen[0], expected[1:4], rtol=1e-5, atol=1e-5)  # a matrix product rounds by its size
 
 
 def test_check_fits_of_another_analysis_needs_the_instrument():
