@@ -28,8 +28,12 @@ from pathlib import Path
 HOST = "127.0.0.1"
 # Ray on Linux listens on every network interface unless clusters are disabled.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# The same setting as synthray.cluster.connect.LOCAL_RAY: idle workers stay, so that reader tasks can reuse them.
-KEEPING_WORKERS = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
+# The same settings as synthray.cluster.connect.LOCAL_RAY: idle workers stay, so that reader tasks can reuse them, and
+# Serve's proxies send a request again whose replica died.
+RAY_SETTINGS = {
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware",
+}
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -95,7 +99,7 @@ def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> di
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # jobs run this Python
         "RAY_API_SERVER_ADDRESS": dashboard,
         **LOOPBACK_ONLY,
-        **KEEPING_WORKERS,
+        **RAY_SETTINGS,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
         "PYTHONUNBUFFERED": "1",

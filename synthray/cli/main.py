@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    # Sounds are spread over threads and processes here. Threads of OpenBLAS, NumPy's matrix library, wait for each
+    # other on a busy machine. It reads the variable when NumPy is imported.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     return run(lambda arguments: arguments.command(arguments), build_parser(argv), argv)
 
 

@@ -49,6 +49,8 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, Address, "tls_cert", "certificate chain for HTTPS (PEM)", metavar="FILE")
     add_setting(parser, Address, "tls_key", "private key of the certificate (PEM)", metavar="FILE")
     add_setting(parser, Address, "grpc_port", "port of the Open Inference Protocol, version 2, over gRPC. 0 for none")
+    haproxy = "let HAProxy route the requests: faster, but open to every network; needs --host 0.0.0.0"
+    parser.add_argument("--haproxy", action="store_true", help=haproxy)
     parser.add_argument("--no-ray", action="store_true", help="serve from this process alone, without Ray")
     parser.add_argument("--replace", action="store_true", help="replace the service that this cluster already runs")
 
@@ -83,6 +85,10 @@ def serve(arguments: Namespace) -> None:
 
         serve_here(config, address)
     else:
+        if arguments.haproxy:
+            from synthray.cluster.haproxy import use_haproxy
+
+            use_haproxy(address)
         from synthray.cluster.session import serve_until_stopped
 
         serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)

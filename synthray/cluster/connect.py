@@ -14,10 +14,11 @@ from pathlib import Path
 import ray
 import ray.data
 
+from synthray.cluster import resend
 from synthray.errors import ConfigError
 
-LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000"}
-"""Environment variables for a Ray that is started on this machine.
+LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000", **resend.SETTING}
+"""Environment variables for a Ray that is started on this machine; infra/docker/Dockerfile has the same.
 
 By default Ray kills surplus workers after 1 s without work. The tasks that read for a training pause longer than that,
 and a new worker costs 2 s of CPU time.

@@ -28,14 +28,14 @@ class RayMetrics:
             else:
                 self._histograms[name] = Histogram(full_name, text, list(metric.buckets), metric.labels)
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
         self._counters[name].inc(amount, labels)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
         self._gauges[name].set(value, labels)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add a value to a histogram."""
         self._histograms[name].observe(value, labels)

@@ -17,6 +17,7 @@ import numpy as np
 
 from synthray.model.heads import HeadLayout, output_name
 from synthray.model.numpy_layers import ACTIVATIONS, LAYERS, Floats, Layer, NotSupported, dense_weights, require
+from synthray.synth.parameters import Choice, Range
 
 if TYPE_CHECKING:
     import keras
@@ -79,7 +80,9 @@ def read_network(raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int])
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
             config, weights = json.loads(file.read(_CONFIG)), _read_weights(file.read(_WEIGHTS))
-        return _build(config, weights, layout, feature_shape)
+        network = _build(config, weights, layout, feature_shape)
+        network(np.zeros((1, *feature_shape), np.float32))  # fails if the shapes in the file are wrong
+        return network
     except Exception:  # a file can be corrupt in any way
         return None
 
@@ -125,27 +128,34 @@ def _build(
         raise NotSupported("other outputs")
     heads = [_Node(nodes[name]) for name in head_names]
     source, shape = heads[0].source, heads[0].shape
+    if len(shape) != 1 or any(head.source != source for head in heads):
+        raise NotSupported("heads that do not share one vector")
+    parts = [_head(head, weights, layout, parameter) for head, parameter in zip(heads, learned, strict=True)]
     columns: dict[str, list[int]] = {}
-    kernels, biases = [], []
-    for parameter, head in zip(learned, heads, strict=True):
-        activation = head.config["activation"]
-        is_known = activation == "softmax" if parameter in layout.classified else activation in ACTIVATIONS
-        if head.kind != ("keras.layers", "Dense") or head.source != source or len(shape) != 1 or not is_known:
-            raise NotSupported(f"head {head.name!r}")
-        kernel, bias = dense_weights(head.config, weights[head.name], shape[0])
-        if len(bias) != layout.outputs(parameter):
-            raise NotSupported(f"head {head.name!r} has {len(bias)} outputs")
-        kernels.append(kernel)
-        biases.append(bias)
-        if activation not in ("softmax", "linear"):
+    for head, parameter in zip(heads, learned, strict=True):
+        if (activation := head.config["activation"]) not in ("softmax", "linear"):
             columns.setdefault(activation, []).extend(range(layout.width)[layout.columns[parameter.name]])
     return NumpyNetwork(
         tuple(_chain(nodes, weights, source, config["config"]["input_layers"], feature_shape)),
-        np.concatenate(kernels, axis=1),
-        np.concatenate(biases),
+        np.concatenate([kernel for kernel, _ in parts], axis=1),
+        np.concatenate([bias for _, bias in parts]),
         tuple((ACTIVATIONS[name], np.array(numbers)) for name, numbers in columns.items()),
         layout,
     )
+
+
+def _head(
+    head: _Node, weights: Mapping[str, list[Floats]], layout: HeadLayout, parameter: Choice | Range
+) -> tuple[Floats, Floats]:
+    """Return the kernel ``(units, outputs)`` and the bias ``(outputs,)`` of a parameter's head."""
+    activation = head.config["activation"]
+    is_known = activation == "softmax" if parameter in layout.classified else activation in ACTIVATIONS
+    if head.kind != ("keras.layers", "Dense") or not is_known:
+        raise NotSupported(f"head {head.name!r} is {head.kind} with {activation!r}")
+    kernel, bias = dense_weights(head.config, weights[head.name], head.shape[0])
+    if len(bias) != layout.outputs(parameter):
+        raise NotSupported(f"head {head.name!r} has {len(bias)} outputs")
+    return kernel, bias
 
 
 class _Node:
@@ -175,15 +185,15 @@ def _chain(
 ) -> list[Layer]:
     """Return the layers from the features to the layer called ``last``."""
     layers: list[Layer] = []
-    name = last
-    while (nodes[name]["module"], nodes[name]["class_name"]) != ("keras.layers", "InputLayer"):
-        node = _Node(nodes[name])
+    name, rest = last, dict(nodes)
+    while ((found := rest.pop(name))["module"], found["class_name"]) != ("keras.layers", "InputLayer"):
+        node = _Node(found)
         if node.kind not in LAYERS:
             raise NotSupported(f"layer {name!r} is {node.kind}")
         layers.insert(0, LAYERS[node.kind](node.config, weights.get(name, []), tuple(node.shape), *node.constants))
         name = node.source
     expected = {"batch_shape": [None, *feature_shape], "sparse": False, "ragged": False, "optional": False}
-    require(nodes[name]["config"], set(), expected)
+    require(found["config"], set(), expected)
     if input_layers not in ([name, 0, 0], [[name, 0, 0]]):
         raise NotSupported(f"inputs {input_layers}")
     return layers

@@ -5,7 +5,10 @@ Sounds and presets are in ``synthray.match``, HTTP is in ``synthray.serve``.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
     import keras
 
 MAX_ROWS = 1024
-"""Rows per call of the network, to bound its memory."""
+"""Largest number of rows per call of the network, to bound its memory."""
+MIN_ROWS = 32
+"""Smallest number of rows that is worth a thread of its own."""
+_CORES = len(os.sched_getaffinity(0))
 CERTAIN_BINS = 32
 """Bins of the histogram that stands for a number."""
 
@@ -131,8 +137,17 @@ class Predictor:
         features = np.asarray(features, np.float32)
         if features.ndim != 3 or features.shape[1:] != (self.frames, self.bins):
             raise ModelError(f"features have shape {features.shape}, expected (sounds, {self.frames}, {self.bins})")
-        blocks = np.array_split(features, max(1, -(-len(features) // MAX_ROWS)))
-        return np.concatenate([self._network(block) for block in blocks])
+        if len(features) < MIN_ROWS * 2:
+            return self._network(features)
+        size = min(MAX_ROWS, max(MIN_ROWS, -(-len(features) // _CORES)))
+        blocks = [features[start : start + size] for start in range(0, len(features), size)]
+        return np.concatenate(list(_threads().map(self._network, blocks)))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return a thread for each core: NumPy's matrix library is limited to one thread a call."""
+    return ThreadPoolExecutor(_CORES, thread_name_prefix="blocks")
 
 
 def _certain(positions: np.ndarray, parameter: Range, count: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
     /v1/models/synthray…   TensorFlow Serving's REST API, :match, :render and :analyse
     /v2…                   Open Inference Protocol
+    /openapi.json, /docs   description of all paths
     /healthz               readiness
     /                      web page that matches a sound
 
@@ -17,8 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray.serve import open_inference, tensorflow_serving
+from synthray.serve.api_page import api_page
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
+from synthray.serve.openapi import openapi
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
 from synthray.serve.service import BASE, Service, model_for, service_of
@@ -35,6 +38,8 @@ def build_app(service: Service) -> Starlette:
         Route(f"{BASE}:render", render_preset, methods=["POST"]),
         Route(f"{BASE}:analyse", analyse_sound, methods=["POST"]),
         Route("/healthz", health),
+        Route("/openapi.json", openapi),
+        Route("/docs", api_page),
         Route("/", page_file),
         Route("/page/{path:path}", page_file),
     ]

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 import numpy as np
+import orjson
 
 from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME
@@ -68,7 +69,7 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
 def parse_object(body: bytes) -> dict[str, Any]:
     """Return the JSON object in a body; raise RequestError 400 if there is none."""
     try:
-        request = json.loads(body)
+        request = _parse(body)
     except (ValueError, RecursionError) as error:
         # UnicodeDecodeError is a ValueError, and json raises ValueError for numbers of thousands of digits.
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
@@ -76,6 +77,13 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not isinstance(request, dict):
         raise RequestError(400, f"the body is a JSON {type(request).__name__}, expected an object")
     return request
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:  # NaN and integers beyond 64 bits, for which there are messages of our own
+        return json.loads(body)
 
 
 def _unwrap(value: Any, where: str) -> Any:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME, output_name
 from synthray.serve.models import Served
 
 
-def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict[str, Any]:
-    """Return outputs as ``{"predictions": [...]}`` or ``{"outputs": {...}}``.
+def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> bytes:
+    """Return outputs as the JSON ``{"predictions": [...]}`` or ``{"outputs": {...}}``.
 
     A single output is written without its name, as TensorFlow Serving does.
 
@@ -25,18 +26,23 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> dict
         RequestError: 400, an output is not finite.
     """
     require_finite(outputs)
-    columns = {name: values.tolist() for name, values in outputs.items()}
+    columns = {name: np.ascontiguousarray(values) for name, values in outputs.items()}
+    answer: dict[str, Any]
     if len(columns) == 1:
         (values,) = columns.values()
-        return {"predictions" if in_rows else "outputs": values}
-    if not in_rows:
-        return {"outputs": columns}
-    names = list(columns)
-    return {"predictions": [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
+        answer = {"predictions" if in_rows else "outputs": values}
+    elif in_rows:
+        sounds = len(next(iter(columns.values())))
+        answer = {"predictions": [{name: rows[i] for name, rows in columns.items()} for i in range(sounds)]}
+    else:
+        answer = {"outputs": columns}
+    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def require_finite(outputs: dict[str, np.ndarray]) -> None:
     """Raise RequestError 400 unless all outputs, ``(sounds, units)``, are finite."""
+    if np.isfinite(np.concatenate(list(outputs.values()), axis=1)).all():
+        return
     for name, values in outputs.items():
         finite = np.isfinite(values).all(axis=1)
         if not finite.all():

@@ -27,7 +27,7 @@ from synthray.serve.config import Address
 from synthray.serve.encode import require_finite
 from synthray.serve.infer_codec import UNSUPPORTED
 from synthray.serve.metrics import timed
-from synthray.serve.models import MODEL_NAME, Served, choose, require_name
+from synthray.serve.models import MODEL_NAME, Served, choose, model_labels, require_name
 from synthray.serve.responses import status_of
 from synthray.serve.service import Service
 from synthray.serve.tensors import (
@@ -100,20 +100,19 @@ class Inference:
             request: the serialized message: Ray pickles requests, and tritonclient's messages cannot be pickled.
             context: of the RPC.
         """
-        started_s, status, version = time.perf_counter(), "OK", ""
+        started_s, status, served = time.perf_counter(), "OK", None
         metrics = self._service.metrics
         try:
             self._check(rpc, len(request), context)
             response, served = await self._rpcs[rpc](_parse(rpc, request))
-            version = str(served.version) if served else ""
         except Exception as error:
             code, message = _status(error)
             metrics.add("errors_total", kind=type(error).__name__)
             context.set_code(code)
             context.set_details(message)
             status, response = code.name, getattr(messages, f"{rpc}Response")()
-        metrics.add("requests_total", route=rpc, status=status, version=version)
-        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, version=version)
+        metrics.add("requests_total", route=rpc, status=status, **model_labels(served))
+        metrics.observe("request_seconds", time.perf_counter() - started_s, route=rpc, **model_labels(served))
         return response
 
     def _check(self, rpc: str, size: int, context: Context) -> None:
@@ -148,16 +147,16 @@ class Inference:
         return messages.ModelMetadataResponse(**model_metadata(self._service.models, served)), served
 
     async def _model_infer(self, request: Any) -> tuple[Any, Served]:
-        served = self._choose(request.model_name, request.model_version)
+        served = self._choose(request.model_name, request.model_version, predicts=True)
         with timed(self._service.metrics, "decode"):
             features, names = await run_in_threadpool(decode_request, request, served)
         outputs = await self._service.batcher.predict(served.predictor, features)
         require_finite(outputs)
         return encode_response(request, {name: outputs[name] for name in names}, served), served
 
-    def _choose(self, name: str, version: str) -> Served:
+    def _choose(self, name: str, version: str, *, predicts: bool = False) -> Served:
         require_name(name)
-        return choose(self._service.models, version=version or None)
+        return choose(self._service.models, version=version or None, predicts=predicts)
 
 
 def decode_request(request: Any, served: Served) -> tuple[np.ndarray, list[str]]:

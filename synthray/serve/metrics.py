@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -40,26 +40,26 @@ METRICS = {
 class Metrics(Protocol):
     """Records values of ``METRICS``, from any thread."""
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add a value to a histogram."""
 
 
 class NoMetrics:
     """Metrics that record nothing."""
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Ignore it."""
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Ignore it."""
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Ignore it."""
 
 
@@ -81,16 +81,17 @@ class PrometheusMetrics:
             )
             for name, metric in METRICS.items()
         }
+        self._children: dict[tuple[str, ...], Any] = {}
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         """Increase a counter."""
         self._child(name, labels).inc(amount)
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
         self._child(name, labels).set(value)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Add a value to a histogram."""
         self._child(name, labels).observe(value)
 
@@ -101,8 +102,11 @@ class PrometheusMetrics:
         return generate_latest(self._registry)
 
     def _child(self, name: str, labels: dict[str, str]):  # type: ignore[no-untyped-def]  # prometheus_client's classes
-        metric = self._metrics[name]
-        return metric.labels(**labels) if labels else metric
+        key = (name, *labels.values())
+        if key not in self._children:  # prometheus_client's own look-up is slow
+            metric = self._metrics[name]
+            self._children[key] = metric.labels(**labels) if labels else metric
+        return self._children[key]
 
 
 @contextmanager

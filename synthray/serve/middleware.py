@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synthray.serve.access import refusal
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.metrics import Metrics
+from synthray.serve.models import model_labels
 from synthray.serve.responses import json_response
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ class RequestMetrics:
         finally:
             self._count(-1)
             route = getattr(scope.get("endpoint"), "__name__", "none")
-            served = scope.get("state", {}).get("served")
-            model = {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}
+            model = model_labels(scope.get("state", {}).get("served"))
             self._metrics.add("requests_total", route=route, status=str(status), **model)
             self._metrics.observe("request_seconds", time.perf_counter() - started_s, route=route, **model)
 

@@ -68,15 +68,23 @@ def require_name(name: str) -> None:
         raise RequestError(404, f"model {name!r} does not exist. The model is {MODEL_NAME!r}.")
 
 
-def choose(models: Models, *, version: str | None = None, label: str | None = None) -> Served:
+def model_labels(served: Served | None) -> dict[str, str]:
+    """Return the labels of metrics that name a model."""
+    return {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}
+
+
+def choose(models: Models, *, version: str | None = None, label: str | None = None, predicts: bool = True) -> Served:
     """Return the model of a version or of a label, or the one that ``models`` chooses.
+
+    Args:
+        predicts: the request wants a prediction; others that name no model are about the stable one.
 
     Raises:
         RequestError: 404, no such model is served; 503, no model is ready.
     """
-    require_ready(models)
+    stable = require_ready(models)
     if version is None and label is None:
-        return models.choose()
+        return models.choose() if predicts else stable
     for served in models.served:
         if version == str(served.version) or label == served.label:
             return served

@@ -37,6 +37,11 @@ async def page_file(request: Request) -> Response:
     return Response(body, media_type=media_type, headers=headers)
 
 
+def media_types() -> list[str]:
+    """Return the media types of the files."""
+    return sorted({media_type for media_type, _, _ in _files().values()})
+
+
 @cache
 def _files() -> dict[str, tuple[str, bytes, str]]:
     """Return the media type, bytes and entity tag of each file, by its path below the page's folder."""

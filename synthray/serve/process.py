@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import uvicorn
+import uvloop
 
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
@@ -37,7 +38,8 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
         SynthrayError: the address is in use.
     """
     address.check_free()
-    asyncio.run(_serve(config, address, announce or partial(print, flush=True)))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, address, announce or partial(print, flush=True)))
 
 
 async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
@@ -70,9 +72,11 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
             f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
             + (f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else "")
         )
-    await running
-    if grpc_server:
-        await grpc_server.stop(STOP_TIMEOUT_S)
+    try:
+        await running
+    finally:  # uvicorn raises the signal again, which ends the event loop
+        if grpc_server:
+            await grpc_server.stop(STOP_TIMEOUT_S)
 
 
 async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:

@@ -15,7 +15,7 @@ from synthray.errors import Busy
 from synthray.serve.batching import Batcher
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import Metrics, NoMetrics
-from synthray.serve.models import MODEL_NAME, STABLE, Models, Served, choose
+from synthray.serve.models import MODEL_NAME, Models, Served, choose
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -87,14 +87,13 @@ def service_of(request: Request) -> Service:
 def model_for(request: Request) -> Served:
     """Return the model that a request's path names, or the one that the service chooses.
 
-    Only POST requests may go to the canary. The model is noted in the request's state, for metrics.
+    It is noted in the request's state, for metrics.
 
     Raises:
         RequestError: 404, the version or label is not served; 503, no model is ready.
     """
-    version, label = request.path_params.get("version"), request.path_params.get("label")
-    if version is None and label is None and request.method != "POST":
-        label = STABLE
-    served = choose(service_of(request).models, version=version, label=label)
+    path, predicts = request.path_params, request.method == "POST"
+    models = service_of(request).models
+    served = choose(models, version=path.get("version"), label=path.get("label"), predicts=predicts)
     request.state.served = served
     return served

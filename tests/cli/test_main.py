@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -105,12 +106,23 @@ def test_parsing_without_a_command_imports_no_library() -> None:
 
 
 @pytest.mark.slow
-def test_render_and_match_do_not_import_ray(files: Path, tmp_path: Path) -> None:
+def test_render_and_match_import_neither_ray_nor_tensorflow(files: Path, tmp_path: Path) -> None:
     script = "import sys; from synthray.cli.main import main\nassert main(sys.argv[1:]) == 0"
     render = ("render", str(files / "preset.json"), "--out", str(tmp_path / "a.wav"))
-    assert loaded(script, "ray", "tensorflow", argv=render) == []
+    heavy = ("ray", "tensorflow", "keras", "scipy.signal")
+    assert loaded(script, *heavy, argv=render) == []
     match = ("match", str(files / "sound.wav"), "--model", str(files / "models"), "--out", str(tmp_path / "a.json"))
-    assert loaded(script, "ray", "tensorflow", argv=match) == ["tensorflow"]
+    assert loaded(script, *heavy, argv=match) == []
+
+
+def test_commands_multiply_matrices_in_one_thread_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    for given, expected in ((None, "1"), ("2", "2")):
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", given or "")
+        if given is None:
+            monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+        with pytest.raises(SystemExit):
+            main(["--version"])
+        assert os.environ["OPENBLAS_NUM_THREADS"] == expected
 
 
 def test_jobs_are_the_commands_that_need_a_cluster() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,9 @@ def test_serve_without_flags_has_the_defaults_of_its_configs(
 
 def test_serve_flags_set_model_address_and_replicas(files: Path, sessions: list) -> None:
     model = f"{files}/models/model_2_1.keras"
-    flags = ["--host", "0.0.0.0", "--port", "9000", "--replicas", "3", "--replace"]
+    flags = ["--host", "0.0.0.0", "--port", "9000", "--grpc-port", "9001", "--replicas", "3", "--replace"]
     assert main(["serve", "--model", model, *flags]) == 0
-    assert sessions == [(ReplicaConfig(model=model, replicas=3), Address("0.0.0.0", 9000), True)]
+    assert sessions == [(ReplicaConfig(model=model, replicas=3), Address("0.0.0.0", 9000, grpc_port=9001), True)]
 
 
 def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> None:
@@ -55,6 +56,19 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
     assert address.url == "https://127.0.0.1:8000"
 
 
+@pytest.mark.parametrize("joins", [False, True])
+def test_serve_haproxy_sets_the_environment_of_a_new_ray_only(
+    files: Path, sessions: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], joins: bool
+) -> None:
+    monkeypatch.setattr("os.environ", {"RAY_ADDRESS": "127.0.0.1:6379"} if joins else {})
+    flags = ["serve", "--model", f"{files}/models/model_2_1.keras", "--haproxy", "--host", "0.0.0.0"]
+    assert main(flags) == (2 if joins else 0)
+    assert len(sessions) == (not joins)
+    assert os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == (None if joins else "1")
+    expected = "Set RAY_SERVE_ENABLE_HA_PROXY=1 where Ray is started" if joins else "Set SYNTHRAY_API_TOKEN"
+    assert expected in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
@@ -62,6 +76,7 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
         (["--canary-percent", "101"], 2, "canary_percent is 101.0, expected 0 to 100"),
         (["--max-body-mib", "0"], 2, "--max-body-mib is 0.0. Give a number of MiB above 0."),
         (["--tls-cert", "none.pem"], 2, "TLS needs both"),
+        (["--haproxy"], 2, "HAProxy listens at 0.0.0.0:8000 only"),
     ],
 )
 def test_serve_invalid_flag_is_one_line(

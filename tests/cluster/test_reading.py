@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.ray_head import KEEPING_WORKERS, RayHead
+from infra.ray_head import RAY_SETTINGS, RayHead
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
@@ -132,7 +132,7 @@ def test_a_local_ray_keeps_idle_workers(monkeypatch: pytest.MonkeyPatch) -> None
     from synthray.cluster.connect import connect
 
     connect()
-    assert environment == {"RAY_OTHER": "1", **KEEPING_WORKERS}
+    assert environment == {"RAY_OTHER": "1", **RAY_SETTINGS}
 
 
 def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead, tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead
         folder.mkdir()
         return set(ray.get([reader.remote(folder) for _ in range(4)], timeout=120))
 
-    assert LOCAL_RAY == KEEPING_WORKERS
+    assert LOCAL_RAY == RAY_SETTINGS
     assert len(readers(tmp_path / "first")) == 4
     time.sleep(3)
     alive = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
+import re
+import signal
 import threading
 import time
 import urllib.error
@@ -11,17 +15,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 from tritonclient.utils import InferenceServerException
 
+from infra.ray_head import RayHead
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 from tests.waiting import HOST, free_port, wait_for
 
 pytestmark = pytest.mark.ray
 
 BASE = "/v1/models/synthray"
+OPTIONS = {"max_body_bytes": 100_000, "num_cpus": 0.5, "follow_s": 0.2}
 Answer = tuple[int, str | None, dict]
 
 
@@ -65,7 +72,7 @@ def served(ray_cluster: object, models: tuple[str, str, str], grpc_port: int) ->
         grpc_options=grpc_options(Address("0.0.0.0", port, grpc_port=grpc_port)),
         logging_config={"log_level": "ERROR"},
     )
-    serve.run(build({"model": models[0], "max_body_bytes": 100_000, "num_cpus": 0.5, "follow_s": 0.2}), name="synthray")
+    serve.run(build({"model": models[0], **OPTIONS}), name="synthray")
     yield f"http://{HOST}:{port}"
     serve.shutdown()
 
@@ -112,10 +119,22 @@ def predicting(url: str, features: np.ndarray) -> Iterator[list[Answer]]:
 
 
 def assert_only_whole_answers_of(names: set[str], answers: list[Answer]) -> None:
-    """Check that no request failed, all models answered, and no answer mixes two."""
+    """Check that no request failed, all models answered, and no answer mixes two.
+
+    The last bits of an answer depend on the requests that were computed together with it.
+    """
     assert {status for status, _, _ in answers} == {200}
     assert {name for _, name, _ in answers} == names
-    assert len({(name, json.dumps(body)) for _, name, body in answers}) == len(names)
+    outputs = {name: np.array([numbers(body) for _, other, body in answers if other == name]) for name in names}
+    for values in outputs.values():
+        np.testing.assert_allclose(values, np.broadcast_to(values[0], values.shape), atol=1e-5)
+    first, *others = [values[0] for values in outputs.values()]
+    assert all(np.abs(first - other).min() > 1e-4 for other in others)
+
+
+def numbers(body: dict) -> np.ndarray:
+    """Return all outputs of an answer in one array."""
+    return np.concatenate([np.ravel(value) for row in body["predictions"] for value in row.values()])
 
 
 def test_serving_concurrent_requests_get_own_answers(served: str, models: tuple[str, str, str]) -> None:
@@ -234,3 +253,84 @@ def test_serving_follows_promotion_rollback_and_repair_under_load(served: str, m
     Path(models[1]).write_bytes(original)
     wait_until_served("model_4_1")
     assert len(versions(served)) == 1
+
+
+def test_serving_metrics_are_exported_by_the_node(served: str) -> None:
+    import ray
+
+    from synthray.serve.metrics import METRICS
+
+    [node] = [node for node in ray.nodes() if node["Alive"]]
+    address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    predict(served, random_features(3))
+    request(f"{served}{BASE}:predict", b"{")
+    exported: set[str] = set()
+
+    def are_complete() -> bool:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            exported.update(re.findall(r"^ray_synthray_(\w+?)(?:_bucket)?\{", answer.read().decode(), re.MULTILINE))
+        return set(METRICS) <= exported
+
+    wait_for(are_complete, pause_s=0.5)
+
+
+class Client:
+    """A client that keeps its connection, and counts what it had to send again."""
+
+    def __init__(self, url: str, body: bytes) -> None:
+        self._address, self._body = urlsplit(url).netloc, body
+        self.answers: list[Answer] = []
+        self.failures: list[object] = []
+
+    def run(self, done: threading.Event) -> None:
+        """Send requests until ``done``. One that fails is sent again, as a prediction changes nothing."""
+        connection = http.client.HTTPConnection(self._address, timeout=60)
+        while not done.is_set():
+            try:
+                connection.request("POST", f"{BASE}:predict", self._body, {"content-type": "application/octet-stream"})
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(error)
+                connection.close()
+                continue
+            if answer.status == 200:
+                self.answers.append((200, answer.headers["x-synthray-model"], json.loads(body)))
+            else:
+                self.failures.append((answer.status, body[:200]))
+
+
+def test_serving_a_killed_replica_and_a_promotion_fail_no_request(
+    served: str, models: tuple[str, str, str], ray_cluster: RayHead
+) -> None:
+    from ray import serve
+    from ray.util.state import list_actors
+
+    from synthray.cluster.deployment import build
+    from synthray.model.registry import promote
+
+    folder = models[0].rpartition("/")[0]
+    promote(models[0], folder)
+    serve.run(build({"model": folder, "replicas": 2, **OPTIONS}), name="synthray")
+
+    def replicas() -> dict[int, str]:
+        actors = list_actors(ray_cluster.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True)
+        return {actor.pid: actor.name for actor in actors if actor.class_name.startswith("ServeReplica:synthray")}
+
+    done, clients = threading.Event(), [Client(served, random_features(2).tobytes()) for _ in range(64)]
+    with ThreadPoolExecutor(len(clients)) as threads:
+        running = [threads.submit(client.run, done) for client in clients]
+        try:
+            wait_for(lambda: all(len(client.answers) > 1 for client in clients))
+            os.kill(min(replicas()), signal.SIGKILL)
+            time.sleep(2)
+            promote(models[1], folder)
+            wait_for(lambda: {client.answers[-1][1] for client in clients} == {"model_4_1"})
+        finally:
+            done.set()
+        for client in running:
+            client.result()
+    assert [failure for client in clients for failure in client.failures] == []
+    assert_only_whole_answers_of(
+        {"model_3_1", "model_4_1"}, [answer for client in clients for answer in client.answers]
+    )

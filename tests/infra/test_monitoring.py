@@ -1,7 +1,8 @@
-"""The monitoring guide names exactly the exported metrics."""
+"""The monitoring guide and the dashboard name exactly the exported metrics."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -16,3 +17,30 @@ def test_monitoring_guide_names_every_metric(root: Path) -> None:
     assert named <= exported
     for name in exported - named:
         assert f"`{name.removeprefix('ray_synthray_train')}`" in text, name
+
+
+def test_monitoring_guide_names_every_metric_of_the_service(root: Path) -> None:
+    from synthray.serve.metrics import METRICS
+
+    text = (root / "infra" / "monitoring" / "README.md").read_text()
+    named = re.findall(r"^\| `([a-z_]+)` \|", text, re.MULTILINE)
+    assert [name for name in named if not name.startswith("ray_")] == list(METRICS)
+
+
+def test_dashboard_names_every_metric_and_only_labels_that_it_has(root: Path) -> None:
+    from synthray.serve.metrics import METRICS
+
+    dashboard = json.loads((root / "infra" / "monitoring" / "dashboard.json").read_text())
+    assert [variable["name"] for variable in dashboard["templating"]["list"]] == ["datasource", "prefix"]
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"${datasource}"}
+    named = set()
+    for expression in [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]:
+        metrics = {
+            re.sub("_(bucket|sum|count)$", "", name) for name in re.findall(r"\$\{prefix\}_([a-z_]+)", expression)
+        }
+        [metric] = metrics
+        used = re.findall(r"by \(([^)]*)\)", expression) + re.findall(r"(\w+)(?:!=|=~)", expression)
+        assert set(", ".join(used).split(", ")) - {"", "le"} <= set(METRICS[metric].labels), expression
+        assert "synthray" not in expression
+        named |= metrics
+    assert named == set(METRICS)

@@ -78,10 +78,14 @@ def test_match_to_json_is_a_preset_with_what_is_known(predictor, sound):
     assert [entries[p.name]["audible"] for p in INSTRUMENT.learned] == found.is_audible.tolist()
 
 
-def test_warm_up_matches_only_with_models_of_the_instrument(predictor, foreign_predictor, monkeypatch):
+def test_warm_up_searches_only_with_models_of_the_instrument(predictor, foreign_predictor, monkeypatch):
     matched = []
-    monkeypatch.setattr("synthray.match.match.match", lambda _predictor, audio: matched.append(audio.shape))
+
+    def record(_predictor, audio, *, max_evaluations):
+        matched.append((audio.shape, max_evaluations > 1))  # one evaluation would be no search
+
+    monkeypatch.setattr("synthray.match.match.match", record)
     warm_up(foreign_predictor)
     assert matched == []
     warm_up(predictor)
-    assert matched == [(22050,)]
+    assert matched == [((22050,), True)]

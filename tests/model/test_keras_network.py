@@ -49,6 +49,12 @@ CHANGES: dict[str, Change] = {
     "a call with a keyword": lambda config, _: layer(config, "dense")["inbound_nodes"][0]["kwargs"].__setitem__(
         "training", True
     ),
+    "a layer that reads itself": lambda config, _: layer(config, "flatten")["inbound_nodes"][0]["args"][0][
+        "config"
+    ].update(keras_history=["flatten", 0, 0]),
+    "another shape between layers": lambda config, _: layer(config, "conv1d")["inbound_nodes"][0]["args"][0][
+        "config"
+    ].update(shape=[None, 4, 7]),
     "another model class": lambda config, _: config.__setitem__("class_name", "Sequential"),
     "heads on different layers": lambda config, _: layer(config, "out_on")["inbound_nodes"][0]["args"][0][
         "config"

@@ -125,8 +125,8 @@ def test_predict_raw_float32_equals_json(client):
 
 def test_encode_predictions_single_output_has_no_name():
     outputs = {"out_a": np.array([[0.5], [0.25]], np.float32)}
-    assert encode_predictions(outputs, in_rows=True) == {"predictions": [[0.5], [0.25]]}
-    assert encode_predictions(outputs, in_rows=False) == {"outputs": [[0.5], [0.25]]}
+    assert encode_predictions(outputs, in_rows=True) == b'{"predictions":[[0.5],[0.25]]}'
+    assert encode_predictions(outputs, in_rows=False) == b'{"outputs":[[0.5],[0.25]]}'
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_canary_answers_its_share_and_its_label_and_number(folder: Path) -> None
     models = load({"model": str(folder), "canary": f"{folder}/a/model_2.keras", "canary_percent": 25})
     assert [(served.version, served.label) for served in models.served] == [(1, "stable"), (2, "canary")]
     assert [choose(models).label for _ in range(8)] == (["stable"] * 3 + ["canary"]) * 2
+    assert {choose(models, predicts=False).label for _ in range(8)} == {"stable"}
     assert {choose(models, version="2").label for _ in range(8)} == {"canary"}
     assert {choose(models, label="stable").version for _ in range(8)} == {1}
 

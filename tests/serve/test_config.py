@@ -6,6 +6,7 @@ import pytest
 
 from synthray.errors import ConfigError, SynthrayError
 from synthray.serve.config import Address, ReplicaConfig, from_values
+from tests.waiting import free_port
 
 
 @pytest.mark.parametrize(
@@ -42,9 +43,17 @@ def test_address_invalid_raises(host, port):
         Address(host, port)
 
 
+@pytest.mark.parametrize("port", [-1, 65536, 8000])
+def test_address_invalid_grpc_port_raises(port):
+    with pytest.raises(ConfigError, match=f"grpc_port is {port}"):
+        Address(grpc_port=port)
+
+
 def test_check_free_port_in_use_raises():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SynthrayError, match=f"127.0.0.1:{port}: cannot listen"):
             Address("127.0.0.1", port).check_free()
+        with pytest.raises(SynthrayError, match=rf"{port}: cannot listen .* Try --grpc-port"):
+            Address("127.0.0.1", free_port(), grpc_port=port).check_free()
     Address("127.0.0.1", port).check_free()

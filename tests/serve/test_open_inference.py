@@ -2,14 +2,21 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 import threading
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -21,6 +28,7 @@ from synthray.serve.app import build_app
 from synthray.serve.config import Address, AppConfig
 from synthray.serve.grpc_inference import start_server
 from synthray.serve.infer_codec import LENGTH_HEADER, InferRequest, decode_infer, encode_infer
+from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
@@ -59,11 +67,11 @@ def client(foreign_predictor):
 
 
 @contextmanager
-def serving(predictor, tokens=()):
-    """Serve over HTTP and gRPC in a thread; yield both addresses for tritonclient."""
+def serving(predictor, tokens=(), **tls):
+    """Serve over HTTP, and over gRPC with or without TLS, in a thread; yield both addresses for tritonclient."""
     http_port, grpc_port = free_port(), free_port()
-    address = Address(HOST, http_port, grpc_port=grpc_port)
-    service = service_of(predictor, tokens=tokens)
+    address = Address(HOST, http_port, grpc_port=grpc_port, **tls)
+    service = service_of(predictor, tokens=tokens, metrics=PrometheusMetrics())
     server = uvicorn.Server(uvicorn.Config(build_app(service), host=HOST, port=http_port, log_level="error"))
 
     async def run():
@@ -343,6 +351,54 @@ def test_tokens_protect_inference_over_both_protocols(foreign_predictor):
                     client.infer("synthray", tensors, headers={"authorization": "Bearer wrong"})
                 assert caught.value.status() == status
                 assert client.infer("synthray", tensors, headers={"authorization": "Bearer secret"})
+
+
+def test_grpc_with_certificate_speaks_tls(foreign_predictor, tmp_path):
+    certificate, key = write_certificate(tmp_path)
+    with serving(foreign_predictor, tls_cert=certificate, tls_key=key) as (_, address):
+        with tritonclient.grpc.InferenceServerClient(address, ssl=True, root_certificates=certificate) as client:
+            assert client.is_server_ready()
+        with (
+            tritonclient.grpc.InferenceServerClient(address) as client,
+            pytest.raises(InferenceServerException, match="UNAVAILABLE"),
+        ):
+            client.is_server_ready()
+
+
+def write_certificate(folder):
+    """Write a certificate for 127.0.0.1 that is valid for a day, and its key; return both paths."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, HOST)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(HOST))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(pem))
+    paths[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    return str(paths[0]), str(paths[1])
+
+
+@pytest.mark.slow
+def test_serve_without_ray_offers_grpc_and_ends_on_sigterm(model_folder):
+    port, grpc_port = free_port(), free_port()
+    command = [sys.executable, "-c", "from synthray.cli.main import main; raise SystemExit(main())", "serve"]
+    command += ["--no-ray", f"--port={port}", f"--grpc-port={grpc_port}"]
+    command.append(f"--model={model_folder}/foreign/model_3_1.keras")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert "serving model_3_1" in process.stdout.readline()
+            with tritonclient.grpc.InferenceServerClient(f"{HOST}:{grpc_port}") as client:
+                assert client.infer("synthray", [tensor_of(tritonclient.grpc, GOOD)]).as_numpy("out_on").shape == (1, 2)
+            process.terminate()
+            assert process.wait(20) == 143
+            assert f"gRPC at port {grpc_port}" in process.stdout.read()
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 # Properties

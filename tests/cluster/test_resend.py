@@ -1,0 +1,85 @@
+"""The middleware of Serve's proxies that sends a request again. Needs no Ray; a real kill is in test_serving.py."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from synthray.cluster.resend import ATTEMPTS, MAX_RECORDED_BYTES, PATHS, Resend
+
+PATH = f"{PATHS[0]}:predict"
+
+
+class Replicas:
+    """An application that dies without a response on the first requests."""
+
+    def __init__(self, deaths: int, status: int = 200) -> None:
+        self.deaths, self.status, self.bodies = deaths, status, []
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body, more = body + message["body"], message["more_body"]
+        self.bodies.append(body)
+        if len(self.bodies) > self.deaths:
+            await send({"type": "http.response.start", "status": self.status, "headers": []})
+            await send({"type": "http.response.body", "body": b"answer", "more_body": False})
+
+
+def call(app: Replicas, blocks: list[bytes], path: str = PATH) -> list[dict]:
+    """Return the messages of the response to a body of ``blocks``."""
+    sent: list[dict] = []
+    left = [
+        {"type": "http.request", "body": block, "more_body": number < len(blocks) - 1}
+        for number, block in enumerate(blocks)
+    ]
+
+    async def receive() -> dict:
+        return left.pop(0)
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    asyncio.run(Resend(app)({"type": "http", "path": path}, receive, send))
+    return sent
+
+
+@pytest.fixture(autouse=True)
+def _without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthray.cluster.resend.PAUSE_S", 0)
+
+
+@pytest.mark.parametrize("deaths", range(ATTEMPTS))
+def test_resend_after_deaths_returns_one_whole_answer(deaths: int) -> None:
+    app = Replicas(deaths)
+    sent = call(app, [b"ab", b"cd", b""])
+    assert [message.get("status", message.get("body")) for message in sent] == [200, b"answer"]
+    assert app.bodies == [b"abcd"] * (deaths + 1)
+
+
+def test_resend_gives_up_after_some_attempts() -> None:
+    app = Replicas(99)
+    assert call(app, [b"ab"]) == []
+    assert len(app.bodies) == ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [400, 429, 500, 503])
+def test_resend_keeps_answers_of_the_application(status: int) -> None:
+    app = Replicas(0, status)
+    assert call(app, [b"ab"])[0]["status"] == status
+    assert len(app.bodies) == 1
+
+
+def test_resend_leaves_other_applications_alone() -> None:
+    app = Replicas(1)
+    assert call(app, [b"ab"], path="/pay") == []
+    assert len(app.bodies) == 1
+
+
+def test_resend_keeps_no_long_body() -> None:
+    app = Replicas(1)
+    assert call(app, [b"x" * MAX_RECORDED_BYTES, b"x"]) == []
+    assert len(app.bodies) == 1
