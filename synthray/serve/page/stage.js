@@ -108,7 +108,7 @@ export class Stage {
 
   #input(values) {
     this.onChange();
-    this.state = { ...this.state, values };
+    this.state = { ...this.state, values, distance: null };  // until it is rendered
     this.#renderer.request(this.state);
     this.#showButtons();
   }
@@ -125,7 +125,7 @@ export class Stage {
   }
 
   #reset() {
-    const state = { ...this.state, values: this.state.matched };
+    const state = { ...this.state, values: this.state.matched, distance: null };
     this.#edits.add(state);
     this.#jump(state);
   }
