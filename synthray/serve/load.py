@@ -13,6 +13,8 @@ from synthray.synth.parameters import Choice
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
+RECORDING_SAMPLES = 22050
+"""Length of the file that is decoded to load the code for it."""
 SUM_TOLERANCE = 1e-3
 """Largest difference from 1 of the sum of a choice's probabilities."""
 
@@ -24,13 +26,16 @@ def load_predictor(uri: str) -> Predictor:
         NotFound: there is no such model.
         ModelError: its SHA-256 differs from its card's, it cannot be opened, or its outputs are not usable.
     """
-    # Imported in the replica only: the job that deploys it needs no TensorFlow.
+    # Imported in the replica only: the job that deploys it needs no compiler.
     from synthray.match.match import warm_up
     from synthray.model.predictor import Predictor
+    from synthray.serve.match_answer import encode_wav
+    from synthray.synth.sound_file import read_sound
 
     predictor = Predictor.load(uri)
     require_usable(predictor)
     warm_up(predictor)
+    read_sound(encode_wav(np.random.default_rng(0).uniform(-0.5, 0.5, RECORDING_SAMPLES)))
     return predictor
 
 
