@@ -44,6 +44,9 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, ReplicaConfig, "max_refine_s", "longest search of one request", metavar="SECONDS")
     limit = f"limit of a request's body, MiB (default: {MAX_BODY_BYTES / MIB:g})"
     parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
+    add_setting(parser, ReplicaConfig, "max_waiting", "predictions that may wait, before others get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_sounds", "sounds that may wait, before others get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "body_timeout_s", "longest time to send a body", metavar="SECONDS")
     origin = "an origin whose pages may use the service, such as https://example.org, or * for all; may be repeated"
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
     add_setting(parser, Address, "tls_cert", "certificate chain for HTTPS (PEM)", metavar="FILE")
@@ -63,6 +66,9 @@ def serve(arguments: Namespace) -> None:
         canary_percent=arguments.canary_percent,
         replicas=arguments.replicas,
         max_refine_s=arguments.max_refine_s,
+        max_waiting=arguments.max_waiting,
+        max_sounds=arguments.max_sounds,
+        body_timeout_s=arguments.body_timeout_s,
         max_body_bytes=_bytes(arguments.max_body_mib),
         allow_origins=tuple(arguments.allow_origin),
     )

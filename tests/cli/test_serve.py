@@ -42,6 +42,7 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
     model, pem = f"{files}/models/model_2_1.keras", f"{files}/pem"
     Path(pem).write_text("")
     flags = ["--canary", model, "--canary-percent", "2.5", "--max-refine-s", "5", "--max-body-mib", "0.5"]
+    flags += ["--max-waiting", "7", "--max-sounds", "3", "--body-timeout-s", "2.5"]
     flags += ["--allow-origin", "https://a.org", "--allow-origin", "https://b.org", "--tls-cert", pem, "--tls-key", pem]
     assert main(["serve", "--model", model, *flags]) == 0
     [(config, address, _)] = sessions
@@ -51,6 +52,9 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
         canary_percent=2.5,
         max_refine_s=5.0,
         max_body_bytes=2**19,
+        max_waiting=7,
+        max_sounds=3,
+        body_timeout_s=2.5,
         allow_origins=("https://a.org", "https://b.org"),
     )
     assert address.url == "https://127.0.0.1:8000"
