@@ -1,4 +1,4 @@
-"""A soak of the service: mixed requests for some minutes, and what they do to its memory.
+"""Soak test of the service: send mixed requests for minutes, and measure its memory.
 
     python benchmarks/soak.py                          # ten minutes against `synthray serve --no-ray`
     python benchmarks/soak.py --minutes 1 --clients 4
@@ -150,7 +150,7 @@ def _memory_mb(pid: int) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"process {pid}: it has no memory")
+    raise RuntimeError(f"process {pid}: no VmRSS in its status. Check that it still runs.")
 
 
 @contextmanager
@@ -179,7 +179,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--clients", type=int, default=8, help="clients at the same time (default: %(default)s)")
     parser.add_argument("--url", help="a running service (default: start one)")
     parser.add_argument("--pid", type=int, default=0, help="its process, whose memory is measured")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if bool(arguments.url) != bool(arguments.pid):
+        parser.error("--url and --pid: give both or neither")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ MIB = 2**20
 
 DESCRIPTION = """\
 Serve a model over HTTP until the command is stopped, on this machine or as a Ray job.
-Without flags it serves the promoted model under SYNTHRAY_HOME, or the newest one if none is promoted.
+Without flags it serves the promoted model under SYNTHRAY_HOME, or the newest one if none is promoted,
+or the shipped one if there is none.
 It listens on this machine only. Given a folder, it switches within seconds of `synthray models promote`.
 To send it a sound:
 
@@ -40,12 +41,12 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
     canary = "a second model, which answers a share of the requests"
     add_setting(parser, ReplicaConfig, "canary", canary, metavar="URI")
-    add_setting(parser, ReplicaConfig, "canary_percent", "share of the canary", metavar="PERCENT")
+    add_setting(parser, ReplicaConfig, "canary_percent", "share of the requests that the canary answers, percent", metavar="PERCENT")
     add_setting(parser, ReplicaConfig, "max_refine_s", "longest search of one request", metavar="SECONDS")
     limit = f"limit of a request's body, MiB (default: {MAX_BODY_BYTES / MIB:g})"
     parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
-    add_setting(parser, ReplicaConfig, "max_waiting", "predictions that may wait, before others get 429", metavar="N")
-    add_setting(parser, ReplicaConfig, "max_sounds", "sounds that may wait, before others get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_waiting", "limit of waiting predictions; more get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_sounds", "limit of waiting sounds; more get 429", metavar="N")
     add_setting(parser, ReplicaConfig, "body_timeout_s", "longest time to send a body", metavar="SECONDS")
     origin = "an origin whose pages may use the service, such as https://example.org, or * for all; may be repeated"
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)

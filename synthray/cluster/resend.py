@@ -1,4 +1,4 @@
-"""A request whose replica died is sent again, to another replica.
+"""Middleware that resends the requests of a killed replica to another one.
 
 Ray Serve sends no request again once a replica has taken it. If the replica is killed, the proxy's application returns
 without a response. All requests of the service may be sent again, because they change nothing. Serve's proxies load

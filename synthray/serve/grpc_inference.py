@@ -47,7 +47,7 @@ from synthray.serve.tensors import (
 try:
     from tritonclient.grpc import service_pb2 as messages
 except (ImportError, RuntimeError):  # tritonclient without its own extra raises RuntimeError
-    raise ConfigError("gRPC: the package tritonclient is not installed. Run pip install 'synthray[grpc]'.") from None
+    raise ConfigError("gRPC: the package tritonclient is not installed. Run pip install '.[grpc]'.") from None
 
 logger = logging.getLogger(__name__)
 

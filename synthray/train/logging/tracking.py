@@ -49,7 +49,7 @@ class Tracking:
         try:
             import mlflow  # noqa: F401 - an optional dependency
         except ImportError:
-            raise ConfigError("MLflow is not installed. Run pip install 'synthray[mlflow]'.") from None
+            raise ConfigError("MLflow is not installed. Run pip install '.[mlflow]'.") from None
         if not os.environ.get(_URI_VARIABLE):
             raise ConfigError(f"{_URI_VARIABLE} is not set. Set it to an MLflow server, such as http://127.0.0.1:5000.")
         login_uri = _login_uri()
