@@ -41,7 +41,8 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, ReplicaConfig, "replicas", "copies of the model", metavar="N")
     canary = "a second model, which answers a share of the requests"
     add_setting(parser, ReplicaConfig, "canary", canary, metavar="URI")
-    add_setting(parser, ReplicaConfig, "canary_percent", "share of the requests that the canary answers, percent", metavar="PERCENT")
+    share = "share of the requests that the canary answers, percent"
+    add_setting(parser, ReplicaConfig, "canary_percent", share, metavar="PERCENT")
     add_setting(parser, ReplicaConfig, "max_refine_s", "longest search of one request", metavar="SECONDS")
     limit = f"limit of a request's body, MiB (default: {MAX_BODY_BYTES / MIB:g})"
     parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
@@ -88,6 +89,8 @@ def serve(arguments: Namespace) -> None:
         )
 
     if arguments.no_ray:
+        if arguments.haproxy or arguments.replace or arguments.replicas != ReplicaConfig.replicas:
+            raise ConfigError("--no-ray: it has no replicas. Leave out --replicas, --replace and --haproxy.")
         from synthray.serve.process import serve_here
 
         serve_here(config, address)

@@ -37,5 +37,6 @@ def use_haproxy(address: Address) -> None:
     name, value = next(iter(SETTINGS.items()))
     if ("RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ) and os.environ.get(name) != value:
         raise ConfigError(f"--haproxy: this Ray was started without it. Set {name}={value} where Ray is started.")
+    os.environ[name] = value
     for key, setting in SETTINGS.items():
         os.environ.setdefault(key, setting)

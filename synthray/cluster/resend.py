@@ -8,14 +8,15 @@ this middleware where ``SETTING`` is in their environment, so it must be set whe
 from __future__ import annotations
 
 import asyncio
+import re
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SETTING = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware"}
 """Environment variable of the nodes on which proxies run."""
-PATHS = ("/v1/models/synthray", "/v2", "/healthz")
-"""Beginnings of the paths of the service; a cluster may serve other applications too."""
+PATHS = re.compile(r"/(v1/models/synthray|v2/models/synthray|v2/health|healthz)([/:]|$)")
+"""Paths of the service; a cluster may serve other applications too."""
 ATTEMPTS = 4
 PAUSE_S = 0.1
 """Time before the next attempt, in which Serve notices that a replica has died."""
@@ -36,7 +37,7 @@ class Resend:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        if scope["type"] != "http" or not scope["path"].startswith(PATHS):
+        if scope["type"] != "http" or not PATHS.match(scope["path"]):
             await self._app(scope, receive, send)
             return
         request, response = _RecordedRequest(receive), _Response(send)

@@ -1,6 +1,6 @@
 """Batches of predictions: requests that arrive while the network is busy are computed together.
 
-A request never waits for others to come. The queue is bounded.
+The batcher never delays a request to fill a batch. The queue is bounded.
 """
 
 from __future__ import annotations
@@ -67,24 +67,29 @@ class Batcher:
 
     async def _run(self) -> None:
         """Compute batches until no request waits."""
-        loop = asyncio.get_running_loop()
-        while batch := self._next_batch():
-            self._metrics.set("queue_length", len(self._waiting))
-            started_s = time.perf_counter()
-            try:
-                answers = await loop.run_in_executor(self._thread, _predict, batch)
-            except Exception as error:
-                answers = [error] * len(batch)
-            self._metrics.observe("stage_seconds", time.perf_counter() - started_s, stage="network")
-            self._metrics.observe("batch_sounds", sum(len(waiting.features) for waiting in batch))
-            for waiting, answer in zip(batch, answers, strict=True):
-                if waiting.outputs.cancelled():
-                    continue
-                if isinstance(answer, Exception):
-                    waiting.outputs.set_exception(answer)
-                else:
-                    waiting.outputs.set_result(answer)
-        self._running = None
+        try:
+            while batch := self._next_batch():
+                try:
+                    answers = await self._answers(batch)
+                except Exception as error:
+                    answers = [error] * len(batch)
+                for waiting, answer in zip(batch, answers, strict=True):
+                    if waiting.outputs.cancelled():
+                        continue
+                    if isinstance(answer, Exception):
+                        waiting.outputs.set_exception(answer)
+                    else:
+                        waiting.outputs.set_result(answer)
+        finally:
+            self._running = None
+
+    async def _answers(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
+        self._metrics.set("queue_length", len(self._waiting))
+        started_s = time.perf_counter()
+        answers = await asyncio.get_running_loop().run_in_executor(self._thread, _predict, batch)
+        self._metrics.observe("stage_seconds", time.perf_counter() - started_s, stage="network")
+        self._metrics.observe("batch_sounds", sum(len(waiting.features) for waiting in batch))
+        return answers
 
     def _next_batch(self) -> list[_Waiting]:
         """Return the requests of the next batch, without those whose clients have left."""

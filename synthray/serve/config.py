@@ -6,7 +6,6 @@ Serve's own configuration files are infra/serve.yaml and infra/kuberay/rayservic
 from __future__ import annotations
 
 import math
-import os
 import re
 import socket
 from dataclasses import dataclass, fields
@@ -34,8 +33,10 @@ class AppConfig:
     """Predictions that may wait for the network; further requests are answered with 429."""
     max_sounds: int = 16
     """Sounds that may wait for a match, a rendering or an analysis; further requests are answered with 429."""
-    sound_threads: int = max(1, (os.cpu_count() or 1) - 1)
-    """Sounds that are matched, rendered or analysed at the same time."""
+    sound_threads: int = 0
+    """Sounds that are matched, rendered or analysed at the same time; 0 for one less than there are CPUs."""
+    max_bodies_bytes: int = 4 * MAX_BODY_BYTES
+    """Bytes of the bodies of all running requests together; further requests are answered with 429."""
     body_timeout_s: float = 30.0
     """Longest time in which a client may send a body, seconds."""
     allow_origins: tuple[str, ...] = ()
@@ -43,8 +44,12 @@ class AppConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow_origins", tuple(self.allow_origins))
-        for name in ("max_body_bytes", "max_waiting", "max_sounds", "sound_threads"):
+        for name in ("max_body_bytes", "max_waiting", "max_sounds", "max_bodies_bytes"):
             require_count(name, getattr(self, name))
+        if self.sound_threads != 0:
+            require_count("sound_threads", self.sound_threads)
+        if self.max_bodies_bytes < self.max_body_bytes:
+            object.__setattr__(self, "max_bodies_bytes", self.max_body_bytes)
         require_seconds("max_refine_s", self.max_refine_s)
         require_seconds("body_timeout_s", self.body_timeout_s)
         for origin in self.allow_origins:

@@ -24,8 +24,6 @@ from synthray.serve.service import Service
 from synthray.synth.sound_file import Sound, write_wav
 from synthray.synth.voice import render
 
-WAV = "audio/wav"
-
 
 @dataclass(frozen=True)
 class MatchOptions:

@@ -8,6 +8,10 @@ in progress_stream.py.
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from starlette.requests import Request
@@ -15,18 +19,17 @@ from starlette.responses import Response
 
 from synthray.errors import RequestError, SoundError
 from synthray.match.sound import require_instrument
-from synthray.serve.match_answer import WAV, MatchOptions, encode_match, find_match, guess_sound, render_wav
+from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound, render_wav
 from synthray.serve.metrics import timed
 from synthray.serve.models import Served
 from synthray.serve.progress_stream import EVENT_STREAM, stream_progress
-from synthray.serve.request_body import RAW, UNSTATED, content_type, preferred, read_body
-from synthray.serve.responses import json_response, model_header
+from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
+from synthray.serve.responses import SOUND_HEADER, json_response, model_header
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.uploads import FORM, Upload, read_form
 from synthray.synth.sound_file import Sound, read_sound
 
-SOUND_HEADER = "x-synthray-sound"
-JSON = "application/json"
+HasLeft = Callable[[], bool]
 
 
 async def match_sounds(request: Request) -> Response:
@@ -36,20 +39,56 @@ async def match_sounds(request: Request) -> Response:
     options = MatchOptions.of(request, service.config.max_refine_s)
     kind = content_type(request)
     if kind == FORM:
-        preferred(request, (JSON,))
-        uploads = await read_form(request, service.config)
-        matches = [await _match_upload(service, served, upload, options) for upload in uploads]
-        return json_response({"matches": matches}, headers=model_header(served))
+        return await _match_form(request, service, served, options)
     require_sound_type(kind)
     wanted = preferred(request, (JSON, WAV, EVENT_STREAM))
     sound = await read_request_sound(request, service)
     headers = model_header(served) | sound_header(sound)
     if wanted == EVENT_STREAM:
         return stream_progress(service, served, sound, options, headers)
-    if wanted == WAV:
-        wav = await service.sound_work.run(_match_wav, service, served, sound, options)
-        return Response(wav, media_type=WAV, headers=headers)
-    return json_response(await service.sound_work.run(_match_json, service, served, sound, options), headers=headers)
+    async with _while_client_waits(request) as has_left:
+        if wanted == WAV:
+            wav = await service.sound_work.run(_match_wav, service, served, sound, options, has_left)
+            return Response(wav, media_type=WAV, headers=headers)
+        answer = await service.sound_work.run(_match_json, service, served, sound, options, has_left)
+        return json_response(answer, headers=headers)
+
+
+async def _match_form(request: Request, service: Service, served: Served, options: MatchOptions) -> Response:
+    """Return the presets of the files of a form."""
+    preferred(request, (JSON,))
+    uploads = await read_form(request, service.config)
+    longest_s = service.config.max_refine_s
+    if options.refine_s * len(uploads) > longest_s:
+        raise RequestError(
+            400,
+            f"refine is {options.refine_s:g} for each of {len(uploads)} files, expected at most {longest_s:g} s "
+            "together. Send fewer files, or search less.",
+        )
+    async with _while_client_waits(request) as has_left:
+        matches = [await _match_upload(service, served, upload, options, has_left) for upload in uploads]
+    return json_response({"matches": matches}, headers=model_header(served))
+
+
+@asynccontextmanager
+async def _while_client_waits(request: Request) -> AsyncIterator[HasLeft]:
+    """Yield a function that tells, in any thread, whether the client has left or the block has ended.
+
+    The request's body must have been read.
+    """
+    left = threading.Event()
+
+    async def watch() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+        left.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield left.is_set
+    finally:
+        left.set()
+        watching.cancel()
 
 
 def require_sound_type(kind: str) -> None:
@@ -83,21 +122,25 @@ def sound_header(sound: Sound) -> dict[str, str]:
     return {SOUND_HEADER: ", ".join(f"{name}={value}" for name, value in known.items())}
 
 
-def _match_wav(service: Service, served: Served, sound: Sound, options: MatchOptions) -> bytes:
-    found = find_match(service, guess_sound(service, served, sound), options)
+def _match_wav(service: Service, served: Served, sound: Sound, options: MatchOptions, has_left: HasLeft) -> bytes:
+    found = find_match(service, guess_sound(service, served, sound), options, is_stopped=has_left)
     return render_wav(service, found.settings)
 
 
-def _match_json(service: Service, served: Served, sound: Sound, options: MatchOptions) -> dict[str, Any]:
-    found = find_match(service, guess_sound(service, served, sound), options)
+def _match_json(
+    service: Service, served: Served, sound: Sound, options: MatchOptions, has_left: HasLeft
+) -> dict[str, Any]:
+    found = find_match(service, guess_sound(service, served, sound), options, is_stopped=has_left)
     return encode_match(service, served, sound, found, options)
 
 
-async def _match_upload(service: Service, served: Served, upload: Upload, options: MatchOptions) -> dict[str, Any]:
+async def _match_upload(
+    service: Service, served: Served, upload: Upload, options: MatchOptions, has_left: HasLeft
+) -> dict[str, Any]:
     """Return the match of one file of a form, or the reason why there is none."""
 
     def work() -> dict[str, Any]:
-        return _match_json(service, served, decode_sound(service, upload.raw), options)
+        return _match_json(service, served, decode_sound(service, upload.raw), options, has_left)
 
     try:
         return {"name": upload.name} | await service.sound_work.run(work)

@@ -12,9 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synthray.serve.access import refusal
 from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.metrics import Metrics
 from synthray.serve.models import model_labels
-from synthray.serve.responses import json_response
+from synthray.serve.responses import MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER, json_response
 
 if TYPE_CHECKING:
     from synthray.serve.service import Service
@@ -22,21 +21,15 @@ if TYPE_CHECKING:
 
 def middleware(service: Service) -> list[Middleware]:
     """Return the middleware of a service, the outermost first."""
-    layers = [Middleware(RequestMetrics, service.metrics)]
+    layers = [Middleware(RequestMetrics, service)]
     if service.config.allow_origins:
         layers.append(
             Middleware(
                 CORSMiddleware,
                 allow_origins=service.config.allow_origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", LENGTH_HEADER],
-                expose_headers=[
-                    LENGTH_HEADER,
-                    "retry-after",
-                    "x-synthray-model",
-                    "x-synthray-sound",
-                    "x-synthray-shape",
-                ],
+                allow_headers=["authorization", "content-encoding", "content-type", LENGTH_HEADER],
+                expose_headers=["retry-after", LENGTH_HEADER, MODEL_HEADER, SOUND_HEADER, SHAPE_HEADER],
             )
         )
     if service.tokens:
@@ -45,10 +38,10 @@ def middleware(service: Service) -> list[Middleware]:
 
 
 class RequestMetrics:
-    """Counts requests and measures their time."""
+    """Counts requests, measures their time, and frees the memory of their bodies."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._metrics, self._body_memory = app, service.metrics, service.body_memory
         self._in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,6 +63,7 @@ class RequestMetrics:
             await self._app(scope, receive, send_and_note)
         finally:
             self._count(-1)
+            self._body_memory.release(scope)
             route = getattr(scope.get("endpoint"), "__name__", "none")
             model = model_labels(scope.get("state", {}).get("served"))
             self._metrics.add("requests_total", route=route, status=str(status), **model)

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-# Some systems' own tables say otherwise, and a browser refuses a module of another type.
+# mimetypes depends on the system, and browsers reject modules of another type.
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 _HEADERS = {
     "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 import threading
 import time
@@ -21,6 +22,7 @@ from synthray.errors import SynthrayError
 from synthray.match.match import Match
 from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound
 from synthray.serve.models import Served
+from synthray.serve.responses import INTERNAL_ERROR
 from synthray.serve.service import Service
 from synthray.synth.sound_file import Sound
 
@@ -30,6 +32,8 @@ INTERVAL_S = 0.2
 SIGN_OF_LIFE_S = 0.5
 """Time without an event after which a comment is sent, because only sending detects a closed connection."""
 
+logger = logging.getLogger(__name__)
+
 Event = tuple[str, dict[str, Any]]
 
 
@@ -37,18 +41,20 @@ def stream_progress(
     service: Service, served: Served, sound: Sound, options: MatchOptions, headers: dict[str, str]
 ) -> StreamingResponse:
     """Return the response that searches while it is being sent."""
-    events = _encoded_events(service, _Search(service, served, sound, options))
-    return StreamingResponse(events, media_type=EVENT_STREAM, headers=headers | {"cache-control": "no-store"})
-
-
-async def _encoded_events(service: Service, search: _Search) -> AsyncIterator[bytes]:
-    """Yield the events of a search in a thread. Closing the iterator stops the search."""
+    search = _Search(service, served, sound, options)
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event | None] = asyncio.Queue()
-    running = asyncio.ensure_future(
-        service.sound_work.run(search.run, lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
-    )
+    # Before the response starts: a full queue is answered with 429.
+    running = service.sound_work.submit(search.run, lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
     running.add_done_callback(lambda _: events.put_nowait(None))
+    body = _encoded_events(service, search, running, events)
+    return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers | {"cache-control": "no-store"})
+
+
+async def _encoded_events(
+    service: Service, search: _Search, running: asyncio.Future[None], events: asyncio.Queue[Event | None]
+) -> AsyncIterator[bytes]:
+    """Yield the events of a search in a thread. Closing the iterator stops the search."""
     try:
         while True:
             try:
@@ -60,10 +66,15 @@ async def _encoded_events(service: Service, search: _Search) -> AsyncIterator[by
                 break
             yield _encoded(*event)
         await running
-    except SynthrayError as error:
-        yield _encoded("error", {"error": str(error)})
+    except Exception as error:  # the response has started, so the error is its last event
+        service.metrics.add("errors_total", kind=type(error).__name__)
+        if not isinstance(error, SynthrayError):
+            logger.error("unexpected error in a search", exc_info=error)
+        message = str(error) if isinstance(error, SynthrayError) else INTERNAL_ERROR
+        yield _encoded("error", {"error": message})
     finally:
         search.stop()
+        running.cancel()
 
 
 class _Search:
@@ -80,6 +91,8 @@ class _Search:
 
     def run(self, send: Callable[[Event], Any]) -> None:
         """Search; send the improvements and the match."""
+        if self._stopped.is_set():
+            return
         answer = guess_sound(self._service, self._served, self._sound)
         started_s = time.perf_counter()
 

@@ -13,11 +13,12 @@ from starlette.requests import Request
 
 from synthray.errors import RequestError
 from synthray.serve.config import AppConfig
+from synthray.serve.service import service_of
 
 # Window sizes for zlib: 31 expects gzip's header, 47 would also guess; deflate is zlib's own format.
 _COMPRESSIONS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
-RAW = "application/octet-stream"
-# Clients that were given no content type send none, or this one (curl's default).
+JSON, WAV, RAW = "application/json", "audio/wav", "application/octet-stream"
+# Without an explicit content type, clients send none; curl sends this one.
 UNSTATED = ("", "application/x-www-form-urlencoded")
 
 
@@ -53,6 +54,7 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
     """Return the body, at most ``config.max_body_bytes`` of it, decompressed.
 
     Raises:
+        Busy: the bodies of all running requests are too long together.
         RequestError: 413, the body is longer; 415, it has an unknown compression; 408, the client is too slow; 400, its
             stated length is no number, or the compressed data are corrupt.
     """
@@ -71,13 +73,18 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
             async for block in request.stream():
                 if len(received) + len(block) > limit:
                     raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
+                service_of(request).body_memory.take(request, len(block))
                 received += block
     except TimeoutError:
         raise RequestError(
-            408, f"{len(received)} bytes of the body came within {config.body_timeout_s:g} s, then the service gave up"
+            408, f"the body: timed out after {config.body_timeout_s:g} s, with {len(received)} bytes. Send it faster."
         ) from None
     window_bits = _COMPRESSIONS[encoding]
-    return await run_in_threadpool(_decompressed, received, limit, window_bits) if window_bits else bytes(received)
+    if not window_bits:
+        return bytes(received)
+    text = await run_in_threadpool(_decompressed, received, limit, window_bits)
+    service_of(request).body_memory.take(request, len(text))
+    return text
 
 
 def _decompressed(body: bytearray, limit: int, window_bits: int) -> bytes:
@@ -90,6 +97,9 @@ def _decompressed(body: bytearray, limit: int, window_bits: int) -> bytes:
         raise RequestError(413, f"the decompressed body is longer than the limit of {limit} bytes")
     if not decompressor.eof:
         raise RequestError(400, f"the compressed body ends too early, after {len(body)} bytes")
+    if decompressor.unused_data:
+        left = len(decompressor.unused_data)
+        raise RequestError(400, f"{left} bytes follow the compressed body. Send one gzip member.")
     return text
 
 

@@ -16,13 +16,17 @@ from synthray.serve.models import MODEL_NAME, Served
 
 logger = logging.getLogger(__name__)
 
+INTERNAL_ERROR = "internal error; see the server's log"
 MODEL_HEADER = "x-synthray-model"
+SOUND_HEADER = "x-synthray-sound"
+SHAPE_HEADER = "x-synthray-shape"
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a response with ``value`` as JSON, without spaces."""
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return Response(text.encode(), status, headers, media_type="application/json")
+    # A client may send halves of surrogate pairs, which UTF-8 cannot express.
+    return Response(text.encode("utf-8", "replace"), status, headers, media_type="application/json")
 
 
 def model_header(served: Served) -> dict[str, str]:
@@ -46,8 +50,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
 async def _on_http_error(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
     messages = {
-        404: f"{request.url.path} does not exist; the model is at /v1/models/{MODEL_NAME}",
-        405: f"{request.url.path} does not support {request.method}",
+        404: f"{request.scope['path']} does not exist; the model is at /v1/models/{MODEL_NAME}",
+        405: f"{request.scope['path']} does not support {request.method}",
     }
     message = messages.get(status) or str(getattr(error, "detail", "")) or HTTPStatus(status).phrase
     return json_response({"error": message}, status, getattr(error, "headers", None))
@@ -56,7 +60,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
 async def _on_unexpected_error(request: Request, error: Exception) -> Response:
     _count(request, error)
     logger.error("unexpected error in a request", exc_info=error)
-    return json_response({"error": "internal error; see the server's log"}, 500)
+    return json_response({"error": INTERNAL_ERROR}, 500)
 
 
 def _count(request: Request, error: Exception) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from functools import cached_property
 from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
+from starlette.types import Scope
 
 from synthray.errors import Busy
 from synthray.serve.batching import Batcher
@@ -20,6 +22,7 @@ from synthray.serve.models import MODEL_NAME, Models, Served, choose
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_TAKEN = "synthray.body_bytes"
 BASE = f"/v1/models/{MODEL_NAME}"
 
 
@@ -43,7 +46,35 @@ class Service:
     @cached_property
     def sound_work(self) -> SoundWork:
         """Return the queue of work on sounds."""
-        return SoundWork(self.config.sound_threads, self.config.max_sounds)
+        threads = self.config.sound_threads or max(1, (os.cpu_count() or 1) - 1)
+        return SoundWork(threads, self.config.max_sounds)
+
+    @cached_property
+    def body_memory(self) -> BodyMemory:
+        """Return the memory for the bodies of running requests."""
+        return BodyMemory(self.config.max_bodies_bytes)
+
+
+class BodyMemory:
+    """Counts the bytes of the bodies of running requests.
+
+    Args:
+        limit: bytes of all bodies together.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._taken = limit, 0
+
+    def take(self, request: Request, count: int) -> None:
+        """Reserve ``count`` bytes until the request ends; raise Busy if there are not as many."""
+        if self._taken + count > self._limit:
+            raise Busy(f"the bodies of running requests hold {self._taken} bytes already. Retry in a second.")
+        self._taken += count
+        request.scope[_TAKEN] = request.scope.get(_TAKEN, 0) + count
+
+    def release(self, scope: Scope) -> None:
+        """Free what a request has reserved."""
+        self._taken -= scope.pop(_TAKEN, 0)
 
 
 class SoundWork:
@@ -65,6 +96,14 @@ class SoundWork:
         Raises:
             Busy: all places in the queue are taken.
         """
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Take a place in the queue; return the future result of the function. Cancelling it frees a waiting place.
+
+        Raises:
+            Busy: all places in the queue are taken.
+        """
         if self._taken >= self._places:
             raise Busy(f"{self._taken} sounds are waiting or being matched already. Retry in a second.")
         self._taken += 1
@@ -72,7 +111,7 @@ class SoundWork:
         future = self._pool.submit(function, *args, **kwargs)
         # The place is free when the thread is, which may be after the client has left.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
-        return await asyncio.wrap_future(future)
+        return asyncio.wrap_future(future)
 
     def _release(self) -> None:
         self._taken -= 1

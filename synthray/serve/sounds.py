@@ -18,17 +18,14 @@ from starlette.responses import Response
 from synthray.errors import RequestError, SoundError
 from synthray.match.match import described_preset, distance_db
 from synthray.serve.decode import parse_object
-from synthray.serve.match_answer import WAV, render_wav
+from synthray.serve.match_answer import render_wav
 from synthray.serve.matching import decode_sound, read_request_sound, require_sound_type, sound_header
-from synthray.serve.request_body import RAW, UNSTATED, content_type, preferred, read_body
-from synthray.serve.responses import json_response
+from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
+from synthray.serve.responses import SHAPE_HEADER, json_response
 from synthray.serve.service import Service, model_for, service_of
 from synthray.synth.features import ANALYSES, analyse
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
-
-JSON = "application/json"
-SHAPE_HEADER = "x-synthray-shape"
 
 
 async def render_preset(request: Request) -> Response:

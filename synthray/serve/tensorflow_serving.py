@@ -27,7 +27,7 @@ JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 INLINE_BYTES = 2**17
 """A raw body up to this size is decoded in less time than a change of thread takes."""
 INLINE_SOUNDS = 4
-"""So many answers are encoded in less time than a change of thread takes."""
+"""Up to this many answers, encoding is faster than a change of thread."""
 
 
 def routes() -> list[Route]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from synthray.serve.config import AppConfig
 from synthray.serve.request_body import read_body
 
 FORM = "multipart/form-data"
+BLOCK_BYTES = 2**16
 MAX_FILES = 100
 """Files of one form."""
 
@@ -35,15 +37,19 @@ async def read_form(request: Request, config: AppConfig) -> list[Upload]:
     """
     body = await read_body(request, config)
 
+    blocks = iter([body[start : start + BLOCK_BYTES] for start in range(0, len(body), BLOCK_BYTES)])
+
     async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
+        await asyncio.sleep(0)  # the parser is slow: let other requests run between blocks
+        block = next(blocks, b"")
+        return {"type": "http.request", "body": block, "more_body": bool(block)}
 
     # The body is within its limit, so the parser needs none of its own.
     parser = Request(request.scope, receive)
     try:
         form = await parser.form(max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=config.max_body_bytes)
-    except HTTPException as error:
-        raise RequestError(400, f"the form cannot be read: {error.detail}") from None
+    except (HTTPException, ValueError) as error:  # ValueError: an unusable charset
+        raise RequestError(400, f"the form cannot be read: {getattr(error, 'detail', error)}") from None
     parts = [part for _, part in form.multi_items()]
     uploads = [Upload(part.filename or "", await part.read()) for part in parts if isinstance(part, UploadFile)]
     await form.close()

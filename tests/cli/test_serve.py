@@ -80,6 +80,8 @@ def test_serve_haproxy_sets_the_environment_of_a_new_ray_only(
         (["--canary-percent", "101"], 2, "canary_percent is 101.0, expected 0 to 100"),
         (["--max-body-mib", "0"], 2, "--max-body-mib is 0.0. Give a number of MiB above 0."),
         (["--tls-cert", "none.pem"], 2, "TLS needs both"),
+        (["--no-ray", "--replicas", "2"], 2, "--no-ray: it has no replicas"),
+        (["--no-ray", "--haproxy"], 2, "Leave out --replicas, --replace and --haproxy"),
         (["--haproxy"], 2, "HAProxy listens at 0.0.0.0:8000 only"),
     ],
 )

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from synthray.cluster.resend import ATTEMPTS, MAX_RECORDED_BYTES, PATHS, Resend
+from synthray.cluster.resend import ATTEMPTS, MAX_RECORDED_BYTES, Resend
 
-PATH = f"{PATHS[0]}:predict"
+PATH = "/v1/models/synthray:predict"
 
 
 class Replicas:
@@ -73,9 +73,10 @@ def test_resend_keeps_answers_of_the_application(status: int) -> None:
     assert len(app.bodies) == 1
 
 
-def test_resend_leaves_other_applications_alone() -> None:
+@pytest.mark.parametrize("path", ["/pay", "/v2", "/v2/models/other/infer", "/v1/models/synthray2:predict", "/healthz2"])
+def test_resend_leaves_other_applications_alone(path: str) -> None:
     app = Replicas(1)
-    assert call(app, [b"ab"], path="/pay") == []
+    assert call(app, [b"ab"], path=path) == []
     assert len(app.bodies) == 1
 
 

@@ -140,6 +140,13 @@ def test_encode_predictions_single_output_has_no_name():
         ("POST", PREDICT, {"content": b"x", "headers": {"content-encoding": "br"}}, 415, "content-encoding 'br'"),
         ("POST", PREDICT, {"content": b"not gzip", "headers": GZIP}, 400, "the compressed body is corrupt"),
         ("POST", PREDICT, {"content": gzip.compress(b"x" * 99)[:-9], "headers": GZIP}, 400, "ends too early"),
+        (
+            "POST",
+            PREDICT,
+            {"content": gzip.compress(b"x") * 2, "headers": GZIP},
+            400,
+            "bytes follow the compressed body",
+        ),
         ("POST", PREDICT, {"content": gzip.compress(b"x" * 10**6), "headers": GZIP}, 413, "the decompressed body"),
         ("POST", PREDICT, {"content": b"x" * 10_001}, 413, "the body has 10001 bytes, the limit is 10000"),
         ("POST", PREDICT, {"headers": {"content-length": "ten"}}, 400, "content-length is 'ten'"),

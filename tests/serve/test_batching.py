@@ -10,6 +10,7 @@ import pytest
 
 from synthray.errors import Busy
 from synthray.serve.batching import MAX_BATCH_SOUNDS, Batcher
+from synthray.serve.metrics import NoMetrics
 
 
 class Doubling:
@@ -74,6 +75,20 @@ def test_predict_beyond_the_queue_is_busy() -> None:
     assert 6 <= len(busy) <= 7
     assert busy[0].status == 429
     assert "3 predictions wait already" in str(busy[0])
+
+
+def test_predict_after_a_failure_outside_the_network_works_again() -> None:
+    class Failing(NoMetrics):
+        def observe(self, name: str, value: float, **labels: str) -> None:
+            raise ZeroDivisionError("metrics")
+
+    model, batcher = Doubling(), Batcher(100, Failing())
+    model.may_go.set()
+
+    async def twice() -> list:
+        return [await asyncio.gather(batcher.predict(model, features_of(1)), return_exceptions=True) for _ in range(2)]
+
+    assert [type(answer) for [answer] in asyncio.run(asyncio.wait_for(twice(), 20))] == [ZeroDivisionError] * 2
 
 
 def test_predict_of_a_client_that_left_is_not_computed() -> None:

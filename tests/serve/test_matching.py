@@ -107,6 +107,21 @@ def test_match_of_a_form_accepts_only_json(client, wav):
     assert answer.status_code == 406
 
 
+def test_match_of_a_form_limits_the_search_of_all_files_together(client, wav):
+    answer = client.post(f"{MATCH}?refine=3", files=[("sound", ("a.wav", wav)), ("sound", ("b.wav", wav))])
+    assert answer.status_code == 400
+    assert "refine is 3 for each of 2 files, expected at most 5 s together" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "utf-7"])
+def test_match_of_a_form_with_an_unusable_charset_is_no_server_error(client, wav, charset):
+    body = b'--b\r\ncontent-disposition: form-data; name="a"; filename="+2AA-\xff"\r\n\r\n' + wav + b"\r\n--b--\r\n"
+    kind = f"multipart/form-data; boundary=b; charset={charset}"
+    answer = client.post(MATCH, content=body, headers={"content-type": kind})
+    assert answer.status_code in (200, 400)
+    answer.json()
+
+
 def test_match_streams_improvements_then_the_match(client, wav):
     answer = client.post(f"{MATCH}?refine=1&include=sounds", content=wav, headers=EVENTS)
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -133,12 +148,16 @@ def test_match_stream_reports_error_as_event(client, wav, monkeypatch):
     ]
 
 
-def test_match_stream_closed_by_client_stops_the_search(predictor, wav):
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/json", "audio/wav"])
+def test_match_closed_by_client_stops_the_search(predictor, wav, accept):
     service = service_of(predictor, sound_threads=1, max_sounds=1)
     with running(service) as url:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        connection.request("POST", f"{MATCH}?refine=30", wav, EVENTS)
-        assert connection.getresponse().readline() == b"event: improvement\n"
+        connection.request("POST", f"{MATCH}?refine=30", wav, {"accept": accept})
+        if accept == "text/event-stream":
+            assert connection.getresponse().readline() == b"event: improvement\n"
+        else:
+            time.sleep(1)
         connection.close()
         started_s = time.monotonic()
         other = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -147,12 +166,13 @@ def test_match_stream_closed_by_client_stops_the_search(predictor, wav):
         assert time.monotonic() - started_s < 20
 
 
-def test_match_beyond_the_queue_is_answered_with_429(predictor, wav):
+@pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
+def test_match_beyond_the_queue_is_answered_with_429(predictor, wav, accept):
     service = service_of(predictor, sound_threads=1, max_sounds=1)
     with running(service) as url:
         connections = [http.client.HTTPConnection(urlsplit(url).netloc, timeout=60) for _ in range(4)]
         for connection in connections:
-            connection.request("POST", f"{MATCH}?refine=2", wav)
+            connection.request("POST", f"{MATCH}?refine=2", wav, {"accept": accept})
         answers = [connection.getresponse() for connection in connections]
         refused = [answer for answer in answers if answer.status == 429]
         assert sorted({answer.status for answer in answers}) == [200, 429]
