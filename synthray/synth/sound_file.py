@@ -17,7 +17,7 @@ import soundfile
 from synthray.errors import SoundError
 from synthray.synth.decoding import Floats, SoundDecoder, decode_part, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.onset import Onset, find_onset, measure_levels
+from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_levels
 
 PRE_ROLL = 2
 """Samples that are kept in front of the onset, by which half of the random presets are found late."""
@@ -40,7 +40,7 @@ class Sound:
     skipped_s: float
     """Time in front of ``audio``, in seconds."""
     length_s: float | None
-    """Length of the file in seconds; None if it goes on behind the minute that was searched."""
+    """Length of the file in seconds; None if it goes on behind the part that was searched."""
 
     @property
     def used_s(self) -> float:
@@ -78,7 +78,8 @@ def read_sound(source: bytes | str | Path) -> Sound:
         raise SoundError(f"{name} has no samples: nothing follows its header")
     onset = find_onset(levels)
     if onset is None:
-        raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
+        silence = f"throughout, for {length_s:.2f} s" if length_s is not None else f"for more than {MAX_SILENCE_S:g} s"
+        raise SoundError(f"{name} is silent {silence}: there is nothing to match")
     samples = decode_part(SoundDecoder(raw, name), onset.channel, onset.first, onset.last + N_SAMPLES)
     begin = max(0, _exact_onset(samples, onset) - PRE_ROLL)
     if onset.first + begin <= KEPT:
