@@ -64,7 +64,8 @@ class Predictor:
         """
         uri = resolve_model(uri)
         raw, card = read_verified(uri)
-        network = read_network(raw, HeadLayout(card.table, card.bins), card.feature_shape) if card.numpy else None
+        layout = HeadLayout(card.table, card.bins)
+        network = read_network(raw, layout, card.feature_shape, card.name) if card.numpy else None
         return cls(network or open_model(raw, uri), card)
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
