@@ -1,4 +1,4 @@
-"""Every error that synthray raises on purpose, and `summary` of any error.
+"""Every error that synthray raises on purpose, `summary` of any error, and `shown` for values in messages.
 
     SynthrayError
     ├── ConfigError        a flag or setting is invalid; nothing was started
@@ -20,6 +20,8 @@ Messages name the object, index and value, and say what to do. Exit codes are no
 """
 
 from __future__ import annotations
+
+import reprlib
 
 
 class SynthrayError(Exception):
@@ -106,6 +108,30 @@ class Busy(RequestError):
 
     def __reduce__(self) -> tuple[type[Busy], tuple[str, int]]:
         return Busy, (str(self), self.retry_after_s)
+
+
+class _Shown(reprlib.Repr):
+    """Short texts of values. Parts that are nested deeper or longer than the limits become ``...``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 2, 40, 40
+
+    def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002  # reprlib's signature
+        """Return a number; Python refuses to print one of more than 4300 digits."""
+        bits = x.bit_length()
+        return repr(x) if bits <= LONGEST_NUMBER_BITS else f"an integer of {bits} bits"
+
+
+LONGEST_NUMBER_BITS = 128
+LONGEST_TEXT = 80
+_SHOWN = _Shown()
+
+
+def shown(value: object) -> str:
+    """Return a value for a message, at most ``LONGEST_TEXT`` characters, whatever a client sent."""
+    text = _SHOWN.repr(value)
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
 
 _OURS = "synthray.errors."

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from synthray import errors
-from synthray.errors import BadBatch, RequestError, SynthrayError, summary
+from synthray.errors import LONGEST_TEXT, BadBatch, RequestError, SynthrayError, shown, summary
 
 ARGUMENTS = {BadBatch: ("fft/7.npy", "it is empty"), RequestError: (404, "no such model")}
 CLASSES = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, SynthrayError)]
@@ -47,3 +47,21 @@ def test_error_tree_in_docstring_names_every_class() -> None:
 )
 def test_summary_of_foreign_error_is_its_cause(text: str | BaseException, cause: str) -> None:
     assert summary(text) == cause
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("x", "'x'"),
+        (None, "None"),
+        ([True, 1.5, {"a": "b"}], "[True, 1.5, {'a': 'b'}]"),
+        (2**127, str(2**127)),
+        ([-(10**5000)], "[an integer of 16610 bits]"),
+        ([[[[1]]]], "[[[...]]]"),
+        ("ab" * 999, "'ababababababababa...ababababababababab'"),
+        ({str(key): ["x" * 99] * 9 for key in range(9)}, None),
+    ],
+)
+def test_shown_value_is_short_text(value: object, text: str | None) -> None:
+    assert len(shown(value)) <= LONGEST_TEXT
+    assert text is None or shown(value) == text

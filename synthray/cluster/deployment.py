@@ -69,9 +69,8 @@ class ModelServer(GrpcIngress, HotSwapModels):
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Load and serve the models that ``user_config`` names.
 
-        Running requests finish on the model that they started with. The first models must load. If later ones fail,
-        the replica keeps its models and reports the error in their status, because Serve would stop every replica that
-        raises here.
+        Running requests finish on the model that they started with. The first models must load. If later
+        models fail, the replica keeps its models and reports the error. Serve stops every replica that raises here.
         """
         settings = dict(user_config)
         self._owner = settings.pop("owner", "")

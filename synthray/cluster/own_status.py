@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+from http.client import HTTPException
 from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from synthray.serve.access import tokens_from_environment
@@ -11,7 +12,7 @@ from synthray.serve.config import Address
 from synthray.serve.models import MODEL_NAME
 
 TIMEOUT_S = 30.0
-NO_ANSWER = (OSError, ValueError, KeyError)
+NO_ANSWER = (OSError, HTTPException, ValueError, KeyError)
 """Errors of :func:`model_status` while the service does not answer."""
 
 

@@ -56,7 +56,7 @@ def serve_until_stopped(
     this session, or the one that it replaced, started it. If ``config.model`` is a folder, its promotions are followed.
 
     Args:
-        take_over: replace an application of this name that the cluster already runs; the job that serves it then ends.
+        take_over: replace a running application of this name. The job that serves it ends.
         announce: receives the lines for people instead of stdout: the URL, and the model at each change.
 
     Raises:

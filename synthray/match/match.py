@@ -101,8 +101,8 @@ def guess(predictor: Predictor, audio: np.ndarray) -> Guess:
     started_s = time.perf_counter()
     target = normalize_level(require_sound(audio))
     features = analyse(target[None], analysis=predictor.card.analysis)
-    [proposal] = predictor.distributions(features)
-    return Guess(target, proposal, predictor.labels(features)[0], started_s)
+    [labels], [proposal] = predictor.labels_and_distributions(features)
+    return Guess(target, proposal, labels, started_s)
 
 
 def match(

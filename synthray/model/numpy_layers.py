@@ -13,7 +13,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 Layer = Callable[[Floats], Floats]
-"""A function from float32 ``(sounds, …)`` to float32 ``(sounds, …)``. It may overwrite nothing but its own result."""
+"""A function from float32 ``(sounds, …)`` to float32 ``(sounds, …)``. It does not modify its input."""
+Activation = Callable[[Floats], Floats]
+"""A function of the numbers that a layer has just computed. It may overwrite them."""
 
 
 class NotSupported(Exception):
@@ -31,7 +33,7 @@ def sigmoid(x: Floats) -> Floats:
         return np.asarray(1 / (1 + np.exp(-x)), np.float32)
 
 
-ACTIVATIONS: dict[str, Layer] = {"linear": lambda x: x, "relu": relu, "sigmoid": sigmoid}
+ACTIVATIONS: dict[str, Activation] = {"linear": lambda x: x, "relu": relu, "sigmoid": sigmoid}
 
 # Settings that prediction does not depend on.
 _IGNORED = {
@@ -78,7 +80,7 @@ def _kernel_and_bias(config: dict[str, Any], weights: list[Floats], shape: tuple
     return weights[0], weights[1] if config["use_bias"] else np.zeros(shape[-1:], np.float32)
 
 
-def _activation(config: dict[str, Any]) -> Layer:
+def _activation(config: dict[str, Any]) -> Activation:
     name = config["activation"]
     if not isinstance(name, str) or name not in ACTIVATIONS:
         raise NotSupported(f"activation={name!r}")

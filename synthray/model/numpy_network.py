@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,11 +17,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthray.model.heads import HeadLayout, output_name
-from synthray.model.numpy_layers import ACTIVATIONS, LAYERS, Floats, Layer, NotSupported, dense_weights, require
+from synthray.model.numpy_layers import (
+    ACTIVATIONS,
+    LAYERS,
+    Activation,
+    Floats,
+    Layer,
+    NotSupported,
+    dense_weights,
+    require,
+)
 from synthray.synth.parameters import Choice, Range
 
 if TYPE_CHECKING:
     import keras
+
+logger = logging.getLogger(__name__)
 
 CHECKED_SOUNDS = 4
 """Random sounds on which a network is compared with Keras when it is saved."""
@@ -39,7 +51,7 @@ class NumpyNetwork:
     """Of all heads, float32 ``(units, width)``."""
     bias: Floats
     """float32 ``(width,)``."""
-    activations: tuple[tuple[Layer, np.ndarray], ...]
+    activations: tuple[tuple[Activation, np.ndarray], ...]
     """Activations of heads that are no classes, each with its columns; linear heads are left out."""
     layout: HeadLayout
 
@@ -67,8 +79,10 @@ def _softmax(outputs: Floats, layout: HeadLayout) -> None:
     outputs[:, layout.class_columns[classes]] = values[:, classes]
 
 
-def read_network(raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int]) -> NumpyNetwork | None:
-    """Read the network in a ``.keras`` file, or return None to leave it to Keras.
+def read_network(
+    raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int], name: str = "the model"
+) -> NumpyNetwork | None:
+    """Read the network in a ``.keras`` file, or log the reason and return None to leave it to Keras.
 
     Keras also reports why a file is corrupt or does not fit its card.
 
@@ -76,6 +90,10 @@ def read_network(raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int])
         raw: the file.
         layout: the columns of each head, by the model's card.
         feature_shape: ``(frames, bins)``, by the card.
+        name: of the model, for the log.
+
+    Raises:
+        ImportError: the library that reads the weights is not installed.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as file:
@@ -83,7 +101,10 @@ def read_network(raw: bytes, layout: HeadLayout, feature_shape: tuple[int, int])
         network = _build(config, weights, layout, feature_shape)
         network(np.zeros((1, *feature_shape), np.float32))  # fails if the shapes in the file are wrong
         return network
-    except Exception:  # a file can be corrupt in any way
+    except ImportError:
+        raise
+    except Exception as error:  # a file can be corrupt in any way
+        logger.info("%s: Keras computes it (%s: %s)", name, type(error).__name__, error)
         return None
 
 

@@ -5,7 +5,6 @@ Sounds and presets are in ``synthray.match``, HTTP is in ``synthray.serve``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -19,6 +18,7 @@ from synthray.model.heads import HeadLayout, output_name
 from synthray.model.numpy_network import NumpyNetwork, read_network
 from synthray.model.saved import ModelCard, open_model, read_verified, resolve_model
 from synthray.synth.parameters import Choice, Range
+from synthray.synth.voice import usable_cores
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +27,7 @@ MAX_ROWS = 1024
 """Largest number of rows per call of the network, to bound its memory."""
 MIN_ROWS = 32
 """Smallest number of rows that is worth a thread of its own."""
-_CORES = len(os.sched_getaffinity(0))
+_CORES = usable_cores()
 CERTAIN_BINS = 32
 """Bins of the histogram that stands for a number."""
 
@@ -64,7 +64,8 @@ class Predictor:
         """
         uri = resolve_model(uri)
         raw, card = read_verified(uri)
-        network = read_network(raw, HeadLayout(card.table, card.bins), card.feature_shape) if card.numpy else None
+        layout = HeadLayout(card.table, card.bins)
+        network = read_network(raw, layout, card.feature_shape, card.name) if card.numpy else None
         return cls(network or open_model(raw, uri), card)
 
     def predict(self, features: np.ndarray) -> dict[str, np.ndarray]:
@@ -99,8 +100,10 @@ class Predictor:
         Raises:
             ModelError: the features have another shape.
         """
-        outputs = self._outputs(features)
-        labels = np.empty((len(features), len(self.card.table.learned)), np.float32)
+        return self._labels(self._outputs(features), clip=clip)
+
+    def _labels(self, outputs: np.ndarray, *, clip: bool = True) -> np.ndarray:
+        labels = np.empty((len(outputs), len(self.card.table.learned)), np.float32)
         for column, parameter in enumerate(self.card.table.learned):
             output = outputs[:, self._layout.columns[parameter.name]]
             if isinstance(parameter, Choice):
@@ -122,8 +125,22 @@ class Predictor:
         Raises:
             ModelError: the features have another shape.
         """
-        layout = HeadLayout(self.card.table, self.card.bins or CERTAIN_BINS)
+        return self._distributions(self._outputs(features))
+
+    def labels_and_distributions(self, features: np.ndarray) -> tuple[np.ndarray, list[PresetDistribution]]:
+        """Return :meth:`labels` and :meth:`distributions` of one call of the network.
+
+        Args:
+            features: float32 ``(sounds, frames, bins)``.
+
+        Raises:
+            ModelError: the features have another shape.
+        """
         outputs = self._outputs(features)
+        return self._labels(outputs), self._distributions(outputs)
+
+    def _distributions(self, outputs: np.ndarray) -> list[PresetDistribution]:
+        layout = HeadLayout(self.card.table, self.card.bins or CERTAIN_BINS)
         parts = [outputs[:, self._layout.columns[p.name]].astype(np.float64) for p in self.card.table.learned]
         if not self.card.bins:
             parts = [
@@ -154,18 +171,3 @@ def _certain(positions: np.ndarray, parameter: Range, count: int) -> np.ndarray:
     """Return histograms ``(sounds, count)`` that are certain of the step or the bin of each position ``(sounds,)``."""
     bins = np.rint(positions * parameter.num_steps) if parameter.step else np.floor(positions * count)
     return np.asarray(np.eye(count)[np.clip(bins, 0, count - 1).astype(int)])
-
-
-def predict_together(requests: list[tuple[Predictor, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-    """Answer several requests with one call per model, in the order of the requests."""
-    answers: list[dict[str, np.ndarray]] = [{}] * len(requests)
-    by_model: dict[int, list[int]] = {}
-    for number, (predictor, _) in enumerate(requests):
-        by_model.setdefault(id(predictor), []).append(number)
-    for numbers in by_model.values():
-        features = [requests[number][1] for number in numbers]
-        outputs = requests[numbers[0]][0].predict(np.concatenate(features))
-        ends = np.cumsum([len(rows) for rows in features])
-        for number, rows, end in zip(numbers, features, ends, strict=True):
-            answers[number] = {name: values[end - len(rows) : end] for name, values in outputs.items()}
-    return answers

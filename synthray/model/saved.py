@@ -101,7 +101,7 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
         model.save(file)
         raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)
-    network = read_network(raw, layout, card.feature_shape)
+    network = read_network(raw, layout, card.feature_shape, card.name)
     agrees = network is not None and agrees_with_keras(network, model, layout, card.feature_shape)
     card = replace(card, sha256=hashlib.sha256(raw).hexdigest(), numpy=agrees)
     store.write(f"{card.name}{SUFFIX}", raw, durable=True)

@@ -8,14 +8,26 @@ from collections.abc import Sequence
 
 from starlette.datastructures import Headers
 
+from synthray.errors import ConfigError
+
 TOKEN_VARIABLE = "SYNTHRAY_API_TOKEN"  # noqa: S105  # the variable's name
 OPEN_PATHS = ("/", "/healthz", "/openapi.json", "/docs", "/v2", "/v2/health/live", "/v2/health/ready")
 """Paths that need no token; the page's files below ``/page/`` need none either."""
 
 
 def tokens_from_environment() -> tuple[str, ...]:
-    """Return the accepted tokens. Several, separated by commas, let clients change theirs one by one."""
-    return tuple(filter(None, (token.strip() for token in os.environ.get(TOKEN_VARIABLE, "").split(","))))
+    """Return the accepted tokens; none if the variable is not set.
+
+    Several, separated by commas, let clients change theirs one by one.
+
+    Raises:
+        ConfigError: the variable is set without a token, as an empty secret sets it. The service would be open.
+    """
+    text = os.environ.get(TOKEN_VARIABLE)
+    tokens = tuple(filter(None, (token.strip() for token in (text or "").split(","))))
+    if text is not None and not tokens:
+        raise ConfigError(f"{TOKEN_VARIABLE}: holds no token ({text!r}). Set a token, or unset the variable.")
+    return tokens
 
 
 def is_open(path: str) -> bool:
@@ -24,10 +36,10 @@ def is_open(path: str) -> bool:
 
 
 def is_authorised(header: str | None, tokens: Sequence[str]) -> bool:
-    """Return whether an ``Authorization`` header holds one of the tokens, in a time that tells nothing about them."""
+    """Return whether an ``Authorization`` header holds one of the tokens, in constant time."""
     scheme, _, token = (header or "").partition(" ")
-    given = token.strip().encode("utf-8", "surrogateescape")
-    matches = [hmac.compare_digest(given, known.encode()) for known in tokens]
+    given = token.strip(" \t").encode("latin-1", "replace")  # Starlette decodes the bytes of headers as Latin-1
+    matches = [hmac.compare_digest(given, os.fsencode(known)) for known in tokens]
     return scheme.lower() == "bearer" and any(matches)
 
 

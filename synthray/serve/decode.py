@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from synthray.errors import RequestError
+from synthray.errors import RequestError, shown
 from synthray.model.heads import INPUT_NAME
 
 SIGNATURES = ("", "serving_default")
@@ -54,7 +54,7 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
     request = parse_object(body)
     signature = request.get("signature_name", "")
     if signature not in SIGNATURES:
-        raise RequestError(400, f"signature_name is {signature!r}, expected 'serving_default' or none")
+        raise RequestError(400, f"signature_name is {shown(signature)}, expected 'serving_default' or none")
     if ("instances" in request) == ("inputs" in request):
         raise RequestError(400, "expected either 'instances' (rows) or 'inputs' (columns) in the request")
     if in_rows := "instances" in request:
@@ -91,7 +91,7 @@ def _unwrap(value: Any, where: str) -> Any:
     if not isinstance(value, dict):
         return value
     if set(value) != {INPUT_NAME}:
-        raise RequestError(400, f"{where}: has inputs {sorted(value)}, expected {[INPUT_NAME]}")
+        raise RequestError(400, f"{where}: has inputs {shown(sorted(value))}, expected {[INPUT_NAME]}")
     return value[INPUT_NAME]
 
 
@@ -115,15 +115,27 @@ def to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray
     return features
 
 
-def to_numbers(value: list[Any]) -> np.ndarray | None:
-    """Return nested lists as an array of numbers; None if they are ragged, or hold anything else."""
+def to_numbers(value: Any, axes: int) -> np.ndarray | None:
+    """Return nested lists as an array of numbers; None if they are ragged, deeper, too large or hold anything else."""
+    if not _holds_numbers(value, axes):
+        return None
     try:
         array = np.asarray(value)
-        if array.dtype == object and all(type(number) in (int, float) for number in array.flat):
-            array = array.astype(np.float64)  # NumPy stores integers beyond 64 bits as objects
+        return array.astype(np.float64) if array.dtype == object else array  # integers beyond 64 bits are objects
     except (ValueError, OverflowError):
         return None
-    return array if array.dtype.kind in "iuf" else None
+
+
+def _holds_numbers(value: Any, axes: int) -> bool:
+    """Return whether lists nested as deep as ``axes`` hold only numbers.
+
+    NumPy would convert booleans, and reserve the length of the longest text for each number.
+    """
+    if not isinstance(value, list):
+        return False
+    if axes == 1:
+        return set(map(type, value)) <= {int, float}
+    return all(_holds_numbers(each, axes - 1) for each in value)
 
 
 def to_float32(array: np.ndarray) -> np.ndarray:
@@ -134,7 +146,7 @@ def to_float32(array: np.ndarray) -> np.ndarray:
 
 def _to_instance(instance: Any, index: int, shape: tuple[int, int]) -> np.ndarray:
     """Return one sound's nested lists as float32 ``(frames, bins)``."""
-    array = to_numbers(instance)
+    array = to_numbers(instance, 2)
     if array is None or array.shape != shape:
         raise _shape_error(instance, index, shape)
     return to_float32(array)
@@ -156,8 +168,7 @@ def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestEr
             return RequestError(400, f"{where}, row {row}: has {len(numbers)} columns, {expected}")
         for column, number in enumerate(numbers):
             if isinstance(number, bool) or not isinstance(number, int | float):
-                text = json.dumps(number)[:40]
-                return RequestError(400, f"{where}, row {row}, column {column}: {text} is not a number")
+                return RequestError(400, f"{where}, row {row}, column {column}: {shown(number)} is not a number")
     return RequestError(400, f"{where}: holds a number that is too large for float32")
 
 

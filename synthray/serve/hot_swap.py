@@ -38,11 +38,18 @@ class HotSwapModels:
         """The promoted or only model; None before the first :meth:`load`."""
         self.canary: Served | None = None
         """The model that answers a share of the requests."""
-        self.last_error: str | None = None
-        """The reason why the configured or promoted model is not served; None if it is."""
+        self._load_error: str | None = None
+        """Of the last :meth:`load`, whose configuration is not in effect then."""
+        self._follow_error: str | None = None
+        """Of the last poll of the folder."""
         self._share = Share(0)
         self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """Return the reason why the configured or promoted models are not served; None if they are."""
+        return self._load_error or self._follow_error
 
     @property
     def served(self) -> tuple[Served, ...]:
@@ -72,13 +79,15 @@ class HotSwapModels:
             folder = config.folder
             if self._following:
                 self._following.cancel()  # a model that its thread is still loading is not served either
+            self._follow_error = None
             self.stable, self.canary = await asyncio.to_thread(self._load_configured, config)
             self._share = Share(config.canary_percent)
-            self.last_error = None
+            self._load_error = None
         except Exception as error:
             if self.stable is None:
                 raise
-            self._keep_serving(error)
+            self._load_error = str(error)
+            self._log_kept(error)
         if folder and self._follow_s:
             self._following = asyncio.create_task(self._follow(folder))
 
@@ -116,22 +125,21 @@ class HotSwapModels:
             promotion = None
             try:
                 promotion = await asyncio.to_thread(promoted, folder)
-                if promotion is None:
-                    continue
-                if promotion != followed:
+                if promotion not in (None, followed):
                     self.stable = await asyncio.to_thread(self._load_promoted, folder, promotion)
                     followed = promotion
                     logger.info("serving %s, promoted at %s", promotion.model, folder)
-                self.last_error = logged = None
+                self._follow_error = logged = None
             except Exception as error:
                 # The message may differ at each poll, for example by a count of retries.
                 cause = type(error), promotion
-                self._keep_serving(error, log=cause != logged)
+                self._follow_error = str(error)
+                if cause != logged:
+                    self._log_kept(error)
                 logged = cause
 
-    def _keep_serving(self, error: Exception, *, log: bool = True) -> None:
-        """Record why the present models stay."""
-        self.last_error = str(error)
-        if log and self.stable is not None:
+    def _log_kept(self, error: Exception) -> None:
+        """Log why the present models stay."""
+        if self.stable is not None:
             name = self.stable.predictor.card.name
             logger.warning("still serving %s, because the new model failed: %s", name, error)

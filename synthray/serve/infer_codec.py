@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.errors import RequestError
+from synthray.errors import RequestError, shown
 from synthray.model.heads import INPUT_NAME
 from synthray.serve.decode import parse_object
 from synthray.serve.encode import require_finite
@@ -62,7 +62,7 @@ def decode_infer(body: bytes, json_length: str | None, card: ModelCard) -> Infer
     text, binary = _split(body, json_length)
     request = parse_object(text)
     if (identifier := request.get("id")) is not None and not isinstance(identifier, str):
-        raise RequestError(400, f"id is {identifier!r}, expected text"[:200])
+        raise RequestError(400, f"id is {shown(identifier)}, expected text")
     inputs = _objects(request, "inputs")
     require_one_input([tensor.get("name") for tensor in inputs])
     with naming(f"input {INPUT_NAME!r}"):
@@ -105,7 +105,7 @@ def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
     if json_length is None:
         return body, b""
     if not (json_length.isascii() and json_length.isdigit() and len(json_length) < 20):
-        raise RequestError(400, f"{LENGTH_HEADER} is {json_length[:40]!r}, expected a number of bytes")
+        raise RequestError(400, f"{LENGTH_HEADER} is {shown(json_length)}, expected a number of bytes")
     length = int(json_length)
     if length > len(body):
         raise RequestError(400, f"{LENGTH_HEADER} is {length}, but the body has only {len(body)} bytes")
@@ -124,7 +124,7 @@ def _decode_tensor(tensor: dict[str, Any], binary: bytes, card: ModelCard) -> np
     if "data" in tensor:
         raise RequestError(400, "has both data and the parameter binary_data_size")
     if size != len(binary) or type(size) is not int:
-        raise RequestError(400, f"binary_data_size is {size!r:.40}, but {len(binary)} bytes follow the JSON")
+        raise RequestError(400, f"binary_data_size is {shown(size)}, but {len(binary)} bytes follow the JSON")
     return from_bytes(binary, shape)
 
 
@@ -145,7 +145,7 @@ def _requested_outputs(request: dict[str, Any], card: ModelCard) -> dict[str, bo
 def _flag(tensor: dict[str, Any], name: str, *, default: bool) -> bool:
     value = _parameters(tensor).get(name, default)
     if not isinstance(value, bool):
-        raise RequestError(400, f"{name} is {value!r:.40}, expected true or false")
+        raise RequestError(400, f"{name} is {shown(value)}, expected true or false")
     return value
 
 
@@ -160,7 +160,7 @@ def _objects(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
     """Return a list of JSON objects in the request."""
     values = request.get(name)
     if not isinstance(values, list):
-        found = "missing" if values is None else f"{values!r:.40}"
+        found = "missing" if values is None else shown(values)
         raise RequestError(400, f"{name!r} is {found}, expected an array")
     for index, value in enumerate(values):
         if not isinstance(value, dict):

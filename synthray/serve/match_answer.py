@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 
-from synthray.errors import RequestError
+from synthray.errors import RequestError, shown
 from synthray.match.match import Guess, Match, guess
 from synthray.match.refine import refine
 from synthray.match.search import Improvement
@@ -42,9 +42,9 @@ class MatchOptions:
         query = request.query_params
         for name in query:
             if name not in ("refine", "include"):
-                raise RequestError(400, f"query: {name!r} is unknown, expected refine or include")
+                raise RequestError(400, f"query: {shown(name)} is unknown, expected refine or include")
         if (include := query.get("include", "sounds")) != "sounds":
-            raise RequestError(400, f"include is {include!r}, expected sounds")
+            raise RequestError(400, f"include is {shown(include)}, expected sounds")
         return cls(_seconds(query.get("refine", "0"), max_refine_s), "include" in query)
 
 
@@ -104,5 +104,5 @@ def _seconds(text: str, longest_s: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= longest_s:
-        raise RequestError(400, f"refine is {text[:40]!r}, expected 0 to {longest_s:g} seconds")
+        raise RequestError(400, f"refine is {shown(text)}, expected 0 to {longest_s:g} seconds")
     return seconds

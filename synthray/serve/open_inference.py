@@ -55,18 +55,18 @@ async def server_metadata(request: Request) -> Response:  # noqa: ARG001
 
 
 async def server_live(request: Request) -> Response:  # noqa: ARG001
-    """Return that the server runs."""
+    """Return ``{"live": true}``."""
     return json_response({"live": True})
 
 
 async def server_ready(request: Request) -> Response:
-    """Return that a model is ready; raise RequestError 503 if none is."""
+    """Return ``{"ready": true}``; raise RequestError 503 if no model is ready."""
     model_for(request)
     return json_response({"ready": True})
 
 
 async def model_ready(request: Request) -> Response:
-    """Return that the model is ready; raise RequestError 503 if it is not."""
+    """Return the model's name and ``"ready": true``; raise RequestError 503 if it is not ready."""
     _named_model(request)
     return json_response({"name": MODEL_NAME, "ready": True})
 

@@ -15,7 +15,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.errors import RequestError, SoundError
+from synthray.errors import RequestError, SoundError, shown
 from synthray.match.match import described_preset, distance_db
 from synthray.serve.decode import parse_object
 from synthray.serve.match_answer import render_wav
@@ -45,7 +45,7 @@ async def analyse_sound(request: Request) -> Response:
     service = service_of(request)
     analysis = request.query_params.get("analysis") or model_for(request).predictor.card.analysis
     if analysis not in ANALYSES:
-        raise RequestError(400, f"analysis is {analysis!r}, expected one of {', '.join(ANALYSES)}")
+        raise RequestError(400, f"analysis is {shown(analysis)}, expected one of {', '.join(ANALYSES)}")
     require_sound_type(content_type(request))
     wants_raw = preferred(request, (JSON, RAW)) == RAW
     sound = await read_request_sound(request, service)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.errors import RequestError
+from synthray.errors import RequestError, shown
 from synthray.model.heads import INPUT_NAME, output_name
 from synthray.serve.decode import check_finite, decode_raw, to_features, to_float32, to_numbers
 from synthray.serve.models import MODEL_NAME, Models, Served
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 FLOAT32 = "FP32"
 PLATFORM = "tensorflow_keras"
 SERVER_NAME = "synthray"
+MAX_SOUNDS = 2**31
+"""Largest number of sounds in a shape; the size of a body limits them further."""
 EXTENSIONS = ("binary_tensor_data",)
 
 
@@ -74,7 +76,7 @@ def require_one_input(names: Sequence[Any]) -> None:
     """Raise RequestError 400 unless the names of a request's inputs are those of the model."""
     for index, name in enumerate(names):
         if name != INPUT_NAME:
-            raise RequestError(400, f"inputs[{index}]: the name is {_short(name)}, expected {INPUT_NAME!r}")
+            raise RequestError(400, f"inputs[{index}]: the name is {shown(name)}, expected {INPUT_NAME!r}")
     if len(names) != 1:
         raise RequestError(400, f"the request has {len(names)} inputs, expected one, {INPUT_NAME!r}")
 
@@ -82,12 +84,12 @@ def require_one_input(names: Sequence[Any]) -> None:
 def input_shape(datatype: Any, shape: Any, feature_shape: tuple[int, int]) -> list[int]:
     """Return the shape of the input; raise RequestError 400 unless its datatype and shape are the model's."""
     if datatype != FLOAT32:
-        raise RequestError(400, f"datatype is {_short(datatype)}, expected {FLOAT32!r}")
+        raise RequestError(400, f"datatype is {shown(datatype)}, expected {FLOAT32!r}")
     expected = f"expected [sounds, {feature_shape[0]}, {feature_shape[1]}]"
     if not isinstance(shape, list) or not all(type(size) is int for size in shape):
-        raise RequestError(400, f"shape is {_short(shape)}, {expected}")
-    if tuple(shape[1:]) != feature_shape or shape[0] < 1:
-        raise RequestError(400, f"shape is {_short(shape)}, {expected} with at least one sound")
+        raise RequestError(400, f"shape is {shown(shape)}, {expected}")
+    if tuple(shape[1:]) != feature_shape or not 1 <= shape[0] <= MAX_SOUNDS:
+        raise RequestError(400, f"shape is {shown(shape)}, {expected} with 1 to {MAX_SOUNDS} sounds")
     return shape
 
 
@@ -117,10 +119,12 @@ def from_numbers(data: Any, shape: list[int]) -> np.ndarray:
         raise RequestError(400, f"data are a JSON {type(data).__name__}, expected an array of numbers")
     if len(data) != math.prod(shape):
         raise RequestError(400, f"data hold {len(data)} numbers, expected {math.prod(shape)} for shape {shape}")
-    numbers = to_numbers(data)
-    if numbers is None or numbers.ndim != 1:
-        index, value = next((i, each) for i, each in enumerate(data) if type(each) not in (int, float))
-        raise RequestError(400, f"data[{index}]: {_short(value)} is not a number")
+    numbers = to_numbers(data, 1)
+    if numbers is None:
+        for index, value in enumerate(data):
+            if type(value) not in (int, float):
+                raise RequestError(400, f"data[{index}]: {shown(value)} is not a number")
+        raise RequestError(400, "data hold a number that is too large for float32")
     features = to_float32(numbers).reshape(shape)
     check_finite(features)
     return features
@@ -130,9 +134,5 @@ def require_output(index: int, name: Any, card: ModelCard) -> str:
     """Return the name of a requested output; raise RequestError 400 if the model has none of that name."""
     if not isinstance(name, str) or name not in [tensor.name for tensor in outputs_of(card)]:
         path = f"/v2/models/{MODEL_NAME}"
-        raise RequestError(400, f"outputs[{index}]: the model has no output {_short(name)}. {path} lists them.")
+        raise RequestError(400, f"outputs[{index}]: the model has no output {shown(name)}. {path} lists them.")
     return name
-
-
-def _short(value: Any) -> str:
-    return repr(value)[:60]

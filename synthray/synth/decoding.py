@@ -21,6 +21,8 @@ from synthray.synth.instrument import SAMPLE_RATE_HZ
 Floats = npt.NDArray[np.float64]
 
 RATES_HZ = (1000, 768_000)
+MAX_SAMPLES_PER_S = 64 * 48_000
+"""Samples of all channels in a second of sound, to bound the work: 64 channels at 48 kHz, or 4 at 768 kHz."""
 BLOCK_FRAMES = 4096  # a block in which the decoder fails is lost
 STEEP_CROSSINGS = 512
 """Zero crossings on either side of the filter that halves the rate: 46 ms."""
@@ -38,7 +40,7 @@ class SoundDecoder:
             name: of the file, for messages.
 
         Raises:
-            SoundError: the file cannot be read, or has an unusual sample rate.
+            SoundError: the file cannot be read, or has an unusual sample rate or too many channels for it.
         """
         self._name = name
         self._file = _open(raw, name)
@@ -49,6 +51,11 @@ class SoundDecoder:
         if not RATES_HZ[0] <= self.rate_hz <= RATES_HZ[1]:
             low_hz, high_hz = RATES_HZ
             raise SoundError(f"{name} has a sample rate of {self.rate_hz} Hz, not from {low_hz} to {high_hz} Hz")
+        if self.channels * self.rate_hz > MAX_SAMPLES_PER_S:
+            raise SoundError(
+                f"{name} has {self.channels} channels at {self.rate_hz} Hz, more than {MAX_SAMPLES_PER_S} samples a "
+                "second. Keep the channels with the sound."
+            )
 
     def blocks(self) -> Iterator[Floats]:
         """Yield the samples, float64 (frames, channels), full scale at 1.

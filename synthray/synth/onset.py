@@ -17,6 +17,8 @@ Floats = npt.NDArray[np.float64]
 
 HOP = 220
 """Samples of one level: 20 ms, a period of the instrument's lowest tones."""
+MAX_SILENCE_S = 600.0
+"""Longest time within which the first sound at ``HEARD`` must come: a small file of silence may be days long."""
 LOOK_S = 60.0
 """Time after the first sound at ``HEARD`` within which the loudest sound is looked for."""
 HEARD = 10 ** (-50 / 20)
@@ -54,13 +56,14 @@ class Onset:
     """Difference from the sample at ``first`` that marks the onset; full scale is 1."""
 
 
-def measure_levels(blocks: Iterator[Floats]) -> Floats:
+def measure_levels(blocks: Iterator[Floats], max_silence_s: float = MAX_SILENCE_S) -> Floats:
     """Return the level of each channel in steps of 20 ms, up to ``LOOK_S`` after the first sound.
 
     A level is the standard deviation, so that an offset of the recording does not count.
 
     Args:
         blocks: float64 (samples, channels) at 11025 Hz.
+        max_silence_s: time within which the first sound must come.
 
     Returns:
         float64 (hops, channels and their mean), full scale at 1.
@@ -79,7 +82,8 @@ def measure_levels(blocks: Iterator[Floats]) -> Floats:
         if heard_at is None and (loud := (levels[-1] >= HEARD).any(axis=1)).any():
             heard_at = hops + int(loud.argmax())
         hops += whole
-        if heard_at is not None and hops - heard_at > LOOK_S * SAMPLE_RATE_HZ / HOP:
+        searched_s = (hops - (heard_at or 0)) * HOP / SAMPLE_RATE_HZ
+        if searched_s > (max_silence_s if heard_at is None else LOOK_S):
             return np.concatenate(levels)
     if kept is not None and len(kept):
         levels.append(_levels(np.concatenate([kept, np.repeat(kept[-1:], HOP - len(kept), axis=0)])))

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from synthray.errors import ConfigError, SoundError
+from synthray.errors import ConfigError, SoundError, shown
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
 FORMAT = "synthray-preset/1"
@@ -137,11 +137,11 @@ def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> npt.ND
     if not isinstance(parameters, Mapping):
         raise SoundError('a preset is an object with the entry "parameters", an object of values by name')
     if preset.get("format", FORMAT) != FORMAT:
-        raise SoundError(f"the preset's format is {preset['format']!r}, not {FORMAT!r}")
+        raise SoundError(f"the preset's format is {shown(preset['format'])}, not {FORMAT!r}")
     unknown = [name for name in parameters if name not in table.index]
     missing = [name for name in table.index if name not in parameters]
     if unknown or missing:
-        difference = f"unknown: {', '.join(map(str, unknown)) or 'none'}; missing: {', '.join(missing) or 'none'}"
+        difference = f"unknown: {shown(unknown) if unknown else 'none'}; missing: {', '.join(missing) or 'none'}"
         raise SoundError(f"the preset's parameters are not those of the instrument ({difference})")
     return np.array([_setting(p, parameters[p.name]) for p in table.parameters], np.float32)
 
@@ -152,10 +152,10 @@ def _setting(parameter: Range | Choice | Constant, entry: Any) -> float:
     if isinstance(entry, Mapping):
         value, unit = entry.get("value"), getattr(parameter, "unit", "")
         if entry.get("unit", unit) != unit:
-            raise SoundError(f"{parameter.name} has the unit {entry['unit']!r}, not {unit!r}")
+            raise SoundError(f"{parameter.name} has the unit {shown(entry['unit'])}, not {unit!r}")
     if isinstance(parameter, Choice):
         if value not in parameter.values:
-            raise SoundError(f"{parameter.name} is {value!r}, not one of {', '.join(parameter.values)}")
+            raise SoundError(f"{parameter.name} is {shown(value)}, not one of {', '.join(parameter.values)}")
         return parameter.values.index(value)
     return _within(parameter, _number(parameter.name, value))
 
@@ -163,7 +163,7 @@ def _setting(parameter: Range | Choice | Constant, entry: Any) -> float:
 def _number(name: str, value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_NUMBER:
         return float(value)
-    raise SoundError(f"{name} is {value!r:.40}, not a number")
+    raise SoundError(f"{name} is {shown(value)}, not a number")
 
 
 def _within(parameter: Range | Constant, value: float) -> float:

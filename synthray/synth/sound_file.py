@@ -17,7 +17,7 @@ import soundfile
 from synthray.errors import SoundError
 from synthray.synth.decoding import Floats, SoundDecoder, decode_part, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.onset import Onset, find_onset, measure_levels
+from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_levels
 
 PRE_ROLL = 2
 """Samples that are kept in front of the onset, by which half of the random presets are found late."""
@@ -27,6 +27,8 @@ OFFSET_FROM = 0.01
 """Mean against the RMS level from which on it is an offset. Below it is the mean of whatever periods 2 s contain."""
 ABOVE_NOISE_PEAK = 1.25
 """An onset exceeds the largest of 110 samples of noise by this: that of the next 330 is rarely as large."""
+MAX_SILENT_SAMPLES = 600 * 2 * 96_000
+"""Samples of all channels within which the first sound must come: some seconds of work."""
 CUT_FROM_S = 0.05
 """Cutting off this much may remove something audible."""
 
@@ -40,7 +42,7 @@ class Sound:
     skipped_s: float
     """Time in front of ``audio``, in seconds."""
     length_s: float | None
-    """Length of the file in seconds; None if it goes on behind the minute that was searched."""
+    """Length of the file in seconds; None if it goes on behind the part that was searched."""
 
     @property
     def used_s(self) -> float:
@@ -72,13 +74,15 @@ def read_sound(source: bytes | str | Path) -> Sound:
     """
     raw, name = (source, "the sound") if isinstance(source, bytes) else (_read(source), f"{source}")
     decoder = SoundDecoder(raw, name)
-    levels = measure_levels(resample(decoder.blocks(), decoder.rate_hz, decoder.channels))
+    max_silence_s = min(MAX_SILENCE_S, MAX_SILENT_SAMPLES / (decoder.rate_hz * decoder.channels))
+    levels = measure_levels(resample(decoder.blocks(), decoder.rate_hz, decoder.channels), max_silence_s)
     length_s = decoder.frames_read / decoder.rate_hz if decoder.is_at_end else None
     if not decoder.frames_read:
         raise SoundError(f"{name} has no samples: nothing follows its header")
     onset = find_onset(levels)
     if onset is None:
-        raise SoundError(f"{name} is silent throughout, for {length_s:.2f} s: there is nothing to match")
+        silence = f"throughout, for {length_s:.2f} s" if length_s is not None else f"for more than {max_silence_s:g} s"
+        raise SoundError(f"{name} is silent {silence}: there is nothing to match")
     samples = decode_part(SoundDecoder(raw, name), onset.channel, onset.first, onset.last + N_SAMPLES)
     begin = max(0, _exact_onset(samples, onset) - PRE_ROLL)
     if onset.first + begin <= KEPT:

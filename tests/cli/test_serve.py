@@ -93,7 +93,7 @@ def test_serve_invalid_flag_is_one_line(
 
 
 @pytest.mark.parametrize(
-    ("host", "token", "warns"), [("0.0.0.0", "", True), ("0.0.0.0", "secret", False), ("127.0.0.1", "", False)]
+    ("host", "token", "warns"), [("0.0.0.0", None, True), ("0.0.0.0", "secret", False), ("127.0.0.1", None, False)]
 )
 def test_serve_open_to_other_machines_without_token_warns(
     files: Path,
@@ -101,11 +101,22 @@ def test_serve_open_to_other_machines_without_token_warns(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture,
     host: str,
-    token: str,
+    token: str | None,
     warns: bool,
 ) -> None:
-    monkeypatch.setenv("SYNTHRAY_API_TOKEN", token)
+    monkeypatch.delenv("SYNTHRAY_API_TOKEN", raising=False)
+    if token:
+        monkeypatch.setenv("SYNTHRAY_API_TOKEN", token)
     assert main(["serve", "--model", f"{files}/models/model_2_1.keras", "--host", host]) == 0
     assert len(sessions) == 1
     warning = "0.0.0.0:8000: open to every machine that can reach it. Set SYNTHRAY_API_TOKEN to require a token.\n"
     assert capsys.readouterr().err == (warning if warns else "")
+
+
+def test_serve_with_an_empty_token_is_an_error(
+    files: Path, sessions: list, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setenv("SYNTHRAY_API_TOKEN", "")
+    flags = ["serve", "--model", f"{files}/models/model_2_1.keras", "--host", "0.0.0.0"]
+    assert_fails(flags, 2, "SYNTHRAY_API_TOKEN: holds no token", capsys)
+    assert sessions == []

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 import urllib.error
 from pathlib import Path
 
 import pytest
 
-from synthray.cluster.own_status import model_status
+from synthray.cluster.own_status import NO_ANSWER, model_status
 from synthray.model.predictor import Predictor
 from synthray.serve.config import Address
 from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from tests.serve.serving import running
+from tests.waiting import HOST
 
 
 def make_certificate(folder: Path) -> tuple[str, str]:
@@ -60,3 +63,24 @@ def test_model_status_over_tls_trusts_the_own_certificate_alone(
         assert model_status(address(url, cert, key)) == ("model_3_1", "model_4_1 is corrupt")
         with pytest.raises(urllib.error.URLError, match="certificate verify failed"):
             model_status(address(url, other_cert, key))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n{", b"HTTP/1.1 200 OK\r\n\r\n{}"],
+    ids=["nothing", "garbage", "a part", "other JSON"],
+)
+def test_model_status_of_a_proxy_that_dies_is_no_answer(answer: bytes) -> None:
+    with socket.create_server((HOST, 0)) as listener:
+
+        def answer_once() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        with pytest.raises(NO_ANSWER):
+            model_status(Address(HOST, listener.getsockname()[1]))
+        thread.join(10)

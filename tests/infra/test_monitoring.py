@@ -44,3 +44,13 @@ def test_dashboard_names_every_metric_and_only_labels_that_it_has(root: Path) ->
         assert "synthray" not in expression
         named |= metrics
     assert named == set(METRICS)
+
+
+def test_dashboard_shares_of_status_codes_are_0_while_there_are_none(root: Path) -> None:
+    dashboard = json.loads((root / "infra" / "monitoring" / "dashboard.json").read_text())
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    shares = [expression for expression in expressions if "status" in expression and " / " in expression]
+    assert shares
+    for share in shares:
+        total = share.split(" / ")[1].split(" or ")[0]
+        assert share.endswith(f" / {total} or 0 * {total}"), share

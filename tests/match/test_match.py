@@ -32,6 +32,14 @@ def test_match_without_search_sounds_like_the_networks_answer(predictor, sound):
     np.testing.assert_array_equal(check_settings(found.settings[None])[0], found.settings)
 
 
+def test_match_calls_the_network_once(predictor, sound, monkeypatch):
+    calls = []
+    network = predictor._network
+    monkeypatch.setattr(predictor, "_network", lambda rows: calls.append(len(rows)) or network(rows))
+    match(predictor, sound)
+    assert calls == [1]
+
+
 def test_match_with_search_is_nearer_and_reproducible(predictor, sound):
     network = match(predictor, sound)
     found, again = (match(predictor, sound, max_evaluations=400, threads=threads) for threads in (1, 2))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -103,10 +105,22 @@ def changed(raw: bytes, change: Change) -> bytes:
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_read_network_of_an_unknown_network_returns_none(change: Change, foreign_file: bytes) -> None:
+def test_read_network_of_an_unknown_network_returns_none_and_logs_why(
+    change: Change, foreign_file: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
     layout = HeadLayout(FOREIGN)
-    assert read_network(changed(foreign_file, lambda *_: None), layout, FOREIGN_SHAPE) is not None
-    assert read_network(changed(foreign_file, change), layout, FOREIGN_SHAPE) is None
+    with caplog.at_level(logging.INFO, "synthray.model.numpy_network"):
+        assert read_network(changed(foreign_file, lambda *_: None), layout, FOREIGN_SHAPE) is not None
+        assert not caplog.records
+        assert read_network(changed(foreign_file, change), layout, FOREIGN_SHAPE, "model_3_1") is None
+    [record] = caplog.records
+    assert record.getMessage().startswith("model_3_1: Keras computes it (")
+
+
+def test_read_network_without_h5py_raises_import_error(foreign_file: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    with pytest.raises(ImportError, match="h5py"):
+        read_network(foreign_file, HeadLayout(FOREIGN), FOREIGN_SHAPE)
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,8 @@
 """Predictions of the predictor against those of the saved model in plain Keras."""
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,7 +12,7 @@ from synthray.errors import ModelError, NotFound
 from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import HeadLayout
 from synthray.model.networks import build_fused, build_named
-from synthray.model.predictor import MAX_ROWS, Predictor, predict_together
+from synthray.model.predictor import MAX_ROWS, Predictor
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
@@ -138,21 +141,6 @@ def test_load_of_a_missing_model_raises_not_found(tmp_path):
         Predictor.load(f"{tmp_path}/nothing.keras")
 
 
-def test_predict_together_answers_each_request_by_its_own_model(foreign_predictor):
-    other = Predictor(build_model(FOREIGN, FOREIGN_SHAPE, seed=5), build_card(FOREIGN, FOREIGN_SHAPE))
-    requests = [
-        ([foreign_predictor, other][seed % 2], features_of(1 + seed % 3, FOREIGN_SHAPE, seed)) for seed in range(9)
-    ]
-    answers = predict_together(requests)
-    assert not np.allclose(
-        foreign_predictor.predict(features_of(1, FOREIGN_SHAPE))["out_on"],
-        other.predict(features_of(1, FOREIGN_SHAPE))["out_on"],
-    )
-    for (predictor, features), outputs in zip(requests, answers, strict=True):
-        for name, values in predictor.predict(features).items():
-            np.testing.assert_allclose(outputs[name], values, atol=1e-6)
-
-
 HISTOGRAMS = ParameterTable((Range("a"), Choice("b", ("x", "y", "z")), Constant("k"), Range("c", 0, 6, step=1)))
 
 
@@ -179,6 +167,20 @@ def test_histogram_model_predicts_as_in_plain_keras_and_knows_distributions():
     assert np.std(labels[:, 0]) > 0.02
 
 
+def test_labels_and_distributions_are_of_one_call_of_the_network(predictor, monkeypatch):
+    features = np.random.default_rng(0).random((2, 20, 551), np.float32)
+    labels, distributions = predictor.labels(features), predictor.distributions(features)
+    calls = []
+    network = predictor._network
+    monkeypatch.setattr(predictor, "_network", lambda rows: calls.append(len(rows)) or network(rows))
+    both = predictor.labels_and_distributions(features)
+    assert calls == [2]
+    np.testing.assert_array_equal(both[0], labels)
+    for distribution, expected in zip(both[1], distributions, strict=True):
+        for found, probabilities in zip(distribution.probabilities, expected.probabilities, strict=True):
+            np.testing.assert_array_equal(found, probabilities)
+
+
 def test_model_of_numbers_is_certain_of_the_bin_of_its_number(predictor):
     features = np.random.default_rng(0).random((3, 20, 551), np.float32)
     labels = predictor.labels(features)
@@ -191,3 +193,9 @@ def test_model_of_numbers_is_certain_of_the_bin_of_its_number(predictor):
                 nearest = np.rint(labels[row, column] * parameter.num_steps)
                 inside = min(np.floor(labels[row, column] * len(probabilities)), len(probabilities) - 1)
                 assert probabilities.argmax() == (nearest if parameter.step else inside)
+
+
+def test_import_of_predictor_works_where_the_system_has_no_affinity():
+    script = "import os; del os.sched_getaffinity; import synthray.model.predictor as p; print(p._CORES)"
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert int(finished.stdout) == os.cpu_count()

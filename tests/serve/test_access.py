@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import socket
 import zlib
 from urllib.parse import urlsplit
@@ -10,9 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 import pytest
+from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
-from synthray.serve.access import tokens_from_environment
+from synthray.errors import ConfigError
+from synthray.serve.access import is_authorised, tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import METRICS, PrometheusMetrics
@@ -61,6 +64,21 @@ def test_tokens_from_environment_are_separated_by_commas(monkeypatch):
     assert tokens_from_environment() == ("one", "two")
     monkeypatch.delenv("SYNTHRAY_API_TOKEN")
     assert tokens_from_environment() == ()
+
+
+@pytest.mark.parametrize("text", ["", " ", ", ,"])
+def test_tokens_from_environment_without_a_token_are_an_error(monkeypatch, text):
+    monkeypatch.setenv("SYNTHRAY_API_TOKEN", text)
+    with pytest.raises(ConfigError, match="SYNTHRAY_API_TOKEN: holds no token"):
+        tokens_from_environment()
+
+
+@pytest.mark.parametrize("token", [b"caf\xc3\xa9", b"voil\xc3\xa0", b"\xff\xfe"])
+def test_token_of_any_bytes_is_accepted(monkeypatch, token):
+    monkeypatch.setenv("SYNTHRAY_API_TOKEN", os.fsdecode(token))
+    for given, is_accepted in ((token, True), (token[:-1], False), (token.decode("latin-1").encode(), False)):
+        header = Headers(raw=[(b"authorization", b"Bearer " + given)])["authorization"]
+        assert is_authorised(header, tokens_from_environment()) == is_accepted
 
 
 def test_other_origin_is_allowed_only_if_configured(models):

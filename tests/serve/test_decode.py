@@ -1,6 +1,7 @@
 """Decoding of request bodies, and the message of each error."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -46,6 +47,13 @@ def changed(row, column, value):
     return [[value if (i, j) == (row, column) else GOOD[i][j] for j in range(3)] for i in range(2)]
 
 
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
@@ -72,9 +80,13 @@ def changed(row, column, value):
         ({"instances": GOOD}, r"instance 0: has shape \(3,\), expected \(2, 3\)"),
         ({"instances": [[[1, 2, 3], [4, 5]]]}, "instance 0, row 1: has 2 columns, expected 2 rows of 3 numbers"),
         ({"instances": [[[1, 2, 3, 4], [4, 5, 6, 7]]]}, "instance 0, row 0: has 4 columns"),
-        ({"instances": [GOOD, changed(1, 2, "x")]}, 'instance 1, row 1, column 2: "x" is not a number'),
-        ({"instances": [changed(0, 1, "3.5")]}, 'instance 0, row 0, column 1: "3.5" is not a number'),
-        ({"instances": [changed(0, 1, None)]}, "instance 0, row 0, column 1: null is not a number"),
+        ({"instances": [GOOD, changed(1, 2, "x")]}, "instance 1, row 1, column 2: 'x' is not a number"),
+        ({"instances": [changed(0, 1, "3.5")]}, "instance 0, row 0, column 1: '3.5' is not a number"),
+        ({"instances": [changed(0, 1, None)]}, "instance 0, row 0, column 1: None is not a number"),
+        ({"instances": [changed(0, 1, True)]}, "instance 0, row 0, column 1: True is not a number"),
+        ({"instances": [changed(0, 1, nested(500))]}, r"column 1: \[\[\[\.\.\.\]\]\] is not a number"),
+        ({"instances": [GOOD], "signature_name": nested(500)}, r"signature_name is \[\[\["),
+        ({"inputs": {"x" * 10_000: 1}}, r"has inputs \['x{10,}\.\.\.x{10,}'\], expected"),
         ({"instances": [[[[1], [2], [3]], [[4], [5], [6]]]]}, r"instance 0, row 0, column 0: \[1\] is not a number"),
         ({"instances": [GOOD, changed(1, 0, float("nan"))]}, "instance 1, row 1, column 0: nan is not a finite"),
         ({"instances": [changed(0, 2, float("-inf"))]}, "instance 0, row 0, column 2: -inf is not a finite"),
@@ -110,3 +122,15 @@ def test_decode_json_any_value_decodes_or_raises_request_error(value):
         except RequestError:
             continue
         assert features.shape[1:] == SHAPE
+
+
+def test_decode_json_long_text_among_numbers_reserves_no_memory():
+    numbers = [["x" * 1_000_000, *[1] * 999]]
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match="row 0, column 0: 'x"):
+            decode_json(json.dumps({"instances": [numbers]}).encode(), (1, 1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6  # NumPy's array of texts would have 4 GB

@@ -205,3 +205,40 @@ def test_follow_promotion_of_the_served_model_updates_its_number_without_loading
         assert model.stable.predictor is before.predictor
 
     run_with_model(body)
+
+
+def test_follow_without_a_promotion_clears_the_error_of_the_store(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polls = 0
+
+    def poll(folder: str) -> None:
+        nonlocal polls
+        polls += 1
+        if 2 <= polls <= 5:
+            raise StorageError("the store is unreachable")
+
+    monkeypatch.setattr(hot_swap, "promoted", poll)
+
+    async def body(model: HotSwapModels) -> None:
+        await model.load({"model": str(folder)})
+        await wait_until_served(model, "model_3", error="the store is unreachable")
+        await wait_until_served(model, "model_3")
+
+    run_with_model(body)
+
+
+def test_follow_keeps_the_error_of_a_failed_load_until_the_next_load(folder: Path) -> None:
+    promote(f"{folder}/a/model_1.keras", str(folder))
+
+    async def body(model: HotSwapModels) -> None:
+        await model.load({"model": str(folder)})
+        await model.load({"model": str(folder), "canary": f"{folder}/none.keras"})
+        await asyncio.sleep(SEVERAL_POLLS_S)
+        assert "none.keras" in (model.last_error or "")
+        promote(f"{folder}/a/model_2.keras", str(folder))
+        await wait_until_served(model, "model_2", error="none.keras")
+        await model.load({"model": str(folder)})
+        assert model.last_error is None
+
+    run_with_model(body)

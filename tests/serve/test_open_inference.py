@@ -54,6 +54,14 @@ def request_of(features, **tensor):
     return {"inputs": [fields | (tensor or {"data": features.tolist()})]}
 
 
+def nested(depth):
+    """Return nested lists that Python cannot write as text."""
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 def packed(request, binary=b""):
     """Return the body and headers of a request with binary tensors."""
     text = json.dumps(request).encode()
@@ -242,6 +250,16 @@ GOOD = features_of(1)
         (request_of(GOOD, data=[1.0] * 34), "data hold 34 numbers, expected 35 for shape [1, 5, 7]"),
         (request_of(GOOD, data=[1.0] * 34 + ["x"]), "input 'in_fft': data[34]: 'x' is not a number"),
         (request_of(GOOD, data=[1.0] * 34 + [[1]]), "data[34]: [1] is not a number"),
+        (request_of(GOOD, data=[1.0] * 33 + [True, 1.5]), "data[33]: True is not a number"),
+        (request_of(GOOD, data=[1.0] * 34 + [10**400]), "data hold a number that is too large for float32"),
+        (request_of(GOOD, data=[1.0] * 34 + [nested(500)]), "data[34]: [[[...]]] is not a number"),
+        (request_of(GOOD, shape=[10**4000, 5, 7]), "shape is [an integer of 13288 bits, 5, 7]"),
+        (request_of(GOOD, shape=[2**31 + 1, 5, 7]), "with 1 to 2147483648 sounds"),
+        (request_of(GOOD, name=nested(500)), "inputs[0]: the name is [[[...]]], expected 'in_fft'"),
+        (request_of(GOOD, parameters={"binary_data_size": nested(500)}), "binary_data_size is [[[...]]], but"),
+        (request_of(GOOD) | {"outputs": [{"name": nested(500)}]}, "the model has no output [[[...]]]"),
+        (request_of(GOOD) | {"inputs": {"x": nested(500)}}, "'inputs' is {'x': [[...]]}, expected an array"),
+        (request_of(GOOD) | {"id": nested(500)}, "id is [[[...]]], expected text"),
         (request_of(GOOD, data=[1.0] * 34 + [1e39]), "instance 0, row 4, column 6: inf is not a finite"),
         (request_of(GOOD, data=[[[1]]]), "input 'in_fft': instance 0: has shape (1, 1), expected (5, 7)"),
         (request_of(GOOD, data=GOOD.tolist() * 2), "data hold 2 sounds, expected 1"),

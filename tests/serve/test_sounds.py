@@ -76,7 +76,7 @@ def test_render_json_has_distance_from_target(client, settings, sound, wav):
         ({"filter_cutoff": None}, "filter_cutoff is None, not a number"),
         ({"filter_type": "comb"}, "filter_type is 'comb', not one of lowpass"),
         ({"oscillator_1_pitch": 0.5}, "oscillator_1_pitch is 0.5, which is not in steps of 1 semitones"),
-        ({"reverb": 1}, "unknown: reverb"),
+        ({"reverb": 1}, "unknown: ['reverb']"),
     ],
 )
 def test_render_invalid_parameter_names_it(client, settings, change, message):

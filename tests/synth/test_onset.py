@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from synthray.errors import SoundError
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.onset import LOOK_S, find_onset, measure_levels
+from synthray.synth.onset import LOOK_S, MAX_SILENCE_S, find_onset, measure_levels
 from synthray.synth.sound_file import KEPT, PRE_ROLL, read_sound
 from synthray.synth.voice import render
 from tests.synth.sound_files import encoded
@@ -139,6 +140,15 @@ def test_measure_levels_stops_a_minute_after_the_first_sound() -> None:
         assert onset.sure_from == pytest.approx(silent_s * SAMPLE_RATE_HZ, abs=220)
 
 
+@pytest.mark.parametrize("loudest", [0.0, 1e-3])
+def test_measure_levels_without_a_sound_stops_after_ten_minutes(loudest: float) -> None:
+    quiet = loudest * np.sin(np.arange(SAMPLE_RATE_HZ))[:, None]
+    blocks = itertools.repeat(quiet, 1000)
+    levels = measure_levels(blocks)
+    assert len(list(blocks)) == pytest.approx(1000 - MAX_SILENCE_S, abs=1)
+    assert (find_onset(levels) is None) == (loudest == 0.0)
+
+
 @pytest.mark.parametrize("level", [0.0, 1e-6])
 def test_find_onset_of_silence_is_none(level: float) -> None:
     assert find_onset(np.full((100, 2), level)) is None
@@ -149,3 +159,13 @@ def test_find_onset_of_silence_is_none(level: float) -> None:
 def test_read_sound_of_silence_says_so(offset: float) -> None:
     with pytest.raises(SoundError, match=r"silent throughout, for 3\.00 s: there is nothing to match"):
         read_sound(encoded(np.full(3 * 44100, offset), 44100))
+
+
+@pytest.mark.parametrize(("rate_hz", "channels", "limit_s"), [(1000, 1, 600), (192_000, 8, 75)])
+def test_read_sound_of_a_small_file_with_long_silence_is_not_decoded_to_its_end(
+    rate_hz: int, channels: int, limit_s: int
+) -> None:
+    bomb = encoded(np.zeros((rate_hz * (limit_s + 5), channels), np.int16), rate_hz, "FLAC")
+    assert len(bomb) < 1_000_000
+    with pytest.raises(SoundError, match=f"silent for more than {limit_s} s: there is nothing to match"):
+        read_sound(bomb)

@@ -114,6 +114,13 @@ def test_preset_from_json_rounded_end_of_a_range_is_accepted() -> None:
         np.testing.assert_allclose(preset_from_json(table, preset_to_json(table, row)), row, rtol=1e-5)
 
 
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.mark.parametrize(
     ("name", "entry", "message"),
     [
@@ -122,12 +129,15 @@ def test_preset_from_json_rounded_end_of_a_range_is_accepted() -> None:
         ("filter_cutoff", {}, "filter_cutoff is None, not a number"),
         ("filter_cutoff", True, "filter_cutoff is True, not a number"),
         ("filter_cutoff", float("nan"), "filter_cutoff is nan, not a number"),
-        ("filter_cutoff", 10**400, "filter_cutoff is "),
+        ("filter_cutoff", 10**400, "filter_cutoff is an integer of 1329 bits, not a number"),
         ("filter_cutoff", {"value": 1, "unit": "kHz"}, "filter_cutoff has the unit 'kHz', not 'Hz'"),
         ("filter_type", "comb", "filter_type is 'comb', not one of lowpass, highpass, bandpass, notch"),
         ("filter_type", {"value": ["lowpass"]}, "filter_type is"),
         ("note_pitch", "A3", "note_pitch is 'A3', not a number"),
-        ("filter_cut", 1, "unknown: filter_cut"),
+        ("filter_cut", 1, r"unknown: \['filter_cut'\]"),
+        ("x" * 9000, 1, r"unknown: \['x{10,}\.\.\.x{10,}'\]; missing: none"),
+        ("filter_type", nested(2000), r"filter_type is \[\[\[\.\.\.\]\]\], not one of"),
+        ("filter_cutoff", {"value": 1, "unit": nested(2000)}, r"the unit \[\[\[\.\.\.\]\]\], not 'Hz'"),
     ],
 )
 def test_preset_from_json_invalid_entry_is_named(name: str, entry: Any, message: str) -> None:

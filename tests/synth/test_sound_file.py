@@ -213,12 +213,19 @@ def test_read_sound_path_and_bytes_are_equal(tmp_path: Path) -> None:
         (np.array([0.1, np.nan]), 11025, "not finite numbers: sample 1 of channel 0 is nan"),
         (np.full(9000, np.inf), 11025, "not finite numbers: sample 0 of channel 0 is inf"),
         (np.full((9, 2), 1e300), 11025, "not finite numbers: sample 0 of channel 0 is 1e[+]300"),
+        (np.zeros((9, 65)), 48000, "has 65 channels at 48000 Hz, more than 3072000 samples a second"),
         (sine(2.0, 999), 999, "sample rate of 999 Hz, not from 1000 to 768000 Hz"),
     ],
 )
 def test_read_sound_unusable_samples_give_the_reason(samples: np.ndarray, rate_hz: int, message: str) -> None:
     with pytest.raises(SoundError, match=message):
         read_sound(encoded(samples, rate_hz, subtype="DOUBLE"))
+
+
+@pytest.mark.parametrize(("channels", "rate_hz"), [(64, 48_000), (8, 384_000), (2, 768_000), (1, 768_000)])
+def test_read_sound_with_the_most_channels_of_a_rate_is_read(channels: int, rate_hz: int) -> None:
+    samples = np.repeat(sine(440.0, rate_hz, 0.2)[:, None], channels, axis=1)
+    assert read_sound(encoded(samples, rate_hz)).length_s == 0.2
 
 
 def test_read_sound_missing_file_is_named(tmp_path: Path) -> None:
