@@ -31,8 +31,9 @@ export class History {
 
   /** Note a changed preset: the current entry stands for all changes that follow each other. */
   noteChange(state, detail, isChanged) {
-    const same = this.#entries.findLast((entry) => !entry.isChange && entry.state.matched === state.matched);
-    if (!isChanged && same) this.#mark(same);
+    const isMatch = (entry) => !isChanged && !entry.isChange && entry.state.matched === state.matched;
+    const same = this.#entryOf(state) ?? this.#entries.findLast(isMatch);
+    if (same) this.#mark(same);
     else if (this.#current?.isChange && this.#current.state.matched === state.matched) this.#fill(this.#current, detail, state);
     else this.add(state, detail, true);
   }

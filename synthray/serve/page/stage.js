@@ -127,6 +127,7 @@ export class Stage {
   #commit(name) {
     if (this.state === this.#edits.current) return;
     this.#edits.add(this.state, name);
+    this.#showButtons();
     this.#note();
   }
 
