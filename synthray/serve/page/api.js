@@ -45,7 +45,7 @@ async function request(path, options) {
     if (answer.ok) return answer;
     if (answer.status === 401 && (await askToken())) continue;
     const isBusy = answer.status === 429 || answer.status === 503;
-    if (!isBusy || attempt === MOST_TRIES) throw new ServiceError(await reason(answer, isBusy));
+    if (!isBusy || attempt >= MOST_TRIES) throw new ServiceError(await reason(answer, isBusy));
     await waitFor(answer, attempt, options.signal);
   }
 }
@@ -78,7 +78,10 @@ async function waitFor(answer, attempt, signal) {
   const seconds = Math.min(asked, LARGEST_WAIT_S);
   const state = answer.status === 503 ? "not ready" : "busy";
   hooks.wait(`The service is ${state}, trying again in ${seconds} s.`);
-  await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  await new Promise((resolve) => {
+    setTimeout(resolve, seconds * 1000);
+    signal?.addEventListener("abort", resolve, { once: true });
+  });
   hooks.wait("");
   signal?.throwIfAborted();
 }

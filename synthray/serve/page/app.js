@@ -3,6 +3,7 @@
 import { hooks, matchSound, readTable } from "./api.js";
 import { BlindTest } from "./blind.js";
 import { announce, byId, showMessage } from "./dom.js";
+import { titleOf } from "./history.js";
 import { fromFragment } from "./link.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
@@ -23,33 +24,31 @@ const refinement = new Refinement({
   improve: (answer, signal) => stage.improve(answer, signal),
   finish: (detail) => { stage.record(detail); sounds.showDistance(stage.state); },
 });
-const ready = start();
 let stage = null;
+let ready = null;  // promise of the stage; null before a start, and after one that failed
+const started = () => (ready ??= start().catch((error) => { ready = null; throw error; }));
 
 hooks.wait = (text) => { byId("busy").textContent = text; };
 connectToken();
 connectSource(add);
 new Recorder((file) => add([file]));
 addEventListener("hashchange", openLink);
+openLink();
 
-/** Read the table of parameters, and show the preset of the address if it has one. */
+/** Read the table of parameters, and make what depends on it. */
 async function start() {
-  try {
-    const table = await readTable();
-    const makePanel = (callbacks) => new Panel(table, callbacks);
-    stage = new Stage(table, { player, pictures, makePanel, onChange: stopSearch, onOpen: showOpen });
-    connectSaving(stage);
-  } catch (error) {
-    showMessage("source-message", error.message, true);
-    throw error;
-  }
-  openLink();
+  const table = await readTable();
+  const makePanel = (callbacks) => new Panel(table, callbacks);
+  stage = new Stage(table, { player, pictures, makePanel, onChange: stopSearch, onOpen: showOpen });
+  connectSaving(stage);
 }
 
-function openLink() {
+/** Show the preset of the address, if it has one. */
+async function openLink() {
   try {
+    await started();
     const values = fromFragment(stage.table, location.hash);
-    if (values) stage.openPreset(values);
+    if (values) await stage.openPreset(values);
   } catch (error) {
     showMessage("source-message", error.message, true);
   }
@@ -62,7 +61,7 @@ function add(files) {
 
 async function match(sound) {
   announce(`Matching ${sound.name}`);
-  await ready;
+  await started();
   sound.answer = await matchSound(sound.file);
   sound.distance = sound.answer.preset.distance_db;
 }
@@ -89,7 +88,7 @@ function showOpen(state) {
   blind.stop();
   enableSaving();
   sounds.mark(state.sound);
-  byId("scene-title").textContent = state.sound?.name ?? "Preset from a link";
+  byId("scene-title").textContent = titleOf(state);
   byId("scene-note").textContent = state.sound ? usedPart(state.sound.answer.sound) : "It has no original to compare with.";
 }
 

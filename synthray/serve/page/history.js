@@ -2,6 +2,9 @@
 
 import { byId, create } from "./dom.js";
 
+/** Return the name of what a state shows. */
+export const titleOf = (state) => state.sound?.name ?? "Preset from a link";
+
 export class History {
   #entries = [];
   #current = null;
@@ -12,12 +15,12 @@ export class History {
   }
 
   /** Add a state as the current entry. */
-  add(title, detail, distance, state, isChange = false) {
-    const entry = { state, isChange, title };
+  add(state, detail, isChange = false) {
+    const entry = { state, isChange };
     entry.figure = create("span", { class: "figure" });
     entry.detail = create("span", { class: "what" });
-    entry.button = create("button", { type: "button", class: "entry" }, entry.detail, entry.figure, create("span", { class: "of" }, title));
-    entry.button.addEventListener("click", () => { this.#mark(entry); this.open(entry.state); });
+    entry.button = create("button", { type: "button", class: "entry" }, entry.detail, entry.figure, create("span", { class: "of" }, titleOf(state)));
+    entry.button.addEventListener("click", () => this.open(entry.state));
     this.#entries.push(entry);
     byId("history").append(create("li", {}, entry.button));
     byId("history-title").hidden = false;
@@ -28,18 +31,29 @@ export class History {
 
   /** Note a changed preset: the current entry stands for all changes that follow each other. */
   noteChange(state, detail, isChanged) {
-    const same = this.#entries.findLast((entry) => !entry.isChange && entry.state.matched === state.matched);
-    if (!isChanged && same) this.#mark(same);
-    else if (this.#current.isChange && this.#current.state.matched === state.matched) this.#fill(this.#current, detail, state);
-    else this.add(this.#current.title, detail, state.distance, state, true);
+    const isMatch = (entry) => !isChanged && !entry.isChange && entry.state.matched === state.matched;
+    const same = this.#entryOf(state) ?? this.#entries.findLast(isMatch);
+    if (same) this.#mark(same);
+    else if (this.#current?.isChange && this.#current.state.matched === state.matched) this.#fill(this.#current, detail, state);
+    else this.add(state, detail, true);
+  }
+
+  /** Mark the entry of a state that is opened, if it has one. */
+  showOpen(state) {
+    const entry = this.#entryOf(state);
+    if (entry) this.#mark(entry);
   }
 
   /** Show the distance of a state that was rendered after it was noted. */
   showDistance(state) {
-    const entry = this.#entries.findLast((each) => each.state.values === state.values);
+    const entry = this.#entryOf(state);
     if (!entry) return;
     Object.assign(entry.state, { facts: state.facts, distance: state.distance });
     entry.figure.textContent = inDecibels(state.distance);
+  }
+
+  #entryOf(state) {
+    return this.#entries.findLast((entry) => entry.state.values === state.values);
   }
 
   #fill(entry, detail, state) {

@@ -18,6 +18,7 @@ export class Knob {
   #value = 0;
   #matched = null;
   #drag = null;
+  #isChanged = false;  // since the last commit
 
   constructor(range, { onInput, onCommit }) {
     Object.assign(this, { range, onInput, onCommit });
@@ -51,13 +52,14 @@ export class Knob {
 
   #listen() {
     this.slider.addEventListener("input", () => this.#change(fromPosition(this.range, this.slider.value / this.slider.max)));
-    this.slider.addEventListener("change", () => this.onCommit());
+    this.slider.addEventListener("change", () => this.#commit());
     this.slider.addEventListener("keydown", (event) => this.#steer(event));
     this.dial.addEventListener("pointerdown", (event) => this.#grab(event));
     this.dial.addEventListener("dblclick", () => this.#restore());
     this.field.addEventListener("change", () => this.#read());
     this.field.addEventListener("input", () => this.#fit());
     this.field.addEventListener("focus", () => this.field.select());
+    this.field.addEventListener("blur", () => this.#showNumber());
   }
 
   #set(value) {
@@ -66,7 +68,7 @@ export class Knob {
     const zero = this.range.minimum < 0 && this.range.maximum > 0 ? toPosition(this.range, 0) : 0;
     this.slider.value = Math.round(position * this.slider.max);
     this.slider.setAttribute("aria-valuetext", formatValue(this.range, value));
-    this.#showNumber();
+    if (this.field !== document.activeElement) this.#showNumber();  // keep what is being typed
     this.arc.setAttribute("d", arc(Math.min(zero, position), Math.max(zero, position)));
     this.hand.setAttribute("d", ray(position, 6, 14));
     this.tick.setAttribute("d", this.#matched === null ? "" : ray(toPosition(this.range, this.#matched), 21, 24));
@@ -75,21 +77,27 @@ export class Knob {
 
   #change(value) {
     if (value === this.#value || Number.isNaN(value)) return;
+    this.#isChanged = true;
     this.#set(value);
     this.onInput(value);
+  }
+
+  #commit() {
+    if (this.#isChanged) this.onCommit();
+    this.#isChanged = false;
   }
 
   #restore() {
     if (this.#matched === null) return;
     this.#change(this.#matched);
-    this.onCommit();
+    this.#commit();
   }
 
   #read() {
     const value = parseTyped(this.range, this.field.value);
     this.#change(value);
     this.#showNumber();
-    this.onCommit();
+    this.#commit();
   }
 
   #showNumber() {
@@ -110,7 +118,7 @@ export class Knob {
       const steps = numSteps(this.range);
       const step = steps ? 1 / steps : (event.shiftKey ? FINE : 1) / 100;
       this.#change(fromPosition(this.range, toPosition(this.range, this.#value) + KEY_STEPS[event.key] * step));
-      this.onCommit();
+      this.#commit();
     } else return;
     event.preventDefault();
   }
@@ -125,7 +133,7 @@ export class Knob {
     const finish = () => {
       this.dial.removeEventListener("pointermove", move);
       for (const name of ["pointerup", "pointercancel"]) this.dial.removeEventListener(name, finish);
-      this.onCommit();
+      this.#commit();
     };
     this.dial.addEventListener("pointermove", move);
     for (const name of ["pointerup", "pointercancel"]) this.dial.addEventListener(name, finish);

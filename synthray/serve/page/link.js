@@ -1,5 +1,6 @@
 /** Links that hold a preset in their fragment: `#preset=` and base64url of JSON. */
 
+import { fromPosition, toPosition } from "./table.js";
 import { fromBase64 } from "./wave.js";
 
 const PREFIX = "#preset=";
@@ -21,7 +22,7 @@ export function fromFragment(table, fragment) {
   const learned = table.filter(({ kind }) => kind !== "constant");
   const [found, ...list] = parse(fragment.slice(PREFIX.length));
   if (found !== signature(learned) || list.length !== learned.length) {
-    throw new LinkError("This link holds a preset of another version of the instrument. Ask for its preset file instead.");
+    throw new LinkError("This link holds a preset of another version of the instrument. Ask for its preset file, and render it with synthray render.");
   }
   const values = Object.fromEntries(table.filter(({ kind }) => kind === "constant").map(({ name, value }) => [name, value]));
   learned.forEach((p, i) => { values[p.name] = check(p, list[i]); });
@@ -37,8 +38,10 @@ function parse(text) {
 }
 
 function check(parameter, value) {
-  if (parameter.kind === "choice" && parameter.values[value] !== undefined) return parameter.values[value];
-  if (typeof value === "number" && value >= parameter.minimum && value <= parameter.maximum) return value;
+  if (parameter.kind === "choice" && Number.isInteger(value) && value in parameter.values) return parameter.values[value];
+  if (typeof value === "number" && value >= parameter.minimum && value <= parameter.maximum) {
+    return parameter.step ? fromPosition(parameter, toPosition(parameter, value)) : value;
+  }
   const name = parameter.name.replaceAll("_", " ");
   throw new LinkError(`This link gives ${name} a value that it cannot have (${value}). Copy the whole link again.`);
 }

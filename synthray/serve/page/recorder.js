@@ -14,6 +14,7 @@ const REASONS = {
 };
 
 export class Recorder {
+  #turn = 0;  // counts releases, so that a microphone that is allowed too late is not kept
   #stream = null;
   #context = null;
   #chunks = null;  // while recording
@@ -39,31 +40,35 @@ export class Recorder {
 
   async #listen(deviceId) {
     this.#release();
+    const turn = this.#turn;
     showMessage("recorder-message", "");
     try {
       if (!navigator.mediaDevices) throw new Error("Recording needs a secure page. Open it over HTTPS or on localhost.");
       const audio = deviceId ? { ...UNPROCESSED, deviceId: { exact: deviceId } } : UNPROCESSED;
-      this.#stream = await navigator.mediaDevices.getUserMedia({ audio });
-      await this.#connect();
-      await this.#listDevices();
-      byId("recorder-start").disabled = false;
+      const stream = await navigator.mediaDevices.getUserMedia({ audio });
+      if (turn !== this.#turn) return stopTracks(stream);  // closed while the browser asked
+      this.#stream = stream;
+      await this.#connect(stream);
+      await this.#listDevices(stream);
+      if (turn === this.#turn) byId("recorder-start").disabled = false;
     } catch (error) {
-      showMessage("recorder-message", REASONS[error.name] ?? error.message, true);
+      if (turn === this.#turn) showMessage("recorder-message", REASONS[error.name] ?? error.message, true);
     }
-    if (!byId("recorder").open) this.#release();  // closed while the browser asked
+    return undefined;
   }
 
-  async #connect() {
-    this.#context = new AudioContext();
-    await this.#context.audioWorklet.addModule(new URL("recorder-worklet.js", import.meta.url));
-    const node = new AudioWorkletNode(this.#context, "recorder", { numberOfOutputs: 0 });
+  async #connect(stream) {
+    const context = new AudioContext();
+    this.#context = context;
+    await context.audioWorklet.addModule(new URL("recorder-worklet.js", import.meta.url));
+    const node = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => this.#receive(data);
-    this.#context.createMediaStreamSource(this.#stream).connect(node);
-    await this.#context.resume();
+    context.createMediaStreamSource(stream).connect(node);
+    await context.resume();
   }
 
-  async #listDevices() {
-    const current = this.#stream.getAudioTracks()[0].getSettings().deviceId;
+  async #listDevices(stream) {
+    const current = stream.getAudioTracks()[0].getSettings().deviceId;
     const inputs = (await navigator.mediaDevices.enumerateDevices()).filter(({ kind }) => kind === "audioinput");
     byId("device").replaceChildren(...inputs.map(({ deviceId, label }, i) => {
       return create("option", { value: deviceId, selected: deviceId === current }, label || `Input ${i + 1}`);
@@ -126,10 +131,15 @@ export class Recorder {
   }
 
   #release() {
+    this.#turn += 1;
     this.#showIdle();
     byId("recorder-start").disabled = true;
-    for (const track of this.#stream?.getTracks() ?? []) track.stop();
+    if (this.#stream) stopTracks(this.#stream);
     this.#context?.close();
     [this.#stream, this.#context] = [null, null];
   }
+}
+
+function stopTracks(stream) {
+  for (const track of stream.getTracks()) track.stop();
 }

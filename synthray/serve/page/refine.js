@@ -38,11 +38,13 @@ export class Refinement {
   }
 
   async #start() {
+    if (this.#abort) return;  // Enter submits the form during a search, too
     const seconds = new FormData(byId("refine")).get("seconds");
     const { sound, distance } = this.getState();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     this.#improvements = 0;
+    let last = null;
     this.#showRunning(true);
     showMessage("refine-message", `Searching for ${seconds} s \u2026`);
     try {
@@ -50,11 +52,13 @@ export class Refinement {
       for await (const { event, data } of readEvents(response)) {
         if (event === "error") throw new ServiceError(data.error);
         if (this.#improvements === 0) this.#showTime(seconds);
+        last = event;
         await this.improve(data, signal);
         if (signal.aborted) return;
         this.#improvements += 1;
         this.#showDistance("Searching", distance);
       }
+      if (last !== "match") throw new ServiceError("The search ended early. Try again.");
       this.#showDistance("Done", distance);
     } catch (error) {
       if (signal.aborted) return;
@@ -82,6 +86,7 @@ export class Refinement {
 
   #showDistance(word, before) {
     const { distance } = this.getState();
-    showMessage("refine-message", `${word}: ${before.toFixed(2)} \u2192 ${distance.toFixed(2)} dB`);
+    const from = before === null ? "" : `${before.toFixed(2)} \u2192 `;
+    showMessage("refine-message", `${word}: ${from}${distance.toFixed(2)} dB`);
   }
 }

@@ -12,7 +12,9 @@ export function connectSaving(stage) {
     download(new Blob([`${JSON.stringify(presetOf(stage), null, 1)}\n`], { type: "application/json" }), `${nameOf(stage)}.json`);
   });
   byId("save-sound").addEventListener("click", async () => {
-    download(new Blob([await stage.settledWav()], { type: "audio/wav" }), `${nameOf(stage)}.wav`);
+    const wav = await stage.settledWav();
+    if (wav) download(new Blob([wav], { type: "audio/wav" }), `${nameOf(stage)}.wav`);
+    showMessage("save-message", wav ? "" : "The sound is not rendered yet. Try again.", true);
   });
   byId("copy-link").addEventListener("click", () => {
     const page = location.href.split("#")[0];

@@ -42,6 +42,7 @@ export class SoundList {
 
   /** Show which sound is open. */
   mark(current) {
+    this.wanted = current;  // a match that is finished later does not replace it
     for (const sound of this.#sounds) sound.button.setAttribute("aria-current", sound === current);
   }
 
@@ -52,11 +53,15 @@ export class SoundList {
   }
 
   #select(sound) {
-    if (sound.state === "matched") this.open(sound);
+    if (sound.state === "matched") this.#open(sound);
     if (sound.state !== "failed") return;
     sound.state = "waiting";  // try again
     this.#show(sound);
     this.#run(sound);
+  }
+
+  #open(sound) {
+    this.open(sound).catch((error) => { sound.error = error.message; this.fail(sound); });
   }
 
   async #run(wanted) {
@@ -77,7 +82,7 @@ export class SoundList {
     try {
       await this.match(sound);
       this.#set(sound, "matched");
-      if (sound === this.wanted) this.open(sound);
+      if (sound === this.wanted) this.#open(sound);
     } catch (error) {
       sound.error = error.message;
       this.#set(sound, "failed");

@@ -9,18 +9,20 @@ export function connectSource(add) {
     if (target.files.length) add([...target.files]);
     target.value = "";  // the same file may be chosen again
   });
-  connectDrop(byId("drop"), add);
+  connectDrop(add);
   for (const button of byId("examples").querySelectorAll("button")) {
     button.addEventListener("click", () => addExample(button, add));
   }
 }
 
-function connectDrop(place, add) {
+/** Accept drops on the whole page, because the browser would open a file that misses the drop area. */
+function connectDrop(add) {
+  const { classList } = byId("drop");
   for (const name of ["dragenter", "dragover"]) {
-    place.addEventListener(name, (event) => { event.preventDefault(); place.classList.add("over"); });
+    document.addEventListener(name, (event) => { event.preventDefault(); classList.add("over"); });
   }
-  for (const name of ["dragleave", "drop"]) place.addEventListener(name, () => place.classList.remove("over"));
-  place.addEventListener("drop", (event) => {
+  for (const name of ["dragleave", "drop"]) document.addEventListener(name, () => classList.remove("over"));
+  document.addEventListener("drop", (event) => {
     event.preventDefault();
     if (event.dataTransfer.files.length) add([...event.dataTransfer.files]);
     else showMessage("source-message", "No file was dropped. Drop sound files, not links or text.", true);
@@ -48,17 +50,19 @@ export function connectToken() {
 
 function askOnce(wasWrong) {
   const form = byId("token-form");
-  const text = wasWrong ? "The service did not accept the token. Enter it again." : "This service asks for a token. Enter it once for this session.";
+  const text = wasWrong ? "The service did not accept the token. Enter it again." : "This service needs a token. Enter it below.";
   showMessage("source-message", text, true);
   form.hidden = false;
   byId("token").focus();
   return new Promise((resolve) => {
-    form.addEventListener("submit", (event) => {
+    form.onsubmit = (event) => {
       event.preventDefault();
-      form.hidden = true;
-      showMessage("source-message", "");
-      resolve(byId("token").value.trim());
+      const token = byId("token").value.trim();
       byId("token").value = "";
-    }, { once: true });
+      const isAscii = /^[\x20-\x7e]+$/.test(token);  // a header can hold nothing else
+      showMessage("source-message", isAscii ? "" : "A token holds only ASCII letters, digits and signs. Copy it again.", true);
+      form.hidden = isAscii;
+      if (isAscii) resolve(token);
+    };
   });
 }

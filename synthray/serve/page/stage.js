@@ -1,8 +1,9 @@
 /**
  * What is shown and heard: one state, and the changes from it to the next.
  *
- * A state is never changed: `{ sound, original, matched, values, facts, distance }`. `matched` are the values to return
- * to, `facts` say by parameter what is heard and how sure the match is. Undo steps and the history hold states.
+ * A state is `{ sound, original, matched, values, facts, distance }`. `matched` are the values to return to, `facts` say
+ * by parameter what is heard and how sure the match is. The values of a state never change; its facts and distance are
+ * filled in when it is rendered. Undo steps and the history hold states.
  */
 
 import { byId, showMessage } from "./dom.js";
@@ -19,8 +20,9 @@ export class Stage {
     onAnswer: (answer, state) => this.#adopt(answer, state),
     onError: (error) => showMessage("panel-message", error.message, true),
   });
+  #turn = 0;  // counts what was opened or asked for, so that only the newest is shown
   state = null;
-  wav = null;  // bytes of the sound that is shown
+  wav = null;  // bytes of the sound that is shown; null until it is rendered
 
   /** `onChange()` is called when a person changes a setting, `onOpen(state)` for each state that is opened. */
   constructor(table, { player, pictures, makePanel, onChange, onOpen }) {
@@ -34,9 +36,13 @@ export class Stage {
 
   /** Show the service's answer for a sound, as a new match. `detail` says how it was found. */
   async openMatch(sound, answer, detail) {
+    this.#turn += 1;
+    const turn = this.#turn;
     const state = await this.#stateOf(sound, answer);
-    await this.open(state, fromBase64(answer.sounds.match));
+    if (turn !== this.#turn) return;  // something else was opened meanwhile
+    const shown = this.open(state, fromBase64(answer.sounds.match));
     this.record(detail);
+    await shown;
   }
 
   /** Show a better match of the sound that is open, without a step in the history. */
@@ -53,20 +59,23 @@ export class Stage {
     const { state } = this;
     if (this.#edits.current !== state) this.#edits.add(state);
     if (state.sound) state.sound.latest = state;
-    this.#history.add(state.sound?.name ?? "Preset from a link", detail, state.distance, state);
+    this.#history.add(state, detail);
     this.#showButtons();
   }
 
   /** Show values without a sound to compare with. */
   async openPreset(values) {
-    await this.open({ sound: null, original: null, matched: values, values, facts: {}, distance: null });
+    const shown = this.open({ sound: null, original: null, matched: values, values, facts: {}, distance: null });
     this.record("link");
+    await shown;
   }
 
   /** Show a state; without its sound, render it. */
   async open(state, wav = null) {
+    this.#turn += 1;
     this.#renderer.cancel();
     this.onOpen(state);
+    this.#history.showOpen(state);
     this.#edits.start(state);
     const isNew = state.original !== this.state?.original || this.state === null;
     this.#set(state);
@@ -75,7 +84,7 @@ export class Stage {
     else this.#renderer.request(state);
   }
 
-  /** Return a promise of the sound of the values that are shown. */
+  /** Return a promise of the sound of the values that are shown; null if they could not be rendered. */
   async settledWav() {
     await this.#renderer.settled();
     return this.wav;
@@ -90,6 +99,7 @@ export class Stage {
 
   #set(state) {
     this.state = state;
+    this.wav = null;
     byId("panel").hidden = false;
     this.panel.show(state.values, state.matched, this.#facts());
     showMessage("panel-message", "");
@@ -109,6 +119,7 @@ export class Stage {
   #input(values) {
     this.onChange();
     this.state = { ...this.state, values, distance: null };  // until it is rendered
+    this.wav = null;
     this.#renderer.request(this.state);
     this.#showButtons();
   }
@@ -116,22 +127,24 @@ export class Stage {
   #commit(name) {
     if (this.state === this.#edits.current) return;
     this.#edits.add(this.state, name);
+    this.#showButtons();
     this.#note();
   }
 
   #move(step) {
+    this.onChange();
     if (!(step < 0 ? this.#edits.canUndo : this.#edits.canRedo)) return;
     this.#jump(this.#edits.move(step));
   }
 
   #reset() {
+    this.onChange();
     const state = { ...this.state, values: this.state.matched, distance: null };
     this.#edits.add(state);
     this.#jump(state);
   }
 
   #jump(state) {
-    this.onChange();
     this.#renderer.cancel();
     this.#set(state);
     this.#renderer.request(state);
@@ -166,7 +179,8 @@ export class Stage {
 
   async #setMatchSound(bytes) {
     this.wav = bytes;
-    this.#setSound(1, { bytes, samples: await decode(bytes) });
+    const samples = await decode(bytes);
+    if (this.wav === bytes) this.#setSound(1, { bytes, samples });
   }
 
   #setSound(index, sound) {
@@ -189,9 +203,16 @@ export class Stage {
   }
 
   #showButtons() {
-    byId("undo").disabled = !this.#edits.canUndo;
-    byId("redo").disabled = !this.#edits.canRedo;
     const { values, matched } = this.state;
-    byId("reset").disabled = Object.keys(values).every((name) => values[name] === matched[name]);
+    enable("undo", this.#edits.canUndo);
+    enable("redo", this.#edits.canRedo);
+    enable("reset", Object.keys(values).some((name) => values[name] !== matched[name]));
   }
+}
+
+/** Enable or disable a button; a disabled one gives its focus to the title, from where the next key goes on. */
+function enable(id, isEnabled) {
+  const button = byId(id);
+  if (!isEnabled && button === document.activeElement) byId("panel-title").focus({ preventScroll: true });
+  button.disabled = !isEnabled;
 }

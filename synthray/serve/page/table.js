@@ -23,7 +23,7 @@ export function numSteps({ minimum, maximum, step }) {
   return step ? Math.round((maximum - minimum) / step) : 0;
 }
 
-/** Return a value as a number to read and to type: three significant digits. */
+/** Return a value as a number to read and to type: at most two decimals. */
 export function formatNumber({ step }, value) {
   if (step) return String(value);
   const size = Math.abs(value);
