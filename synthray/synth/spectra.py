@@ -43,8 +43,9 @@ def spectra(audio: Floats) -> Floats:
     count = len(audio)
     long = power_spectra(audio, LONG_WINDOW, FRAME_SAMPLES, N_FRAMES, FRAME_SAMPLES // 2)
     short = power_spectra(audio, SHORT_WINDOW, SHORT_HOP, N_SHORT, SHORT_HOP // 2)
-    bands = long[..., _FIRST_BAND_BIN:].reshape(count * N_FRAMES, -1) @ _FINE_BANDS[_FIRST_BAND_BIN:]
-    mels = short.reshape(count * N_SHORT, -1) @ _MEL_BANDS
+    # One product a sound: the rounding of a larger one depends on the number of sounds.
+    bands = np.stack([each @ _FINE_BANDS[_FIRST_BAND_BIN:] for each in long[..., _FIRST_BAND_BIN:]])
+    mels = np.stack([each @ _MEL_BANDS for each in short])
     rows = np.empty((count, *SPECTRA_SHAPE), np.float32)
     n_fine = SINGLE_BINS + bands.shape[-1]
     rows[..., :SINGLE_BINS] = _levels(long[..., :SINGLE_BINS], LONG_FLOOR, LONG_FULL)

@@ -150,7 +150,7 @@ def test_find_without_mlflow_or_server_is_an_error(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="MLFLOW_TRACKING_URI is not set"):
         Tracking.find()
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    with pytest.raises(ConfigError, match=r"pip install 'synthray\[mlflow\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[mlflow\]'"):
         Tracking.find()
 
 
