@@ -81,7 +81,8 @@ def serve(arguments: Namespace) -> None:
 
     for uri in (config.model, *filter(None, [config.canary])):
         served_model(uri)
-    if not address.is_local and not tokens_from_environment():
+    tokens = tokens_from_environment()
+    if not address.is_local and not tokens:
         print(
             f"{address.host}:{address.port}: open to every machine that can reach it. "
             f"Set {TOKEN_VARIABLE} to require a token.",
