@@ -101,7 +101,7 @@ def test_render_invalid_target_is_refused(client, settings, target, message):
 def test_render_name_with_half_a_surrogate_pair_is_refused(client):
     answer = client.post(RENDER, content=b'{"parameters": {"\\ud800": 1}}')
     assert answer.status_code == 400
-    assert "unknown: ?" in answer.json()["error"]
+    assert "unknown" in answer.json()["error"]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b"\xff", b"3", b'{"parameters": 3}', b"{}"])
