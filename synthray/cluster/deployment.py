@@ -76,6 +76,10 @@ class ModelServer(GrpcIngress, HotSwapModels):
         self._owner = settings.pop("owner", "")
         await self.load(settings)
 
+        from synthray.serve.matching import warm_up
+
+        await warm_up(self.service)  # Serve has built the application before
+
     async def owner(self) -> str:
         """Return ``ReplicaConfig.owner``, the token of the job that deployed it."""
         return self._owner

@@ -26,17 +26,14 @@ def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> byte
         RequestError: 400, an output is not finite.
     """
     require_finite(outputs)
-    columns = {name: np.ascontiguousarray(values) for name, values in outputs.items()}
-    answer: dict[str, Any]
+    columns = {name: values.tolist() for name, values in outputs.items()}
+    answer: Any = columns
     if len(columns) == 1:
-        (values,) = columns.values()
-        answer = {"predictions" if in_rows else "outputs": values}
+        (answer,) = columns.values()
     elif in_rows:
-        sounds = len(next(iter(columns.values())))
-        answer = {"predictions": [{name: rows[i] for name, rows in columns.items()} for i in range(sounds)]}
-    else:
-        answer = {"outputs": columns}
-    return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+        names = list(columns)
+        answer = [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    return orjson.dumps({"predictions" if in_rows else "outputs": answer})
 
 
 def require_finite(outputs: dict[str, np.ndarray]) -> None:

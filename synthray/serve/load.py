@@ -13,8 +13,6 @@ from synthray.synth.parameters import Choice
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
-RECORDING_SAMPLES = 22050
-"""Length of the file that is decoded to load the code for it."""
 SUM_TOLERANCE = 1e-3
 """Largest difference from 1 of the sum of a choice's probabilities."""
 
@@ -29,13 +27,10 @@ def load_predictor(uri: str) -> Predictor:
     # Imported in the replica only: the job that deploys it needs no compiler.
     from synthray.match.match import warm_up
     from synthray.model.predictor import Predictor
-    from synthray.serve.match_answer import encode_wav
-    from synthray.synth.sound_file import read_sound
 
     predictor = Predictor.load(uri)
     require_usable(predictor)
     warm_up(predictor)
-    read_sound(encode_wav(np.random.default_rng(0).uniform(-0.5, 0.5, RECORDING_SAMPLES)))
     return predictor
 
 

@@ -14,12 +14,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
 from synthray.errors import RequestError, SoundError
-from synthray.match.sound import require_instrument
-from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound, render_wav
+from synthray.match.sound import is_instrument_model, require_instrument
+from synthray.serve.match_answer import MatchOptions, encode_match, encode_wav, find_match, guess_sound, render_wav
 from synthray.serve.metrics import timed
 from synthray.serve.models import Served
 from synthray.serve.progress_stream import EVENT_STREAM, stream_progress
@@ -27,6 +28,7 @@ from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, 
 from synthray.serve.responses import SOUND_HEADER, json_response, model_header
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.uploads import FORM, Upload, read_form
+from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.sound_file import Sound, read_sound
 
 HasLeft = Callable[[], bool]
@@ -52,6 +54,17 @@ async def match_sounds(request: Request) -> Response:
             return Response(wav, media_type=WAV, headers=headers)
         answer = await service.sound_work.run(_match_json, service, served, sound, options, has_left)
         return json_response(answer, headers=headers)
+
+
+async def warm_up(service: Service) -> None:
+    """Predict and match as requests do, in the threads that answer them, so that the first request takes no longer."""
+    [served, *_] = service.models.served
+    predictor = served.predictor
+    await service.batcher.predict(predictor, np.zeros((1, predictor.frames, predictor.bins), np.float32))
+    if is_instrument_model(predictor):
+        raw = encode_wav(np.random.default_rng(0).uniform(-0.5, 0.5, N_SAMPLES))
+        sound = await service.sound_work.run(decode_sound, service, raw)
+        await service.sound_work.run(_match_json, service, served, sound, MatchOptions(with_sounds=True), lambda: False)
 
 
 async def _match_form(request: Request, service: Service, served: Served, options: MatchOptions) -> Response:

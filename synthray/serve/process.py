@@ -14,6 +14,7 @@ from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModels
+from synthray.serve.matching import warm_up
 from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.service import BASE, Service
 
@@ -47,6 +48,7 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
     await models.load(vars(config.models))
     metrics = PrometheusMetrics()
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
+    await warm_up(service)
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service),
