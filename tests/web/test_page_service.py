@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
 from tests.web.conftest import drop
 from tests.web.test_page import expect
 
@@ -77,3 +78,29 @@ def test_recording_without_permission_says_what_to_do(open_page: Callable[..., A
     expect(page.locator("#recorder-message")).to_contain_text("Allow it in the address bar")
     page.locator("#recorder-close").click()
     assert page.locator("#recorder").is_hidden()
+
+
+def test_recording_that_is_allowed_after_its_dialog_was_closed_is_switched_off(open_page: Callable[..., Any]) -> None:
+    script = """
+    const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+    window.streams = [];
+    window.allow = [];
+    navigator.mediaDevices.getUserMedia = async (wish) => {
+      await new Promise((resolve) => window.allow.push(resolve));
+      window.streams.push(await ask(wish));
+      return window.streams.at(-1);
+    };
+    """
+    page = open_page(permissions=["microphone"], script=script)
+    for _ in range(2):
+        page.get_by_role("button", name="Record a sound").click()
+        wait_for(lambda: page.evaluate("window.allow.length > 0"))
+        page.locator("#recorder-close").click()
+    page.get_by_role("button", name="Record a sound").click()
+    wait_for(lambda: page.evaluate("window.allow.length === 3"))
+    page.evaluate("window.allow.forEach((resolve) => resolve())")
+    expect(page.locator("#recorder-start")).to_be_enabled()
+    wait_for(lambda: page.evaluate("window.streams.length === 3"))
+    wait_for(lambda: page.evaluate("window.streams.filter((stream) => stream.active).length === 1"))
+    page.locator("#recorder-close").click()
+    wait_for(lambda: page.evaluate("window.streams.every((stream) => !stream.active)"))
