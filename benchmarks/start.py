@@ -1,7 +1,7 @@
 """Compare the shipped model in NumPy with the same model in Keras: start, memory and predictions.
 
-    python benchmarks/start.py                # as in docs/benchmarks.md
-    python benchmarks/start.py --rounds 3
+    python benchmarks/start.py
+    python benchmarks/start.py --rounds 3     # as in docs/benchmarks.md
 
 A match runs `synthray match` on a sound of the documentation, from the start of the interpreter to its exit. A replica
 starts, loads the model and matches once, as `synthray serve` does. Both run once before they are measured, so that the
