@@ -69,7 +69,7 @@ class Sensitivity:
 
     @property
     def heard(self) -> Bools:
-        """Whether each parameter is audible, (sounds, learned)."""
+        """Return True for each audible parameter, (sounds, learned)."""
         least_db = np.maximum(LEAST_DB, LEAST_SHARE_OF_UNHEARD * self.unheard_db)
         heard: Bools = (self.change_db > least_db[:, None]).any(axis=-1)
         return heard

@@ -39,7 +39,7 @@ class Server:
 
     @property
     def is_synthray(self) -> bool:
-        """Whether it is synthray's own service, which also matches sounds."""
+        """Return True for synthray's own service. Only that one matches sounds."""
         return self.command[:4] == _SERVE[:4]
 
 

@@ -56,7 +56,7 @@ class _RecordedRequest:
         self._messages: list[Message] = []
         self._bytes = 0
         self.is_recorded = True
-        """Whether all messages so far were kept."""
+        """True while all messages received so far are kept."""
 
     def replay(self) -> Receive:
         """Return a function that receives the kept messages, then new ones."""

@@ -39,7 +39,7 @@ class Match:
     confidence: np.ndarray
     """Probability that the network gives to each learned parameter's value, float64 ``(learned,)``."""
     is_audible: np.ndarray
-    """Whether each learned parameter can be heard in the preset, bool ``(learned,)``."""
+    """True for each learned parameter that can be heard in the preset, bool ``(learned,)``."""
     evaluations: int
     """Presets that were rendered and compared."""
     elapsed_s: float

@@ -60,7 +60,7 @@ class Rule:
     applies: Callable[[Facts], Bools]
     """The presets, bool (sounds,), in which the parameters cannot be heard."""
     everywhere: bool = True
-    """Whether the parameters are then inaudible at all of their settings, not only near the present one."""
+    """True if the parameters are then inaudible at all settings, False if only near the present one."""
 
 
 def _stages(which: str, *stages: str) -> tuple[str, ...]:

@@ -42,7 +42,7 @@ class Sound:
     skipped_s: float
     """Time in front of ``audio``, in seconds."""
     length_s: float | None
-    """Length of the file in seconds; None if it goes on behind the part that was searched."""
+    """Length of the file in seconds; None if the file was not decoded to its end."""
 
     @property
     def used_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Which cluster a job joins, and that it does not wait for one that has ended."""
+"""Choice of the cluster that a job joins. A job does not wait for a cluster that has ended."""
 
 from __future__ import annotations
 
