@@ -23,10 +23,10 @@ from synthray.data.manifest import Manifest
 from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.train.config import TrainConfig
-from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound
+from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound, wav
 from tests.s3_place import place_in
 
-__all__ = ["foreign_predictor", "model_folder", "predictor", "sound"]
+__all__ = ["foreign_predictor", "model_folder", "predictor", "sound", "wav"]
 
 # The time of an example depends on the load of the machine.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])

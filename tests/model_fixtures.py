@@ -44,3 +44,11 @@ def sound():
 
     middle = np.array([[0.5 if isinstance(p, Range) else 1.0 for p in INSTRUMENT.learned]])
     return render(INSTRUMENT.labels_to_settings(middle))[0]
+
+
+@pytest.fixture(scope="session")
+def wav(sound):
+    """The sound as the bytes of a WAV file."""
+    from synthray.serve.match_answer import encode_wav
+
+    return encode_wav(sound)

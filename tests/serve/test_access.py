@@ -23,6 +23,7 @@ from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from tests.models import FOREIGN_SHAPE
 from tests.serve.serving import running
+from tests.waiting import wait_for
 
 PREDICT = "/v1/models/synthray:predict"
 BODY = np.ones(FOREIGN_SHAPE, np.float32).tobytes()
@@ -117,9 +118,8 @@ def test_bodies_of_running_requests_are_limited_together(models):
         with socket.create_connection((address.hostname, address.port), 20) as client:
             head = f"POST {PREDICT} HTTP/1.1\r\nhost: here\r\ncontent-length: {len(BODY)}\r\n"
             client.sendall(f"{head}content-type: application/octet-stream\r\n\r\n".encode() + BODY[:100])
-            statuses = []
-            while not statuses or statuses[-1] != 429:  # until the service has read the bytes
-                statuses.append(httpx.post(f"{url}{PREDICT}", content=BODY, headers=RAW).status_code)
+            # until the service has read the bytes
+            wait_for(lambda: httpx.post(f"{url}{PREDICT}", content=BODY, headers=RAW).status_code == 429, 1.5)
             assert client.recv(4096).startswith(b"HTTP/1.1 408")
         for _ in range(3):
             assert httpx.post(f"{url}{PREDICT}", content=BODY, headers=RAW).status_code == 200

@@ -43,13 +43,6 @@ def foreign(foreign_predictor):
         yield client
 
 
-@pytest.fixture(scope="module")
-def wav(sound):
-    buffer = io.BytesIO()
-    write_wav(buffer, sound)
-    return buffer.getvalue()
-
-
 def features_of(sounds, shape=FOREIGN_SHAPE, seed=0):
     return np.random.default_rng(seed).random((sounds, *shape), np.float32)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import io
 import json
 import time
 from urllib.parse import urlsplit
@@ -19,7 +18,7 @@ from synthray.serve.config import AppConfig
 from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.sound_file import read_sound, write_wav
+from synthray.synth.sound_file import read_sound
 from tests.serve.serving import running
 
 MATCH = "/v1/models/synthray:match"
@@ -34,13 +33,6 @@ def service_of(predictor, **config):
 def client(predictor):
     with TestClient(build_app(service_of(predictor, max_refine_s=5))) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def wav(sound):
-    buffer = io.BytesIO()
-    write_wav(buffer, sound)
-    return buffer.getvalue()
 
 
 def events_of(text):

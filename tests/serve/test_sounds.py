@@ -31,13 +31,6 @@ def client(predictor):
 
 
 @pytest.fixture(scope="module")
-def wav(sound):
-    buffer = io.BytesIO()
-    write_wav(buffer, sound)
-    return buffer.getvalue()
-
-
-@pytest.fixture(scope="module")
 def settings():
     return INSTRUMENT.labels_to_settings(random_presets(5, 0, 1))[0]
 
