@@ -9,7 +9,7 @@ from urllib.request import HTTPSHandler, ProxyHandler, Request, build_opener
 
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.config import Address
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.models import BASE
 
 TIMEOUT_S = 30.0
 NO_ANSWER = (OSError, HTTPException, ValueError, KeyError)
@@ -18,7 +18,7 @@ NO_ANSWER = (OSError, HTTPException, ValueError, KeyError)
 
 def model_status(address: Address) -> tuple[str, str]:
     """Return the name of the stable model, and the error of one that failed to replace it."""
-    request = Request(f"{address.url}/v1/models/{MODEL_NAME}")  # noqa: S310  # the scheme is ours
+    request = Request(f"{address.url}{BASE}")  # noqa: S310  # the scheme is ours
     for token in tokens_from_environment()[:1]:
         request.add_header("authorization", f"Bearer {token}")
     # A proxy of the environment is for other machines.

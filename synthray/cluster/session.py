@@ -29,7 +29,7 @@ from synthray.cluster.signals import sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
 from synthray.model.registry import served_model
 from synthray.serve.config import Address, ReplicaConfig
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.models import BASE
 from synthray.storage import open_store
 
 POLL_S = 5.0
@@ -166,7 +166,7 @@ def _watch(
     """
     announce(
         f"serving {model} at {address.url}   (Ctrl-C stops it)\n"
-        f"  curl --data-binary @sound.wav {address.url}/v1/models/{MODEL_NAME}:match"
+        f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
     )
     announced, status_failures = (model, False), 0
     while not requested.wait(POLL_S):

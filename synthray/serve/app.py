@@ -21,10 +21,11 @@ from synthray.serve import open_inference, tensorflow_serving
 from synthray.serve.api_page import api_page
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
+from synthray.serve.models import BASE
 from synthray.serve.openapi import openapi
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
-from synthray.serve.service import BASE, Service, model_for, service_of
+from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.sounds import analyse_sound, render_preset
 
 

@@ -133,7 +133,6 @@ class Inference:
         return messages.ServerMetadataResponse(name=SERVER_NAME, version=__version__, extensions=EXTENSIONS), None
 
     async def _model_ready(self, request: Any) -> tuple[Any, None]:
-        require_name(request.name)
         try:
             self._choose(request.name, request.version)
         except RequestError as error:

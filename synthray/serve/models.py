@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 MODEL_NAME = "synthray"
+BASE = f"/v1/models/{MODEL_NAME}"
+"""Path of the model in TensorFlow Serving's REST API."""
 STABLE = "stable"
 """Label of the promoted or only model."""
 

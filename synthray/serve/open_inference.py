@@ -22,12 +22,10 @@ from synthray.errors import RequestError
 from synthray.serve.infer_codec import LENGTH_HEADER, decode_infer, encode_infer
 from synthray.serve.metrics import timed
 from synthray.serve.models import MODEL_NAME, Served, require_name
-from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
+from synthray.serve.request_body import JSON, RAW, UNSTATED, content_type, read_body
 from synthray.serve.responses import json_response, model_header
 from synthray.serve.service import model_for, service_of
 from synthray.serve.tensors import EXTENSIONS, SERVER_NAME, model_metadata
-
-JSON = "application/json"
 
 
 def routes() -> list[Route]:

@@ -12,17 +12,17 @@ from starlette.responses import Response
 
 from synthray import __version__
 from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.models import BASE, MODEL_NAME
 from synthray.serve.openapi_schemas import NUMBER, TEXT, example_preset, record, ref, schemas
 from synthray.serve.page_files import media_types
+from synthray.serve.request_body import JSON, RAW, WAV
 from synthray.serve.responses import MODEL_HEADER, json_response
-from synthray.serve.service import BASE, Service, model_for, service_of
+from synthray.serve.service import Service, model_for, service_of
 from synthray.synth.features import ANALYSES
 
 if TYPE_CHECKING:
     from synthray.model.saved import ModelCard
 
-JSON, WAV, RAW = "application/json", "audio/wav", "application/octet-stream"
 ERRORS = {
     400: "a field, index or value is invalid",
     401: "the token is missing or wrong",

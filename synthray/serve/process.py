@@ -16,7 +16,8 @@ from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModels
 from synthray.serve.matching import warm_up
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.service import BASE, Service
+from synthray.serve.models import BASE
+from synthray.serve.service import Service
 
 if TYPE_CHECKING:
     import grpc

@@ -17,13 +17,12 @@ from synthray.errors import Busy
 from synthray.serve.batching import Batcher
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import Metrics, NoMetrics
-from synthray.serve.models import MODEL_NAME, Models, Served, choose
+from synthray.serve.models import Models, Served, choose
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _TAKEN = "synthray.body_bytes"
-BASE = f"/v1/models/{MODEL_NAME}"
 
 
 @dataclass(frozen=True)

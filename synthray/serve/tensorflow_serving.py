@@ -18,10 +18,10 @@ from synthray.errors import RequestError
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.metrics import timed
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.models import BASE, MODEL_NAME
 from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
 from synthray.serve.responses import json_response, model_header
-from synthray.serve.service import BASE, model_for, service_of
+from synthray.serve.service import model_for, service_of
 
 JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 INLINE_BYTES = 2**17
