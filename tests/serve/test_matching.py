@@ -6,6 +6,7 @@ import base64
 import http.client
 import json
 import time
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -127,6 +128,25 @@ def test_match_streams_improvements_then_the_match(client, wav):
     assert distances == sorted(distances, reverse=True)
     assert match["preset"]["distance_db"] <= distances[0]
     assert set(match["sounds"]) == set(improvements[0][1]["sounds"]) == {"original", "match"}
+
+
+def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch):
+    """The search minimises another distance than the one that is sent."""
+
+    def improve(service, answer, options, improved, is_stopped):
+        for distance_db in (5.0, 6.0, 4.0, 4.0, 3.0):
+            improved(distance_db, 0.0)
+        return answer.described(3.0)
+
+    module = "synthray.serve.progress_stream"
+    answer = SimpleNamespace(labels=7.0, described=lambda labels: SimpleNamespace(distance_db=labels))
+    monkeypatch.setattr(f"{module}.INTERVAL_S", 0)
+    monkeypatch.setattr(f"{module}.guess_sound", lambda *_: answer)
+    monkeypatch.setattr(f"{module}.find_match", improve)
+    monkeypatch.setattr(f"{module}.encode_match", lambda _service, _served, _sound, found, _options: vars(found))
+    events = events_of(client.post(f"{MATCH}?refine=1", content=wav, headers=EVENTS).text)
+    assert [data["distance_db"] for _, data in events] == [7.0, 5.0, 4.0, 3.0, 3.0]
+    assert [event for event, _ in events] == ["improvement"] * 4 + ["match"]
 
 
 def test_match_stream_reports_error_as_event(client, wav, monkeypatch):
