@@ -26,6 +26,8 @@ LOWEST_MEL_HZ = 40.0
 SHORT_PER_FRAME = 5
 SHORT_HOP = FRAME_SAMPLES // SHORT_PER_FRAME  # 220
 N_SHORT = N_FRAMES * SHORT_PER_FRAME
+SOUNDS = 2
+"""Sounds that are analysed together. Their memory is small enough to be reused, which takes 0.6 of the time of 8."""
 # A sine at full scale has magnitude window / 4 under a Hann window. The floors are far below the noise of 16 bits.
 LONG_FLOOR, SHORT_FLOOR = np.float32(0.005**2), np.float32(0.002**2)
 LONG_FULL, SHORT_FULL = (LONG_WINDOW / 4) ** 2, (SHORT_WINDOW / 4) ** 2
@@ -40,18 +42,23 @@ def spectra(audio: Floats) -> Floats:
     Returns:
         float32 (sounds, frames of 0.1 s, levels) = (sounds, 20, 456).
     """
-    count = len(audio)
+    rows = np.empty((len(audio), *SPECTRA_SHAPE), np.float32)
+    for first in range(0, len(audio), SOUNDS):
+        _analyse_few(audio[first : first + SOUNDS], rows[first : first + SOUNDS])
+    return rows
+
+
+def _analyse_few(audio: Floats, rows: Floats) -> None:
+    """Write the scaled levels of a few sounds into ``rows`` (sounds, 20, 456)."""
     long = power_spectra(audio, LONG_WINDOW, FRAME_SAMPLES, N_FRAMES, FRAME_SAMPLES // 2)
     short = power_spectra(audio, SHORT_WINDOW, SHORT_HOP, N_SHORT, SHORT_HOP // 2)
     # One product a sound: the rounding of a larger one depends on the number of sounds.
     bands = np.stack([each @ _FINE_BANDS[_FIRST_BAND_BIN:] for each in long[..., _FIRST_BAND_BIN:]])
     mels = np.stack([each @ _MEL_BANDS for each in short])
-    rows = np.empty((count, *SPECTRA_SHAPE), np.float32)
     n_fine = SINGLE_BINS + bands.shape[-1]
     rows[..., :SINGLE_BINS] = _levels(long[..., :SINGLE_BINS], LONG_FLOOR, LONG_FULL)
-    rows[..., SINGLE_BINS:n_fine] = _levels(bands, LONG_FLOOR, LONG_FULL).reshape(count, N_FRAMES, -1)
-    rows[..., n_fine:] = _levels(mels, SHORT_FLOOR, SHORT_FULL).reshape(count, N_FRAMES, -1)
-    return rows
+    rows[..., SINGLE_BINS:n_fine] = _levels(bands, LONG_FLOOR, LONG_FULL)
+    rows[..., n_fine:] = _levels(mels, SHORT_FLOOR, SHORT_FULL).reshape(len(audio), N_FRAMES, -1)
 
 
 def power_spectra(audio: Floats, window: int, hop: int, frames: int, centre: int) -> Floats:
