@@ -41,22 +41,32 @@ class PresetDistribution:
 
     def sample(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Return random labels float32 ``(count, learned)``, each parameter drawn by itself."""
-        columns = [self.quantiles(column, random.random(count)) for column in range(len(self.table.learned))]
-        return np.stack(columns, axis=1).astype(np.float32)
+        edges, scales = self._edges
+        shares = random.random((count, len(edges)))
+        index = (shares[:, :, None] >= edges[:, 1:]).sum(axis=2)
+        row = np.arange(len(edges))
+        low, high = edges[row, index], edges[row, index + 1]
+        # The density is constant within a bin; classes and steps are whole numbers.
+        index = index + np.where(self._has_bins, (shares - low) / (high - low), 0.0)
+        return np.asarray(index / scales, np.float32)
 
-    def quantiles(self, column: int, shares: np.ndarray) -> np.ndarray:
-        """Return the labels of one parameter below which the given shares of the probability lie.
+    @cached_property
+    def _has_bins(self) -> np.ndarray:
+        return np.array([not _scale(parameter) for parameter in self.table.learned])
 
-        Uniform random shares give random labels.
+    @cached_property
+    def _edges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Shares of the probability below each bin's edge ``(learned, edges)``, and the divisor of a bin's number.
 
-        Args:
-            column: number of the learned parameter.
-            shares: ``(count,)`` in [0, 1).
+        Rows are padded with infinity.
         """
-        if not (scale := _scale(self.table.learned[column])):
-            return self._positions(column, shares)
-        index = np.searchsorted(self._cumulative[column], shares, side="right")
-        return np.minimum(index, len(self._cumulative[column]) - 1) / scale
+        most = max(len(probabilities) for probabilities in self.probabilities)
+        edges = np.full((len(self.probabilities), most + 1), np.inf)
+        for row, cumulative in zip(edges, self._cumulative, strict=True):
+            row[: len(cumulative)] = [0.0, *cumulative[:-1]]
+            row[len(cumulative)] = 1.0  # exactly, because shares are below 1
+        scales = [_scale(p) or len(self.probabilities[column]) for column, p in enumerate(self.table.learned)]
+        return edges, np.array(scales)
 
     def confidence(self, column: int, label: float, width: float = 0.1) -> float:
         """Return the probability of a label's class or step, or that another range lies within ``width`` / 2 of it.
@@ -72,11 +82,6 @@ class PresetDistribution:
         edges = np.linspace(0.0, 1.0, len(self.probabilities[column]) + 1)
         cumulative = np.concatenate([[0.0], self._cumulative[column]])
         return float(np.interp(high, edges, cumulative) - np.interp(low, edges, cumulative))
-
-    def _positions(self, column: int, quantiles: np.ndarray) -> np.ndarray:
-        """Return the positions in [0, 1] of quantiles of a range; the density is constant within a bin."""
-        cumulative = np.concatenate([[0.0], self._cumulative[column]])
-        return np.asarray(np.interp(quantiles, cumulative, np.linspace(0.0, 1.0, len(cumulative))))
 
 
 def medians(histograms: np.ndarray, parameter: Range) -> np.ndarray:
