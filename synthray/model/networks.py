@@ -39,11 +39,13 @@ def histogram(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
 
     Each frame is first reduced by one shared layer, and compared with its neighbours by a convolution.
     """
-    x = keras.layers.Dense(width, activation="relu", name="frames")(features)
-    x = keras.layers.Conv1D(width // 2, 3, padding="same", activation="relu", name="neighbours")(x)
+    x = keras.layers.Dense(width, activation="gelu", name="frames")(features)
+    x = keras.layers.Conv1D(width // 2, 3, padding="same", activation="gelu", name="neighbours")(x)
     x = keras.layers.Flatten(name="flatten")(x)
-    x = keras.layers.Dense(4 * width, activation="relu", name="dense_1")(x)
-    return keras.layers.Dense(3 * width, activation="relu", name="dense_2")(x)
+    for number in (1, 2, 3):
+        x = keras.layers.Dense(4 * width, activation="gelu", name=f"dense_{number}")(x)
+        x = keras.layers.LayerNormalization(name=f"normalise_{number}")(x)
+    return x
 
 
 NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log, "histogram": histogram}
