@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 Floats = npt.NDArray[np.float32]
 Layer = Callable[[Floats], Floats]
@@ -33,7 +34,12 @@ def sigmoid(x: Floats) -> Floats:
         return np.asarray(1 / (1 + np.exp(-x)), np.float32)
 
 
-ACTIVATIONS: dict[str, Activation] = {"linear": lambda x: x, "relu": relu, "sigmoid": sigmoid}
+def gelu(x: Floats) -> Floats:
+    """Return ``x`` times the normal distribution function of ``x`` (Hendrycks and Gimpel 2016)."""
+    return np.asarray(x * special.ndtr(x), np.float32)
+
+
+ACTIVATIONS: dict[str, Activation] = {"linear": lambda x: x, "relu": relu, "gelu": gelu, "sigmoid": sigmoid}
 
 # Settings that prediction does not depend on.
 _IGNORED = {
@@ -46,6 +52,12 @@ _IGNORED = {
     "activity_regularizer",
     "kernel_constraint",
     "bias_constraint",
+    "beta_initializer",
+    "gamma_initializer",
+    "beta_regularizer",
+    "gamma_regularizer",
+    "beta_constraint",
+    "gamma_constraint",
 }
 
 
@@ -129,6 +141,22 @@ def _flatten(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, 
     return lambda x: x.reshape(len(x), -1)
 
 
+def _layer_normalization(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...]) -> Layer:
+    require(config, {"epsilon"}, {"axis": [-1], "center": True, "scale": True, "rms_scaling": False})
+    if [array.shape for array in weights] != [shape[-1:]] * 2:
+        raise NotSupported(f"weights of the shapes {[array.shape for array in weights]}, not twice {shape[-1:]}")
+    scale, centre = weights
+    epsilon = np.float32(config["epsilon"])
+
+    def layer_normalization(x: Floats) -> Floats:
+        y = x - x.mean(axis=-1, keepdims=True)
+        y *= scale / np.sqrt(np.square(y).mean(axis=-1, keepdims=True) + epsilon)
+        y += centre
+        return y
+
+    return layer_normalization
+
+
 def _with_constant(function: Callable[[Floats, np.float32], Floats]) -> Callable[..., Layer]:
     """Return an operation of the input and one constant."""
 
@@ -149,6 +177,7 @@ LAYERS: dict[tuple[str, str], Callable[..., Layer]] = {
     ("keras.layers", "Dense"): _dense,
     ("keras.layers", "Conv1D"): _conv1d,
     ("keras.layers", "Flatten"): _flatten,
+    ("keras.layers", "LayerNormalization"): _layer_normalization,
     ("keras.src.ops.numpy", "Add"): _with_constant(np.add),
     ("keras.src.ops.numpy", "Maximum"): _with_constant(np.maximum),
     ("keras.src.ops.numpy", "TrueDivide"): _with_constant(np.true_divide),

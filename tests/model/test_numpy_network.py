@@ -32,7 +32,7 @@ def save_named(network: str, table: ParameterTable, shape: tuple[int, int], fold
     random = np.random.default_rng(seed)
     initial = build_named(network, shape, table, width=8)
     fused = HeadLayout(table, ARCHITECTURES[network].bins)
-    trunk = [w for w in initial.get_weights() if w.ndim][: 2 * (4 if network == "histogram" else 2)]
+    trunk = [w for w in initial.get_weights() if w.ndim][: 2 * (8 if network == "histogram" else 2)]
     kernel = 3 * fused.initial_kernel(trunk[-1].shape[0], seed)
     weights = [*(w + 0.1 * random.standard_normal(w.shape) for w in trunk), kernel, random.standard_normal(fused.width)]
     model = build_named(network, shape, table, width=8, weights=weights)
