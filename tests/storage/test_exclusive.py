@@ -133,9 +133,7 @@ def test_writer_killed_with_a_claim_does_not_stop_the_next_one(tmp_path: Path, w
     assert store.read("x") == b"whole"
 
 
-def test_writer_killed_after_the_rename_has_written_the_object(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_writer_killed_after_the_rename_has_written_the_object(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(monkeypatch, os, "link", "EPERM")
     kill_a_writer(tmp_path, "after the rename")
     with pytest.raises(Conflict):
