@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from synthray.errors import Conflict, NotFound, StorageError
-from synthray.storage.base import Entry, Store
+from synthray.storage.base import Entry, Store, is_foreign
 from synthray.storage.exclusive import UNFINISHED, name_exclusively
 
 ABANDONED_AFTER_S = 24 * 3600
@@ -77,20 +77,20 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> Sequence[Entry]:
         entries = []
-        for folder, _, names in os.walk(self.root / prefix, onerror=_ignore_missing_folder):
+        for folder, folders, names in os.walk(self.root / prefix, onerror=_ignore_missing_folder):
+            folders[:] = [name for name in folders if not is_foreign(name)]  # os.walk does not enter the others
             for name in names:
-                if name.startswith(UNFINISHED):
-                    continue
-                file = Path(folder, name)
-                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
-                    status = file.stat()
-                    relative = file.relative_to(self.root).as_posix()
-                    entries.append(Entry(relative, status.st_size, status.st_mtime))
+                path = Path(folder, name).relative_to(self.root).as_posix()
+                if not is_foreign(name):
+                    with contextlib.suppress(NotFound):  # deleted since the folder was read, or a broken link
+                        entries.append(self.entry(path))
         return sorted(entries, key=lambda entry: entry.path)
 
     def folders(self) -> Sequence[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+            return sorted(
+                entry.name for entry in os.scandir(self.root) if entry.is_dir() and not is_foreign(entry.name)
+            )
         except OSError as error:
             _ignore_missing_folder(error)
             return []

@@ -12,7 +12,6 @@ from synthray.storage.base import Store
 from synthray.storage.local import LocalStore
 from synthray.storage.s3 import S3Store
 
-
 HOME_VARIABLE = "SYNTHRAY_HOME"
 _FORMS = "give a local path, file://… or s3://bucket/prefix"
 # Without this, ``s3:/bucket`` would be a local folder called ``s3:``.

@@ -132,7 +132,7 @@ def test_misspelt_scheme_is_rejected_by_every_function(
 @pytest.mark.parametrize("uri", ["s3://", "s3:", "gs://bucket", "   "])
 def test_home_that_is_no_uri_names_the_variable(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNTHRAY_HOME", uri)
-    with pytest.raises(ConfigError, match="^SYNTHRAY_HOME: "):
+    with pytest.raises(ConfigError, match=r"^SYNTHRAY_HOME: "):
         home()
 
 
