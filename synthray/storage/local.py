@@ -133,7 +133,7 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
         if error.errno in _DISK_FULL:
             advice = ". Free space there, then run the same command again."
         elif error.errno in _NOT_WRITABLE:
-            advice = ". Give a URI that you may write to, or set SYNTHRAY_HOME to one."
+            advice = ". Give a URI that can be written. Set SYNTHRAY_HOME to move the defaults."
         raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
 
 

@@ -198,5 +198,5 @@ def test_folder_that_may_not_be_written_names_the_variable_to_set(
 ) -> None:
     store = open_store(tmp_path / "new")
     refuse(monkeypatch, os, call, code)
-    with pytest.raises(StorageError, match=r"new/x cannot be written: .*set SYNTHRAY_HOME"):
+    with pytest.raises(StorageError, match=r"new/x cannot be written: .*Set SYNTHRAY_HOME"):
         store.write("x", b"")
