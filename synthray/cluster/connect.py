@@ -15,7 +15,7 @@ import ray
 import ray.data
 
 from synthray.cluster import resend
-from synthray.cluster.local_ray import writable_places
+from synthray.cluster.local_ray import python_of_workers, writable_places
 from synthray.errors import ConfigError
 
 LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000", **resend.SETTING}
@@ -43,9 +43,16 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
         address = cluster_address()
-        with writable_places() if _is_new(address) else contextlib.nullcontext():
+        is_new = _is_new(address)
+        with writable_places() if is_new else contextlib.nullcontext():
             # The dashboard takes 2 s to start, and no message gives its address.
-            ray.init(address, log_to_driver=verbose, logging_level=level, include_dashboard=False)
+            ray.init(
+                address,
+                log_to_driver=verbose,
+                logging_level=level,
+                include_dashboard=False,
+                runtime_env=python_of_workers() if is_new else None,
+            )
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     # Our jobs show their own progress.

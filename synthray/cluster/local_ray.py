@@ -1,4 +1,4 @@
-"""The places that a Ray on this machine writes to, for users who may not write to Ray's defaults.
+"""The folders of a Ray that is started on this machine: where it writes, and the Python of its workers.
 
 Containers often run as any user, with a read-only file system and ``HOME=/``. Joining a cluster is not here; see
 ``connect.py``.
@@ -10,6 +10,8 @@ import contextlib
 import errno
 import os
 import secrets
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +57,16 @@ def _choose_token() -> None:
     token = Path(os.environ.get("HOME", "/"), ".ray", "auth_token")
     if "RAY_AUTH_TOKEN_PATH" not in os.environ and not os.access(token, os.R_OK) and not _can_write(token.parent):
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
+def python_of_workers() -> dict[str, str] | None:
+    """Return the runtime environment that starts workers if a shell would split the path of this Python; else None.
+
+    Ray does not quote it in the shell command that starts a worker
+    (https://github.com/ray-project/ray/issues/5288).
+    """
+    quoted = shlex.quote(sys.executable)
+    return None if quoted == sys.executable else {"py_executable": quoted}
 
 
 def _can_write(folder: Path) -> bool:

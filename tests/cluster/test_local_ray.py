@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from synthray.cluster.local_ray import writable_places
+from synthray.cluster.local_ray import python_of_workers, writable_places
 from synthray.errors import ConfigError, StorageError
 from synthray.storage import temporary_folder
 
@@ -102,6 +104,17 @@ def test_error_about_a_folder_says_what_to_set(error: OSError) -> None:
 def test_error_about_something_else_is_kept() -> None:
     with pytest.raises(ConnectionError, match="refused"), writable_places():
         raise ConnectionError("refused")
+
+
+@pytest.mark.parametrize("folder", ["My Projects", "it's", "$HOME", "a;b", "é"])
+def test_workers_start_with_a_python_whose_path_is_quoted(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", f"/{folder}/.venv/bin/python")
+    assert shlex.split(python_of_workers()["py_executable"]) == [sys.executable]
+
+
+def test_usual_path_of_python_needs_no_runtime_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/home/user/synthray/.venv/bin/python3.11")
+    assert python_of_workers() is None
 
 
 def test_temporary_folder_names_the_variable_to_set(read_only: Path) -> None:
