@@ -119,7 +119,7 @@ def running_service(head: RayHead) -> Iterator[str]:
 
 def match_over_http(url: str, sound: Path) -> dict[str, Any]:
     """Send a sound to the service and return the preset of its answer."""
-    print(f"$ curl --data-binary @{sound} {url}/v1/models/synthray:match")
+    print(f"$ curl --data-binary {shlex.quote(f'@{sound}')} {url}/v1/models/synthray:match")
     request = urllib.request.Request(f"{url}/v1/models/synthray:match", sound.read_bytes(), method="POST")
     with urllib.request.urlopen(request, timeout=60) as response:
         return json.load(response)["preset"]
@@ -159,7 +159,7 @@ def print_next_steps(store: str, home: str) -> None:
     if store == "s3":
         print("    .venv/bin/python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env &")
         print("    until [ -f demo/s3.env ]; do sleep 1; done; . demo/s3.env")
-    print(f"    SYNTHRAY_HOME={home} .venv/bin/synthray serve")
+    print(f"    SYNTHRAY_HOME={shlex.quote(home)} .venv/bin/synthray serve")
 
 
 def submit(head: RayHead, *command: str) -> None:

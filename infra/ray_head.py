@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -70,14 +71,20 @@ def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) ->
     ports = dict(zip(names, _free_ports(len(names)), strict=True))
     temp_dir = Path(tempfile.mkdtemp(prefix="synthray-", dir="/tmp"))  # short, for the paths of Ray's sockets
     dashboard = f"http://{HOST}:{ports['dashboard-port']}"
-    env = _environment(environment, dashboard, Path(sys.executable).parent)
+    programs = _programs(temp_dir)
+    env = _environment(environment, dashboard, programs)
     options = [f"--{name}={port}" for name, port in ports.items()]
     options += [f"--node-ip-address={HOST}", f"--dashboard-host={HOST}", f"--temp-dir={temp_dir}"]
     options += [f"--num-cpus={cpus}"] if cpus else []
+    ray = (
+        programs / Path(sys.executable).name,
+        "-m",
+        "ray.scripts.scripts",
+    )  # its program would start Python by the other path
     log = temp_dir / "head.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["ray", "start", "--head", "--block", "--disable-usage-stats", *options],
+            [*ray, "start", "--head", "--block", "--disable-usage-stats", *options],
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -90,6 +97,19 @@ def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) ->
     finally:
         _stop(process)
         shutil.rmtree(temp_dir, ignore_errors=True)
+
+
+def _programs(temp_dir: Path) -> Path:
+    """Return this environment's folder of programs, by a path that a shell does not split.
+
+    Ray starts the workers of a job with a shell command that does not quote the path of Python
+    (https://github.com/ray-project/ray/issues/5288).
+    """
+    if shlex.quote(sys.prefix) == sys.prefix:
+        return Path(sys.executable).parent
+    link = temp_dir / "python"
+    link.symlink_to(sys.prefix, target_is_directory=True)
+    return link / Path(sys.executable).parent.relative_to(sys.prefix)
 
 
 def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> dict[str, str]:

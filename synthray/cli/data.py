@@ -88,7 +88,9 @@ def _entry(store: Store, name: str) -> _ListEntry | None:
 
 
 def _unfinished_entry(store: Store, name: str) -> _ListEntry | None:
-    entries = [entry for folder in ("unfinished", "shards") for entry in store.list(folder)]
+    from synthray.data.build.shard import RECORDS, SHARDS, is_generated_path
+
+    entries = [entry for folder in (RECORDS, SHARDS) for entry in store.list(folder) if is_generated_path(entry.path)]
     if not entries:
         return None
     shards = [entry for entry in entries if entry.path.endswith(".parquet")]
@@ -175,7 +177,8 @@ def _report_extra_files(dataset: Dataset) -> None:
     from synthray.data.build.shard import SHARDS
 
     published = {shard.path for shard in dataset.manifest.shards}
-    extra = [entry.path for entry in dataset.store.list(SHARDS) if entry.path not in published]
+    present = [entry.path for entry in dataset.store.list(SHARDS) if entry.path.endswith(".parquet")]
+    extra = [path for path in present if path not in published]
     if extra:
         print(
             f"{SHARDS}/ holds files that do not belong to this data set ({len(extra)}): {_names(extra)}. "

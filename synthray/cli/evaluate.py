@@ -7,6 +7,7 @@ import json
 from argparse import ArgumentParser, Namespace
 
 from synthray.cli.flags import require_seconds
+from synthray.cli.outputs import require_kept
 from synthray.cli.runner import set_up
 from synthray.data.open import newest_dataset, open_dataset
 from synthray.errors import ConfigError, NotFound
@@ -64,6 +65,8 @@ def evaluate(arguments: Namespace) -> None:
     require_seconds("--refine", arguments.refine)
     if arguments.sounds < 0:
         raise ConfigError(f"--sounds is {arguments.sounds}. Give 0 or more.")
+    if not arguments.out:
+        require_kept("--model", arguments.model[0] if arguments.model else None)
     models = [resolve_model(model) for model in arguments.model or [""]]
     data = arguments.data or _training_data(models[0])
 

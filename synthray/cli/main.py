@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 
 import synthray.progress  # noqa: F401 - sets PROCESS_STARTED_S
 from synthray import __version__
+from synthray.cli.outputs import require_kept_outputs
 from synthray.cli.runner import PARSER_OPTIONS, run
 
 COMMANDS = {
@@ -42,7 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Sounds are spread over threads and processes here. Threads of OpenBLAS, NumPy's matrix library, wait for each
     # other on a busy machine. It reads the variable when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    return run(lambda arguments: arguments.command(arguments), build_parser(argv), argv)
+    return run(_run_command, build_parser(argv), argv)
+
+
+def _run_command(arguments: Namespace) -> None:
+    require_kept_outputs(arguments)
+    arguments.command(arguments)
 
 
 def build_parser(argv: Sequence[str]) -> ArgumentParser:

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from datetime import datetime
 from typing import Any
 
+from synthray.cli.outputs import require_kept
 from synthray.cli.runner import add_to_group, print_columns, set_up_group
 from synthray.errors import NotFound
 from synthray.model.entries import ModelEntry
@@ -148,6 +149,8 @@ def _promotion(model: ModelEntry, registry: str) -> str:
 
 def promote_model(arguments: Namespace) -> None:
     """Make a folder serve one of its models; services switch within seconds."""
+    if not arguments.registry:
+        require_kept("URI", arguments.uri)
     _report(promote(arguments.uri, arguments.registry))
 
 

@@ -15,6 +15,7 @@ import ray
 import ray.data
 
 from synthray.cluster import resend
+from synthray.cluster.local_ray import python_of_workers, writable_places
 from synthray.errors import ConfigError
 
 LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000", **resend.SETTING}
@@ -35,14 +36,23 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
         quiet: name of the logger to silence unless ``verbose``.
 
     Raises:
-        ConfigError: no cluster answers at ``RAY_ADDRESS``.
+        ConfigError: no cluster answers at ``RAY_ADDRESS``, or a local Ray has no folder that it can write.
     """
     level = logging.INFO if verbose else logging.ERROR
     if not ray.is_initialized():
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
-        # The dashboard takes 2 s to start, and no message gives its address.
-        ray.init(cluster_address(), log_to_driver=verbose, logging_level=level, include_dashboard=False)
+        address = cluster_address()
+        is_new = _is_new(address)
+        with writable_places() if is_new else contextlib.nullcontext():
+            # The dashboard takes 2 s to start, and no message gives its address.
+            ray.init(
+                address,
+                log_to_driver=verbose,
+                logging_level=level,
+                include_dashboard=False,
+                runtime_env=python_of_workers() if is_new else None,
+            )
     logging.getLogger(quiet).setLevel(logging.INFO if verbose else logging.CRITICAL)
     context = ray.data.DataContext.get_current()
     # Our jobs show their own progress.
@@ -67,6 +77,12 @@ def cluster_address() -> str | None:
         return None
     left_behind = _address_on_this_machine()
     return "local" if left_behind and not _answers(left_behind) else None
+
+
+def _is_new(address: str | None) -> bool:
+    """Return whether ``ray.init`` starts a Ray at the address that ``cluster_address`` gives."""
+    named = os.environ.get("RAY_ADDRESS", "")
+    return address == "local" or named == "local" or not (named or _address_on_this_machine())
 
 
 def _address_on_this_machine() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 import time
 import uuid
@@ -29,7 +28,7 @@ from synthray.cluster.worker import WorkerConfig, work
 from synthray.errors import StorageError, SynthrayError, TrainingError, summary
 from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
-from synthray.storage import open_store
+from synthray.storage import open_store, temporary_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
 from synthray.train.logging.terminal import Display
@@ -66,7 +65,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
     if message := missing_gpus(scaling):
         coordinator.log.remote(message)
     with (
-        tempfile.TemporaryDirectory(prefix="synthray-train-") as scratch,
+        temporary_folder("train") as scratch,
         _storage_probe(config.out) as probe,
         _start_timeout(elastic=bool(workers.most)),
     ):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import tempfile
 import time
 import uuid
 from collections import deque
@@ -25,6 +24,7 @@ from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.errors import TrainingError, summary
 from synthray.model.architectures import ARCHITECTURES
+from synthray.storage import temporary_folder
 from synthray.train.config import TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import STOPPED, UNFINISHED, SearchFolder, Trial
@@ -104,7 +104,7 @@ class _Search:
         cached_shards = cache.wait() if cache else None
         trainable = tune.with_parameters(run_trial, configs=self.configs, cached_shards=cached_shards)
         events, stopper = _Events(), _Stopper()
-        with tempfile.TemporaryDirectory(prefix="synthray-tune-") as scratch:
+        with temporary_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, _resources(self.config, len(pending), streams=cached_shards is None)),
                 param_space={"number": tune.grid_search(pending)},

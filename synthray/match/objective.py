@@ -109,7 +109,7 @@ def _loudness_db(samples: Floats) -> Floats:
     return np.asarray(10 * np.log10(energy / f32(N_SAMPLES) + f32(1e-12)), np.float32)
 
 
-@compiled(cache=True)
+@compiled
 def _add_squares(samples: Floats, energy: Floats) -> None:
     """Add the squares of ``samples`` (samples, lanes) to ``energy`` (lanes,)."""
     use_widest_registers()
@@ -118,7 +118,7 @@ def _add_squares(samples: Floats, energy: Floats) -> None:
             energy[lane] += samples[sample, lane] * samples[sample, lane]
 
 
-@compiled(cache=True)
+@compiled
 def _add_differences(levels: Floats, target: Floats, weights: Floats, distances: Floats) -> None:
     """Add the weighted absolute differences of ``levels`` (numbers, lanes) to ``distances`` (lanes,)."""
     use_widest_registers()

@@ -207,7 +207,7 @@ def _separate(spectrum: Floats, power: Floats, size: int) -> None:
         store(power, a + WIDTH, multiply_add(x, x, multiply(y, y)))
 
 
-@compiled(cache=True)
+@compiled
 def _mel_powers(
     padded: Floats,
     hop: int,
@@ -239,7 +239,7 @@ def _mel_powers(
             store(levels, out + WIDTH, second_half)
 
 
-@compiled(cache=True)
+@compiled
 def _to_decibels(levels: Floats) -> None:
     """Turn powers (numbers, lanes), flat, into dB below each lane's maximum, in place."""
     use_widest_registers()

@@ -9,6 +9,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_FOREIGN = {
+    "lost+found", "System Volume Information", "$RECYCLE.BIN", "__MACOSX",
+    "@eaDir", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot",
+}  # fmt: skip
+"""Folders that operating systems and storage boxes add to any folder."""
+
+
+def is_foreign(name: str) -> bool:
+    """Return whether a file or folder is hidden, or one that an operating system or a storage box adds.
+
+    Such folders hold thumbnails, deleted files, or old copies of all that is in the folder, and some cannot be read.
+    """
+    return name.startswith(".") or name in _FOREIGN
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -65,12 +79,12 @@ class Store(ABC):
     def list(self, prefix: str = "") -> Sequence[Entry]:
         """Return all objects below a folder, at any depth, sorted by path.
 
-        A folder that does not exist has none.
+        A folder that does not exist has none. Objects whose path ``is_foreign`` in any part are left out.
         """
 
     @abstractmethod
     def folders(self) -> Sequence[str]:
-        """Return the names of the folders directly below the root, sorted."""
+        """Return the names of the folders directly below the root, sorted, without those that are foreign."""
 
     @abstractmethod
     def entry(self, path: str) -> Entry:

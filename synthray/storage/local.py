@@ -1,8 +1,8 @@
 """A local directory as a store.
 
-An object is written to a hidden file in its folder, which is then renamed in one step. The writer holds a lock on that
-file, which the kernel releases if the writer is killed. A later writer in the folder deletes hidden files that are
-unlocked and older than a day. Readers and listings never delete anything.
+An object is written to a hidden file in its folder, which is then renamed in one step (``exclusive.py``, if the name
+must be free). The writer holds a lock on that file, which the kernel releases if the writer is killed. A later writer
+in the folder deletes such files that are unlocked and older than a day. Readers and listings never delete anything.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from synthray.errors import Conflict, NotFound, StorageError
-from synthray.storage.base import Entry, Store
-
-UNFINISHED = ".unfinished-"
-"""Prefix of files that are being written; readers and listings skip them."""
+from synthray.storage.base import Entry, Store, is_foreign
+from synthray.storage.exclusive import UNFINISHED, name_exclusively
 
 ABANDONED_AFTER_S = 24 * 3600
 """Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host."""
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+# The answers of file systems that cannot sync a file or a folder. EACCES: a folder that cannot be opened for reading.
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
 # How often a folder is created again if another process deletes it while it is empty.
 _FOLDER_ATTEMPTS = 8
 
@@ -57,13 +58,13 @@ class LocalStore(Store):
             file.write(data)
             if durable:
                 file.flush()
-                os.fsync(file.fileno())
+                with _ignore_missing_sync():
+                    os.fsync(file.fileno())
             file.close()  # some file systems report a full disk only here
             if replace:
                 unfinished.replace(target)
             else:
-                # A hard link, unlike a rename, fails if the name is taken.
-                target.hardlink_to(unfinished)
+                name_exclusively(unfinished, target)
             if durable:
                 _sync_folder(target.parent)
 
@@ -76,20 +77,20 @@ class LocalStore(Store):
 
     def list(self, prefix: str = "") -> Sequence[Entry]:
         entries = []
-        for folder, _, names in os.walk(self.root / prefix, onerror=_ignore_missing_folder):
+        for folder, folders, names in os.walk(self.root / prefix, onerror=_ignore_missing_folder):
+            folders[:] = [name for name in folders if not is_foreign(name)]  # os.walk does not enter the others
             for name in names:
-                if name.startswith(UNFINISHED):
-                    continue
-                file = Path(folder, name)
-                with contextlib.suppress(FileNotFoundError):  # deleted since the folder was read
-                    status = file.stat()
-                    relative = file.relative_to(self.root).as_posix()
-                    entries.append(Entry(relative, status.st_size, status.st_mtime))
+                path = Path(folder, name).relative_to(self.root).as_posix()
+                if not is_foreign(name):
+                    with contextlib.suppress(NotFound):  # deleted since the folder was read, or a broken link
+                        entries.append(self.entry(path))
         return sorted(entries, key=lambda entry: entry.path)
 
     def folders(self) -> Sequence[str]:
         try:
-            return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+            return sorted(
+                entry.name for entry in os.scandir(self.root) if entry.is_dir() and not is_foreign(entry.name)
+            )
         except OSError as error:
             _ignore_missing_folder(error)
             return []
@@ -128,18 +129,32 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
     except FileExistsError:
         raise Conflict(f"{target} exists already") from None
     except OSError as error:
-        advice = ". Free space there, then run the same command again." if error.errno in _DISK_FULL else ""
+        advice = ""
+        if error.errno in _DISK_FULL:
+            advice = ". Free space there, then run the same command again."
+        elif error.errno in _NOT_WRITABLE:
+            advice = ". Give a URI that can be written. Set SYNTHRAY_HOME to move the defaults."
         raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
 
 
 def _sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a power failure, where the file system can."""
-    with contextlib.suppress(OSError):
+    with _ignore_missing_sync():
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextlib.contextmanager
+def _ignore_missing_sync() -> Iterator[None]:
+    """Ignore that the file system cannot sync; raise other errors, such as that of a broken disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 @contextlib.contextmanager

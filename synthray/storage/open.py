@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from synthray.errors import ConfigError
 from synthray.storage.base import Store
 from synthray.storage.local import LocalStore
 from synthray.storage.s3 import S3Store
 
+HOME_VARIABLE = "SYNTHRAY_HOME"
+_FORMS = "give a local path, file://… or s3://bucket/prefix"
+# Without this, ``s3:/bucket`` would be a local folder called ``s3:``.
+_MISSPELT = re.compile(r"(s3|file):(?!//)|(s3|file)//", re.IGNORECASE)
+
 
 def open_store(uri: str | os.PathLike[str]) -> Store:
     """Return the store for a URI. Nothing is read or created.
 
     Raises:
-        ConfigError: the URI is empty or has an unknown scheme.
+        ConfigError: the URI is empty, misspelt, or has an unknown scheme.
     """
     text = os.fspath(uri)
     if not text.strip():
-        raise ConfigError("the URI is empty; give a local path, file://… or s3://bucket/prefix")
+        raise ConfigError(f"the URI is empty; {_FORMS}")
+    if "\0" in text:
+        raise ConfigError(f"{text!r}: a URI cannot contain the character 0")
+    if match := _MISSPELT.match(text):
+        scheme = (match[1] or match[2]).lower()
+        raise ConfigError(f"{text!r}: a URI begins with {scheme}:// and a local path with / or ./; {_FORMS}")
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "", text
     if scheme in ("", "file"):
-        return LocalStore(_file_path(text) if text.startswith("file:") else _expand(rest).absolute())
+        return LocalStore(_file_path(text, rest) if scheme else _expand(text).absolute())
     if scheme == "s3":
         bucket, _, prefix = rest.partition("/")
         if not bucket:
             raise ConfigError(f"{text!r} names no bucket; write s3://bucket/prefix")
         return S3Store(bucket, prefix.strip("/"))
-    raise ConfigError(f"{text!r}: unknown scheme {scheme}://; give a local path, file://… or s3://bucket/prefix")
+    raise ConfigError(f"{text!r}: unknown scheme {scheme}://; {_FORMS}")
 
 
 def open_parent(uri: str | os.PathLike[str]) -> tuple[Store, str]:
@@ -62,14 +73,22 @@ def locate(store: Store, path: str) -> tuple[Store, str]:
 
 
 def home() -> str:
-    """Return the URI under which the commands find each other's outputs.
+    """Return the URI under which the commands find each other's outputs, without a slash at its end.
 
     It is ``SYNTHRAY_HOME``, or ``~/.synthray`` if that is unset.
 
     Raises:
-        ConfigError: ``~`` cannot be expanded.
+        ConfigError: ``SYNTHRAY_HOME`` is not a URI, or is unset and ``~`` cannot be expanded.
     """
-    return os.environ.get("SYNTHRAY_HOME", "").rstrip("/") or str(_expand("~/.synthray"))
+    uri = os.environ.get(HOME_VARIABLE, "")
+    try:
+        return open_store(uri or "~/.synthray").uri.rstrip("/")
+    except ConfigError as error:
+        if uri:
+            raise ConfigError(f"{HOME_VARIABLE}: {error}") from None
+        raise ConfigError(
+            f"{HOME_VARIABLE} is not set, and this user has no home folder. Set it to a folder, or s3://bucket/prefix."
+        ) from None
 
 
 def newest(uri: str, marker: str) -> str | None:
@@ -86,11 +105,13 @@ def newest(uri: str, marker: str) -> str | None:
     return f"{store.uri}/{max(found)[1]}" if found else None
 
 
-def _file_path(uri: str) -> Path:
-    host, slash, path = uri.removeprefix("file://").partition("/")
-    if not uri.startswith("file://") or host not in ("", "localhost") or not slash:
+def _file_path(uri: str, rest: str) -> Path:
+    host, slash, path = rest.partition("/")
+    if host not in ("", "localhost") or not slash:
         raise ConfigError(f"{uri!r} is not file:// and an absolute path, such as file:///data/first")
-    return Path(unquote(f"/{path}"))
+    if "%00" in path:
+        raise ConfigError(f"{uri!r}: a URI cannot contain the character 0")
+    return Path(os.fsdecode(unquote_to_bytes(f"/{path}")))
 
 
 def _expand(path: str) -> Path:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from synthray.errors import ConfigError, Conflict, NotFound, StorageError
-from synthray.storage.base import Entry, Store
+from synthray.storage.base import Entry, Store, is_foreign
 from synthray.storage.retry import Retries, retry_timeout_s
 
 Result = TypeVar("Result")
@@ -189,13 +189,16 @@ class S3Store(Store):
             Entry(item["Key"][start:], item["Size"], item["LastModified"].timestamp())
             for page in self._pages(prefix, Prefix=self._key(f"{prefix.rstrip('/')}/" if prefix else ""))
             for item in page.get("Contents", ())
+            # A key that ends with / is the marker of a folder.
+            if not item["Key"].endswith("/") and not any(map(is_foreign, item["Key"][start:].split("/")))
         ]
         return sorted(entries, key=lambda entry: entry.path)
 
     def folders(self) -> Sequence[str]:
         start = len(self._key(""))
         pages = self._pages("", Prefix=self._key(""), Delimiter="/")
-        return sorted(item["Prefix"][start:-1] for page in pages for item in page.get("CommonPrefixes", ()))
+        names = [item["Prefix"][start:-1] for page in pages for item in page.get("CommonPrefixes", ())]
+        return sorted(name for name in names if name and not is_foreign(name))
 
     def _pages(self, path: str, **query: str) -> Sequence[dict[str, Any]]:
         """Return all pages of a listing, fetched within one attempt."""

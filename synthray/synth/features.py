@@ -136,7 +136,7 @@ def _analyse_block(audio: Floats, features: npt.NDArray[Any], first: int, analys
     features[first : first + count] = ANALYSES[analysis].of_block(block)[:count]
 
 
-@compiled(cache=True)
+@compiled
 def _magnitudes(spectrum: npt.NDArray[np.complex64]) -> npt.NDArray[np.float32]:
     """Return magnitudes (sounds, chunks, bins) of a spectrum that has one bin more.
 

@@ -12,12 +12,14 @@ same bits in every lane. The parts of the voice are in ``oscillators.py``, ``fil
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 
 P = ParamSpec("P")
@@ -42,14 +44,36 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     return compiled
 
 
-def compiled(cache: bool) -> Callable[[Callable[P, R]], Callable[P, R]]:
+class _OptionalCache(FunctionCache):  # type: ignore[misc]  # Numba has no types
+    """Machine code on disk. If it cannot be read or written, the function is compiled in memory instead."""
+
+    def load_overload(self, *arguments: Any) -> Any:
+        """Return the machine code, or None to compile it."""
+        try:
+            return super().load_overload(*arguments)
+        except Exception:  # pickle raises nearly anything for a truncated file
+            with contextlib.suppress(OSError):
+                self.flush()  # otherwise the index would stay corrupt
+            return None
+
+    def save_overload(self, *arguments: Any) -> None:
+        """Write the machine code, if there is room for it."""
+        with contextlib.suppress(Exception):
+            super().save_overload(*arguments)
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that Python calls; it releases the GIL.
 
-    Args:
-        cache: whether to keep the machine code on disk. It raises RuntimeError if no folder can be written.
+    The machine code is kept in the folder of the function's file, or in the user's cache. In a container that lets it
+    write to neither, it is kept in memory only.
     """
-    compile_function: Callable[[Callable[P, R]], Callable[P, R]] = njit(nogil=True, cache=cache, error_model="numpy")
-    return compile_function
+    dispatcher = njit(nogil=True, error_model="numpy")(function)
+    with contextlib.suppress(RuntimeError):  # no folder can be written
+        # njit(cache=True) would create a cache that raises every error.
+        dispatcher._cache = _OptionalCache(function)
+    compiled_function: Callable[P, R] = dispatcher
+    return compiled_function
 
 
 def compiled_intrinsic(build: Callable[..., Any]) -> Callable[..., Any]:

@@ -76,7 +76,7 @@ def power_spectra(audio: Floats, window: int, hop: int, frames: int, centre: int
     return _squared_magnitudes(fft.rfft(windowed, axis=-1))
 
 
-@compiled(cache=True)
+@compiled
 def _cut_windows(audio: Floats, shape: Floats, hop: int, start: int, windowed: Floats) -> None:
     """Write windows of the sounds, the first one from sample ``start`` on, into ``windowed``."""
     for sound in range(windowed.shape[0]):
@@ -88,7 +88,7 @@ def _cut_windows(audio: Floats, shape: Floats, hop: int, start: int, windowed: F
                 windowed[sound, frame, i] = audio[sound, at] * shape[i] if inside else np.float32(0.0)
 
 
-@compiled(cache=True)
+@compiled
 def _squared_magnitudes(spectrum: npt.NDArray[np.complex64]) -> Floats:
     """Return the squared magnitudes of a spectrum of three axes."""
     power = np.empty(spectrum.shape, np.float32)

@@ -67,7 +67,7 @@ def estimate_spectrum(settings: Floats) -> SpectrumEstimate:
     )
 
 
-@compiled(cache=True)
+@compiled
 def _hear(
     kind: Floats,
     q: Floats,
@@ -158,7 +158,7 @@ def envelope(settings: Floats, which: str, times_s: Floats, **moved: Floats) -> 
     return _envelope(times_s, setting(settings, "note_hold"), *(stages[stage] for stage in STAGES))
 
 
-@compiled(cache=True)
+@compiled
 def _envelope(
     times_s: Floats, hold_ms: Floats, attack_ms: Floats, decay_ms: Floats, sustain_percent: Floats, release_ms: Floats
 ) -> Floats:
@@ -176,7 +176,7 @@ def _envelope(
     return shape
 
 
-@compiled(cache=True)
+@compiled
 def squared_level_change_db(now: Floats, then: Floats, weights_s: Floats) -> Floats:
     """Return the mean squared difference of two levels in dB, over the moments in which one of both is heard.
 

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from synthray.errors import SoundError
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.kernel import render_block, render_interleaved
-from synthray.synth.lanes import LANES, Floats, P, Seeds, compiled, use_widest_registers
+from synthray.synth.lanes import LANES, Floats, Seeds, compiled, use_widest_registers
 from synthray.synth.parameters import Choice, Constant, Range
 
 CONSTANT_LIMITS = {
@@ -126,7 +126,7 @@ def compiled_kernel() -> Callable[[Floats, Seeds, Floats, int], None]:
         use_widest_registers()
         render_block(settings, seeds, audio, first)
 
-    return _compiled_and_cached(kernel)
+    return compiled(kernel)
 
 
 @cache
@@ -139,7 +139,7 @@ def _compiled_interleaving_kernel() -> Callable[[Floats, Seeds, Floats], None]:
         use_widest_registers()
         render_interleaved(settings, seeds, samples)
 
-    return _compiled_and_cached(interleaving_kernel)
+    return compiled(interleaving_kernel)
 
 
 def _digest_of_kernel() -> str:
@@ -150,14 +150,6 @@ def _digest_of_kernel() -> str:
     """
     sources = sorted(Path(__file__).parent.joinpath(name) for name in KERNEL_SOURCES)
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-
-
-def _compiled_and_cached(function: Callable[P, None]) -> Callable[P, None]:
-    """Compile a function and keep the machine code in this file's folder, or in the user's cache, or nowhere."""
-    try:
-        return compiled(cache=True)(function)
-    except RuntimeError:  # neither folder can be written
-        return compiled(cache=False)(function)
 
 
 def check_seeds(noise_seeds: npt.ArrayLike | None, count: int) -> Seeds:

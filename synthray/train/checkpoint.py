@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import struct
 import zipfile
 import zlib
@@ -23,7 +24,7 @@ from synthray.storage import open_store
 
 logger = logging.getLogger(__name__)
 
-SUFFIX = ".npz"
+_NAME = re.compile(r"\d{6,}-\d{8,}\.npz", re.ASCII)
 _HEADER = "header"
 # zipfile and NumPy raise each of these for some corrupt byte. RuntimeError is "encrypted" or an unknown method.
 _CORRUPT = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, KeyError, TypeError, EOFError, RuntimeError)
@@ -144,7 +145,7 @@ class CheckpointFolder:
 
     def paths(self) -> list[str]:
         """Return the paths of all checkpoints, oldest first."""
-        return [entry.path for entry in self._store.list() if entry.path.endswith(SUFFIX)]
+        return [entry.path for entry in self._store.list() if _NAME.fullmatch(entry.path)]
 
     def latest_valid(self) -> str | None:
         """Return the path of the newest checkpoint that can be read, or None; log why newer ones cannot."""
@@ -179,4 +180,4 @@ def _member(kind: str, index: int) -> str:
 
 
 def _path(epoch: int, step: int) -> str:
-    return f"{epoch:06d}-{step:08d}{SUFFIX}"
+    return f"{epoch:06d}-{step:08d}.npz"

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import math
+import re
 import shlex
 import statistics
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ FINISHED, STOPPED, FAILED, UNFINISHED = "finished", "stopped early", "failed", "
 """Outcomes of a trial. Only an unfinished one is run again: the others would end the same way."""
 BEST, TABLE, CARD = "best.json", "trials.csv", "README.md"
 
+_TRIAL = re.compile(r"trials/[0-9a-f]{8}\.json")
 # Checkpoint settings do not change the result of a training.
 _NOT_RESULTS = {"checkpoint_steps", "keep_checkpoints"}
 
@@ -123,7 +125,7 @@ class SearchFolder:
             DataError: the file of a trial is corrupt.
         """
         for entry in self._store.list("trials"):
-            if not entry.path.endswith(".json"):
+            if not _TRIAL.fullmatch(entry.path):
                 continue
             try:
                 trial = Trial(**json.loads(self._store.read(entry.path)))

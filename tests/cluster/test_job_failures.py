@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from infra.ray_head import REPOSITORY
+from infra.ray_head import REPOSITORY, RayHead
 
 FAILURES = {
     "no data": (["train.py"], 1, r"/data\b.*\bno .*data set.*generate"),
@@ -33,3 +34,14 @@ def test_job_that_fails_prints_one_line(
     assert ended.value.code == code
     [line] = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, line)
+
+
+@pytest.mark.ray
+def test_submitted_job_with_a_relative_output_is_refused(ray_head: RayHead) -> None:
+    """This also shows that Ray still sets the variable by which a command knows that it was submitted."""
+    job = subprocess.run(
+        ray_head.command("python", "jobs/generate.py", "--batches", "1", "--out", "my_sounds"),
+        cwd=REPOSITORY, env=ray_head.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert job.returncode != 0
+    assert "--out is 'my_sounds', and results are written there. A submitted job runs in a folder" in job.stdout

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -96,15 +97,95 @@ def test_newest_is_the_folder_whose_marker_was_written_last(store: Store) -> Non
         ("s3://", "names no bucket"),
         ("gs://bucket/x", "unknown scheme gs://"),
         ("http://x", "unknown scheme"),
-        ("file:/data", "absolute path"),
+        ("file:/data", "a URI begins with file://"),
         ("file://data", "absolute path"),
         ("file://host/data", "absolute path"),
         ("~nobody-at-all/x", "home folder of ~ is unknown"),
+        ("s3:/bucket/x", "a URI begins with s3://"),
+        ("s3:bucket", "a URI begins with s3://"),
+        ("s3//bucket/x", "a URI begins with s3://"),
+        ("s3:", "a URI begins with s3://"),
+        ("S3:/bucket", "a URI begins with s3://"),
+        ("S3://bucket/x", "unknown scheme S3://; .*s3://bucket/prefix"),
+        ("FILE:///data", "unknown scheme FILE://"),
+        ("File:/data", "a URI begins with file://"),
+        ("file//data", "a URI begins with file://"),
+        (" s3://bucket/x", "unknown scheme  s3://"),
+        ("a\0b", "character 0"),
+        ("file:///a%00b", "character 0"),
     ],
 )
 def test_open_store_rejects_invalid_uris(uri: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         open_store(uri)
+
+
+@pytest.mark.parametrize("function", [home, lambda: newest("s3:/bucket", "x"), lambda: open_parent("s3//bucket/x")])
+def test_misspelt_scheme_is_rejected_by_every_function(
+    function: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTHRAY_HOME", "s3:/bucket")
+    with pytest.raises(ConfigError, match="a URI begins with s3://"):
+        function()
+
+
+@pytest.mark.parametrize("uri", ["s3://", "s3:", "gs://bucket", "   "])
+def test_home_that_is_no_uri_names_the_variable(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTHRAY_HOME", uri)
+    with pytest.raises(ConfigError, match=r"^SYNTHRAY_HOME: "):
+        home()
+
+
+@pytest.mark.parametrize("folder", ["", "/"])
+def test_home_below_the_root_folder(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/")
+    monkeypatch.setenv("SYNTHRAY_HOME", folder)
+    assert f"{home()}/data" == ("/data" if folder else "/.synthray/data")
+
+
+def test_user_without_a_home_folder_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SYNTHRAY_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(os, "getuid", lambda: 4242424)
+    with pytest.raises(ConfigError, match=r"SYNTHRAY_HOME is not set, .* Set it to a folder"):
+        home()
+
+
+ODD_NAMES = [
+    "with space",
+    "é 東京 🎹",
+    "a#b",
+    "100%",
+    "a%20b",
+    "a?b=c&d",
+    "a+b",
+    "-dash",
+    "--help",
+    "a;b",
+    "'q\"",
+    "[x]*",
+    "~",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES, ids=range(len(ODD_NAMES)))
+def test_objects_and_folders_may_have_odd_names(name: str, store: Store) -> None:
+    below = open_store(f"{store.uri}/{name}")
+    below.write(f"{name}/{name}.bin", b"odd")
+    assert [entry.path for entry in store.list()] == [f"{name}/{name}/{name}.bin"]
+    assert (store.folders(), below.folders()) == ([name], [name])
+    assert newest(store.uri, f"{name}/{name}.bin") == below.uri
+    parent, last = open_parent(f"{below.uri}/{name}/{name}.bin")
+    assert (parent.read(last), parent.entry(last).size, parent.exists(last)) == (b"odd", 3, True)
+    below.delete(f"{name}/{name}.bin")
+    assert store.list() == []
+
+
+@pytest.mark.parametrize("name", [*ODD_NAMES, os.fsdecode(b"not-utf8-\xff")])
+def test_file_uri_is_the_percent_encoded_path(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name
+    assert open_store(folder.as_uri()).uri == str(folder)
+    assert open_store(str(folder)).uri == str(folder)
 
 
 def test_open_store_resolves_local_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

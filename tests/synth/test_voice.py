@@ -370,7 +370,7 @@ def test_use_widest_registers_sets_attributes_of_the_compiled_function() -> None
         for i in range(len(values)):
             values[i] *= f32(2.0)
 
-    @compiled(cache=False)
+    @compiled
     def call(values: Floats) -> None:
         use_widest_registers()
         double(values)

@@ -13,8 +13,10 @@ from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST
 from synthray.data.sources.notebook import (
+    FOLDERS,
     KEYS,
     PARTS,
+    batch_number,
     encode_features,
     encode_parameters,
     features_path,
@@ -56,10 +58,13 @@ def reserve_output(config: GenerateConfig) -> None:
 def _check_free(config: GenerateConfig, store: Store) -> None:
     if store.exists(MANIFEST):
         raise Conflict(f"{store.uri}: already holds a published data set. Give another --out.")
-    present = {entry.path for folder in ("parameters", "fft") for entry in store.list(folder)}
-    wanted = {path(number) for number in range(config.batches) for path in (parameters_path, features_path)}
-    if surplus := sorted(present - wanted):
-        raise Conflict(f"{store.uri}: holds more than the {config.batches} batches requested ({surplus[0]}). {_REMEDY}")
+    present = {entry.path: batch_number(entry.path) for folder in FOLDERS for entry in store.list(folder)}
+    # Files that are no batches belong to others, such as a file manager, and are left alone.
+    surplus = [path for path, number in present.items() if number is not None and number >= config.batches]
+    if surplus:
+        raise Conflict(
+            f"{store.uri}: holds more than the {config.batches} batches requested ({min(surplus)}). {_REMEDY}"
+        )
     if parameters_path(0) in present and store.read(parameters_path(0)) != _parameters(config, 0)[0]:
         raise Conflict(f"{store.uri}: already holds other sounds. {_REMEDY}")
     for number in range(config.batches):

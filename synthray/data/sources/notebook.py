@@ -35,11 +35,9 @@ from synthray.synth.parameters import Choice, Constant, Parameter, ParameterTabl
 
 KEYS = "keys.pkl"
 PARTS = "randomizer_parts.pkl"
-_PATTERNS = {
-    "fft": re.compile(r"fft/fft_batch_(0|[1-9]\d*)\.npy"),
-    "parameters": re.compile(r"parameters/parameter_batches_(0|[1-9]\d*)\.pkl"),
-}
-_MISNAMED = re.compile(r"fft/fft_batch_.*\.npy|parameters/parameter_batches_.*\.pkl")
+FOLDERS = ("fft", "parameters")
+_BATCH = re.compile(r"fft/fft_batch_(0|[1-9][0-9]*)\.npy|parameters/parameter_batches_(0|[1-9][0-9]*)\.pkl")
+_MISNAMED = re.compile(r"fft/fft_batch_[^/]*\.npy|parameters/parameter_batches_[^/]*\.pkl")
 
 
 def features_path(number: int) -> str:
@@ -50,6 +48,12 @@ def features_path(number: int) -> str:
 def parameters_path(number: int) -> str:
     """Return the path of a batch's parameters below the source's root."""
     return f"parameters/parameter_batches_{number}.pkl"
+
+
+def batch_number(path: str) -> int | None:
+    """Return the number of the batch that a path below the source's root belongs to; None for a file of others."""
+    match = _BATCH.fullmatch(path)
+    return int(match[1] or match[2]) if match else None
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,15 @@ class NotebookSource:
         store = open_store(uri)
         table = table_from_parts(_read_list(store, KEYS), _read_list(store, PARTS))
         stamps: dict[int, str] = {}
-        for folder, pattern in _PATTERNS.items():
-            for entry in store.list(folder):
-                match = pattern.fullmatch(entry.path)
-                if not match and _MISNAMED.fullmatch(entry.path):
-                    raise DataError(
-                        f"{store.uri}/{entry.path}: the name does not match {features_path(3)} or "
-                        f"{parameters_path(3)}, so that the batch would be skipped. Rename or remove the file."
-                    )
-                if match:
-                    number = int(match[1])
-                    stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
+        for entry in (entry for folder in FOLDERS for entry in store.list(folder)):
+            number = batch_number(entry.path)
+            if number is not None:
+                stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
+            elif _MISNAMED.fullmatch(entry.path):
+                raise DataError(
+                    f"{store.uri}/{entry.path}: the name does not match {features_path(3)} or "
+                    f"{parameters_path(3)}, so that the batch would be skipped. Rename or remove the file."
+                )
         if not stamps:
             raise NotFound(f"{store.uri}: no batches here, for example no {features_path(0)}.")
         return cls(store, table, tuple(sorted(stamps)), stamps)

@@ -94,7 +94,7 @@ def log_spectral_distance(levels: Floats, other: Floats) -> npt.NDArray[np.float
     return np.asarray(np.sqrt(np.vecdot(difference, difference) / f32(levels.shape[-1])).mean(axis=1, dtype=np.float64))
 
 
-@compiled(cache=True)
+@compiled
 def _mean_difference(one: Floats, other: Floats) -> npt.NDArray[np.float64]:
     """Return the mean absolute difference of each pair of (pairs, frames, bands)."""
     means = np.zeros(len(one), np.float64)

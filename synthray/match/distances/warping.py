@@ -46,7 +46,7 @@ def warped_timbre_distance(coefficients: Floats, other: Floats) -> npt.NDArray[n
     return warped_distance(np.ascontiguousarray(coefficients[..., 1:]), np.ascontiguousarray(other[..., 1:]))
 
 
-@compiled(cache=True)
+@compiled
 def _warp(one: Floats, other: Floats) -> float:
     """Return the normalised cost of the best path between (frames, coefficients) of two sounds."""
     count, other_count = len(one), len(other)

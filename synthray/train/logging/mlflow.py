@@ -6,7 +6,6 @@ The server and its credentials are in ``synthray.train.logging.tracking``.
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +16,7 @@ from typing import Any
 from synthray.data.manifest import Manifest
 from synthray.data.open import name_of
 from synthray.errors import Stopped, summary
-from synthray.storage import open_parent
+from synthray.storage import open_parent, temporary_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.tracking import Tracking, without_login
 from synthray.train.reports import EpochReport
@@ -135,7 +134,7 @@ class MlflowLog:
 
     def _send_model(self, uri: str) -> None:
         store, name = open_parent(uri)
-        with tempfile.TemporaryDirectory(prefix="synthray-mlflow-") as folder:
+        with temporary_folder("mlflow") as folder:
             for file_name in (name, f"{Path(name).stem}.json"):
                 file = Path(folder, file_name)
                 file.write_bytes(store.read(file_name))
