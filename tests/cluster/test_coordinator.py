@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pickle
 
+import pytest
+
 from synthray.cluster.coordinator import RunCoordinator
 from synthray.errors import BadBatch, DataError, TrainingError
+
+pytestmark = pytest.mark.faults
 
 
 def started(max_failures: int = 2) -> RunCoordinator:

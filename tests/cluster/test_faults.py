@@ -40,7 +40,7 @@ from tests.waiting import wait_for
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
 
 EPOCHS = 24
 LINE_TIMEOUT_S = 250

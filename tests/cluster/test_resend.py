@@ -9,6 +9,8 @@ import pytest
 
 from synthray.cluster.resend import ATTEMPTS, MAX_RECORDED_BYTES, Resend
 
+pytestmark = pytest.mark.faults
+
 PATH = "/v1/models/synthray:predict"
 
 

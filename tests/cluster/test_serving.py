@@ -300,6 +300,7 @@ class Client:
                 self.failures.append((answer.status, body[:200]))
 
 
+@pytest.mark.faults
 def test_serving_a_killed_replica_and_a_promotion_fail_no_request(
     served: str, models: tuple[str, str, str], ray_cluster: RayHead
 ) -> None:

@@ -17,6 +17,8 @@ from synthray.cluster import session
 from synthray.errors import SynthrayError
 from synthray.serve.config import Address, ReplicaConfig
 
+pytestmark = pytest.mark.faults
+
 ADDRESS = Address(port=8123)
 REPLICA_MESSAGE = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
 ray::ServeReplica:synthray:synthray.initialize_and_get_metadata() (pid=1)

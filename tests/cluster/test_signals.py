@@ -9,6 +9,8 @@ import pytest
 
 from synthray.cluster.signals import stop_requests
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stop_requests_first_signal_sets_the_event_and_second_raises(number: signal.Signals) -> None:

@@ -25,6 +25,7 @@ def failed_start() -> ReschedulingState:
     return ReschedulingState(ray.train.ControllerError(cause))
 
 
+@pytest.mark.faults
 def test_startup_limit_ends_a_training_whose_workers_never_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now_s=1000.0)
     monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: clock.now_s))

@@ -101,6 +101,7 @@ def test_work_that_is_stopped_reports_where(coordinator: LocalActor, monkeypatch
     assert coordinator.target.drain().stopped == "stopped after epoch 3 of 9"
 
 
+@pytest.mark.faults
 def test_work_without_shared_storage_fails_before_training(coordinator: LocalActor, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         run(coordinator, str(tmp_path), probe="a file on the driver's node")

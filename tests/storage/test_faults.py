@@ -40,6 +40,8 @@ from tests.faults import (
 from tests.s3_place import place_in
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.faults
+
 BODY = np.random.default_rng(0).bytes(300_000)
 RETRY_TIMEOUT_S = 20
 

@@ -7,6 +7,8 @@ import pytest
 from synthray.errors import ConfigError
 from synthray.storage.retry import LOG_AFTER_S, RETRY_TIMEOUT, Retries, retry_timeout_s
 
+pytestmark = pytest.mark.faults
+
 
 def test_delays_double_to_five_seconds_and_are_cut_by_at_most_half() -> None:
     retries = Retries(timeout_s=1000)
