@@ -6,8 +6,8 @@ import sys
 import time
 from types import TracebackType
 
-PROCESS_STARTED_S = time.time()
-"""Time of the first import of this module, at the start of each command. Unix seconds."""
+PROCESS_STARTED_S = time.monotonic()
+"""Time of the first import of this module, at the start of each command. On this machine's monotonic clock."""
 
 _TERMINAL_INTERVAL_S = 0.1
 _LOG_INTERVAL_S = 5.0

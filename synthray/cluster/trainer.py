@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from synthray.cluster import loader
 from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
+from synthray.cluster.group_events import GroupEvents
 from synthray.cluster.scaling import Workers, missing_gpus
 from synthray.cluster.signals import stop_requests
 from synthray.cluster.startup import StartupLimit, cause_of
@@ -135,7 +136,7 @@ def _trainer(
             name=f"synthray-{uuid.uuid4().hex[:12]}",
             storage_path=scratch,
             failure_config=ray.train.FailureConfig(max_failures=_MAX_RESTARTS),
-            callbacks=[StartupLimit(max_failures)],
+            callbacks=[StartupLimit(max_failures), GroupEvents(worker.coordinator)],
         ),
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -55,16 +54,17 @@ def work(arguments: dict[str, Any]) -> None:
     start = collective.broadcast_from_rank_zero((start,) if is_chief else None)[0]
     if start is None:
         return
-    name = f"worker {context.get_world_rank()} on {ray.util.get_node_ip_address()}"
+    rank = context.get_world_rank()
+    name = f"worker {rank} on {ray.util.get_node_ip_address()}"
     try:
-        _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(f"{name}: {cause}")))
+        _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(rank, f"{name}: {cause}")))
     except errors.Stopped as stopped:
-        if is_chief:
-            ray.get(coordinator.stopped.remote(str(stopped)))
+        if is_chief and not ray.get(coordinator.stopped.remote(str(stopped))):
+            raise  # so that Ray starts the workers again, elsewhere
     except Exception as error:
         text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
         if _is_retryable(error):
-            ray.get(coordinator.note_failure.remote(text))
+            ray.get(coordinator.note_failure.remote(rank, text))
         else:
             # Other errors become a TrainingError, because the driver may not have the class.
             known = isinstance(error, errors.SynthrayError)
@@ -82,10 +82,10 @@ def _is_retryable(error: Exception) -> bool:
 
 
 def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]) -> None:
-    phases: Phases = [("workers", time.time())]
+    phases = Phases()
     check_shared_storage(worker)
     strategy = setup_tensorflow(worker)
-    phases.append(("TensorFlow", time.time()))
+    phases.end("TensorFlow")
     from synthray.train import loop
     from synthray.train.export import export_model
 
@@ -175,5 +175,5 @@ def _batches(
     shares = loader.worker_shares(dataset, order, worker.cached_shards, position, worker.config.epochs, ranks, waiting)
     for number, share in enumerate(shares):
         if number == 0:
-            phases.append(("data", time.time()))
+            phases.end("data")
         yield share

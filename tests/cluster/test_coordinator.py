@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,8 +24,8 @@ def started(max_failures: int = 2) -> RunCoordinator:
 
 def test_register_group_without_progress_fails_after_max_failures() -> None:
     coordinator = started()
-    coordinator.note_failure("worker 1: it broke")
-    coordinator.note_failure("worker 0: UnavailableError")
+    coordinator.note_failure(1, "worker 1: it broke")
+    coordinator.note_failure(0, "worker 0: UnavailableError")
     assert coordinator.register_group(2) == 1
     assert coordinator.register_group(2) == 2
     assert coordinator.drain().lines == [
@@ -32,7 +33,7 @@ def test_register_group_without_progress_fails_after_max_failures() -> None:
         "a worker exited without an error (killed, out of memory, or node lost); "
         "resuming from the last checkpoint (2 of 2)",
     ]
-    coordinator.note_failure("worker 0: it broke, too")
+    coordinator.note_failure(0, "worker 0: it broke, too")
     assert coordinator.register_group(2) is None
     failure = coordinator.drain().failure
     assert isinstance(failure, TrainingError)
@@ -53,7 +54,7 @@ def test_register_group_of_more_workers_is_no_failure() -> None:
     coordinator = started(max_failures=1)
     assert coordinator.register_group(3) == 1
     assert coordinator.drain().lines == ["resuming from the last checkpoint with 3 workers instead of 2"]
-    coordinator.note_failure("worker 2: lost")
+    coordinator.note_failure(2, "worker 2: lost")
     assert coordinator.register_group(2) == 2
     assert coordinator.drain().lines == [
         "worker 2: lost; resuming from the last checkpoint with 2 workers instead of 3"
@@ -77,7 +78,7 @@ def test_register_group_after_a_stop_is_refused() -> None:
     coordinator = started()
     assert coordinator.stop()
     assert coordinator.heartbeat(None) is True
-    coordinator.note_failure("worker 0: StorageError: away")
+    coordinator.note_failure(0, "worker 0: StorageError: away")
     assert coordinator.register_group(2) is None
     assert "(worker 0: StorageError: away)" in coordinator.drain().stopped
 
@@ -86,8 +87,62 @@ def test_stop_before_the_first_start_returns_false() -> None:
     assert not RunCoordinator(3, 0.0).stop()
 
 
-def test_first_step_logs_each_phase_once() -> None:
+def test_first_step_logs_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthray.cluster.coordinator.time", SimpleNamespace(monotonic=lambda: 107.5))
     coordinator = RunCoordinator(3, started_s=100.0)
-    coordinator.first_step([("workers", 107.5), ("TensorFlow", 110.0)])
+    coordinator.register_group(2)
+    coordinator.first_step([("TensorFlow", 2.5)])
     assert coordinator.drain().lines == ["first step after 10.0 s (workers 7.5 s, TensorFlow 2.5 s)"]
     assert coordinator.drain().lines == []
+
+
+KILLED = "worker 1: its process was killed"
+REPORTS = {
+    "others report first": ([("failure", 0, "worker 0: UnavailableError"), ("death", 1, KILLED)], KILLED),
+    "only others report": ([("failure", 0, "worker 0: UnavailableError")], "worker 0: UnavailableError"),
+    "it said why itself": (
+        [("failure", 0, "worker 0: reset"), ("failure", 1, "worker 1: no step in 10 s"), ("death", 1, KILLED)],
+        "worker 1: no step in 10 s",
+    ),
+    "all on a node are lost": (
+        [("death", 0, "worker 0: its node"), ("death", 1, "worker 1: its node")],
+        "worker 0: its node",
+    ),
+}
+
+
+@pytest.mark.parametrize("reports", REPORTS)
+def test_register_group_names_the_worker_that_is_gone(reports: str) -> None:
+    coordinator, (said, cause) = started(), REPORTS[reports]
+    for kind, rank, text in said:
+        getattr(coordinator, f"note_{kind}")(rank, text)
+    assert coordinator.register_group(2) == 1
+    assert coordinator.drain().lines == [f"{cause}; resuming from the last checkpoint (1 of 2)"]
+
+
+def test_node_that_announces_its_end_gets_a_checkpoint_and_counts_as_no_failure() -> None:
+    coordinator = started(max_failures=0)
+    for start in range(1, 4):
+        assert coordinator.heartbeat(None) is False
+        coordinator.node_ends([1])
+        assert coordinator.heartbeat(None) is True
+        assert coordinator.stopped("stopped in epoch 3 after step 5 of 9") is False
+        coordinator.note_failure(0, "worker 0: reset by a peer that has left")
+        assert coordinator.register_group(2) == start
+        status = coordinator.drain()
+        assert status.lines == [
+            "the node of worker 1 announced its end; writing a checkpoint to continue on another node",
+            "resuming from the last checkpoint",
+        ]
+        assert status.stopped == ""
+    coordinator.note_death(0, KILLED)  # without an announcement it is a failure again
+    assert coordinator.register_group(2) is None
+
+
+def test_stop_request_during_an_announced_end_ends_the_training() -> None:
+    coordinator = started()
+    coordinator.node_ends([0, 1])
+    coordinator.stop()
+    assert coordinator.stopped("stopped after epoch 3 of 9") is True
+    assert coordinator.register_group(2) is None
+    assert coordinator.drain().stopped == "stopped after epoch 3 of 9"

@@ -106,8 +106,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
         over.set()
         thread.join()
     [restart] = [line for line in lines if line.endswith("resuming from the last checkpoint (1 of 2)")]
-    assert re.match(r"worker \d on [\d.]+: \w+: \w", restart) or restart.startswith("a worker exited without an error")
-    assert "Graph execution" not in restart
+    assert re.match(r"worker \d: its process was killed or crashed; it may have run out of memory; ", restart)
     assert killed_after
     assert killed_after[0] < EPOCHS
     assert_same_weights(saved, by_two[0])

@@ -96,9 +96,29 @@ def test_work_with_an_unknown_error_becomes_a_training_error(
 
 
 def test_work_that_is_stopped_reports_where(coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_train", raising(Stopped("stopped after epoch 3 of 9")))
+    def train(*_: object) -> None:
+        coordinator.target.stop()
+        raise Stopped("stopped after epoch 3 of 9")
+
+    monkeypatch.setattr(worker, "_train", train)
     run(coordinator)
     assert coordinator.target.drain().stopped == "stopped after epoch 3 of 9"
+
+
+@pytest.mark.faults
+def test_work_that_is_stopped_for_another_node_raises_so_that_it_starts_again(
+    coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object) -> None:
+        coordinator.target.node_ends([0])
+        raise Stopped("stopped after epoch 3 of 9")
+
+    monkeypatch.setattr(worker, "_train", train)
+    for _ in range(3):  # which max_failures 0 would not allow
+        with pytest.raises(Stopped):
+            run(coordinator)
+    status = coordinator.target.drain()
+    assert (status.stopped, status.failure) == ("", None)
 
 
 @pytest.mark.faults
