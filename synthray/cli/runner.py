@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
-from synthray.errors import ConfigError, SynthrayError
+from synthray.errors import ConfigError, SynthrayError, Terminated
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -44,7 +44,7 @@ def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = N
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             print(f"{parser.prog}: {interrupt}", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
     except SystemExit as exit_request:
         if exit_request.code != signal.SIGTERM:
             raise

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,7 +22,7 @@ from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
 from synthray.cluster.group_events import GroupEvents
 from synthray.cluster.scaling import Workers, missing_gpus
-from synthray.cluster.signals import stop_requests
+from synthray.cluster.signals import StopRequest, stop_requests
 from synthray.cluster.startup import StartupLimit, cause_of
 from synthray.cluster.tf_backend import TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
@@ -146,7 +145,7 @@ def _follow(
     coordinator: ActorHandle,
     cache: loader.CachePending | None,
     log: Log | None,
-    interrupted: threading.Event,
+    interrupted: StopRequest,
 ) -> str:
     """Run the trainer in the background, print the workers' reports, and return the URI of the model."""
     fit = Background(trainer.fit)
@@ -165,13 +164,13 @@ def _follow(
             display.reading(cache.rows(), cache.total)
         if interrupted.is_set() and not stopping:
             if not ray.get(coordinator.stop.remote()):
-                raise KeyboardInterrupt("interrupted")
+                raise interrupted.interruption()
             stopping = True
             display.clear()
             log("stopping with a checkpoint; interrupt again to stop at once")
         silence.check(reported=bool(status.lines) or status.now != previous.now)
     display.clear()
-    return _model_or_raise(status, cause_of(fit.error))
+    return _model_or_raise(status, cause_of(fit.error), interrupted)
 
 
 class _Silence:
@@ -190,14 +189,14 @@ class _Silence:
             self._last_s = time.monotonic()
 
 
-def _model_or_raise(status: RunStatus, error: BaseException | None) -> str:
+def _model_or_raise(status: RunStatus, error: BaseException | None, interrupted: StopRequest) -> str:
     """Return the URI of the saved model, or raise why there is none."""
     if status.saved:
         return status.saved
     if status.failure:
         raise status.failure
     if status.stopped:
-        raise KeyboardInterrupt(f"{status.stopped}; run the same command again to resume")
+        raise interrupted.interruption(f"{status.stopped}; run the same command again to resume")
     if isinstance(error, SynthrayError):
         raise error
     cause = summary(error) if error else "no worker saved a model"

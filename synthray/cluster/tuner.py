@@ -146,7 +146,7 @@ class _Search:
                 stopper.requested = True
                 tuning.wait(_STOP_TIMEOUT_S)
                 tracker.take_all(events.queue)
-                raise KeyboardInterrupt(
+                raise stop_requested.interruption(
                     f"interrupted after {tracker.count} trials. To continue, run the same command again."
                 )
         if tuning.error:

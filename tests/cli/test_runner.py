@@ -11,7 +11,7 @@ import pytest
 
 from infra.ray_head import REPOSITORY
 from synthray.cli.runner import print_columns, run
-from synthray.errors import ConfigError, NotFound
+from synthray.errors import ConfigError, NotFound, Terminated
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ from synthray.errors import ConfigError, NotFound
         (KeyboardInterrupt(), 130, ""),
         (KeyboardInterrupt("stopped after epoch 3"), 130, "job: stopped after epoch 3\n"),
         (SystemExit(signal.SIGTERM), 143, ""),
+        (Terminated("stopped after epoch 3"), 143, "job: stopped after epoch 3\n"),
         (None, 0, ""),
     ],
 )

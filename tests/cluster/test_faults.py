@@ -254,7 +254,7 @@ def test_an_interrupted_training_ends_with_a_checkpoint(
     with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
         job.wait_for("^epoch +4/")
         job.process.send_signal(signal.SIGTERM)  # SIGINT has the same handler, see test_signals.py
-        assert job.end() == 130
+        assert job.end() == 143
     stopped = r": stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of 24); run the same command again"
     assert re.search(stopped, job.text)
     assert "Traceback" not in job.text
@@ -339,7 +339,7 @@ def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, d
         cluster.remove_node(second, allow_graceful=False)
         job.wait_for("(?s)resuming from the last checkpoint with 1 worker instead of 2.*^epoch")
         job.process.send_signal(signal.SIGTERM)
-        assert job.end() == 130
+        assert job.end() == 143
     config = TrainConfig(str(data), str(tmp_path / "out"), batch_size=2, epochs=1000, learning_rate=0.001)
     history = newest_history(config)
     alone = train_here(replace(config, out=str(tmp_path / "alone"), epochs=len(history)))

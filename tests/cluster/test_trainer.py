@@ -14,6 +14,7 @@ from ray.train.v2._internal.execution.controller.state import ReschedulingState,
 
 from synthray.cluster import startup, trainer
 from synthray.cluster.coordinator import RunStatus
+from synthray.cluster.signals import StopRequest
 from synthray.errors import CorruptShard, TrainingError
 
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -70,18 +71,18 @@ def test_storage_probe_exists_during_the_training_only(tmp_path: Path) -> None:
 
 def test_model_or_raise_prefers_the_error_of_the_worker() -> None:
     ray_error = ray.train.WorkerGroupError("a worker failed", {})
-    assert trainer._model_or_raise(RunStatus(saved="model_1_1.keras"), ray_error) == "model_1_1.keras"
+    assert trainer._model_or_raise(RunStatus(saved="model_1_1.keras"), ray_error, StopRequest()) == "model_1_1.keras"
     with pytest.raises(CorruptShard, match="shard 3"):
-        trainer._model_or_raise(RunStatus(failure=CorruptShard("shard 3")), ray_error)
+        trainer._model_or_raise(RunStatus(failure=CorruptShard("shard 3")), ray_error, StopRequest())
     with pytest.raises(KeyboardInterrupt, match="after epoch 2; run the same command again to resume"):
-        trainer._model_or_raise(RunStatus(stopped="after epoch 2"), None)
+        trainer._model_or_raise(RunStatus(stopped="after epoch 2"), None, StopRequest())
     with pytest.raises(TrainingError, match="ended without a model: Training failed"):
-        trainer._model_or_raise(RunStatus(), ray_error)
+        trainer._model_or_raise(RunStatus(), ray_error, StopRequest())
     with pytest.raises(TrainingError, match="ended without a model: no worker saved a model"):
-        trainer._model_or_raise(RunStatus(), None)
+        trainer._model_or_raise(RunStatus(), None, StopRequest())
     limit = startup.cause_of(ray.train.ControllerError(TrainingError("workers failed to start")))
     with pytest.raises(TrainingError, match=r"^workers failed to start$"):
-        trainer._model_or_raise(RunStatus(), limit)
+        trainer._model_or_raise(RunStatus(), limit, StopRequest())
 
 
 def test_silence_names_the_requested_workers(monkeypatch: pytest.MonkeyPatch) -> None:
