@@ -22,6 +22,8 @@ class RunStatus:
     """Log lines, each of which is returned once."""
     now: StepReport | None = None
     """The newest step."""
+    started: bool = False
+    """True once workers have started."""
     saved: str = ""
     """URI of the saved model."""
     stopped: str = ""
@@ -72,7 +74,7 @@ class RunCoordinator:
             self._until_workers_s = time.monotonic() - self._started_s
         self._causes.clear()
         self._deaths.clear()
-        self._starts, self._workers = self._starts + 1, workers
+        self._starts, self._workers, self._status.started = self._starts + 1, workers, True
         return self._starts - 1
 
     def _cause(self) -> str:

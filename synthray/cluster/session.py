@@ -155,9 +155,7 @@ def _cause(application: ApplicationStatusOverview) -> str:
     return summary(mark + traceback)
 
 
-def _watch(
-    owner: str, address: Address, model: str, announce: Callable[[str], None], requested: StopRequest
-) -> None:
+def _watch(owner: str, address: Address, model: str, announce: Callable[[str], None], requested: StopRequest) -> None:
     """Announce the URL and each change of the model until a stop is requested.
 
     Raises:

@@ -168,7 +168,7 @@ def _follow(
             stopping = True
             display.clear()
             log("stopping with a checkpoint; interrupt again to stop at once")
-        silence.check(reported=bool(status.lines) or status.now != previous.now)
+        silence.check(reported=bool(status.lines) or status.now != previous.now, started=status.started)
     display.clear()
     return _model_or_raise(status, cause_of(fit.error), interrupted)
 
@@ -180,12 +180,15 @@ class _Silence:
         self._scaling, self._log = scaling, log
         self._last_s = time.monotonic()
 
-    def check(self, *, reported: bool) -> None:
+    def check(self, *, reported: bool, started: bool) -> None:
         if reported:
             self._last_s = time.monotonic()
         elif time.monotonic() > self._last_s + _SILENCE_S:
             workers = f"{self._scaling.num_workers} workers with {self._scaling.resources_per_worker} each"
-            self._log(f"no report for {_SILENCE_S:g} s; waiting until the cluster has room for {workers}")
+            waiting = f"waiting until the cluster has room for {workers}"
+            if started:
+                waiting = f"the workers wait for storage or for each other, or the cluster has no room for {workers}"
+            self._log(f"no report for {_SILENCE_S:g} s; {waiting}")
             self._last_s = time.monotonic()
 
 

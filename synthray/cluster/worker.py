@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +57,8 @@ def work(arguments: dict[str, Any]) -> None:
         return
     rank = context.get_world_rank()
     name = f"worker {rank} on {ray.util.get_node_ip_address()}"
+    log = _StorageLog(coordinator, name)
+    logging.getLogger("synthray.storage").addHandler(log)
     try:
         _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(rank, f"{name}: {cause}")))
     except errors.Stopped as stopped:
@@ -71,6 +74,20 @@ def work(arguments: dict[str, Any]) -> None:
             ray.get(coordinator.fail.remote(error if known else errors.TrainingError(text)))
         # Always raise: other workers may be waiting for this one, and only Ray can end their wait.
         raise
+    finally:
+        logging.getLogger("synthray.storage").removeHandler(log)
+
+
+class _StorageLog(logging.Handler):
+    """Passes warnings about storage to the driver: a worker that waits for it reports nothing else."""
+
+    def __init__(self, coordinator: ActorHandle, name: str) -> None:
+        super().__init__(logging.WARNING)
+        self._coordinator, self._name = coordinator, name
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record without waiting for an answer."""
+        self._coordinator.log.remote(f"{self._name}: {record.getMessage()}")
 
 
 def _is_retryable(error: Exception) -> bool:

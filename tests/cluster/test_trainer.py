@@ -85,14 +85,22 @@ def test_model_or_raise_prefers_the_error_of_the_worker() -> None:
         trainer._model_or_raise(RunStatus(), limit, StopRequest())
 
 
-def test_silence_names_the_requested_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+WAITING = {
+    False: "no report for 120 s; waiting until the cluster has room for 4 workers with",
+    True: "no report for 120 s; the workers wait for storage or for each other, or the cluster has no room",
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("started", WAITING)
+def test_silence_names_what_the_training_may_wait_for(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     silence = trainer._Silence(ray.train.ScalingConfig(num_workers=4), lines.append)
-    silence.check(reported=False)
+    silence.check(reported=False, started=started)
     assert lines == []
     now_s = time.monotonic()
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now_s + 121))
-    silence.check(reported=False)
-    silence.check(reported=False)
+    silence.check(reported=False, started=started)
+    silence.check(reported=False, started=started)
     [line] = lines
-    assert line.startswith("no report for 120 s; waiting until the cluster has room for 4 workers with")
+    assert line.startswith(WAITING[started])

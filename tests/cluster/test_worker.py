@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -128,3 +129,19 @@ def test_work_without_shared_storage_fails_before_training(coordinator: LocalAct
     failure = coordinator.target.drain().failure
     assert isinstance(failure, ConfigError)
     assert str(failure).startswith(f"{tmp_path}: not the driver's folder on 10.0.0.7. Set --out to storage that all")
+
+
+@pytest.mark.faults
+def test_work_passes_warnings_about_storage_to_the_driver(
+    coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("synthray.storage.s3")
+
+    def train(*_: object) -> None:
+        log.info("not worth a line")
+        log.warning("%s: the store is slow", "s3://bucket/x")
+
+    monkeypatch.setattr(worker, "_train", train)
+    run(coordinator)
+    log.warning("after the training")
+    assert coordinator.target.drain().lines == ["worker 0 on 10.0.0.7: s3://bucket/x: the store is slow"]
