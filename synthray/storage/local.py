@@ -8,7 +8,6 @@ unlocked and older than a day. Readers and listings never delete anything.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
@@ -20,6 +19,7 @@ from typing import BinaryIO
 
 from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store
+from synthray.storage.scratch import DISK_FULL
 
 UNFINISHED = ".unfinished-"
 """Prefix of files that are being written; readers and listings skip them."""
@@ -27,7 +27,6 @@ UNFINISHED = ".unfinished-"
 ABANDONED_AFTER_S = 24 * 3600
 """Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host."""
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # How often a folder is created again if another process deletes it while it is empty.
 _FOLDER_ATTEMPTS = 8
 
@@ -53,6 +52,8 @@ class LocalStore(Store):
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
         target = self.root / path
         durable = durable or not replace
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise StorageError(f"{target} is a device or a pipe, which would be replaced by a file. Give a file name.")
         with _translate_write_errors(target), _unfinished_file(target.parent) as (file, unfinished):
             file.write(data)
             if durable:
@@ -128,7 +129,7 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
     except FileExistsError:
         raise Conflict(f"{target} exists already") from None
     except OSError as error:
-        advice = ". Free space there, then run the same command again." if error.errno in _DISK_FULL else ""
+        advice = ". Free space there, then run the same command again." if error.errno in DISK_FULL else ""
         raise StorageError(f"{target} cannot be written: {error.strerror}{advice}") from error
 
 
