@@ -116,7 +116,7 @@ class SearchFolder:
         return self._store.uri
 
     def load(self) -> None:
-        """Read the trials of earlier searches.
+        """Read the trials of all searches in the folder.
 
         Raises:
             ConfigError: their data or validation examples differ, so losses cannot be compared.
@@ -141,8 +141,8 @@ class SearchFolder:
 
     def add(self, trial: Trial) -> None:
         """Store the result of a trial and rewrite table, best settings and card."""
-        self._trials[trial.name] = trial
         self._store.write(f"trials/{trial.name}.json", (json.dumps(asdict(trial), indent=1) + "\n").encode())
+        self.load()  # with the trials of other searches that use the folder at the same time
         self.write()
 
     def delete_checkpoints(self, trials: Iterable[tuple[Trial, str]]) -> None:
