@@ -40,7 +40,8 @@ class ModelCard:
     """``(frames, bins)`` of its input."""
     epochs: int
     dataset: dict[str, Any]
-    """``uri``, ``digest`` and ``holdout`` (``first`` and ``count`` of the rows that were not trained on)."""
+    """``uri``, ``digest``, ``first_part`` (digest of its first source; older cards lack it), and ``holdout`` (``first``
+    and ``count`` of the rows that were not trained on)."""
     config: dict[str, Any]
     """Configuration of the training."""
     metrics: dict[str, float]

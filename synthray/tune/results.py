@@ -56,7 +56,7 @@ class Trial:
         """Return a trial that has not begun."""
         digest = hashlib.sha256(f"{config.run_digest(manifest)}:{config.epochs}".encode()).hexdigest()
         settings = {name: value for name, value in config.to_json().items() if name in SETTINGS - _NOT_RESULTS}
-        return cls(digest[:8], settings, manifest.digest, config.holdout(manifest.rows)[1])
+        return cls(digest[:8], settings, manifest.digest, config.holdout(manifest)[1])
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -108,7 +108,7 @@ class SearchFolder:
         self._store, self._data = open_store(config.out), config.data
         self._trials: dict[str, Trial] = {}
         holdout = TrainConfig(config.data, config.out, validation_examples=config.validation_examples)
-        self._comparable = (manifest.digest, holdout.holdout(manifest.rows)[1])
+        self._comparable = (manifest.digest, holdout.holdout(manifest)[1])
 
     @property
     def uri(self) -> str:

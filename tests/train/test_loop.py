@@ -61,7 +61,7 @@ def test_result_has_weights_and_report_of_the_best_epoch(
     assert best["epoch"] < config.epochs
     assert result.report == (result.history[-1] if corrupt else best)
     assert ("Saving the last epoch's weights instead" in caplog.text) == corrupt
-    first, count = config.holdout(dataset.manifest.rows)
+    first, count = config.holdout(dataset.manifest)
     held_out = dataset.take(np.arange(first, first + count))
     with result.state.averaged():
         outputs = result.state.model(held_out.features)
