@@ -47,9 +47,9 @@ class RunCoordinator:
         self._starts = self._failures = self._workers = 0
         self._position, self._until_workers_s = (0, 0), 0.0
         self._leaving = False  # a node announced its end, and the workers shall write a checkpoint
-        # By rank, in the order in which they were reported.
-        self._causes: dict[int, str] = {}
-        self._deaths: dict[int, str] = {}
+        self._causes: list[str] = []  # each in the order of the reports
+        self._deaths: list[str] = []
+        self._consequences: list[str] = []
 
     def register_group(self, workers: int) -> int | None:
         """Return the number of this start, from 0, or None if the group of workers must not train."""
@@ -72,19 +72,14 @@ class RunCoordinator:
             self._log_restart(workers, "" if leaving else cause, counts=not leaving)
         else:
             self._until_workers_s = time.monotonic() - self._started_s
-        self._causes.clear()
-        self._deaths.clear()
+        for reports in (self._causes, self._deaths, self._consequences):
+            reports.clear()
         self._starts, self._workers, self._status.started = self._starts + 1, workers, True
         return self._starts - 1
 
     def _cause(self) -> str:
-        """Return why the workers ended, or '' if nobody knows.
-
-        The others fail because a process is gone, so its end is the cause; its own last report explains it best.
-        """
-        for rank, text in self._deaths.items():
-            return self._causes.get(rank, text)
-        return next(iter(self._causes.values()), "")
+        """Return why the workers ended, or '' if nobody knows."""
+        return next(iter([*self._causes, *self._deaths, *self._consequences]), "")
 
     def _log_restart(self, workers: int, cause: str, *, counts: bool) -> None:
         text = "resuming from the last checkpoint"
@@ -123,13 +118,18 @@ class RunCoordinator:
         """Record the URI of the saved model."""
         self._status.saved = uri
 
-    def note_failure(self, rank: int, text: str) -> None:
-        """Record why a worker ended, as it says itself. Later reports usually follow from the first."""
-        self._causes.setdefault(rank, text)
+    def note_failure(self, text: str, *, may_follow: bool = False) -> None:
+        """Record why a worker ended, as it says itself.
 
-    def note_death(self, rank: int, text: str) -> None:
+        Args:
+            text: the reason.
+            may_follow: the error may follow from the end of another worker, of which only Ray knows.
+        """
+        (self._consequences if may_follow else self._causes).append(text)
+
+    def note_death(self, text: str) -> None:
         """Record why a worker's process is gone, as Ray says."""
-        self._deaths.setdefault(rank, text)
+        self._deaths.append(text)
 
     def node_ends(self, ranks: list[int]) -> None:
         """Let the workers write a checkpoint and start again, because the node of some of them announced its end."""

@@ -30,7 +30,7 @@ class GroupEvents(ControllerCallback):  # type: ignore[misc]  # Ray has no types
         failed = getattr(current_state, "training_failed_error", None)
         for rank, error in sorted(getattr(failed, "worker_failures", {}).items()):
             if reason := death_of(error):
-                self._coordinator.note_death.remote(rank, f"worker {rank}: {reason}")
+                self._coordinator.note_death.remote(f"worker {rank}: {reason}")
 
 
 def death_of(error: BaseException) -> str:

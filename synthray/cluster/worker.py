@@ -55,19 +55,20 @@ def work(arguments: dict[str, Any]) -> None:
     start = collective.broadcast_from_rank_zero((start,) if is_chief else None)[0]
     if start is None:
         return
-    rank = context.get_world_rank()
-    name = f"worker {rank} on {ray.util.get_node_ip_address()}"
+    name = f"worker {context.get_world_rank()} on {ray.util.get_node_ip_address()}"
     log = _StorageLog(coordinator, name)
     logging.getLogger("synthray.storage").addHandler(log)
     try:
-        _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(rank, f"{name}: {cause}")))
+        _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(f"{name}: {cause}")))
     except errors.Stopped as stopped:
         if is_chief and not ray.get(coordinator.stopped.remote(str(stopped))):
             raise  # so that Ray starts the workers again, elsewhere
     except Exception as error:
         text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
         if _is_retryable(error):
-            ray.get(coordinator.note_failure.remote(rank, text))
+            # Collectives of TensorFlow fail when any other worker ends.
+            may_follow = not isinstance(error, errors.StorageError)
+            ray.get(coordinator.note_failure.remote(text, may_follow=may_follow))
         else:
             # Other errors become a TrainingError, because the driver may not have the class.
             known = isinstance(error, errors.SynthrayError)

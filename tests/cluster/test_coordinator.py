@@ -24,8 +24,8 @@ def started(max_failures: int = 2) -> RunCoordinator:
 
 def test_register_group_without_progress_fails_after_max_failures() -> None:
     coordinator = started()
-    coordinator.note_failure(1, "worker 1: it broke")
-    coordinator.note_failure(0, "worker 0: UnavailableError")
+    coordinator.note_failure("worker 1: it broke")
+    coordinator.note_failure("worker 0: UnavailableError")
     assert coordinator.register_group(2) == 1
     assert coordinator.register_group(2) == 2
     assert coordinator.drain().lines == [
@@ -33,7 +33,7 @@ def test_register_group_without_progress_fails_after_max_failures() -> None:
         "a worker exited without an error (killed, out of memory, or node lost); "
         "resuming from the last checkpoint (2 of 2)",
     ]
-    coordinator.note_failure(0, "worker 0: it broke, too")
+    coordinator.note_failure("worker 0: it broke, too")
     assert coordinator.register_group(2) is None
     failure = coordinator.drain().failure
     assert isinstance(failure, TrainingError)
@@ -54,7 +54,7 @@ def test_register_group_of_more_workers_is_no_failure() -> None:
     coordinator = started(max_failures=1)
     assert coordinator.register_group(3) == 1
     assert coordinator.drain().lines == ["resuming from the last checkpoint with 3 workers instead of 2"]
-    coordinator.note_failure(2, "worker 2: lost")
+    coordinator.note_failure("worker 2: lost")
     assert coordinator.register_group(2) == 2
     assert coordinator.drain().lines == [
         "worker 2: lost; resuming from the last checkpoint with 2 workers instead of 3"
@@ -78,7 +78,7 @@ def test_register_group_after_a_stop_is_refused() -> None:
     coordinator = started()
     assert coordinator.stop()
     assert coordinator.heartbeat(None) is True
-    coordinator.note_failure(0, "worker 0: StorageError: away")
+    coordinator.note_failure("worker 0: StorageError: away")
     assert coordinator.register_group(2) is None
     assert "(worker 0: StorageError: away)" in coordinator.drain().stopped
 
@@ -97,25 +97,25 @@ def test_first_step_logs_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 KILLED = "worker 1: its process was killed"
+FOLLOWS, STUCK = "worker 0: UnavailableError: Socket closed", "worker 1: no step in 10 s"
 REPORTS = {
-    "others report first": ([("failure", 0, "worker 0: UnavailableError"), ("death", 1, KILLED)], KILLED),
-    "only others report": ([("failure", 0, "worker 0: UnavailableError")], "worker 0: UnavailableError"),
-    "it said why itself": (
-        [("failure", 0, "worker 0: reset"), ("failure", 1, "worker 1: no step in 10 s"), ("death", 1, KILLED)],
-        "worker 1: no step in 10 s",
-    ),
-    "all on a node are lost": (
-        [("death", 0, "worker 0: its node"), ("death", 1, "worker 1: its node")],
-        "worker 0: its node",
-    ),
+    "others report first": (["follows", "death"], KILLED),
+    "only others report": (["follows"], FOLLOWS),
+    "it said why itself": (["follows", "death", "cause"], STUCK),
+    "others crash because of it": (["cause", "death", "follows"], STUCK),
 }
 
 
 @pytest.mark.parametrize("reports", REPORTS)
-def test_register_group_names_the_worker_that_is_gone(reports: str) -> None:
-    coordinator, (said, cause) = started(), REPORTS[reports]
-    for kind, rank, text in said:
-        getattr(coordinator, f"note_{kind}")(rank, text)
+def test_register_group_names_the_cause_and_not_what_follows_from_it(reports: str) -> None:
+    coordinator, (kinds, cause) = started(), REPORTS[reports]
+    note = {
+        "follows": lambda: coordinator.note_failure(FOLLOWS, may_follow=True),
+        "death": lambda: coordinator.note_death(KILLED),
+        "cause": lambda: coordinator.note_failure(STUCK),
+    }
+    for kind in kinds:
+        note[kind]()
     assert coordinator.register_group(2) == 1
     assert coordinator.drain().lines == [f"{cause}; resuming from the last checkpoint (1 of 2)"]
 
@@ -127,7 +127,7 @@ def test_node_that_announces_its_end_gets_a_checkpoint_and_counts_as_no_failure(
         coordinator.node_ends([1])
         assert coordinator.heartbeat(None) is True
         assert coordinator.stopped("stopped in epoch 3 after step 5 of 9") is False
-        coordinator.note_failure(0, "worker 0: reset by a peer that has left")
+        coordinator.note_failure("worker 0: reset by a peer that has left")
         assert coordinator.register_group(2) == start
         status = coordinator.drain()
         assert status.lines == [
@@ -135,7 +135,7 @@ def test_node_that_announces_its_end_gets_a_checkpoint_and_counts_as_no_failure(
             "resuming from the last checkpoint",
         ]
         assert status.stopped == ""
-    coordinator.note_death(0, KILLED)  # without an announcement it is a failure again
+    coordinator.note_death(KILLED)  # without an announcement it is a failure again
     assert coordinator.register_group(2) is None
 
 
