@@ -16,6 +16,8 @@
     └── RequestError       the service rejects an HTTP request
         └── Busy           too many requests are being answered already
 
+``Terminated`` is outside of the tree, as ``KeyboardInterrupt`` is.
+
 Messages name the object, index and value, and say what to do. Exit codes are not here but in `synthray.cli`.
 """
 
@@ -84,6 +86,10 @@ class Stopped(SynthrayError):
 
 class SoundError(SynthrayError):
     """An audio file or preset that cannot be used."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The end of a command after SIGTERM. After Ctrl-C it is a plain ``KeyboardInterrupt``."""
 
 
 class RequestError(SynthrayError):

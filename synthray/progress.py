@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from types import TracebackType
 
-PROCESS_STARTED_S = time.time()
-"""Time of the first import of this module, at the start of each command. Unix seconds."""
+PROCESS_STARTED_S = time.monotonic()
+"""Time of the first import of this module, at the start of each command. On this machine's monotonic clock."""
 
 _TERMINAL_INTERVAL_S = 0.1
 _LOG_INTERVAL_S = 5.0
+_SILENT_S = 60.0
 # The first items also pay for starting up, so their rate is too low for an estimate.
 _MIN_SHARE_FOR_ESTIMATE = 0.15
 
@@ -65,6 +67,8 @@ class StatusLine:
 class Progress:
     """A counter up to ``total`` that shows count, rate and remaining time.
 
+    A thread says once a minute that nothing was counted for that long, so that the work does not seem to hang.
+
     >>> with Progress("converting", 3500, "batches") as progress:
     ...     progress.advance(32)
     """
@@ -73,12 +77,17 @@ class Progress:
         self.activity, self.total, self.unit = activity, total, unit
         self.done = 0
         self._line = StatusLine()
-        self._started_s = time.monotonic()
+        self._started_s = self._counted_s = time.monotonic()
+        self._ended = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True, name="progress")
 
     def __enter__(self) -> Progress:
+        self._watcher.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: BaseException | TracebackType | None) -> None:
+        self._ended.set()
+        self._watcher.join()
         if kind is None:
             self._line.finish(f"{self._count()} in {duration(self._elapsed_s())}")
         else:
@@ -87,8 +96,16 @@ class Progress:
     def advance(self, count: int = 1) -> None:
         """Add ``count`` and show the progress when it is due."""
         self.done += count
+        self._counted_s = time.monotonic()
         if self._line.is_due:
             self._line.show(self._count() + self._estimate())
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_SILENT_S / 4):
+            silences = int((time.monotonic() - self._counted_s) / _SILENT_S)
+            if silences:
+                waited = f"none finished for {duration(silences * _SILENT_S)}"
+                self._line.show(f"{self._count()}, {waited}. Storage may be slow, or no CPU is free.")
 
     def _count(self) -> str:
         return f"{self.activity}: {self.done:,} of {self.total:,} {self.unit}"

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from synthray.progress import Progress, StatusLine, duration
+from tests.waiting import wait_for
 
 
 class Terminal(io.StringIO):
@@ -88,3 +89,17 @@ def test_status_line_on_a_terminal_is_cleared_once(clock: list[float], monkeypat
 @pytest.mark.parametrize(("seconds", "text"), [(4.24, "4.2 s"), (185, "3 min 05 s"), (7200, "2 h 00 min")])
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.faults
+def test_progress_says_that_nothing_finishes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("synthray.progress._SILENT_S", 0.4)
+    with Progress("converting", 9, "batches") as counter:
+        counter.advance(3)
+        counter._line._interval_s = 0.0
+        wait_for(lambda: "none finished" in capsys.readouterr().err)
+        counter.advance(6)
+    assert "none finished" not in capsys.readouterr().err
+    assert not counter._watcher.is_alive()

@@ -17,7 +17,8 @@ from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
-from synthray.errors import ConfigError, SynthrayError
+from synthray.errors import ConfigError, SynthrayError, Terminated
+from synthray.storage.scratch import DISK_FULL
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -44,7 +45,7 @@ def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = N
     except KeyboardInterrupt as interrupt:
         if str(interrupt):
             print(f"{parser.prog}: {interrupt}", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
     except SystemExit as exit_request:
         if exit_request.code != signal.SIGTERM:
             raise
@@ -84,6 +85,8 @@ def _one_line(error: Exception) -> str:
     """
     if isinstance(error, SynthrayError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in DISK_FULL and not error.filename and _stdout_is_full():
+        return f"stdout: cannot be written: {error.strerror}. The output is incomplete."
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text} (--verbose shows the traceback)" if text else type(error).__name__
 
@@ -93,6 +96,14 @@ def _stdout_has_no_reader() -> bool:
     output = select.poll()
     output.register(sys.stdout.fileno(), 0)  # poll reports a hang-up without being asked to
     return bool(output.poll(0))
+
+
+def _stdout_is_full() -> bool:
+    try:
+        os.write(sys.stdout.fileno(), b"\n")  # the error itself does not say which file it is about
+    except OSError:
+        return True
+    return False
 
 
 def add_verbose(parser: ArgumentParser) -> None:

@@ -22,8 +22,20 @@ logger = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 0.5
 
-Phases = list[tuple[str, float]]
-"""Names and ends of what happens before the first step, Unix seconds."""
+
+class Phases:
+    """The durations of what happens before the first step."""
+
+    def __init__(self) -> None:
+        self.seconds: list[tuple[str, float]] = []
+        """Name and seconds of each phase, in order."""
+        self._since_s = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """End a phase; the next one begins."""
+        now_s = time.monotonic()
+        self.seconds.append((name, now_s - self._since_s))
+        self._since_s = now_s
 
 
 class ChiefReports:
@@ -79,7 +91,8 @@ class ChiefReports:
     def step(self, step: StepReport) -> None:
         """Record a step, and log the way to the first one."""
         if self._now is None and self._restarts == 0:
-            self._coordinator.first_step.remote([*self._phases, ("compiling and the first step", time.time())])
+            self._phases.end("compiling and the first step")
+            self._coordinator.first_step.remote(self._phases.seconds)
         self._now = step
         self._sums = self._sums + np.array((step.examples, step.step_s, step.wait_s))
 

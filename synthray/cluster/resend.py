@@ -1,14 +1,16 @@
 """Middleware that resends the requests of a killed replica to another one.
 
 Ray Serve sends no request again once a replica has taken it. If the replica is killed, the proxy's application returns
-without a response. All requests of the service may be sent again, because they change nothing. Serve's proxies load
-this middleware where ``SETTING`` is in their environment, so it must be set where Ray is started.
+without a response. A proxy that has just started, for example in place of a killed one, knows no application yet and
+answers 404. All requests of the service may be sent again, because they change nothing. Serve's proxies load this
+middleware where ``SETTING`` is in their environment, so it must be set where Ray is started.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+import time
 
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,6 +22,8 @@ PATHS = re.compile(r"/(v1/models/synthray|v2/models/synthray|v2/health|healthz)(
 ATTEMPTS = 4
 PAUSE_S = 0.1
 """Time before the next attempt, in which Serve notices that a replica has died."""
+ROUTES_TIMEOUT_S = 3.0
+"""Time that a proxy has to learn the application's address from Serve's controller."""
 MAX_RECORDED_BYTES = 2**20
 """A longer body is not kept, so a request with one is not sent again."""
 
@@ -41,10 +45,13 @@ class Resend:
             await self._app(scope, receive, send)
             return
         request, response = _RecordedRequest(receive), _Response(send)
-        for _ in range(ATTEMPTS):
+        deadline, attempts = time.monotonic() + ROUTES_TIMEOUT_S, 0
+        while attempts < ATTEMPTS:
+            response.begin(holds_unknown=time.monotonic() < deadline)
             await self._app(scope, request.replay(), response)
             if response.has_started or not request.is_recorded:
                 return  # without a response, the HTTP server answers 500
+            attempts += not response.held
             await asyncio.sleep(PAUSE_S)
 
 
@@ -78,13 +85,29 @@ class _RecordedRequest:
 
 
 class _Response:
-    """Notes whether a response has started."""
+    """Notes whether a response has started, and may hold back that of a proxy that knows no application yet."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
+        self._holds_unknown = False
         self.has_started = False
+        self.held = False
+        """True if the response of this attempt was held back."""
+
+    def begin(self, *, holds_unknown: bool) -> None:
+        """Begin an attempt; ``holds_unknown`` holds back a 404 of the proxy itself."""
+        self._holds_unknown, self.held = holds_unknown, False
 
     async def __call__(self, message: Message) -> None:
         """Send a message."""
-        self.has_started = True
-        await self._send(message)
+        if message["type"] == "http.response.start":
+            self.held = self._holds_unknown and _is_unknown_route(message)
+        if not self.held:
+            self.has_started = True
+            await self._send(message)
+
+
+def _is_unknown_route(start: Message) -> bool:
+    """Return whether a response is the proxy's own 404: it is plain text, and the service's is JSON."""
+    types = [value for name, value in start.get("headers", ()) if name.lower() == b"content-type"]
+    return start["status"] == 404 and any(value.startswith(b"text/plain") for value in types)

@@ -5,7 +5,6 @@ Replicas and the application's arguments are deployment.py's concern.
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from synthray.cluster.connect import connect
 from synthray.cluster.deployment import APPLICATION, build
 from synthray.cluster.grpc_ingress import grpc_options, require_listening
 from synthray.cluster.own_status import NO_ANSWER, model_status
-from synthray.cluster.signals import sigterm_ignored, stop_requests
+from synthray.cluster.signals import StopRequest, sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
 from synthray.model.registry import served_model
 from synthray.serve.config import Address, ReplicaConfig
@@ -110,7 +109,7 @@ def _check_startable(running: list[str] | None, address: Address, *, take_over: 
         )
 
 
-def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event) -> None:
+def _deploy(config: ReplicaConfig, address: Address, requested: StopRequest) -> None:
     """Start Serve and the application, and return when it runs.
 
     Raises:
@@ -136,7 +135,7 @@ def _deploy(config: ReplicaConfig, address: Address, requested: threading.Event)
             return
         if application.status == ApplicationStatus.DEPLOY_FAILED:
             raise SynthrayError(f"{config.model}: cannot be served ({_cause(application)})")
-    raise KeyboardInterrupt("interrupted")
+    raise requested.interruption()
 
 
 def _http_options(config: ReplicaConfig, address: Address) -> dict[str, Any]:
@@ -156,9 +155,7 @@ def _cause(application: ApplicationStatusOverview) -> str:
     return summary(mark + traceback)
 
 
-def _watch(
-    owner: str, address: Address, model: str, announce: Callable[[str], None], requested: threading.Event
-) -> None:
+def _watch(owner: str, address: Address, model: str, announce: Callable[[str], None], requested: StopRequest) -> None:
     """Announce the URL and each change of the model until a stop is requested.
 
     Raises:
@@ -195,7 +192,7 @@ def _is_replaced(owner: str) -> bool:
     return found not in ("", owner)  # empty after a reconfiguration by hand
 
 
-def _first_answer(address: Address, requested: threading.Event) -> str:
+def _first_answer(address: Address, requested: StopRequest) -> str:
     """Return the name of the served model as a client sees it.
 
     Raises:
@@ -213,7 +210,7 @@ def _first_answer(address: Address, requested: threading.Event) -> str:
                     "Check whether Serve was started earlier on this cluster with another host or port."
                 ) from None
         if requested.wait(DEPLOY_POLL_S):
-            raise KeyboardInterrupt("interrupted")
+            raise requested.interruption()
 
 
 def _remove(owner: str, *, with_serve: bool) -> None:

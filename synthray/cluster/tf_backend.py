@@ -27,17 +27,27 @@ class TensorflowBackend(BackendConfig):  # type: ignore[misc]  # Ray has no type
 
 class _TfConfigBackend(Backend):  # type: ignore[misc]  # Ray has no types
     def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:  # noqa: ARG002 - Ray's signature
-        addresses = worker_group.execute(_free_address)
+        addresses = worker_group.execute(_reserve_address)
         start = worker_group.execute_single_async
         ray.get([start(index, _set_tf_config, addresses, index) for index in range(len(worker_group))])
 
 
-def _free_address() -> str:
-    """Return this node's IP address with a free TCP port."""
+# Bound until this process ends, but never listening: TensorFlow listens at the same port seconds later.
+_reserved: list[socket.socket] = []
+
+
+def _reserve_address() -> str:
+    """Return this node's IP address with a TCP port that no other process gets, unless it asks for this very one."""
     address = ray.util.get_node_ip_address()
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        port = probe.getsockname()[1]
+    holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    if hasattr(socket, "SO_REUSEPORT"):
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        os.environ["TF_GRPC_REUSE_PORT"] = "true"
+        _reserved.append(holder)
+    holder.bind((address, 0))
+    port = holder.getsockname()[1]
+    if holder not in _reserved:
+        holder.close()
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 

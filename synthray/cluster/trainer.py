@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,15 +19,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from synthray.cluster import loader
 from synthray.cluster.background import Background
 from synthray.cluster.coordinator import RunCoordinator, RunStatus
+from synthray.cluster.group_events import GroupEvents
 from synthray.cluster.scaling import Workers, missing_gpus
-from synthray.cluster.signals import stop_requests
+from synthray.cluster.signals import StopRequest, stop_requests
 from synthray.cluster.startup import StartupLimit, cause_of
 from synthray.cluster.tf_backend import TensorflowBackend
 from synthray.cluster.worker import WorkerConfig, work
 from synthray.errors import StorageError, SynthrayError, TrainingError, summary
 from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
-from synthray.storage import open_store, temporary_folder
+from synthray.storage import open_store, scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
 from synthray.train.logging.terminal import Display
@@ -65,7 +65,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
     if message := missing_gpus(scaling):
         coordinator.log.remote(message)
     with (
-        temporary_folder("train") as scratch,
+        scratch_folder("train") as scratch,
         _storage_probe(config.out) as probe,
         _start_timeout(elastic=bool(workers.most)),
     ):
@@ -134,7 +134,7 @@ def _trainer(
             name=f"synthray-{uuid.uuid4().hex[:12]}",
             storage_path=scratch,
             failure_config=ray.train.FailureConfig(max_failures=_MAX_RESTARTS),
-            callbacks=[StartupLimit(max_failures)],
+            callbacks=[StartupLimit(max_failures), GroupEvents(worker.coordinator)],
         ),
     )
 
@@ -144,7 +144,7 @@ def _follow(
     coordinator: ActorHandle,
     cache: loader.CachePending | None,
     log: Log | None,
-    interrupted: threading.Event,
+    interrupted: StopRequest,
 ) -> str:
     """Run the trainer in the background, print the workers' reports, and return the URI of the model."""
     fit = Background(trainer.fit)
@@ -163,13 +163,13 @@ def _follow(
             display.reading(cache.rows(), cache.total)
         if interrupted.is_set() and not stopping:
             if not ray.get(coordinator.stop.remote()):
-                raise KeyboardInterrupt("interrupted")
+                raise interrupted.interruption()
             stopping = True
             display.clear()
             log("stopping with a checkpoint; interrupt again to stop at once")
-        silence.check(reported=bool(status.lines) or status.now != previous.now)
+        silence.check(reported=bool(status.lines) or status.now != previous.now, started=status.started)
     display.clear()
-    return _model_or_raise(status, cause_of(fit.error))
+    return _model_or_raise(status, cause_of(fit.error), interrupted)
 
 
 class _Silence:
@@ -179,23 +179,26 @@ class _Silence:
         self._scaling, self._log = scaling, log
         self._last_s = time.monotonic()
 
-    def check(self, *, reported: bool) -> None:
+    def check(self, *, reported: bool, started: bool) -> None:
         if reported:
             self._last_s = time.monotonic()
         elif time.monotonic() > self._last_s + _SILENCE_S:
             workers = f"{self._scaling.num_workers} workers with {self._scaling.resources_per_worker} each"
-            self._log(f"no report for {_SILENCE_S:g} s; waiting until the cluster has room for {workers}")
+            waiting = f"waiting until the cluster has room for {workers}"
+            if started:
+                waiting = f"the workers wait for storage or for each other, or the cluster has no room for {workers}"
+            self._log(f"no report for {_SILENCE_S:g} s; {waiting}")
             self._last_s = time.monotonic()
 
 
-def _model_or_raise(status: RunStatus, error: BaseException | None) -> str:
+def _model_or_raise(status: RunStatus, error: BaseException | None, interrupted: StopRequest) -> str:
     """Return the URI of the saved model, or raise why there is none."""
     if status.saved:
         return status.saved
     if status.failure:
         raise status.failure
     if status.stopped:
-        raise KeyboardInterrupt(f"{status.stopped}; run the same command again to resume")
+        raise interrupted.interruption(f"{status.stopped}; run the same command again to resume")
     if isinstance(error, SynthrayError):
         raise error
     cause = summary(error) if error else "no worker saved a model"

@@ -24,7 +24,7 @@ from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.errors import TrainingError, summary
 from synthray.model.architectures import ARCHITECTURES
-from synthray.storage import temporary_folder
+from synthray.storage import scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import STOPPED, UNFINISHED, SearchFolder, Trial
@@ -104,7 +104,7 @@ class _Search:
         cached_shards = cache.wait() if cache else None
         trainable = tune.with_parameters(run_trial, configs=self.configs, cached_shards=cached_shards)
         events, stopper = _Events(), _Stopper()
-        with temporary_folder("tune") as scratch:
+        with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, _resources(self.config, len(pending), streams=cached_shards is None)),
                 param_space={"number": tune.grid_search(pending)},
@@ -146,7 +146,7 @@ class _Search:
                 stopper.requested = True
                 tuning.wait(_STOP_TIMEOUT_S)
                 tracker.take_all(events.queue)
-                raise KeyboardInterrupt(
+                raise stop_requested.interruption(
                     f"interrupted after {tracker.count} trials. To continue, run the same command again."
                 )
         if tuning.error:

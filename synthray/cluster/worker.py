@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -56,21 +56,39 @@ def work(arguments: dict[str, Any]) -> None:
     if start is None:
         return
     name = f"worker {context.get_world_rank()} on {ray.util.get_node_ip_address()}"
+    log = _StorageLog(coordinator, name)
+    logging.getLogger("synthray.storage").addHandler(log)
     try:
         _train(worker, start, lambda cause: ray.get(coordinator.note_failure.remote(f"{name}: {cause}")))
     except errors.Stopped as stopped:
-        if is_chief:
-            ray.get(coordinator.stopped.remote(str(stopped)))
+        if is_chief and not ray.get(coordinator.stopped.remote(str(stopped))):
+            raise  # so that Ray starts the workers again, elsewhere
     except Exception as error:
         text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
         if _is_retryable(error):
-            ray.get(coordinator.note_failure.remote(text))
+            # Collectives of TensorFlow fail when any other worker ends.
+            may_follow = not isinstance(error, errors.StorageError)
+            ray.get(coordinator.note_failure.remote(text, may_follow=may_follow))
         else:
             # Other errors become a TrainingError, because the driver may not have the class.
             known = isinstance(error, errors.SynthrayError)
             ray.get(coordinator.fail.remote(error if known else errors.TrainingError(text)))
         # Always raise: other workers may be waiting for this one, and only Ray can end their wait.
         raise
+    finally:
+        logging.getLogger("synthray.storage").removeHandler(log)
+
+
+class _StorageLog(logging.Handler):
+    """Passes warnings about storage to the driver: a worker that waits for it reports nothing else."""
+
+    def __init__(self, coordinator: ActorHandle, name: str) -> None:
+        super().__init__(logging.WARNING)
+        self._coordinator, self._name = coordinator, name
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record without waiting for an answer."""
+        self._coordinator.log.remote(f"{self._name}: {record.getMessage()}")
 
 
 def _is_retryable(error: Exception) -> bool:
@@ -82,10 +100,10 @@ def _is_retryable(error: Exception) -> bool:
 
 
 def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]) -> None:
-    phases: Phases = [("workers", time.time())]
+    phases = Phases()
     check_shared_storage(worker)
     strategy = setup_tensorflow(worker)
-    phases.append(("TensorFlow", time.time()))
+    phases.end("TensorFlow")
     from synthray.train import loop
     from synthray.train.export import export_model
 
@@ -175,5 +193,5 @@ def _batches(
     shares = loader.worker_shares(dataset, order, worker.cached_shards, position, worker.config.epochs, ranks, waiting)
     for number, share in enumerate(shares):
         if number == 0:
-            phases.append(("data", time.time()))
+            phases.end("data")
         yield share

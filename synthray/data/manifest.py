@@ -7,6 +7,7 @@ gives the same manifest anywhere. Writing it is not here; see ``build/publish.py
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -79,6 +80,19 @@ class Manifest:
     def rows(self) -> int:
         """Number of examples."""
         return sum(shard.rows for shard in self.shards)
+
+    @cached_property
+    def first_part_rows(self) -> int:
+        """Number of examples of the first source, which come first and stay there when others are appended."""
+        if "parts" not in self.source:
+            return self.rows
+        folders = [shard.path.rpartition("/")[0] for shard in self.shards]
+        return sum(
+            shard.rows
+            for shard, _ in itertools.takewhile(
+                lambda pair: pair[1] == folders[0], zip(self.shards, folders, strict=True)
+            )
+        )
 
     @cached_property
     def digest(self) -> str:

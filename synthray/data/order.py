@@ -53,7 +53,9 @@ class EpochOrder:
     first: int = 0
     """First row of the data set that takes part."""
     count: int | None = None
-    """Number of rows that take part; None for all from ``first`` on."""
+    """Number of rows from ``first`` on; None for all."""
+    left_out: tuple[int, int] = (0, 0)
+    """The first of some rows among these that take no part, and the row after the last of them."""
     window_rows: int = _WINDOW_ROWS
     """Rows that are shuffled together, over all segments."""
 
@@ -63,13 +65,20 @@ class EpochOrder:
         total = sum(self.shard_rows)
         if self.count is None:
             object.__setattr__(self, "count", total - self.first)
-        if self.first < 0 or self.rows < 1 or self.first + self.rows > total:
-            raise ConfigError(f"rows {self.first} to {self.first + self.rows} are not in a data set of {total} rows")
+        if self.first < 0 or self._end > total or self._end <= self.first:
+            raise ConfigError(f"rows {self.first} to {self._end} are not in a data set of {total} rows")
+        begin, end = self.left_out
+        if self.rows < 1 or (begin < end and not self.first <= begin < end <= self._end):
+            raise ConfigError(f"rows {begin} to {end} cannot be left out of rows {self.first} to {self._end}")
 
     @property
     def rows(self) -> int:
         """Examples in an epoch."""
-        return int(self.count or 0)
+        return int(self.count or 0) - (self.left_out[1] - self.left_out[0])
+
+    @property
+    def _end(self) -> int:
+        return self.first + int(self.count or 0)
 
     @cached_property
     def segments(self) -> int:
@@ -202,8 +211,10 @@ class EpochOrder:
 
     @cached_property
     def _shard_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First row and length of each shard, cut to the rows that take part."""
-        edges = np.concatenate([[0], np.cumsum(self.shard_rows)])
-        edges = np.clip(edges, self.first, self.first + self.rows)
-        lengths = np.diff(edges)
-        return edges[:-1][lengths > 0], lengths[lengths > 0]
+        """First row and length of each shard's rows that take part; a shard may have some before a gap and after it."""
+        edges = np.clip(np.concatenate([[0], np.cumsum(self.shard_rows)]), self.first, self._end)
+        begin, end = self.left_out
+        starts = np.stack([edges[:-1], np.maximum(edges[:-1], end)], axis=1).ravel()
+        ends = np.stack([np.minimum(edges[1:], begin), edges[1:]], axis=1).ravel()
+        lengths = ends - starts
+        return starts[lengths > 0], lengths[lengths > 0]

@@ -78,10 +78,17 @@ def check_fits(card: ModelCard, manifest: Manifest) -> None:
 def choose_rows(cards: Sequence[ModelCard], manifest: Manifest) -> tuple[str, int, int]:
     """Return the rows to evaluate: their kind, the first, and the one after the last.
 
-    The kind is ``"holdout"`` or ``"all"``. The holdout of a model is known only if it was trained on this version of
-    the data set. Of several holdouts, the rows that they share are taken.
+    The kind is ``"holdout"`` or ``"all"``. The holdout of a model is known only if it was trained on this data set, or
+    on one with the same first source: others are appended after it. Of several holdouts, the rows that they share are
+    taken.
     """
-    trained_here = [card for card in cards if card.dataset.get("digest") == manifest.digest]
+    first_part = manifest.source_parts[0].get("digest", "")
+    trained_here = [
+        card
+        for card in cards
+        if card.dataset.get("digest") == manifest.digest
+        or (first_part and card.dataset.get("first_part") == first_part)
+    ]
     holdouts = [card.dataset.get("holdout") or {"first": 0, "count": 0} for card in trained_here]
     first = max((holdout["first"] for holdout in holdouts), default=0)
     last = min((holdout["first"] + holdout["count"] for holdout in holdouts), default=0)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.errors import DataError, ModelError, NotFound
+from synthray.errors import Conflict, DataError, ModelError, NotFound
 from synthray.model.heads import HeadLayout
 from synthray.model.numpy_network import agrees_with_keras, read_network
-from synthray.storage import Entry, Store, home, open_parent, open_store, temporary_folder
+from synthray.storage import Entry, Store, home, open_parent, open_store, scratch_folder
 from synthray.synth.parameters import ParameterTable
 
 if TYPE_CHECKING:
@@ -40,7 +39,8 @@ class ModelCard:
     """``(frames, bins)`` of its input."""
     epochs: int
     dataset: dict[str, Any]
-    """``uri``, ``digest`` and ``holdout`` (``first`` and ``count`` of the rows that were not trained on)."""
+    """``uri``, ``digest``, ``first_part`` (digest of its first source; older cards lack it), and ``holdout`` (``first``
+    and ``count`` of the rows that were not trained on)."""
     config: dict[str, Any]
     """Configuration of the training."""
     metrics: dict[str, float]
@@ -88,36 +88,68 @@ def model_name(batches: int, epochs: int) -> str:
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
 
-    The card's SHA-256 lets a reader detect a file of another run. An identical model with an identical card is not
-    written again: Keras writes other bytes each time, and promotions name a SHA-256.
+    A file that is there already stays if it has the same weights: Keras writes other bytes each time, and promotions
+    name a SHA-256. One that is corrupt is replaced.
+
+    Raises:
+        Conflict: there is another model of this name.
+        StorageError: the store refuses or cannot be reached.
     """
     store = open_store(out)
     uri = f"{store.uri}/{card.name}{SUFFIX}"
-    if _is_saved(model, uri, card):
-        return uri
-    with temporary_folder("model") as folder:
-        file = Path(folder, f"{card.name}{SUFFIX}")
+    with scratch_folder("model") as folder:
+        file = folder / f"{card.name}{SUFFIX}"
         model.save(file)
         raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)
     network = read_network(raw, layout, card.feature_shape, card.name)
     agrees = network is not None and agrees_with_keras(network, model, layout, card.feature_shape)
-    card = replace(card, sha256=hashlib.sha256(raw).hexdigest(), numpy=agrees)
-    store.write(f"{card.name}{SUFFIX}", raw, durable=True)
+    card = replace(card, numpy=agrees)
+    try:
+        store.write(f"{card.name}{SUFFIX}", raw, replace=False)
+    except Conflict:
+        # Also if another training saves at the same time: its file and our card would not match.
+        present = store.read(f"{card.name}{SUFFIX}")
+        if _has_weights(present, uri, model.get_weights()):
+            if _has_card(present, uri):
+                return uri
+            raw = present
+        elif _is_corrupt(present, uri):
+            store.write(f"{card.name}{SUFFIX}", raw, durable=True)
+        else:
+            raise Conflict(
+                f"{uri}: another training has saved its model here, or does so now. Give another --out."
+            ) from None
+    card = replace(card, sha256=hashlib.sha256(raw).hexdigest())
     store.write(f"{card.name}.json", card.encode(), durable=True)
     return uri
 
 
-def _is_saved(model: keras.Model, uri: str, card: ModelCard) -> bool:
-    """Return whether ``uri`` holds the same weights with the same card."""
+def _has_weights(raw: bytes, uri: str, weights: list[np.ndarray]) -> bool:
     try:
-        saved_model, saved_card = load_model(uri)
+        saved_weights = open_model(raw, uri).get_weights()
+    except ModelError:
+        return False
+    return len(saved_weights) == len(weights) and all(map(np.array_equal, saved_weights, weights))
+
+
+def _has_card(raw: bytes, uri: str) -> bool:
+    """Return whether the card of a file is there and names its SHA-256."""
+    try:
+        return read_card(uri).sha256 == hashlib.sha256(raw).hexdigest()
     except (NotFound, ModelError):
         return False
-    if saved_card.encode() != replace(card, sha256=saved_card.sha256, numpy=saved_card.numpy).encode():
+
+
+def _is_corrupt(raw: bytes, uri: str) -> bool:
+    """Return whether a file cannot be opened, or does not match a card that is there."""
+    try:
+        open_model(raw, uri)
+        return read_card(uri).sha256 != hashlib.sha256(raw).hexdigest()
+    except NotFound:
         return False
-    saved_weights, weights = saved_model.get_weights(), model.get_weights()
-    return len(saved_weights) == len(weights) and all(map(np.array_equal, saved_weights, weights))
+    except ModelError:
+        return True
 
 
 def resolve_model(uri: str = "") -> str:
@@ -198,8 +230,8 @@ def open_model(raw: bytes, uri: str) -> keras.Model:
     """Open the bytes of a ``.keras`` file in Keras; raise ModelError if it is corrupt."""
     import keras
 
-    with temporary_folder("model") as folder:
-        local = Path(folder, uri.rpartition("/")[2])
+    with scratch_folder("model") as folder:
+        local = folder / uri.rpartition("/")[2]
         local.write_bytes(raw)
         try:
             # Safe mode refuses layers with pickled Python code, so that a model file cannot run any.

@@ -196,12 +196,33 @@ class Address:
         if self.grpc_port:
             self._check_free(self.grpc_port, "--grpc-port")
 
+    def listener(self) -> socket.socket:
+        """Return a socket that listens at the port, so that no other process can; raise SynthrayError as above."""
+        listener = self._bind(self.port, "--port")
+        try:
+            listener.listen()  # of two processes that have bound one port, the second fails here
+        except OSError as error:
+            listener.close()
+            raise self._refused(self.port, "--port", error) from None
+        return listener
+
     def _check_free(self, port: int, flag: str) -> None:
+        self._bind(port, flag).close()
+
+    def _bind(self, port: int, flag: str) -> socket.socket:
         try:
             found = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
-            with socket.socket(family, kind, protocol) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                probe.bind(address)
+            bound = socket.socket(family, kind, protocol)
+            try:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                bound.bind(address)
+            except OSError:
+                bound.close()
+                raise
         except OSError as error:
-            raise SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.") from None
+            raise self._refused(port, flag, error) from None
+        return bound
+
+    def _refused(self, port: int, flag: str, error: OSError) -> SynthrayError:
+        return SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,11 +41,13 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
         SynthrayError: the address is in use.
     """
     address.check_free()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, address, announce or partial(print, flush=True)))
+    with address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, address, listener, announce or partial(print, flush=True)))
 
 
-async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[str], None]) -> None:
+async def _serve(
+    config: ReplicaConfig, address: Address, listener: socket.socket, announce: Callable[[str], None]
+) -> None:
     models = HotSwapModels(config.follow_s)
     await models.load(vars(config.models))
     metrics = PrometheusMetrics()
@@ -65,7 +68,7 @@ async def _serve(config: ReplicaConfig, address: Address, announce: Callable[[st
         )
     )
     grpc_server = await _start_grpc(service, address) if address.grpc_port else None
-    running = asyncio.create_task(server.serve())
+    running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not running.done():
         await asyncio.sleep(0.005)
     if server.started:

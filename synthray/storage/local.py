@@ -8,7 +8,6 @@ in the folder deletes such files that are unlocked and older than a day. Readers
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import secrets
@@ -21,11 +20,11 @@ from typing import BinaryIO
 from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store, is_foreign
 from synthray.storage.exclusive import UNFINISHED, name_exclusively
+from synthray.storage.scratch import DISK_FULL
 
 ABANDONED_AFTER_S = 24 * 3600
 """Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host."""
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # The answers of file systems that cannot sync a file or a folder. EACCES: a folder that cannot be opened for reading.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
@@ -54,6 +53,8 @@ class LocalStore(Store):
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
         target = self.root / path
         durable = durable or not replace
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise StorageError(f"{target} is a device or a pipe, which would be replaced by a file. Give a file name.")
         with _translate_write_errors(target), _unfinished_file(target.parent) as (file, unfinished):
             file.write(data)
             if durable:
@@ -130,7 +131,7 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
         raise Conflict(f"{target} exists already") from None
     except OSError as error:
         advice = ""
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             advice = ". Free space there, then run the same command again."
         elif error.errno in _NOT_WRITABLE:
             advice = ". Give a URI that can be written. Set SYNTHRAY_HOME to move the defaults."

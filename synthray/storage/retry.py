@@ -21,6 +21,10 @@ FIRST_DELAY_S = 0.1
 LONGEST_DELAY_S = 5.0
 LOG_AFTER_S = 5.0
 """Retries that last longer than this are logged once, so that the job does not seem to hang."""
+SLOW_AFTER_S = 5.0
+"""An answer that takes longer than this is logged, for the same reason."""
+SLOW_INTERVAL_S = 60.0
+"""Time between two such lines of one process."""
 
 
 def retry_timeout_s() -> float:
@@ -76,3 +80,18 @@ class Retries:
     def seconds_left(self, now_s: float) -> float:
         """Return the seconds until the deadline."""
         return (self.failing_since_s or now_s) + self.timeout_s - now_s
+
+
+@dataclass
+class SlowAnswers:
+    """The answers of one process's stores that took long."""
+
+    logged_s: float = -math.inf
+    """Time of the last line, on the monotonic clock."""
+
+    def should_log(self, took_s: float, now_s: float) -> bool:
+        """Return whether an answer was slow and no other one was logged within ``SLOW_INTERVAL_S``."""
+        if took_s <= SLOW_AFTER_S or now_s - self.logged_s < SLOW_INTERVAL_S:
+            return False
+        self.logged_s = now_s
+        return True

@@ -6,6 +6,7 @@ Credentials, region and endpoint come from boto3's standard sources, such as ``A
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import time
@@ -15,7 +16,7 @@ from typing import Any, TypeVar
 
 from synthray.errors import ConfigError, Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store, is_foreign
-from synthray.storage.retry import Retries, retry_timeout_s
+from synthray.storage.retry import Retries, SlowAnswers, retry_timeout_s
 
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
@@ -23,6 +24,11 @@ _log = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S = 5.0
 # Time between two pieces of a response, not of the whole.
 _READ_TIMEOUT_S = 30.0
+# S3 takes at most 5 GiB in one put, and a long put starts again from its beginning after a fault.
+_MAX_PUT_BYTES = 256 * 2**20
+_PART_BYTES = 64 * 2**20
+
+_slow_answers = SlowAnswers()
 
 NOT_FOUND_CODES = {"404", "NoSuchKey", "NotFound"}
 CONFLICT_CODES = {"PreconditionFailed", "412"}
@@ -103,6 +109,19 @@ def _timeout_error(where: str, error: Exception, retries: Retries, now_s: float)
     )
 
 
+def _log_if_slow(where: str, began_s: float) -> None:
+    now_s = time.monotonic()
+    if _slow_answers.should_log(now_s - began_s, now_s):
+        _log.warning("%s: the store is slow. It took %.0f s to answer.", where, now_s - began_s)
+
+
+def _in_parts() -> Any:
+    """Return boto3's configuration of an upload in parts. The object appears with the last one, as with a put."""
+    from boto3.s3.transfer import TransferConfig
+
+    return TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
+
+
 class S3Store(Store):
     """Objects of ``bucket`` whose keys begin with ``prefix``."""
 
@@ -127,8 +146,11 @@ class S3Store(Store):
         where = f"{self.uri}/{path}" if path else self.uri
         retries = Retries(retry_timeout_s())
         while True:
+            began_s = time.monotonic()
             try:
-                return action(_client(os.getpid(), os.environ.get("AWS_ENDPOINT_URL", ""), _READ_TIMEOUT_S))
+                result = action(_client(os.getpid(), os.environ.get("AWS_ENDPOINT_URL", ""), _READ_TIMEOUT_S))
+                _log_if_slow(where, began_s)
+                return result
             except (BotoCoreError, ClientError, ResponseParserError) as error:
                 if not is_retryable(error):
                     raise self._permanent_error(where, error) from error
@@ -173,8 +195,12 @@ class S3Store(Store):
         With ``replace=False``, a put whose response is lost finds its own object on the retry and raises Conflict.
         Callers that need to know compare the content.
         """
+        place: dict[str, Any] = {"Bucket": self.bucket, "Key": self._key(path)}
+        if replace and len(data) > _MAX_PUT_BYTES:
+            self._call(path, lambda s3: s3.upload_fileobj(io.BytesIO(data), **place, Config=_in_parts()))
+            return
         request = {"Body": bytes(data)} if replace else {"Body": bytes(data), "IfNoneMatch": "*"}
-        self._call(path, lambda s3: s3.put_object(Bucket=self.bucket, Key=self._key(path), **request))
+        self._call(path, lambda s3: s3.put_object(**place, **request))
 
     def exists(self, path: str) -> bool:
         try:

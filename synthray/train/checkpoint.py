@@ -137,10 +137,10 @@ class CheckpointFolder:
         progress = checkpoint.progress
         written = _path(progress.epoch, progress.step)
         self._store.write(written, checkpoint.encode(), durable=True)
-        # Corrupt checkpoints that were skipped may be newer than the one just written.
-        kept = [*self.paths()[-self._keep :], written, _path(progress.best or 0, 0)]
-        for path in self.paths():
-            if path not in kept:
+        # Newer ones are corrupt and were skipped, or belong to a job that trains the same at the same time.
+        done = [path for path in self.paths() if path <= written]
+        for path in done[: -self._keep]:
+            if path != _path(progress.best or 0, 0):
                 self._store.delete(path)
 
     def paths(self) -> list[str]:

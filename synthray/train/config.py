@@ -76,7 +76,7 @@ class TrainConfig:
     jit: bool = False
     """Compile the gradient with XLA."""
     validation_examples: int | None = None
-    """Number of last examples kept for validation; None for a ninth of the data, at most 4096."""
+    """Number of last examples of the first source kept for validation; None for a ninth of them, at most 4096."""
     checkpoint_steps: int = 1000
     """Steps between two checkpoints within an epoch; each epoch also ends with one."""
     keep_checkpoints: int = 3
@@ -117,25 +117,29 @@ class TrainConfig:
         """Open the data set, with the features that the network prefers if its sounds can be rendered."""
         return open_dataset(self.data).with_analysis(ARCHITECTURES[self.network].analysis)
 
-    def holdout(self, rows: int) -> tuple[int, int]:
-        """Return the first row and the number of the last rows, which are kept for validation.
+    def holdout(self, manifest: Manifest) -> tuple[int, int]:
+        """Return the first row and the number of the rows that are kept for validation.
+
+        They are the last ones of the first source. So an append neither trains on them nor changes them, and losses
+        before and after it can be compared.
 
         Raises:
             ConfigError: no row is left to train on.
         """
+        rows = manifest.first_part_rows
         count = self.validation_examples or max(1, min(rows // _HOLDOUT_DIVISOR, _MAX_HOLDOUT))
         if count >= rows:
             raise ConfigError(
-                f"{count} validation examples leave nothing to train on: the data set has {rows}. "
-                "Lower validation_examples or use a larger data set."
+                f"{count} validation examples leave nothing to train on: the data set has {rows}, without what was "
+                "appended. Lower validation_examples or use a larger data set."
             )
         return rows - count, count
 
     def order(self, manifest: Manifest) -> EpochOrder:
         """Return the order of the training examples. Raises ConfigError if there are none."""
-        first_held_out, _ = self.holdout(manifest.rows)
+        first, count = self.holdout(manifest)
         rows = tuple(shard.rows for shard in manifest.shards)
-        return EpochOrder(rows, self.batch_size, self.seed, count=first_held_out)
+        return EpochOrder(rows, self.batch_size, self.seed, left_out=(first, first + count))
 
     def run_digest(self, manifest: Manifest) -> str:
         """Return 16 hexadecimal digits that identify this training's checkpoints and logs.
@@ -151,6 +155,8 @@ class TrainConfig:
         settings = [(field.name, getattr(self, field.name), field.default) for field in fields(self)]
         relevant = {name: value for name, value, default in settings if value != default and name not in irrelevant}
         relevant["data"] = manifest.digest
+        if manifest.first_part_rows < manifest.rows:
+            relevant["holdout"] = "first part"  # earlier checkpoints held out the end of all examples
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:

@@ -16,13 +16,18 @@ from synthray.train.loop import TrainResult
 def export_model(config: TrainConfig, dataset: Dataset, result: TrainResult) -> str:
     """Save the trained model with its named heads and its card; return the URI of the ``.keras`` file."""
     manifest = dataset.manifest
-    first, count = config.holdout(manifest.rows)
+    first, count = config.holdout(manifest)
     card = ModelCard(
         name=model_name(manifest.source["batches"], config.epochs),
         table=manifest.table,
         feature_shape=dataset.feature_shape,
         epochs=config.epochs,
-        dataset={"uri": dataset.uri, "digest": manifest.digest, "holdout": {"first": first, "count": count}},
+        dataset={
+            "uri": dataset.uri,
+            "digest": manifest.digest,
+            "first_part": manifest.source_parts[0].get("digest", ""),
+            "holdout": {"first": first, "count": count},
+        },
         config=config.to_json(),
         metrics=result.report,
         sha256="",

@@ -130,7 +130,7 @@ def _validation_batches(
     config: TrainConfig, dataset: Dataset, state: TrainState, worker: WorkerContext
 ) -> list[Tensors]:
     """Return this worker's part of the validation examples, in batches of one size."""
-    first, count = config.holdout(dataset.manifest.rows)
+    first, count = config.holdout(dataset.manifest)
     mine = np.array_split(np.arange(first, first + count), worker.workers)[worker.rank]
     rows = np.pad(mine, (0, -len(mine) % state.share), constant_values=PADDING)
     batch = dataset.take(rows)

@@ -58,7 +58,7 @@ class Trial:
         """Return a trial that has not begun."""
         digest = hashlib.sha256(f"{config.run_digest(manifest)}:{config.epochs}".encode()).hexdigest()
         settings = {name: value for name, value in config.to_json().items() if name in SETTINGS - _NOT_RESULTS}
-        return cls(digest[:8], settings, manifest.digest, config.holdout(manifest.rows)[1])
+        return cls(digest[:8], settings, manifest.digest, config.holdout(manifest)[1])
 
     @property
     def best(self) -> dict[str, Any] | None:
@@ -110,7 +110,7 @@ class SearchFolder:
         self._store, self._data = open_store(config.out), config.data
         self._trials: dict[str, Trial] = {}
         holdout = TrainConfig(config.data, config.out, validation_examples=config.validation_examples)
-        self._comparable = (manifest.digest, holdout.holdout(manifest.rows)[1])
+        self._comparable = (manifest.digest, holdout.holdout(manifest)[1])
 
     @property
     def uri(self) -> str:
@@ -118,7 +118,7 @@ class SearchFolder:
         return self._store.uri
 
     def load(self) -> None:
-        """Read the trials of earlier searches.
+        """Read the trials of all searches in the folder.
 
         Raises:
             ConfigError: their data or validation examples differ, so losses cannot be compared.
@@ -143,8 +143,8 @@ class SearchFolder:
 
     def add(self, trial: Trial) -> None:
         """Store the result of a trial and rewrite table, best settings and card."""
-        self._trials[trial.name] = trial
         self._store.write(f"trials/{trial.name}.json", (json.dumps(asdict(trial), indent=1) + "\n").encode())
+        self.load()  # with the trials of other searches that use the folder at the same time
         self.write()
 
     def delete_checkpoints(self, trials: Iterable[tuple[Trial, str]]) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 import pytest
 
 from infra.ray_head import REPOSITORY
 from synthray.cli.runner import print_columns, run
-from synthray.errors import ConfigError, NotFound
+from synthray.errors import ConfigError, NotFound, Terminated
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ from synthray.errors import ConfigError, NotFound
         (KeyboardInterrupt(), 130, ""),
         (KeyboardInterrupt("stopped after epoch 3"), 130, "job: stopped after epoch 3\n"),
         (SystemExit(signal.SIGTERM), 143, ""),
+        (Terminated("stopped after epoch 3"), 143, "job: stopped after epoch 3\n"),
         (None, 0, ""),
     ],
 )
@@ -77,6 +80,31 @@ sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many
         process.stdin.close()  # the script prints once stdin is closed
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_run_with_a_full_disk_below_stdout_says_so(lines: int) -> None:
+    script = f"""
+import argparse, sys
+from synthray.cli.runner import run
+sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many"), []))
+"""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-c", script], cwd=REPOSITORY, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "many: stdout: cannot be written: No space left on device. The output is incomplete.\n"
+
+
+@pytest.mark.faults
+def test_run_with_a_full_disk_elsewhere_does_not_blame_stdout(capfd: pytest.CaptureFixture) -> None:
+    def command(_: Namespace) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert run(command, ArgumentParser("job"), []) == 1
+    assert capfd.readouterr().err.startswith("job: OSError: [Errno 28] No space left on device")
 
 
 def test_print_columns_aligns_cells_and_ignores_short_rows(capsys: pytest.CaptureFixture) -> None:

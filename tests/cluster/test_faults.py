@@ -40,7 +40,7 @@ from tests.waiting import wait_for
 if TYPE_CHECKING:
     from ray.cluster_utils import Cluster
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
 
 EPOCHS = 24
 LINE_TIMEOUT_S = 250
@@ -195,6 +195,30 @@ def test_workers_of_a_lost_node_move_to_another(
         assert_same(job.saved(), undisturbed)
 
 
+def test_a_node_that_announces_its_end_is_left_with_a_checkpoint(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+    environment = paced(tmp_path) | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
+    # Epochs are long, so that only the announcement can be the reason of a checkpoint within one.
+    long_epochs = ("--batch-size", "2", "--epochs", "3")
+    with training(cluster, data, tmp_path, *long_epochs, "--max-failures", "0", environment=environment) as job:
+        job.wait_for("^first step")
+        leaving = next(iter(cluster.worker_nodes))
+        cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
+        announce_end(cluster, leaving.node_id, after_s=120)
+        job.wait_for("^the node of worker 0, 1 announced its end; writing a checkpoint to continue on another node")
+        job.wait_for("^resuming from the last checkpoint$")
+        steps = [int(file.stem.rpartition("-")[2]) for file in tmp_path.rglob("*.npz")]
+        assert any(steps), steps
+        cluster.remove_node(leaving, allow_graceful=False)
+        job.saved()
+
+
+def announce_end(cluster: Cluster, node_id: str, after_s: int) -> None:
+    """Tell Ray that a node will be taken away, as a cloud's notice of a spot node's end does."""
+    ray = [sys.executable, "-m", "ray.scripts.scripts", "drain-node", "--address", cluster.address]
+    reason = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "announced by the test"]
+    subprocess.run([*ray, "--node-id", node_id, *reason, "--deadline-remaining-seconds", str(after_s)], check=True)
+
+
 def test_a_job_whose_head_died_resumes_when_submitted_again(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
@@ -230,7 +254,7 @@ def test_an_interrupted_training_ends_with_a_checkpoint(
     with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
         job.wait_for("^epoch +4/")
         job.process.send_signal(signal.SIGTERM)  # SIGINT has the same handler, see test_signals.py
-        assert job.end() == 130
+        assert job.end() == 143
     stopped = r": stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of 24); run the same command again"
     assert re.search(stopped, job.text)
     assert "Traceback" not in job.text
@@ -315,7 +339,7 @@ def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, d
         cluster.remove_node(second, allow_graceful=False)
         job.wait_for("(?s)resuming from the last checkpoint with 1 worker instead of 2.*^epoch")
         job.process.send_signal(signal.SIGTERM)
-        assert job.end() == 130
+        assert job.end() == 143
     config = TrainConfig(str(data), str(tmp_path / "out"), batch_size=2, epochs=1000, learning_rate=0.001)
     history = newest_history(config)
     alone = train_here(replace(config, out=str(tmp_path / "alone"), epochs=len(history)))

@@ -31,7 +31,7 @@ from tests.faults import Exchange, FaultyProxy, Hold, all_objects, faulty_proxy,
 from tests.s3_place import place_in
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(300)]
 
 BATCHES, SHARDS = 9, 5
 # The last shard. A task writes its shards in several threads, so others are written before this one.

@@ -13,7 +13,7 @@ import pytest
 
 from synthray.cluster.local_ray import python_of_workers, writable_places
 from synthray.errors import ConfigError, StorageError
-from synthray.storage import temporary_folder
+from synthray.storage.scratch import temporary_folder
 
 
 @pytest.fixture

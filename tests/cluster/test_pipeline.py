@@ -168,6 +168,7 @@ def test_a_foreign_data_set_goes_all_the_way(ray_head: RayHead, tmp_path: Path) 
     assert sum(predictions[0]["out_1_osc_wave"]) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.faults
 def test_serving_follows_promotions_and_gives_way_to_another_job(ray_head: RayHead, tmp_path: Path) -> None:
     registry, port = str(tmp_path / "models"), free_port()
     first, second = (

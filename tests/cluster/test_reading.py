@@ -75,6 +75,7 @@ def test_batches_follow_the_order(
             np.testing.assert_array_equal(cached.labels, shares[0][0].labels)
 
 
+@pytest.mark.faults
 def test_cached_reader_after_one_failed_read_reads_it_again(
     ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_cached_reader_after_one_failed_read_reads_it_again(
     np.testing.assert_array_equal(batch.labels, dataset.take(rows).labels)
 
 
+@pytest.mark.faults
 def test_a_corrupt_shard_is_named_before_an_example_of_it_is_used(
     ray_cluster: RayHead, data_sets: dict[str, str], tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from synthray.cluster.resend import ATTEMPTS, MAX_RECORDED_BYTES, Resend
 
+pytestmark = pytest.mark.faults
+
 PATH = "/v1/models/synthray:predict"
 
 
@@ -29,7 +31,7 @@ class Replicas:
             await send({"type": "http.response.body", "body": b"answer", "more_body": False})
 
 
-def call(app: Replicas, blocks: list[bytes], path: str = PATH) -> list[dict]:
+def call(app: Any, blocks: list[bytes], path: str = PATH) -> list[dict]:
     """Return the messages of the response to a body of ``blocks``."""
     sent: list[dict] = []
     left = [
@@ -70,6 +72,54 @@ def test_resend_gives_up_after_some_attempts() -> None:
 def test_resend_keeps_answers_of_the_application(status: int) -> None:
     app = Replicas(0, status)
     assert call(app, [b"ab"])[0]["status"] == status
+    assert len(app.bodies) == 1
+
+
+class NewProxy:
+    """An application of a proxy that knows the service only after some requests."""
+
+    def __init__(self, unknown: int) -> None:
+        self.unknown, self.requests = unknown, 0
+
+    async def __call__(self, scope: dict, receive: Any, send: Any) -> None:
+        self.requests += 1
+        status, kind = (
+            (404, b"text/plain; charset=utf-8") if self.requests <= self.unknown else (200, b"application/json")
+        )
+        await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        await send({"type": "http.response.body", "body": b"rest", "more_body": False})
+
+
+@pytest.mark.parametrize("unknown", [0, 1, ATTEMPTS + 3])
+def test_resend_waits_for_a_proxy_that_has_just_started(unknown: int) -> None:
+    app = NewProxy(unknown)
+    sent = call(app, [b"ab"])
+    assert [message.get("status", message.get("body")) for message in sent] == [200, b"part", b"rest"]
+    assert app.requests == unknown + 1
+
+
+def test_resend_gives_up_on_deaths_after_a_start() -> None:
+    dead, new = Replicas(99), NewProxy(1)
+
+    async def app(scope: dict, receive: Any, send: Any) -> None:
+        await (new if new.requests < 1 else dead)(scope, receive, send)
+
+    assert call(app, [b"ab"]) == []
+    assert len(dead.bodies) == ATTEMPTS
+
+
+def test_resend_passes_on_that_a_cluster_has_no_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthray.cluster.resend.ROUTES_TIMEOUT_S", 0.05)
+    app = NewProxy(10**9)
+    sent = call(app, [b"ab"])
+    assert [message.get("status", message.get("body")) for message in sent] == [404, b"part", b"rest"]
+    assert app.requests > 1
+
+
+def test_resend_keeps_a_404_of_the_service() -> None:
+    app = Replicas(0, 404)
+    assert call(app, [b"ab"])[0]["status"] == 404
     assert len(app.bodies) == 1
 
 

@@ -293,6 +293,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(error)
                 connection.close()
+                time.sleep(0.02)
                 continue
             if answer.status == 200:
                 self.answers.append((200, answer.headers["x-synthray-model"], json.loads(body)))
@@ -300,6 +301,7 @@ class Client:
                 self.failures.append((answer.status, body[:200]))
 
 
+@pytest.mark.faults
 def test_serving_a_killed_replica_and_a_promotion_fail_no_request(
     served: str, models: tuple[str, str, str], ray_cluster: RayHead
 ) -> None:
@@ -334,3 +336,44 @@ def test_serving_a_killed_replica_and_a_promotion_fail_no_request(
     assert_only_whole_answers_of(
         {"model_3_1", "model_4_1"}, [answer for client in clients for answer in client.answers]
     )
+
+
+@pytest.mark.faults
+def test_serving_a_killed_controller_fails_no_request_and_a_killed_proxy_comes_back(
+    served: str, models: tuple[str, str, str], ray_cluster: RayHead
+) -> None:
+    from ray import serve
+    from ray.util.state import list_actors
+
+    from synthray.cluster.deployment import build
+
+    serve.run(build({"model": models[0], **OPTIONS}), name="synthray")
+
+    def pids(kind: str) -> set[int]:
+        actors = list_actors(ray_cluster.dashboard_url, filters=[("state", "=", "ALIVE")], detail=True)
+        return {actor.pid for actor in actors if kind in actor.class_name}
+
+    def kill_one(kind: str) -> None:
+        [before] = pids(kind)
+        os.kill(before, signal.SIGKILL)
+        wait_for(lambda: pids(kind) - {before}, timeout_s=120, pause_s=0.5)
+        counts = [len(client.answers) for client in clients]
+        wait_for(lambda: all(len(client.answers) > count for client, count in zip(clients, counts, strict=True)), 120)
+
+    done, clients = threading.Event(), [Client(served, random_features(2).tobytes()) for _ in range(8)]
+    with ThreadPoolExecutor(len(clients)) as threads:
+        running = [threads.submit(client.run, done) for client in clients]
+        try:
+            wait_for(lambda: all(len(client.answers) > 1 for client in clients))
+            kill_one("ServeController")
+            assert [failure for client in clients for failure in client.failures] == []
+            kill_one("ProxyActor")
+        finally:
+            done.set()
+        for client in running:
+            client.result()
+    # Connections break and new ones are refused for some seconds, but no answer is wrong or an error of the server.
+    failures = [failure for client in clients for failure in client.failures]
+    assert failures
+    assert {failure for failure in failures if isinstance(failure, tuple)} == set()
+    assert_only_whole_answers_of({"model_3_1"}, [answer for client in clients for answer in client.answers])

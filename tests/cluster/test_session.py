@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -14,8 +13,11 @@ from ray.exceptions import RayActorError
 from ray.serve.schema import ApplicationStatus
 
 from synthray.cluster import session
+from synthray.cluster.signals import StopRequest
 from synthray.errors import SynthrayError
 from synthray.serve.config import Address, ReplicaConfig
+
+pytestmark = pytest.mark.faults
 
 ADDRESS = Address(port=8123)
 REPLICA_MESSAGE = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
@@ -85,7 +87,7 @@ def serve_here(**options: bool) -> None:
     session.serve_until_stopped(ReplicaConfig(model="model_1.keras"), ADDRESS, announce=lambda _: None, **options)
 
 
-def watch(requested: threading.Event, lines: list[str]) -> None:
+def watch(requested: StopRequest, lines: list[str]) -> None:
     session._watch("owner", ADDRESS, "model_1", lines.append, requested)
 
 
@@ -109,14 +111,14 @@ def test_session_controller_restarts_keeps_application(fake: Callable[..., FakeS
 def test_session_controller_lost_raises(fake: Callable[..., FakeServe]) -> None:
     fake(RayActorError())
     with pytest.raises(SynthrayError, match="its controller does not answer"):
-        watch(threading.Event(), [])
+        watch(StopRequest(), [])
 
 
 @pytest.mark.parametrize("left", [[], ["other"]])
 def test_session_application_removed_raises(fake: Callable[..., FakeServe], left: list[str]) -> None:
     fake([session.APPLICATION], left)
     with pytest.raises(SynthrayError, match="'synthray': removed by another job"):
-        watch(threading.Event(), [])
+        watch(StopRequest(), [])
 
 
 def test_session_application_replaced_leaves_it(
@@ -186,7 +188,7 @@ def test_watch_model_changes_are_announced_once(
     fake: Callable[..., FakeServe], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake([session.APPLICATION])
-    requested, lines = threading.Event(), []
+    requested, lines = StopRequest(), []
     states = iter([("model_1", ""), ("model_1", "gone"), ("model_1", "gone again"), ("model_2", ""), OSError(), None])
 
     def status(_: Address) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from ray.train.v2._internal.execution.controller.state import ReschedulingState,
 
 from synthray.cluster import startup, trainer
 from synthray.cluster.coordinator import RunStatus
+from synthray.cluster.signals import StopRequest
 from synthray.errors import CorruptShard, TrainingError
 
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -25,6 +26,7 @@ def failed_start() -> ReschedulingState:
     return ReschedulingState(ray.train.ControllerError(cause))
 
 
+@pytest.mark.faults
 def test_startup_limit_ends_a_training_whose_workers_never_start(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now_s=1000.0)
     monkeypatch.setattr(startup, "time", SimpleNamespace(monotonic=lambda: clock.now_s))
@@ -69,28 +71,36 @@ def test_storage_probe_exists_during_the_training_only(tmp_path: Path) -> None:
 
 def test_model_or_raise_prefers_the_error_of_the_worker() -> None:
     ray_error = ray.train.WorkerGroupError("a worker failed", {})
-    assert trainer._model_or_raise(RunStatus(saved="model_1_1.keras"), ray_error) == "model_1_1.keras"
+    assert trainer._model_or_raise(RunStatus(saved="model_1_1.keras"), ray_error, StopRequest()) == "model_1_1.keras"
     with pytest.raises(CorruptShard, match="shard 3"):
-        trainer._model_or_raise(RunStatus(failure=CorruptShard("shard 3")), ray_error)
+        trainer._model_or_raise(RunStatus(failure=CorruptShard("shard 3")), ray_error, StopRequest())
     with pytest.raises(KeyboardInterrupt, match="after epoch 2; run the same command again to resume"):
-        trainer._model_or_raise(RunStatus(stopped="after epoch 2"), None)
+        trainer._model_or_raise(RunStatus(stopped="after epoch 2"), None, StopRequest())
     with pytest.raises(TrainingError, match="ended without a model: Training failed"):
-        trainer._model_or_raise(RunStatus(), ray_error)
+        trainer._model_or_raise(RunStatus(), ray_error, StopRequest())
     with pytest.raises(TrainingError, match="ended without a model: no worker saved a model"):
-        trainer._model_or_raise(RunStatus(), None)
+        trainer._model_or_raise(RunStatus(), None, StopRequest())
     limit = startup.cause_of(ray.train.ControllerError(TrainingError("workers failed to start")))
     with pytest.raises(TrainingError, match=r"^workers failed to start$"):
-        trainer._model_or_raise(RunStatus(), limit)
+        trainer._model_or_raise(RunStatus(), limit, StopRequest())
 
 
-def test_silence_names_the_requested_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+WAITING = {
+    False: "no report for 120 s; waiting until the cluster has room for 4 workers with",
+    True: "no report for 120 s; the workers wait for storage or for each other, or the cluster has no room",
+}
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("started", WAITING)
+def test_silence_names_what_the_training_may_wait_for(started: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[str] = []
     silence = trainer._Silence(ray.train.ScalingConfig(num_workers=4), lines.append)
-    silence.check(reported=False)
+    silence.check(reported=False, started=started)
     assert lines == []
     now_s = time.monotonic()
     monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: now_s + 121))
-    silence.check(reported=False)
-    silence.check(reported=False)
+    silence.check(reported=False, started=started)
+    silence.check(reported=False, started=started)
     [line] = lines
-    assert line.startswith("no report for 120 s; waiting until the cluster has room for 4 workers with")
+    assert line.startswith(WAITING[started])

@@ -83,6 +83,7 @@ def assert_same_losses(history: list[dict[str, Any]], lines: list[str]) -> None:
             assert report[name] == pytest.approx(value, rel=1e-4, abs=1e-4)
 
 
+@pytest.mark.faults
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(
     by_two: tuple[str, list[str]], ray_head: RayHead, dataset: Dataset, tmp_path: Path
 ) -> None:
@@ -105,8 +106,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(
         over.set()
         thread.join()
     [restart] = [line for line in lines if line.endswith("resuming from the last checkpoint (1 of 2)")]
-    assert re.match(r"worker \d on [\d.]+: \w+: \w", restart) or restart.startswith("a worker exited without an error")
-    assert "Graph execution" not in restart
+    assert re.match(r"worker \d: its process was killed or crashed; it may have run out of memory; ", restart)
     assert killed_after
     assert killed_after[0] < EPOCHS
     assert_same_weights(saved, by_two[0])
@@ -137,6 +137,7 @@ def test_streaming_and_caching_train_to_the_same_weights(
     assert_same_weights(saved, by_two[0])
 
 
+@pytest.mark.faults
 def test_a_corrupt_shard_ends_the_training_and_is_named(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
     shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
@@ -145,6 +146,7 @@ def test_a_corrupt_shard_ends_the_training_and_is_named(ray_cluster: RayHead, da
         train(open_dataset(str(tmp_path / "data")), tmp_path / "out", 2, epochs=2)
 
 
+@pytest.mark.faults
 def test_a_loss_that_is_no_number_ends_the_training(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"the loss is .*Lower --learning-rate"):
         train(dataset, tmp_path, 2, epochs=3, config={"learning_rate": 1e30})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -96,14 +97,51 @@ def test_work_with_an_unknown_error_becomes_a_training_error(
 
 
 def test_work_that_is_stopped_reports_where(coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "_train", raising(Stopped("stopped after epoch 3 of 9")))
+    def train(*_: object) -> None:
+        coordinator.target.stop()
+        raise Stopped("stopped after epoch 3 of 9")
+
+    monkeypatch.setattr(worker, "_train", train)
     run(coordinator)
     assert coordinator.target.drain().stopped == "stopped after epoch 3 of 9"
 
 
+@pytest.mark.faults
+def test_work_that_is_stopped_for_another_node_raises_so_that_it_starts_again(
+    coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*_: object) -> None:
+        coordinator.target.node_ends([0])
+        raise Stopped("stopped after epoch 3 of 9")
+
+    monkeypatch.setattr(worker, "_train", train)
+    for _ in range(3):  # which max_failures 0 would not allow
+        with pytest.raises(Stopped):
+            run(coordinator)
+    status = coordinator.target.drain()
+    assert (status.stopped, status.failure) == ("", None)
+
+
+@pytest.mark.faults
 def test_work_without_shared_storage_fails_before_training(coordinator: LocalActor, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         run(coordinator, str(tmp_path), probe="a file on the driver's node")
     failure = coordinator.target.drain().failure
     assert isinstance(failure, ConfigError)
     assert str(failure).startswith(f"{tmp_path}: not the driver's folder on 10.0.0.7. Set --out to storage that all")
+
+
+@pytest.mark.faults
+def test_work_passes_warnings_about_storage_to_the_driver(
+    coordinator: LocalActor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = logging.getLogger("synthray.storage.s3")
+
+    def train(*_: object) -> None:
+        log.info("not worth a line")
+        log.warning("%s: the store is slow", "s3://bucket/x")
+
+    monkeypatch.setattr(worker, "_train", train)
+    run(coordinator)
+    log.warning("after the training")
+    assert coordinator.target.drain().lines == ["worker 0 on 10.0.0.7: s3://bucket/x: the store is slow"]

@@ -18,12 +18,15 @@ def orders(draw: st.DrawFn) -> EpochOrder:
     shard_rows = tuple(draw(st.lists(st.integers(1, 70), min_size=1, max_size=9)))
     total = sum(shard_rows)
     first = draw(st.integers(0, total - 1))
+    count = draw(st.integers(1, total - first))
+    gap = sorted(draw(st.tuples(*[st.integers(first, first + count)] * 2)))
     return EpochOrder(
         shard_rows,
         batch_size=draw(st.sampled_from([1, 2, 3, 4, 6, 12, 16, 24, 32, 48, 64])),
         seed=draw(st.integers(0, 5)),
         first=first,
-        count=draw(st.integers(1, total - first)),
+        count=count,
+        left_out=(gap[0], gap[1]) if gap[1] - gap[0] < count else (0, 0),
         window_rows=draw(st.sampled_from([1, 16, 64, 1000])),
     )
 
@@ -37,7 +40,9 @@ def test_epoch_contains_every_example_exactly_once(order: EpochOrder, epoch: int
     batches = epoch_batches(order, epoch)
     assert batches.shape == (order.steps, order.batch_size)
     rows = batches[batches != PADDING]
-    assert sorted(rows.tolist()) == list(range(order.first, order.first + order.rows))
+    span, left_out = range(order.first, order.first + order.count), range(*order.left_out)
+    assert sorted(rows.tolist()) == [row for row in span if row not in left_out]
+    assert len(rows) == order.rows
 
 
 @given(orders(), st.data())

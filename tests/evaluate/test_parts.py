@@ -40,6 +40,21 @@ def test_choose_rows_takes_the_holdout_only_for_the_same_data_set():
     assert choose_rows([build_card(FOREIGN, FOREIGN_SHAPE)], data) == ("all", 0, 21)
 
 
+def test_choose_rows_knows_the_holdout_of_a_data_set_before_and_after_an_append():
+    first = {"kind": "test", "digest": "a", "batches": 1}
+    before = replace(manifest(), source=first)
+    after = replace(
+        before, source={"kind": "appended", "parts": [first, {**first, "digest": "b"}]}, shards=before.shards * 2
+    )
+    holdout = {"digest": before.digest, "first_part": "a", "holdout": {"first": 14, "count": 7}}
+    trained = [
+        build_card(FOREIGN, FOREIGN_SHAPE, dataset=holdout | {"digest": each.digest}) for each in (before, after)
+    ]
+    for data in (before, after):
+        assert choose_rows(trained, data) == ("holdout", 14, 21)
+    assert choose_rows(trained, replace(before, source={**first, "digest": "c"})) == ("all", 0, 21)
+
+
 def test_choose_rows_of_several_models_takes_what_no_one_was_trained_on():
     data = manifest()
     assert choose_rows([card(data.digest), card("another")], data) == ("holdout", 14, 21)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthray.errors import ModelError, NotFound
+from synthray.errors import Conflict, ModelError, NotFound
 from synthray.model.saved import load_model, resolve_model, save_model
+from synthray.storage.local import LocalStore
 from synthray.synth.instrument import INSTRUMENT
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
@@ -19,24 +20,71 @@ def save_foreign(folder: Path) -> str:
     return save_model(build_model(FOREIGN, FOREIGN_SHAPE), str(folder), build_card(FOREIGN, FOREIGN_SHAPE))
 
 
-def test_save_model_keeps_an_identical_model_and_replaces_any_other(tmp_path: Path) -> None:
+def save(folder: Path, seed: int, loss: float = 1.0) -> str:
+    card = build_card(FOREIGN, FOREIGN_SHAPE, metrics={"loss": loss})
+    return save_model(build_model(FOREIGN, FOREIGN_SHAPE, seed=seed), str(folder), card)
+
+
+def test_save_model_keeps_an_identical_model_and_refuses_any_other(tmp_path: Path) -> None:
     """Keras writes other bytes each time, and a promotion names a SHA-256."""
-
-    def save(seed: int, loss: float) -> bytes:
-        card = build_card(FOREIGN, FOREIGN_SHAPE, metrics={"loss": loss})
-        return Path(save_model(build_model(FOREIGN, FOREIGN_SHAPE, seed=seed), str(tmp_path), card)).read_bytes()
-
-    first = save(0, 1.0)
-    assert save(0, 1.0) == first
-    other_weights = save(1, 1.0)
-    assert other_weights != first
-    other_card = save(1, 2.0)
-    assert other_card != other_weights
-    (tmp_path / "model_2_1.keras").write_bytes(b"corrupt")
-    save(1, 2.0)
+    uri = save(tmp_path, 0)
+    first = Path(uri).read_bytes()
+    assert Path(save(tmp_path, 0)).read_bytes() == first
+    save(tmp_path, 0, loss=2.0)  # trained once more: the times of its epochs differ
+    with pytest.raises(Conflict, match=rf"^{uri}: another training has saved its model here.* Give another --out\.$"):
+        save(tmp_path, 1)
     model, card = load_model(str(tmp_path))
     assert len(model.outputs) == 5
-    assert card.metrics == {"loss": 2.0}
+    assert card.metrics == {"loss": 1.0}
+    assert Path(uri).read_bytes() == first
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("damage", ["corrupt", "no card", "corrupt card", "neither opens", "of another file"])
+def test_save_model_repairs_what_a_killed_job_or_a_bad_disk_left(damage: str, tmp_path: Path) -> None:
+    file, card = Path(save(tmp_path, 0)), tmp_path / "model_2_1.json"
+    if damage in ("corrupt", "neither opens"):
+        file.write_bytes(b"corrupt")
+    if damage == "no card":
+        card.unlink()
+    if damage in ("corrupt card", "neither opens"):
+        card.write_bytes(b"{")
+    if damage == "of another file":
+        file.write_bytes(Path(save(tmp_path / "other", 1)).read_bytes())
+    save(tmp_path, 0)
+    loaded, _ = load_model(str(tmp_path))
+    expected = build_model(FOREIGN, FOREIGN_SHAPE, seed=0)
+    for one, other in zip(loaded.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seeds", [(0, 0), (0, 1)], ids=["the same", "another"])
+@pytest.mark.parametrize("moment", ["model_2_1.keras", "model_2_1.json"])
+def test_save_model_by_two_trainings_at_once_leaves_one_whole_model(
+    seeds: tuple[int, int], moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second training saves in the moment before the first one writes a file."""
+    write, outcomes = LocalStore.write, []
+
+    def write_later(store: LocalStore, path: str, data: bytes, **options: bool) -> None:
+        if path == moment:
+            monkeypatch.setattr(LocalStore, "write", write)
+            try:
+                outcomes.append(save(tmp_path, seeds[1]))
+            except Conflict as error:
+                outcomes.append(error)
+        write(store, path, data, **options)
+
+    monkeypatch.setattr(LocalStore, "write", write_later)
+    try:
+        outcomes.append(save(tmp_path, seeds[0]))
+    except Conflict as error:
+        outcomes.append(error)
+    lost = [outcome for outcome in outcomes if isinstance(outcome, Conflict)]
+    assert len(outcomes) == 2
+    assert len(lost) == len(set(seeds)) - 1
+    load_model(str(tmp_path))  # whole: the card names the file's SHA-256
 
 
 @pytest.mark.slow

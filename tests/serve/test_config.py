@@ -49,6 +49,18 @@ def test_address_invalid_grpc_port_raises(port):
         Address(grpc_port=port)
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_listener_of_two_services_at_once_has_one_winner(host):
+    """Both have found the port free."""
+    addresses = [Address(host, free_port())] * 2
+    for address in addresses:
+        address.check_free()
+    with addresses[0].listener(), pytest.raises(SynthrayError, match=rf"{host}:\d+: cannot listen .* Try --port"):
+        addresses[1].listener()
+    addresses[1].listener().close()
+
+
 def test_check_free_port_in_use_raises():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

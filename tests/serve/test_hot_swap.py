@@ -20,6 +20,8 @@ from synthray.serve import hot_swap
 from synthray.serve.hot_swap import HotSwapModels
 from tests.model.files import write_model
 
+pytestmark = pytest.mark.faults
+
 TIMEOUT_S = 5.0
 SEVERAL_POLLS_S = 0.1
 

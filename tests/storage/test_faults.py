@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ from tests.faults import (
 )
 from tests.s3_place import place_in
 from tests.waiting import wait_for
+
+pytestmark = pytest.mark.faults
 
 BODY = np.random.default_rng(0).bytes(300_000)
 RETRY_TIMEOUT_S = 20
@@ -174,6 +177,72 @@ def test_slow_response_is_not_a_timeout(proxy: FaultyProxy, store: Store, monkey
     proxy.on(slow(2.4, pieces=24))
     assert store.read("x") == BODY
     assert len(proxy.asked("GET")) == 1
+
+
+@pytest.mark.s3
+def test_store_that_answers_slowly_for_long_is_reported_and_fails_nothing(
+    proxy: FaultyProxy, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Seconds stand for hundreds of them: the build takes many times the retry timeout, each answer less than it."""
+    source = foreign.write(tmp_path / "training_data")
+    undisturbed = convert_here(source, tmp_path / "undisturbed")
+    monkeypatch.setattr(s3, "_READ_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(s3, "_slow_answers", retry.SlowAnswers())
+    monkeypatch.setattr(retry, "SLOW_AFTER_S", 0.1)
+    monkeypatch.setattr(retry, "SLOW_INTERVAL_S", 2.0)
+    monkeypatch.setenv(RETRY_TIMEOUT, "0.5")
+    proxy.on(slow(0.2, pieces=1))
+    began = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        assert convert_here(source, store.uri) == undisturbed
+    took_s = time.monotonic() - began
+    assert took_s > 10 * 0.5
+    assert all(
+        re.search(rf"^{store.uri}.*: the store is slow\. It took \d s to answer\.$", line) for line in caplog.messages
+    )
+    assert 2 <= len(caplog.messages) <= took_s / 2.0 + 1
+
+
+@pytest.mark.s3
+def test_store_that_answers_too_slowly_ends_with_one_line_after_the_retry_timeout(
+    proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write("x", BODY)
+    monkeypatch.setattr(s3, "_READ_TIMEOUT_S", 0.3)
+    monkeypatch.setenv(RETRY_TIMEOUT, "2")
+    proxy.on(slow(1.0, pieces=1))
+    began = time.monotonic()
+    with pytest.raises(
+        StorageError, match=r"^s3://\S+/x: Read timeout .*gave up after \d+ s and \d+ attempts"
+    ) as caught:
+        store.read("x")
+    assert time.monotonic() - began > 1.5
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize("faults", [0, 2])
+def test_large_object_is_written_in_parts_and_appears_as_a_whole(
+    faults: int, proxy: FaultyProxy, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = 5 * 2**20  # the smallest that S3 allows
+    monkeypatch.setattr(s3, "_MAX_PUT_BYTES", part)
+    monkeypatch.setattr(s3, "_PART_BYTES", part)
+    large = np.random.default_rng(1).bytes(2 * part + 1)
+    seen: list[bool] = []
+
+    def look(exchange: Exchange) -> bytes:
+        seen.append(store.exists("large"))
+        return exchange.forward()
+
+    proxy.on(status(503), "PUT", "/large", times=faults)
+    proxy.on(look, "PUT", "/large")
+    for content in (memoryview(large), large[: part + 1]):
+        store.write("large", content)
+        assert store.read("large") == content
+    assert seen[:3] == [False] * 3
+    assert len(seen) >= 3 + 2
+    assert [entry.path for entry in store.list()] == ["large"]
 
 
 @pytest.mark.s3

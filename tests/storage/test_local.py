@@ -21,6 +21,8 @@ from tests import foreign
 from tests.conftest import convert_here
 from tests.faults import all_objects
 
+pytestmark = pytest.mark.faults
+
 BODY = bytes(range(256)) * 1000
 TWO_DAYS_S = 2 * 24 * 3600
 

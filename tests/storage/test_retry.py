@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 
 from synthray.errors import ConfigError
-from synthray.storage.retry import LOG_AFTER_S, RETRY_TIMEOUT, Retries, retry_timeout_s
+from synthray.storage.retry import (
+    LOG_AFTER_S,
+    RETRY_TIMEOUT,
+    SLOW_AFTER_S,
+    SLOW_INTERVAL_S,
+    Retries,
+    SlowAnswers,
+    retry_timeout_s,
+)
+
+pytestmark = pytest.mark.faults
 
 
 def test_delays_double_to_five_seconds_and_are_cut_by_at_most_half() -> None:
@@ -32,6 +42,14 @@ def test_log_is_due_once_after_five_seconds_of_failures() -> None:
     assert retries.should_log(101.0 + LOG_AFTER_S)
     assert retries.seconds_left(101.0 + LOG_AFTER_S) == pytest.approx(59.0 - LOG_AFTER_S)
     assert not retries.should_log(130.0)
+
+
+def test_slow_answers_are_logged_once_in_a_while() -> None:
+    """An hour of a store that takes 20 s for each answer gives a line a minute."""
+    slow = SlowAnswers()
+    lines = [now_s for now_s in range(0, 3600, 20) if slow.should_log(20.0, float(now_s))]
+    assert len(lines) == 3600 / SLOW_INTERVAL_S
+    assert not SlowAnswers().should_log(SLOW_AFTER_S, 0.0)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", 60.0), ("0", 0.0), ("2.5", 2.5)])

@@ -126,6 +126,28 @@ def test_folder_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> Non
     assert best.progress.epoch == 2
 
 
+@pytest.mark.faults
+def test_folder_of_two_trainings_at_once_keeps_what_each_needs(tmp_path: Path) -> None:
+    """One is four epochs ahead of the other. At its end, each needs the checkpoint of the best epoch."""
+    losses = [5.0, 4.0, 3.0, 3.5, 1.0, 2.0, 2.5, 2.6, 2.7]
+    history = [{"epoch": epoch, "val_loss": loss} for epoch, loss in enumerate(losses, 1)]
+
+    def save(folder: CheckpointFolder, epoch: int) -> None:
+        folder.save(Checkpoint(TrainProgress(epoch, history=history[:epoch]), [np.full(2, epoch)], []))
+        folder.wait()
+
+    with CheckpointFolder(str(tmp_path), DIGEST, 1) as ahead, CheckpointFolder(str(tmp_path), DIGEST, 1) as behind:
+        for epoch in range(1, len(losses) + 5):
+            if epoch <= len(losses):
+                save(ahead, epoch)
+            if epoch > 4:
+                save(behind, epoch - 4)
+            assert ahead.load_best(TrainProgress(history=history[:epoch])) is not None
+        best = behind.load_best(TrainProgress(history=history))
+    assert best is not None
+    assert best.progress.epoch == 5
+
+
 def test_folder_keeps_a_checkpoint_older_than_a_corrupt_one(tmp_path: Path) -> None:
     with CheckpointFolder(str(tmp_path), DIGEST, keep=1) as folder:
         folder.save(Checkpoint(TrainProgress(5), [np.zeros(2)], []))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from synthray.data.dataset import Dataset
+from synthray.data.manifest import Manifest, Shard
+from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, NotFound
 from synthray.model.architectures import ARCHITECTURES
 from synthray.train.config import SETTINGS, TrainConfig, load_settings
+from tests.models import FOREIGN, FOREIGN_SHAPE
 
 
 @pytest.mark.parametrize(
@@ -45,12 +50,55 @@ def test_every_network_name_can_be_built() -> None:
     assert networks.NETWORKS.keys() == ARCHITECTURES.keys()
 
 
+def manifest_of(*parts: int) -> Manifest:
+    """Return the manifest of a data set of so many rows, to which others were appended."""
+    folders = [*(f"../{number}/shards" for number in range(len(parts) - 1)), "shards"]
+    shards = tuple(
+        Shard(f"{folder}/{number:05d}.parquet", min(256, rows - 256 * number), 1, "0")
+        for folder, rows in zip(folders, parts, strict=True)
+        for number in range(-(-rows // 256))
+    )
+    sources = [{"kind": "test", "digest": str(rows), "batches": rows // 32} for rows in parts]
+    source = sources[0] if len(parts) == 1 else {"kind": "appended", "parts": sources}
+    return Manifest(FOREIGN, FOREIGN_SHAPE, "float32", source, shards, {})
+
+
 def test_holdout_is_a_ninth_at_most_4096_and_leaves_rows_to_train_on() -> None:
-    assert TrainConfig("data", "out").holdout(288) == (256, 32)
-    assert TrainConfig("data", "out").holdout(112_000) == (112_000 - 4096, 4096)
+    assert TrainConfig("data", "out").holdout(manifest_of(288)) == (256, 32)
+    assert TrainConfig("data", "out").holdout(manifest_of(112_000)) == (112_000 - 4096, 4096)
     config = TrainConfig("data", "out", validation_examples=10)
     with pytest.raises(ConfigError, match="10 validation examples leave nothing to train on: the data set has 10"):
-        config.holdout(10)
+        config.holdout(manifest_of(10))
+
+
+@pytest.mark.parametrize("parts", [(1000,), (1000, 300), (1000, 300, 5000), (1000, 5000), (256, 256, 256)])
+@pytest.mark.parametrize("examples", [None, 100])
+def test_holdout_is_not_moved_by_an_append_and_all_other_rows_are_trained_on(
+    parts: tuple[int, ...], examples: int | None
+) -> None:
+    config = TrainConfig("data", "out", validation_examples=examples)
+    grown = manifest_of(*parts)
+    first, count = config.holdout(manifest_of(parts[0]))
+    assert grown.first_part_rows == parts[0]
+    assert config.holdout(grown) == (first, count)
+    trained = np.concatenate(list(config.order(grown).worker_batches((0, 0), 1, 0, 1)))
+    held_out = range(first, first + count)
+    assert sorted(trained[trained != PADDING].tolist()) == [row for row in range(sum(parts)) if row not in held_out]
+
+
+def test_order_and_digest_of_a_data_set_without_an_append_are_as_before() -> None:
+    """Checkpoints of earlier releases are resumed only where both are the same."""
+    config, manifest = TrainConfig("data", "out", seed=3), manifest_of(1000)
+    before = EpochOrder(tuple(shard.rows for shard in manifest.shards), 32, 3, count=config.holdout(manifest)[0])
+    for old, new in zip(
+        before.worker_batches((0, 5), 2, 1, 2), config.order(manifest).worker_batches((0, 5), 2, 1, 2), strict=True
+    ):
+        np.testing.assert_array_equal(old, new)
+    grown = manifest_of(1000, 300)
+    for data, is_as_before in ((manifest, True), (grown, False)):
+        relevant = {"seed": 3, "learning_rate": config.learning_rate, "weight_decay": config.weight_decay}
+        text = json.dumps(relevant | {"data": data.digest}, sort_keys=True)
+        assert (config.run_digest(data) == hashlib.sha256(text.encode()).hexdigest()[:16]) == is_as_before
 
 
 def test_load_settings_reads_what_a_card_holds(tmp_path: Path) -> None:

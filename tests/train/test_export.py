@@ -24,6 +24,7 @@ def test_exported_model_predicts_as_trained_and_its_card_names_the_training(data
     model, card = load_model(uri)
     rows = dataset.manifest.rows
     assert card.dataset["digest"] == dataset.manifest.digest
+    assert card.dataset["first_part"] == dataset.manifest.source["digest"]
     assert card.dataset["holdout"] == {"first": rows - rows // 9, "count": rows // 9}
     assert card.metrics == result.history[-1]
     assert card.config["batch_size"] == 48

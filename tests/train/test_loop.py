@@ -61,7 +61,7 @@ def test_result_has_weights_and_report_of_the_best_epoch(
     assert best["epoch"] < config.epochs
     assert result.report == (result.history[-1] if corrupt else best)
     assert ("Saving the last epoch's weights instead" in caplog.text) == corrupt
-    first, count = config.holdout(dataset.manifest.rows)
+    first, count = config.holdout(dataset.manifest)
     held_out = dataset.take(np.arange(first, first + count))
     with result.state.averaged():
         outputs = result.state.model(held_out.features)
@@ -70,6 +70,7 @@ def test_result_has_weights_and_report_of_the_best_epoch(
     assert loss == pytest.approx(result.report["val_loss"], rel=1e-5)
 
 
+@pytest.mark.faults
 def test_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
     config = make_config(dataset, tmp_path)
 
@@ -85,6 +86,7 @@ def test_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(dat
     assert [row["epoch"] for row in train(config, dataset).history] == [1, 2, 3]
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("rate", [1e30, 1e38])
 def test_weights_with_a_loss_that_is_not_finite_are_not_saved(rate: float, dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 of 4: the loss after it is (nan|inf)\. Lower"):

@@ -82,6 +82,7 @@ def test_fewer_epochs_than_are_done_is_an_error(dataset: Dataset, tmp_path: Path
         train(make_config(dataset, tmp_path, epochs=1), dataset)
 
 
+@pytest.mark.faults
 def test_corrupt_newest_checkpoint_is_skipped(
     dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

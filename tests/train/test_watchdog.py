@@ -10,6 +10,8 @@ import pytest
 
 from synthray.train.watchdog import START_LIMIT_S, Watchdog
 
+pytestmark = pytest.mark.faults
+
 PROGRAM = """
 import ctypes, time
 from synthray.train.watchdog import Watchdog

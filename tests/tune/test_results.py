@@ -182,3 +182,15 @@ def test_search_without_a_finished_epoch_fails(config: SearchConfig, manifest: M
     with pytest.raises(TrainingError, match=r"no trial finished an epoch.*the loss is nan"):
         tuner.search(here, lines.append)
     assert lines == ["4 of 4 trials were finished by an earlier search"]
+
+
+@pytest.mark.faults
+def test_two_searches_at_once_end_in_one_table(config: SearchConfig, manifest: Manifest, tmp_path: Path) -> None:
+    folders = [SearchFolder(config, manifest) for _ in range(2)]
+    for number, trial in enumerate(ended(config, manifest, LOSSES)):
+        folders[number % 2].add(trial)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "trials.csv").read_text())))
+    assert [row["val_loss"] for row in rows] == ["4.0", "5.0", "8.0", ""]
+    best = folders[1].best
+    assert best is not None
+    assert load_settings(str(tmp_path / "best.json")) == best.settings

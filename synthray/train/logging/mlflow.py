@@ -16,7 +16,7 @@ from typing import Any
 from synthray.data.manifest import Manifest
 from synthray.data.open import name_of
 from synthray.errors import Stopped, summary
-from synthray.storage import open_parent, temporary_folder
+from synthray.storage import open_parent, scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.tracking import Tracking, without_login
 from synthray.train.reports import EpochReport
@@ -134,7 +134,7 @@ class MlflowLog:
 
     def _send_model(self, uri: str) -> None:
         store, name = open_parent(uri)
-        with temporary_folder("mlflow") as folder:
+        with scratch_folder("mlflow") as folder:
             for file_name in (name, f"{Path(name).stem}.json"):
                 file = Path(folder, file_name)
                 file.write_bytes(store.read(file_name))

@@ -11,7 +11,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from synthray.data.manifest import Manifest
-from synthray.storage import open_store, temporary_folder
+from synthray.errors import summary
+from synthray.storage import open_store
+from synthray.storage.scratch import scratch_full, temporary_folder
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
 
@@ -37,11 +39,14 @@ class EpochLog:
     def __call__(self, report: EpochReport) -> None:
         """Log one epoch. Raises StorageError."""
         scalars = asdict(report) | {"restarts": self._restarts}
-        with self._writer.as_default(step=report.epoch):
-            for name, value in scalars.items():
-                if name not in _NOT_SCALARS:
-                    tf.summary.scalar(name, value)
-        self._writer.flush()
+        try:
+            with self._writer.as_default(step=report.epoch):
+                for name, value in scalars.items():
+                    if name not in _NOT_SCALARS:
+                        tf.summary.scalar(name, value)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            raise scratch_full(summary(error)) from error
         for file in Path(self._folder.name).iterdir():
             self._store.write(file.name, file.read_bytes())
 

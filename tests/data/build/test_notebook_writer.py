@@ -103,6 +103,7 @@ def test_generate_never_overwrites_other_sounds(tmp_path: Path) -> None:
         generate(tmp_path, batches=3)
 
 
+@pytest.mark.faults
 def test_reserve_output_lets_only_one_of_two_jobs_write(tmp_path: Path) -> None:
     """Otherwise a batch could get the features of one job and the parameters of the other."""
     first, other = (GenerateConfig(str(tmp_path), 2, seed) for seed in (3, 4))
