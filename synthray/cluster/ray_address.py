@@ -54,8 +54,8 @@ def _check_form(address: str) -> None:
     if scheme.lower() in ("http", "https") and separator:
         raise ConfigError(
             f"{VARIABLE}: {address!r} is the address of a cluster's dashboard and job API. Submit the command there as "
-            "a job (ray job submit --working-dir . -- python jobs/NAME.py), or set the variable to the host:port of the "
-            "cluster itself (6379 is Ray's default port)."
+            "a job (ray job submit --working-dir . -- python jobs/NAME.py), or set the variable to the host:port of "
+            "the cluster itself (6379 is Ray's default port)."
         )
     if separator:
         kind = "the address of a Ray Client server, which" if scheme.lower() == "ray" else "of a form that"
