@@ -11,6 +11,7 @@ from importlib import import_module
 import synthray.progress  # noqa: F401 - sets PROCESS_STARTED_S
 from synthray import __version__
 from synthray.cli.runner import PARSER_OPTIONS, run
+from synthray.proxies import bypass
 
 COMMANDS = {
     "generate": "render random presets into training data",
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Sounds are spread over threads and processes here. Threads of OpenBLAS, NumPy's matrix library, wait for each
     # other on a busy machine. It reads the variable when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.update(bypass(os.environ))
     return run(lambda arguments: arguments.command(arguments), build_parser(argv), argv)
 
 
