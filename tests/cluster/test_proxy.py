@@ -20,8 +20,8 @@ PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY",
 def test_two_workers_train_behind_a_proxy_that_does_not_answer(ray_head: RayHead, tmp_path: Path) -> None:
     convert_here(foreign.write(tmp_path / "training_data"), tmp_path / "data")
     job = ("jobs/train.py", "--data", f"{tmp_path}/data", "--out", f"{tmp_path}/model", "--workers", "2")
-    # The worker processes get the proxies, too, and an empty no_proxy.
-    workers = json.dumps({"env_vars": PROXIES | {"no_proxy": "", "NO_PROXY": ""}})
+    # The worker processes get the proxies, too, and exempt no host.
+    workers = json.dumps({"env_vars": PROXIES | dict.fromkeys(("no_proxy", "NO_PROXY", "no_grpc_proxy"), "")})
     command = ray_head.command("python", *job, "--epochs", "1", options=("--runtime-env-json", workers))
     ended = subprocess.run(
         command, cwd=REPOSITORY, env=ray_head.environment | PROXIES, capture_output=True, text=True, timeout=200
