@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.request import proxy_bypass_environment
 
+import grpc
 import pytest
 from botocore.utils import get_environ_proxies as proxies_of_boto3
 from requests.utils import get_environ_proxies as proxies_of_ray_jobs
@@ -74,6 +77,46 @@ def test_bypass_keeps_a_list_that_exempts_every_host(name: str, monkeypatch: pyt
     assert (os.environ["no_proxy"], os.environ["NO_PROXY"]) == ("*", "*")
     assert not uses_proxy("s3.amazonaws.com")
     assert "10.0.0.7" in os.environ[LISTS[2]].split(",")  # gRPC compares * with the host
+
+
+@pytest.fixture
+def grpc_address() -> Iterator[str]:
+    """The address of a gRPC server, such as another worker's TensorFlow."""
+
+    class Handler(grpc.GenericRpcHandler):
+        def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Handler()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None).wait(10)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"http_proxy": DEAD, "https_proxy": DEAD},
+        {"https_proxy": DEAD, "no_proxy": "*"},
+        {"https_proxy": DEAD, "NO_PROXY": "127.0.0.1"},
+        {"grpc_proxy": DEAD, "no_proxy": "example.org"},
+        {"http_proxy": DEAD, "no_proxy": "127.0.0.1", "no_grpc_proxy": "example.org"},
+    ],
+    ids=str,
+)
+def test_bypass_holds_for_grpc_which_no_proxy_does_not_always_reach(
+    variables: dict[str, str], grpc_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call() -> bytes:
+        with grpc.insecure_channel(grpc_address) as channel:
+            return channel.unary_unary("/service/method")(b"text", timeout=30)
+
+    set_proxies(monkeypatch, **variables)
+    with pytest.raises(grpc.RpcError):
+        call()
+    apply(monkeypatch)
+    assert call() == b"text"
 
 
 def test_bypass_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
