@@ -32,6 +32,8 @@ from typing import Any
 from ray_head import HOST, REPOSITORY, RayHead, running_ray_head
 from s3_server import running_s3_server
 
+from synthray.proxies import bypass
+
 DEMO = REPOSITORY / "demo"
 DATASET = "9-batches-seed-0"
 # The training data has seed 0. This preset is not in it, and it is loud.
@@ -46,6 +48,7 @@ RAY_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+\s+(INFO|SUCC|WARNING) \w+\.p
 def main() -> None:
     """Run all steps in order."""
     arguments = parser().parse_args()
+    os.environ.update(bypass(os.environ))
     DEMO.mkdir(exist_ok=True)
     started_s = time.monotonic()
     with contextlib.ExitStack() as stack:

@@ -26,6 +26,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthray.proxies import bypass
+
 HOST = "127.0.0.1"
 # Ray on Linux listens on every network interface unless clusters are disabled.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -115,6 +117,7 @@ def _programs(temp_dir: Path) -> Path:
 def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> dict[str, str]:
     return {
         **os.environ,
+        **bypass(os.environ),  # `ray job submit` asks the dashboard through the environment's proxy
         **extra,
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # jobs run this Python
         "RAY_API_SERVER_ADDRESS": dashboard,
@@ -131,9 +134,10 @@ def _wait_until_ready(process: subprocess.Popen, dashboard: str, env: Mapping[st
     request = urllib.request.Request(
         f"{dashboard}/api/jobs/", headers={"Authorization": f"Bearer {env['RAY_AUTH_TOKEN']}"}
     )
+    without_proxy = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     deadline = time.monotonic() + READY_TIMEOUT_S
     while True:
-        with contextlib.suppress(urllib.error.URLError, OSError), urllib.request.urlopen(request, timeout=2):
+        with contextlib.suppress(urllib.error.URLError, OSError), without_proxy.open(request, timeout=2):
             return
         if process.poll() is not None or time.monotonic() > deadline:
             last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-20:])

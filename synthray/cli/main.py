@@ -12,6 +12,7 @@ import synthray.progress  # noqa: F401 - sets PROCESS_STARTED_S
 from synthray import __version__
 from synthray.cli.outputs import require_kept_outputs
 from synthray.cli.runner import PARSER_OPTIONS, run
+from synthray.proxies import bypass
 
 COMMANDS = {
     "generate": "render random presets into training data",
@@ -43,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Sounds are spread over threads and processes here. Threads of OpenBLAS, NumPy's matrix library, wait for each
     # other on a busy machine. It reads the variable when NumPy is imported.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.update(bypass(os.environ))
     return run(_run_command, build_parser(argv), argv)
 
 

@@ -25,7 +25,8 @@ DESCRIPTION = """\
 Train a network on a data set. By default one worker runs on each GPU of the cluster, or two without GPUs.
 Without flags it takes the newest data set under SYNTHRAY_HOME. Run the same command again after a failure.
 It resumes from its last checkpoint. Ctrl-C and SIGTERM write a checkpoint before the command ends.
-To follow a training: tensorboard --logdir OUT/logs"""
+To follow a training: tensorboard --logdir OUT/logs. TensorBoard cannot read a bucket. If OUT is in one, copy the logs
+first, and again for newer epochs: aws s3 sync OUT/logs logs && tensorboard --logdir logs"""
 EXAMPLES = """
 synthray train
 synthray train --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu

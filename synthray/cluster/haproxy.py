@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from synthray.cluster.ray_address import joins_cluster
 from synthray.errors import ConfigError
 from synthray.serve.config import Address
 
@@ -35,7 +36,7 @@ def use_haproxy(address: Address) -> None:
             f"Give --host {HOST} --port {PORT}, and put the machine behind a firewall."
         )
     name, value = next(iter(SETTINGS.items()))
-    if ("RAY_ADDRESS" in os.environ or "RAY_JOB_ID" in os.environ) and os.environ.get(name) != value:
+    if joins_cluster() and os.environ.get(name) != value:
         raise ConfigError(f"--haproxy: this Ray was started without it. Set {name}={value} where Ray is started.")
     os.environ[name] = value
     for key, setting in SETTINGS.items():

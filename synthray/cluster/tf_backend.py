@@ -1,4 +1,4 @@
-"""The ``TF_CONFIG`` of each training worker on Ray Train. Starting and training the workers is not here."""
+"""The environment of each training worker on Ray Train. Starting and training the workers is not here."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import ray
 from ray.train.backend import Backend, BackendConfig
+
+from synthray.proxies import bypass
 
 
 @dataclass
@@ -52,5 +54,7 @@ def _reserve_address() -> str:
 
 
 def _set_tf_config(addresses: list[str], index: int) -> None:
+    """Set what TensorFlow reads in one worker: all addresses, and that none of them is reached by an HTTP proxy."""
+    os.environ.update(bypass(os.environ, [address.rpartition(":")[0].strip("[]") for address in addresses]))
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     os.environ["TF_CONFIG"] = json.dumps(task)

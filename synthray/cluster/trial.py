@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +13,7 @@ from ray import tune
 from synthray import errors
 from synthray.cluster import loader
 from synthray.data.dataset import Dataset
+from synthray.synth.voice import usable_cores
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
@@ -79,7 +79,7 @@ def _limit_threads(tf: Any) -> None:
     TensorFlow accepts this only before its first operation.
     """
     cpus = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-    threads = max(1, min(int(cpus), len(os.sched_getaffinity(0))))
+    threads = max(1, min(int(cpus), usable_cores()))
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)

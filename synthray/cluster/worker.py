@@ -21,6 +21,7 @@ from synthray.cluster import loader
 from synthray.cluster.chief import ChiefReports, Phases
 from synthray.data.dataset import Dataset
 from synthray.storage import open_store
+from synthray.synth.voice import usable_cores
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
 from synthray.train.reports import StepReport
@@ -174,7 +175,7 @@ def _threads(workers_here: int) -> int:
     here = ray.get_runtime_context().get_node_id()
     # Ray's count may be lower than the machine's, for example in a container.
     counted = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["NodeID"] == here]
-    cores = min(len(os.sched_getaffinity(0)), *(int(count) for count in counted if count >= 1), 1 << 16)
+    cores = min(usable_cores(), *(int(count) for count in counted if count >= 1), 1 << 16)
     return max(1, cores // workers_here)
 
 

@@ -23,7 +23,7 @@ from synthray.data.parquet import decode_shard
 from synthray.errors import CorruptShard, NotFound
 from synthray.storage import Store, locate, open_store
 
-_REPAIR = "Run the job that created the data set again to repair it."
+REPAIR = "Run the job that created the data set again to repair it."
 
 
 @dataclass(frozen=True)
@@ -112,11 +112,11 @@ class Dataset:
         try:
             raw = store.read(path)
         except NotFound:
-            raise CorruptShard(f"{self._name(number)} is missing. {_REPAIR}") from None
+            raise CorruptShard(f"{self._name(number)} is missing. {REPAIR}") from None
         if len(raw) != shard.bytes or hashlib.sha256(raw).hexdigest() != shard.sha256:
             raise CorruptShard(
                 f"{self._name(number)} has changed since it was published: {len(raw)} of {shard.bytes} bytes, SHA-256 "
-                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…. {_REPAIR}"
+                f"{hashlib.sha256(raw).hexdigest()[:12]}… instead of {shard.sha256[:12]}…. {REPAIR}"
             )
         return raw
 

@@ -8,6 +8,7 @@ in the folder deletes such files that are unlocked and older than a day. Readers
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets

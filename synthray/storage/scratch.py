@@ -25,25 +25,21 @@ def scratch_folder(use: str) -> Iterator[Path]:
     Raises:
         StorageError: no folder for temporary files can be written, or their disk is full.
     """
-    with temporary_folder(use) as folder:
-        try:
-            yield Path(folder)
-        except OSError as error:
-            if error.errno not in DISK_FULL:
-                raise
-            raise scratch_full(os.strerror(error.errno)) from error
-
-
-def temporary_folder(use: str) -> tempfile.TemporaryDirectory[str]:
-    """Return an empty folder that its owner deletes by ``cleanup``; arguments and errors are as above."""
     try:
-        return tempfile.TemporaryDirectory(prefix=f"synthray-{use}-")
+        folder = tempfile.TemporaryDirectory(prefix=f"synthray-{use}-")
     except OSError as error:
         if error.errno in DISK_FULL:
             raise scratch_full(os.strerror(error.errno)) from error
         raise StorageError(
             f"no folder for temporary files can be made ({error.strerror}). Set TMPDIR to a folder that can be written."
         ) from error
+    with folder as path:
+        try:
+            yield Path(path)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            raise scratch_full(os.strerror(error.errno)) from error
 
 
 def scratch_full(reason: str) -> StorageError:

@@ -24,6 +24,16 @@ from synthray.errors import ConfigError, DataError
 Curve = Literal["linear", "log"]
 
 
+# In double precision, NumPy's own exp and log differ in the last bit between types of CPU. Rounded from extended
+# precision, a preset is the same everywhere.
+def _exp(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return np.asarray(np.exp(np.asarray(x, np.longdouble)), np.float64)
+
+
+def _log(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    return np.asarray(np.log(np.asarray(x, np.longdouble)), np.float64)
+
+
 @dataclass(frozen=True)
 class Range:
     """A number between ``minimum`` and ``maximum``, both in ``unit``."""
@@ -68,7 +78,7 @@ class Range:
             exact = np.rint(exact * self.num_steps) / self.num_steps
         value: npt.NDArray[np.float64]
         if self.curve == "log":
-            value = self.minimum * np.exp(exact * np.log(self.maximum / self.minimum))
+            value = self.minimum * _exp(exact * _log(self.maximum / self.minimum))
         else:
             value = self.minimum + exact * (self.maximum - self.minimum)
         return value
@@ -78,7 +88,7 @@ class Range:
         value = np.asarray(value, np.float64)
         position: npt.NDArray[np.float64]
         if self.curve == "log":
-            position = np.log(value / self.minimum) / np.log(self.maximum / self.minimum)
+            position = _log(value / self.minimum) / _log(self.maximum / self.minimum)
         else:
             position = (value - self.minimum) / (self.maximum - self.minimum)
         return position

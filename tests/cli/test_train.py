@@ -74,3 +74,11 @@ def test_train_help_states_the_defaults_of_its_workers(capsys: pytest.CaptureFix
     assert f"before the training fails (default: {Workers().max_failures})" in text
     assert f"(default: {Workers().step_timeout_s:g}, or twice SYNTHRAY_STORAGE_RETRY_S" in text
     assert f"checks for free capacity (default: {Workers().rescale_interval_s:g})" in text
+
+
+def test_train_help_says_how_tensorboard_reads_logs_in_a_bucket(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "TensorBoard cannot read a bucket" in text
+    assert "aws s3 sync OUT/logs logs && tensorboard --logdir logs" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import ray
 import ray.train
 from ray.train import collective
 
-from synthray.cluster import worker
+from synthray.cluster import trial, worker
 from synthray.cluster.coordinator import RunCoordinator
 from synthray.cluster.worker import WorkerConfig, work
 from synthray.errors import ConfigError, CorruptShard, NotFound, Stopped, StorageError, SynthrayError, TrainingError
@@ -145,3 +146,24 @@ def test_work_passes_warnings_about_storage_to_the_driver(
     run(coordinator)
     log.warning("after the training")
     assert coordinator.target.drain().lines == ["worker 0 on 10.0.0.7: s3://bucket/x: the store is slow"]
+
+
+@pytest.mark.parametrize("is_linux", [True, False])
+def test_threads_are_counted_without_the_system_call_of_linux(is_linux: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    if is_linux:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    node = SimpleNamespace(get_node_id=lambda: "here", get_assigned_resources=lambda: {"CPU": 8})
+    monkeypatch.setattr(ray, "get_runtime_context", lambda: node)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"NodeID": "here", "Resources": {"CPU": 8.0}}])
+    cores = 3 if is_linux else 4
+    assert worker._threads(workers_here=1) == cores
+    set_threads: list[int] = []
+    threading = SimpleNamespace(
+        get_intra_op_parallelism_threads=lambda: 0,
+        set_intra_op_parallelism_threads=set_threads.append,
+        set_inter_op_parallelism_threads=set_threads.append,
+    )
+    trial._limit_threads(SimpleNamespace(config=SimpleNamespace(threading=threading)))
+    assert set_threads == [cores, cores]

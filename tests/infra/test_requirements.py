@@ -83,3 +83,15 @@ def test_requirements_pin_every_dependency_of_a_pin(root: Path) -> None:
             assert needed, f"{name} needs {requirement.name}, which is not pinned"
             assert requirement.specifier.contains(needed, prereleases=True), f"{name} refuses {requirement} at {needed}"
     assert checked > 50
+
+
+def test_both_ends_of_the_python_range_are_the_same_everywhere(root: Path) -> None:
+    settings = tomllib.loads((root / "pyproject.toml").read_text())
+    first, after = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", settings["project"]["requires-python"]).groups()
+    last = int(after) - 1
+    assert f"Python 3.{first} to 3.{last}" in (root / "README.md").read_text()
+    makefile = (root / "Makefile").read_text()
+    assert f"(3, {first}) <= sys.version_info[:2] <= (3, {last})" in makefile
+    assert f"Use Python 3.{first} to 3.{last}" in makefile
+    assert settings["tool"]["mypy"]["python_version"] == f"3.{first}"
+    assert settings["tool"]["ruff"]["target-version"] == f"py3{first}"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,3 +105,36 @@ def test_parameters_invalid_values_are_refused() -> None:
         ParameterTable((Constant("x"),))
     with pytest.raises(DataError, match="empty or contains"):
         ParameterTable((Range("a/b"),))
+
+
+_PRINT_LOG_CURVES = """
+import hashlib
+import numpy as np
+from synthray.synth.instrument import INSTRUMENT
+positions = np.arange(2**14) / 2**14
+digest = hashlib.sha256()
+for parameter in INSTRUMENT.learned:
+    if getattr(parameter, "curve", "") == "log":
+        values = parameter.from_unit_interval(positions)
+        digest.update(values.tobytes() + parameter.to_unit_interval(values.astype(np.float32)).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_log_curves_are_the_same_without_the_widest_instructions_of_this_cpu() -> None:
+    found = np._core._multiarray_umath
+    wide = [name for name in found.__cpu_dispatch__ if "512" in name or name in ("X86_V4", "AVX2", "FMA3", "X86_V3")]
+    if not any(found.__cpu_features__[name] for name in wide):
+        pytest.skip("this CPU has no instructions to do without")
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _PRINT_LOG_CURVES],
+            env=os.environ | {"NPY_DISABLE_CPU_FEATURES": " ".join(without)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for without in ([], wide)
+    }
+    assert len(outputs) == 1
+    assert len(outputs.pop().strip()) == 64

@@ -40,7 +40,7 @@ def publish(plan: Plan, records: list[ShardRecord]) -> Manifest:
     manifest = _manifest(plan, records, skipped)
     out = open_store(plan.config.out)
     try:
-        if out.exists(MANIFEST):  # some S3 servers ignore the condition of the write below
+        if out.exists(MANIFEST):
             raise Conflict
         _check_shards_exist(out, manifest)
         out.write(MANIFEST, manifest.encode(), replace=False)

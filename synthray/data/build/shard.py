@@ -18,7 +18,7 @@ import numpy as np
 
 from synthray.data import stats
 from synthray.data.build.plan import Plan
-from synthray.data.dataset import Dataset
+from synthray.data.dataset import REPAIR, Dataset
 from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
 from synthray.data.parquet import encode_shard, schema
@@ -100,19 +100,29 @@ def repair_shard(plan: Plan, published: Manifest, number: int) -> bool:
     """Write a published shard again if it is missing or corrupt; return whether it was.
 
     Raises:
-        CorruptShard: the plan gives another shard than the published one.
+        CorruptShard: this machine makes another shard than the published one, for example on another type of CPU.
         StorageError: the store cannot be reached.
     """
     index = len(published.shards) - len(plan.shards) + number  # the shards of the base come first
     try:
         Dataset(plan.config.out, published).read_bytes(index)
         return False
-    except CorruptShard:
+    except CorruptShard as error:
         record, file = _encode_shard(plan, number, plan.fingerprint(number))
         if record.shard is None or record.shard != published.shards[index]:
-            raise
+            raise CorruptShard(_not_repaired(error, record.shard, published.shards[index])) from None
     open_store(plan.config.out).write(record.shard.path, file)
     return True
+
+
+def _not_repaired(problem: CorruptShard, made: Shard | None, published: Shard) -> str:
+    sha256 = f"SHA-256 {made.sha256[:12]}… instead of {published.sha256[:12]}…" if made else "its batches are bad"
+    return (
+        f"{str(problem).removesuffix(REPAIR)}It cannot be repaired here, because this machine makes another shard "
+        f"({sha256}). The last bits of a sound differ between types of CPU and versions of NumPy, Numba and PyArrow. "
+        "Run the command on a machine like the one that created the data set, restore the file from a copy, or create "
+        "the data set again with another --out."
+    )
 
 
 def is_generated_path(path: str) -> bool:

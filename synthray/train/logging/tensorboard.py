@@ -5,15 +5,15 @@ The numbers themselves are defined in ``synthray.train.reports``.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
-from pathlib import Path
 
 import tensorflow as tf
 
 from synthray.data.manifest import Manifest
 from synthray.errors import summary
 from synthray.storage import open_store
-from synthray.storage.scratch import scratch_full, temporary_folder
+from synthray.storage.scratch import scratch_folder, scratch_full
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
 
@@ -23,8 +23,9 @@ _NOT_SCALARS = ("epoch", "epochs")
 class EpochLog:
     """A TensorBoard log in ``<out>/logs/<run digest>/``.
 
-    TensorFlow writes to local files only, so the event file is made in a temporary folder and copied after each epoch.
-    A resumed training adds a file of its own. TensorBoard reads both as one run.
+    Each epoch is a file of its own, made in a temporary folder because TensorFlow writes to local files only.
+    TensorBoard reads the files of a folder in the order of their names, as one run. It does not see that a file was
+    replaced.
     """
 
     def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
@@ -32,24 +33,25 @@ class EpochLog:
         self._store = open_store(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)}")
 
     def __enter__(self) -> EpochLog:
-        self._folder = temporary_folder("log")
-        self._writer = tf.summary.create_file_writer(self._folder.name)
+        self._start_s = int(time.time())
         return self
 
     def __call__(self, report: EpochReport) -> None:
         """Log one epoch. Raises StorageError."""
         scalars = asdict(report) | {"restarts": self._restarts}
-        try:
-            with self._writer.as_default(step=report.epoch):
-                for name, value in scalars.items():
-                    if name not in _NOT_SCALARS:
-                        tf.summary.scalar(name, value)
-            self._writer.flush()
-        except tf.errors.OpError as error:
-            raise scratch_full(summary(error)) from error
-        for file in Path(self._folder.name).iterdir():
-            self._store.write(file.name, file.read_bytes())
+        with scratch_folder("log") as folder:
+            try:
+                writer = tf.summary.create_file_writer(str(folder))
+                with writer.as_default(step=report.epoch):
+                    for name, value in scalars.items():
+                        if name not in _NOT_SCALARS:
+                            tf.summary.scalar(name, value)
+                writer.close()
+            except tf.errors.OpError as error:
+                raise scratch_full(summary(error)) from error
+            [file] = folder.iterdir()
+            # TensorBoard skips a file whose name is not after the last one: the start has the same digits in all names.
+            self._store.write(f"events.out.tfevents.{self._start_s}.{report.epoch:06}", file.read_bytes())
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
-        self._folder.cleanup()
+        """Nothing is open between two epochs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from synthray.data import rendering
 from synthray.data.build import publish as publish_module
+from synthray.data.build import shard as shard_module
 from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.build.notebook_writer import finish, reserve_output, write_batch
 from synthray.data.build.plan import Plan
@@ -289,6 +291,28 @@ def test_matches_published_recognises_a_data_set_without_rendering(append: bool,
     with pytest.raises(CorruptShard, match="is missing"):
         repair_shard(replace(known, source=other), made, len(known.shards) - 1)
     assert not damaged.exists()
+
+
+@pytest.mark.parametrize("is_missing", [True, False])
+@pytest.mark.parametrize("content", ["features", "presets"])
+def test_repair_on_another_type_of_cpu_says_so_and_writes_nothing(
+    is_missing: bool, content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build(tmp_path / "out", content=content)
+    damaged = tmp_path / "out" / made.shards[-1].path
+    damaged.unlink() if is_missing else damaged.write_bytes(b"corrupt")
+    config = GenerateConfig(str(tmp_path / "out"), 2, 3, format="parquet", content=content)
+    plan = Plan.make(config.source(), config.build)
+    assert publish_module.matches_published(plan)
+    own_encode = shard_module.encode_shard
+    monkeypatch.setattr(shard_module, "encode_shard", lambda *arguments: own_encode(*arguments) + b"another last bit")
+    problem = r"is missing\." if is_missing else r"has changed since it was published: 7 of .*…\."
+    with pytest.raises(CorruptShard, match=rf"{damaged.name} {problem} It cannot be repaired here") as caught:
+        repair_shard(plan, made, len(plan.shards) - 1)
+    text = str(caught.value)
+    assert re.search(r"another shard \(SHA-256 \w{12}… instead of \w{12}…\)\. .*types of CPU.*another --out\.$", text)
+    assert "Run the job that created" not in text
+    assert damaged.exists() != is_missing
 
 
 def test_data_sets_that_share_shards_can_be_moved_together(tmp_path: Path) -> None:

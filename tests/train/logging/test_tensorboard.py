@@ -3,20 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import tensorflow as tf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from synthray.data.dataset import Dataset
+from synthray.train.logging import tensorboard
 from synthray.train.logging.tensorboard import EpochLog
 from synthray.train.reports import EpochReport
 from tests.train.training import make_config
 
 
+def report(epoch: int) -> EpochReport:
+    return EpochReport(epoch, 2, 3.0 / epoch, 2.0, 0.5, 0.25, 1000.0, 0.1)
+
+
+def test_tensorboard_follows_a_training_and_its_resumption(dataset: Dataset, tmp_path: Path, monkeypatch) -> None:
+    clock = [1_800_000_000.5]
+    monkeypatch.setattr(tensorboard, "time", SimpleNamespace(time=lambda: clock[0]))
+    config = make_config(dataset, tmp_path)
+    events, seen = None, []
+
+    def read() -> list[int]:
+        nonlocal events
+        if events is None:
+            [folder] = (tmp_path / "logs").iterdir()
+            events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+        events.Reload()
+        return [event.step for event in events.Tensors("loss")]
+
+    for epochs in (range(1, 12), range(12, 14)):
+        with EpochLog(config, dataset.manifest) as log:
+            for epoch in epochs:
+                log(report(epoch))
+                seen.append(epoch)
+                assert read() == seen
+        clock[0] += 100
+
+
 def test_tensorboard_reads_every_number_of_each_epoch(dataset: Dataset, tmp_path: Path) -> None:
     with EpochLog(make_config(dataset, tmp_path), dataset.manifest) as log:
         for epoch in (1, 2):
-            log(EpochReport(epoch, 2, 3.0 / epoch, 2.0, 0.5, 0.25, 1000.0, 0.1))
+            log(report(epoch))
     [folder] = (tmp_path / "logs").iterdir()
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
