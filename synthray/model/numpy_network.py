@@ -187,7 +187,7 @@ class _Node:
         self.kind = node["module"], node["class_name"]
         [call] = node["inbound_nodes"]
         tensor, *self.constants = call["args"]
-        if call["kwargs"] or tensor["class_name"] != "__keras_tensor__":
+        if call["kwargs"] not in ({}, {"mask": None}) or tensor["class_name"] != "__keras_tensor__":
             raise NotSupported(f"layer {self.name!r} is called with {call}")
         if not all(type(constant) in (int, float) for constant in self.constants):
             raise NotSupported(f"layer {self.name!r} has more inputs")

@@ -31,6 +31,15 @@ WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004}
 """Keras's default weight decay of each optimizer."""
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16")
+RECIPE: dict[str, Any] = {
+    "network": "histogram",
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup_steps": None,
+    "clip_norm": 5.0,
+    "normalise": True,
+}
+"""Settings of a training for which no network is named. They work on features of any scale."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +72,16 @@ class TrainConfig:
     """Share of the weights that each step removes, times the learning rate; None for the optimizer's default."""
     schedule: str = "constant"
     """Schedule of the learning rate; ``cosine`` falls to zero over all epochs."""
-    warmup_steps: int = 0
-    """Steps in which the learning rate rises from zero."""
+    warmup_steps: int | None = 0
+    """Steps in which the learning rate rises from zero; None for half of the first epoch, at most 500."""
     clip_norm: float | None = None
     """Limit on the global gradient norm; None for no limit."""
     ema: float | None = None
     """Decay of a moving average of the weights, which is then validated and saved; None for no average."""
     precision: str = "float32"
     """Keras dtype policy of the layers."""
+    normalise: bool = False
+    """Normalise the features by their statistics; features that are rendered for the network already are."""
     audible_only: bool = False
     """Leave inaudible parameters out of the loss, if the data set is of synthray's own instrument."""
     jit: bool = False
@@ -117,6 +128,10 @@ class TrainConfig:
         """Open the data set, with the features that the network prefers if its sounds can be rendered."""
         return open_dataset(self.data).with_analysis(ARCHITECTURES[self.network].analysis)
 
+    def normalises(self, dataset: Dataset) -> bool:
+        """Return whether the network normalises the features of a data set from ``open_data``."""
+        return self.normalise and dataset.analysis == "fft"
+
     def holdout(self, rows: int) -> tuple[int, int]:
         """Return the first row and the number of the last rows, which are kept for validation.
 
@@ -160,6 +175,11 @@ class TrainConfig:
 
 SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "out"}
 """Names that a file of settings may hold."""
+
+
+def with_recipe(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings for ``TrainConfig``: with those of ``RECIPE`` that are missing, if no network is named."""
+    return settings if "network" in settings else RECIPE | settings
 
 
 def load_settings(uri: str) -> dict[str, Any]:

@@ -68,7 +68,13 @@ class TrainState:
         self._layout = HeadLayout(manifest.table, ARCHITECTURES[config.network].bins)
         with strategy.scope():
             self.model = build_fused(
-                config.network, dataset.feature_shape, self._layout, config.seed, config.width, config.precision
+                config.network,
+                dataset.feature_shape,
+                self._layout,
+                config.seed,
+                config.width,
+                config.precision,
+                normalise=config.normalises(dataset),
             )
             self.optimizer = build_optimizer(config, config.order(manifest).steps)
             self.optimizer.build(self.model.trainable_variables)
