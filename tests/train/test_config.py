@@ -169,6 +169,6 @@ def test_defaults_are_those_of_existing_checkpoints() -> None:
     assert {field.name: field.default for field in fields(TrainConfig) if field.name in SETTINGS} == {
         "network": "notebook", "width": 256, "epochs": 20, "batch_size": 32, "seed": 0, "optimizer": "sgd",
         "learning_rate": None, "weight_decay": None, "schedule": "constant", "warmup_steps": 0, "clip_norm": None,
-        "ema": None, "precision": "float32", "normalise": False, "audible_only": False, "jit": False, "validation_examples": None,
-        "checkpoint_steps": 1000, "keep_checkpoints": 3,
+        "ema": None, "precision": "float32", "normalise": False, "audible_only": False, "jit": False,
+        "validation_examples": None, "checkpoint_steps": 1000, "keep_checkpoints": 3,
     }  # fmt: skip
