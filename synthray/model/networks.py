@@ -13,7 +13,7 @@ import numpy as np
 
 from synthray.errors import ConfigError
 from synthray.model.architectures import ARCHITECTURES
-from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_name, unfuse
+from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_layer, unfuse
 from synthray.model.normalisation import normalised
 from synthray.synth.parameters import ParameterTable
 
@@ -124,7 +124,7 @@ def build_named(
     if weights is not None:
         fused.set_weights(weights)
     model = unfuse(fused, layout)
-    choices, ranges = ([output_name(p.name) for p in kind] for kind in (table.choices, table.ranges))
+    choices, ranges = ([output_layer(p.name) for p in kind] for kind in (table.choices, table.ranges))
     losses = dict.fromkeys(choices, "categorical_crossentropy") | dict.fromkeys(ranges, "mean_absolute_error")
     metrics = dict.fromkeys(choices, "categorical_accuracy")
     model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)
