@@ -48,7 +48,7 @@ def _layer_suffix(parameter_name: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", parameter_name):
         return parameter_name
     digest = hashlib.sha256(parameter_name.encode()).hexdigest()[:8]
-    return f"{re.sub('[^A-Za-z0-9]+', '_', parameter_name)[:80]}_{digest}"
+    return f"{re.sub('[^A-Za-z0-9]+', '_', parameter_name).strip('_')[:80]}_{digest}"
 
 
 @dataclass(frozen=True)

@@ -125,10 +125,10 @@ _KINDS: dict[str, type[Parameter]] = {cls.kind: cls for cls in (Range, Choice, C
 
 
 def _texts(parameter: Parameter) -> tuple[str, ...]:
-    values = (
-        parameter.values if isinstance(parameter, Choice) else (parameter.unit, str(getattr(parameter, "value", "")))
-    )
-    return (parameter.name, parameter.description, *values)
+    if isinstance(parameter, Choice):
+        return (parameter.name, parameter.description, *parameter.values)
+    value = str(parameter.value) if isinstance(parameter, Constant) else ""
+    return (parameter.name, parameter.description, parameter.unit, value)
 
 
 def _has_surrogate(text: str) -> bool:

@@ -25,6 +25,8 @@ from synthray.storage import open_parent, open_store
 # Hold out 1/9 of the data, as the notebook does, but at most 4096 examples so that validation stays short.
 _HOLDOUT_DIVISOR = 9
 _MAX_HOLDOUT = 4096
+# Positions outside of [0, 1] by this much count as its ends.
+_LABEL_MARGIN = 0.05
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
 """Keras's default learning rate of each optimizer."""
 WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004}
@@ -152,6 +154,23 @@ class TrainConfig:
         rows = tuple(shard.rows for shard in manifest.shards)
         return EpochOrder(rows, self.batch_size, self.seed, count=first_held_out)
 
+    def check_labels(self, manifest: Manifest) -> None:
+        """Check that a network that predicts histograms can learn the ranges of a data set.
+
+        Raises:
+            ConfigError: a range has labels outside of [0, 1], which a histogram does not cover.
+        """
+        if not ARCHITECTURES[self.network].bins:
+            return
+        for parameter in manifest.table.ranges:
+            low, high = (manifest.statistics[parameter.name][extreme] for extreme in ("minimum", "maximum"))
+            if low < -_LABEL_MARGIN or high > 1 + _LABEL_MARGIN:
+                raise ConfigError(
+                    f"{parameter.name}: its positions are from {low:g} to {high:g}, but network {self.network!r} "
+                    f"predicts positions in [0, 1]. Set the range's random_values in randomizer_parts.pkl to the "
+                    "smallest and the largest number and convert again, or give --network notebook --normalise."
+                )
+
     def run_digest(self, manifest: Manifest) -> str:
         """Return 16 hexadecimal digits that identify this training's checkpoints and logs.
 
@@ -211,9 +230,11 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
     """Return the URI of the model that this training has already saved, or ''.
 
     Raises:
-        ConfigError: no row is left to train on, or ``out`` holds a model of this name from another training.
+        ConfigError: no row is left to train on, the network cannot learn the labels, or ``out`` holds a model of this
+            name from another training.
     """
     config.order(manifest)
+    config.check_labels(manifest)
     uri = f"{config.out}/{model_name(manifest.source['batches'], config.epochs)}{SUFFIX}"
     try:
         card = read_card(uri)

@@ -64,6 +64,7 @@ class TrainState:
     def __init__(self, config: TrainConfig, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
         manifest = dataset.manifest
         check_network(config.network, dataset.feature_shape)
+        config.check_labels(manifest)
         self._config, self._strategy = config, strategy
         self._layout = HeadLayout(manifest.table, ARCHITECTURES[config.network].bins)
         with strategy.scope():

@@ -32,11 +32,13 @@ class Data:
     classes: int = 3
     frames: int = FRAMES
     examples: int = 128
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Values of the ranges."""
 
     def write(self, folder: Path) -> Path:
         """Write four batches in the batch layout."""
         choice = {"random_type": "choice", "random_values": list(range(self.classes))}
-        parts = [{"random_type": "range"}] * self.ranges + [choice] * self.choices
+        parts = [{"random_type": "range", "random_values": self.interval}] * self.ranges + [choice] * self.choices
         (folder / "fft").mkdir(parents=True)
         (folder / "parameters").mkdir()
         (folder / "keys.pkl").write_bytes(pickle.dumps([["parameter", number] for number in range(len(parts))]))
@@ -50,7 +52,7 @@ class Data:
             hidden = np.concatenate([positions, labels / self.classes], axis=1) - 0.5
             magnitudes = np.exp(hidden @ mixture).reshape(size, self.frames, BINS)
             np.save(folder / "fft" / f"fft_batch_{number}.npy", self.change(random, magnitudes))
-            columns = [*positions.T, *np.eye(self.classes)[labels.T]]
+            columns = [*(self.interval[0] + np.ptp(self.interval) * positions.T), *np.eye(self.classes)[labels.T]]
             (folder / "parameters" / f"parameter_batches_{number}.pkl").write_bytes(pickle.dumps(columns))
         return folder
 
@@ -84,6 +86,7 @@ DATA = {
     "mostly 0": Data(lambda _, magnitudes: np.where(magnitudes < 2, 0, magnitudes)),
     "outliers": Data(with_outliers),
     "constant bins": Data(with_constant_bins),
+    "ranges from 20 to 20,000": Data(interval=(20.0, 20_000.0)),
     "one frame": Data(frames=1),
     "2 parameters": Data(ranges=2, choices=0),
     "500 parameters": Data(ranges=490, choices=10),

@@ -156,6 +156,18 @@ def test_recipe_is_for_trainings_without_a_named_network(network: str) -> None:
     assert (config.network, config.optimizer, config.learning_rate) == ("histogram", "adamw", 0.001)
 
 
+@pytest.mark.parametrize(("low", "high"), [(20.0, 20_000.0), (-96.0, 0.0), (0.0, 1.2), (-0.1, 0.5)])
+def test_labels_that_a_histogram_does_not_cover_are_an_error(low: float, high: float, dataset: Dataset) -> None:
+    name = dataset.manifest.table.ranges[0].name
+    found = dataset.manifest.statistics
+    manifest = replace(dataset.manifest, statistics=found | {name: found[name] | {"minimum": low, "maximum": high}})
+    config = TrainConfig("data", "out", **RECIPE)
+    with pytest.raises(ConfigError, match=rf"{name}: its positions are from {low:g} to {high:g}, but.*random_values"):
+        config.check_labels(manifest)
+    config.check_labels(dataset.manifest)
+    replace(config, network="notebook").check_labels(manifest)
+
+
 def test_normalises_stored_features_only() -> None:
     config = TrainConfig("synth://?batches=2", "out", **with_recipe({}))
     assert not config.normalises(config.open_data())  # the analysis ``spectra`` is in [-1, 1]
