@@ -72,7 +72,7 @@ def arrays(draw: st.DrawFn, least_axes: int = 0, most_axes: int = 4) -> np.ndarr
 
 def assert_equal(found: object, expected: object) -> None:
     """Compare values, shape and dtype; byte orders may differ, and an array without axes may be a scalar."""
-    found, expected = (np.asarray(value[()]) for value in (found, expected))
+    found, expected = (np.asarray(np.asarray(value)[()]) for value in (found, expected))
     assert found.dtype.newbyteorder("=") == expected.dtype.newbyteorder("=")
     assert found.shape == expected.shape
     np.testing.assert_array_equal(found, expected)
