@@ -67,7 +67,7 @@ def arrays(draw: st.DrawFn, least_axes: int = 0, most_axes: int = 4) -> np.ndarr
     shape = draw(hnp.array_shapes(min_dims=least_axes, max_dims=most_axes, min_side=0, max_side=4) | st.just(()))
     array = filled(shape, dtype, draw(st.integers(0, 99)))
     layout = draw(st.sampled_from(sorted(LAYOUTS)))
-    return array if dtype.hasobject and layout == "not aligned" else LAYOUTS[layout](array)
+    return array if dtype.hasobject and layout == "not aligned" else np.asarray(LAYOUTS[layout](array))
 
 
 def assert_equal(found: object, expected: object) -> None:
