@@ -265,8 +265,9 @@ def time_to_first_step(arguments: argparse.Namespace, folder: Path) -> None:
     job("generate.py", "--batches", str(SMALL_BATCHES), "--out", batches)
     job("convert.py", "--source", batches, "--out", data)
     found = []
+    flags = ["--network", "notebook", "--epochs", "1"]
     for number in range(arguments.seconds_to_first_step):
-        lines = job("train.py", "--data", data, "--out", str(folder / f"out-{number}"), "--epochs", "1")
+        lines = job("train.py", "--data", data, "--out", str(folder / f"out-{number}"), *flags)
         found += [line for _, line in lines if line.startswith("first step after")]
     print("\n" + "".join(found), end="")
     seconds = [float(re.search(r"after ([\d.]+) s", line)[1]) for line in found]

@@ -1,5 +1,6 @@
 """Small models of the shape that training saves."""
 
+from synthray.model.heads import output_layer
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
 FOREIGN = ParameterTable(
@@ -28,7 +29,7 @@ def build_model(table, shape, range_activation=None, seed=0):
             parameter.num_outputs,
             activation="softmax" if isinstance(parameter, Choice) else range_activation,
             bias_initializer="random_normal",
-            name=f"out_{parameter.name}",
+            name=output_layer(parameter.name),
         )(x)
         for parameter in table.learned
     ]

@@ -13,23 +13,28 @@ from synthray.storage import home
 from synthray.train.config import (
     LEARNING_RATES,
     PRECISIONS,
+    RECIPE,
     SCHEDULES,
     SETTINGS,
     WEIGHT_DECAYS,
     TrainConfig,
     already_trained,
     load_settings,
+    with_recipe,
 )
 
 DESCRIPTION = """\
 Train a network on a data set. By default one worker runs on each GPU of the cluster, or two without GPUs.
 Without flags it takes the newest data set under SYNTHRAY_HOME. Run the same command again after a failure.
 It resumes from its last checkpoint. Ctrl-C and SIGTERM write a checkpoint before the command ends.
+Without --network, the defaults work on features of any scale: a network that normalises them, AdamW, a cosine
+schedule with a warm-up, and clipped gradients. With --network, the other defaults are those of the notebook's SGD.
 To follow a training: tensorboard --logdir OUT/logs. TensorBoard cannot read a bucket. If OUT is in one, copy the logs
 first, and again for newer epochs: aws s3 sync OUT/logs logs && tensorboard --logdir logs"""
 EXAMPLES = """
 synthray train
 synthray train --data s3://bucket/data/first --out s3://bucket/models/first --epochs 30 --workers 4 --gpu
+synthray train --network notebook --normalise
 synthray train --network log --optimizer adamw --schedule cosine --warmup-steps 200 --batch-size 128
 ray job submit --working-dir . -- python jobs/train.py --workers 1:4
 """
@@ -57,21 +62,34 @@ def _add_settings(parser: ArgumentParser) -> None:
     def setting(name: str, text: str, **options: Any) -> None:
         add_setting(parser, TrainConfig, name, text, default=SUPPRESS, **options)
 
-    setting("network", "network architecture", choices=tuple(ARCHITECTURES))
+    def of_recipe(name: str, text: str, default: str, named: str, **options: Any) -> None:
+        """Add a flag whose default depends on whether a network is named."""
+        text = f"{text} (default: {default}; {named} with --network)"
+        parser.add_argument(f"--{name.replace('_', '-')}", default=SUPPRESS, help=text, **options)
+
+    networks = tuple(ARCHITECTURES)
+    parser.add_argument(
+        "--network", choices=networks, default=SUPPRESS, help=f"network architecture (default: {RECIPE['network']})"
+    )
     setting("width", "units per hidden layer")
     setting("epochs", "number of epochs. A finished training can be continued with more, except with cosine")
     setting("batch_size", "examples of a step, over all workers together")
     setting("seed", "seed of the initial weights and of the order of examples")
-    setting("optimizer", "optimizer", choices=tuple(LEARNING_RATES))
+    of_recipe("optimizer", "optimizer", RECIPE["optimizer"], TrainConfig.optimizer, choices=tuple(LEARNING_RATES))
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
     setting("learning_rate", f"learning rate (default: {rates})", type=float)
     decays = ", ".join(f"{decay or 0:g} for {name}" for name, decay in WEIGHT_DECAYS.items())
     setting("weight_decay", f"decoupled weight decay (default: {decays})", type=float)
-    setting("schedule", "learning rate schedule. cosine decays to zero over all epochs", choices=SCHEDULES)
-    setting("warmup_steps", "steps over which the learning rate rises from zero")
-    setting("clip_norm", "clip the global gradient norm to this value (default: no clipping)", type=float)
+    schedule = "learning rate schedule. cosine decays to zero over all epochs"
+    of_recipe("schedule", schedule, RECIPE["schedule"], TrainConfig.schedule, choices=SCHEDULES)
+    warmup = "half of the first epoch, at most 500 steps"
+    of_recipe("warmup_steps", "steps over which the learning rate rises from zero", warmup, "0", type=int)
+    clip = "clip the global gradient norm to this value"
+    of_recipe("clip_norm", clip, f"{RECIPE['clip_norm']:g}", "no clipping", type=float)
     setting("ema", "decay of a moving average of the weights, such as 0.999 (default: no average)", type=float)
     setting("precision", "arithmetic of the layers", choices=PRECISIONS)
+    normalise = "normalise the features by their mean and spread"
+    of_recipe("normalise", normalise, "on", "off", action=BooleanOptionalAction)
     setting(
         "audible_only",
         "leave inaudible parameters out of the loss (own instrument only)",
@@ -115,7 +133,7 @@ def train(arguments: Namespace) -> None:
     settings = given(arguments, SETTINGS)
     if arguments.config:
         settings = load_settings(arguments.config) | settings
-    config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **settings)
+    config = TrainConfig(data, arguments.out or f"{home()}/models/{name_of(data)}", **with_recipe(settings))
 
     # before Ray is started: wrong settings and a finished training are reported at once
     saved = already_trained(config, open_dataset(config.data).manifest)

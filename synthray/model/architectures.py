@@ -13,10 +13,12 @@ class Architecture:
     """Name of the analysis that the network prefers, where sounds can be rendered; it takes stored features too."""
     bins: int = 0
     """Bins of the histogram that it predicts of a range; 0 for one number."""
+    least_frames: int = 3
+    """Frames that its convolution needs."""
 
 
 ARCHITECTURES = {
     "notebook": Architecture(),
     "log": Architecture(),
-    "histogram": Architecture("spectra", bins=32),
+    "histogram": Architecture("spectra", bins=32, least_frames=1),
 }

@@ -7,6 +7,8 @@ steps, or of equal parts of [0, 1]. Networks are in ``networks.py``, losses in `
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,13 +26,29 @@ FUSED_NAME = "heads"
 
 
 def output_name(parameter_name: str) -> str:
-    """Return the name of a parameter's output layer, as in the notebook."""
+    """Return the name of a parameter's output in the service's answers, as in the notebook."""
     return f"out_{parameter_name}"
 
 
-def histogram_name(parameter_name: str) -> str:
+def output_layer(parameter_name: str) -> str:
+    """Return the name of a parameter's output layer: its output's name, if TensorFlow allows it."""
+    return f"out_{_layer_suffix(parameter_name)}"
+
+
+def histogram_layer(parameter_name: str) -> str:
     """Return the name of the layer with a range's histogram."""
-    return f"histogram_{parameter_name}"
+    return f"histogram_{_layer_suffix(parameter_name)}"
+
+
+def _layer_suffix(parameter_name: str) -> str:
+    """Return a parameter's name if TensorFlow allows it in a layer's name.
+
+    In any other name, ``_`` replaces what it refuses, and part of a digest keeps different names different.
+    """
+    if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", parameter_name):
+        return parameter_name
+    digest = hashlib.sha256(parameter_name.encode()).hexdigest()[:8]
+    return f"{re.sub('[^A-Za-z0-9]+', '_', parameter_name).strip('_')[:80]}_{digest}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class HeadLayout:
     def head_name(self, parameter: Choice | Range) -> str:
         """Return the name of the ``Dense`` layer that makes a parameter's columns in a saved model."""
         is_histogram = self.bins and not isinstance(parameter, Choice)
-        return histogram_name(parameter.name) if is_histogram else output_name(parameter.name)
+        return histogram_layer(parameter.name) if is_histogram else output_layer(parameter.name)
 
     def initial_kernel(self, inputs: int, seed: int) -> np.ndarray:
         """Return Keras's default kernel for each head, float32 ``(inputs, width)``.
@@ -119,7 +137,7 @@ class HeadLayout:
 def check_outputs(model: keras.Model, layout: HeadLayout) -> None:
     """Raise ModelError unless the model's outputs are those of its card."""
     table = layout.table
-    expected = {output_name(p.name): p.num_outputs for p in table.learned}
+    expected = {output_layer(p.name): p.num_outputs for p in table.learned}
     expected |= {layout.head_name(p): layout.outputs(p) for p in table.learned}
     found = dict(zip(model.output_names, (tuple(output.shape) for output in model.outputs), strict=True))
     if missing := [name for name in expected if name not in found]:
@@ -155,7 +173,7 @@ def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
         head.set_weights([kernel[:, columns], bias[columns]])
         if isinstance(parameter, Range) and layout.bins:
             histograms.append(output)
-            output = keras.layers.Identity(name=output_name(parameter.name))(_median(output, parameter))
+            output = keras.layers.Identity(name=output_layer(parameter.name))(_median(output, parameter))
         outputs.append(output)
     return keras.Model(model.input, [*outputs, *histograms], name=model.name)
 

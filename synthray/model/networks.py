@@ -13,7 +13,8 @@ import numpy as np
 
 from synthray.errors import ConfigError
 from synthray.model.architectures import ARCHITECTURES
-from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_name, unfuse
+from synthray.model.heads import FUSED_NAME, INPUT_NAME, HeadLayout, output_layer, unfuse
+from synthray.model.normalisation import normalised
 from synthray.synth.parameters import ParameterTable
 
 WIDTH = 256
@@ -54,8 +55,11 @@ NETWORKS: dict[str, Trunk] = {"notebook": notebook, "log": log, "histogram": his
 
 def check_network(name: str, feature_shape: tuple[int, int]) -> None:
     """Raise ConfigError for features that a network cannot take."""
-    if feature_shape[0] < 3:
-        raise ConfigError(f"network {name!r} convolves over 3 frames; the data set has {feature_shape[0]}")
+    if feature_shape[0] < (least := ARCHITECTURES[name].least_frames):
+        raise ConfigError(
+            f"network {name!r} convolves over {least} frames; the data set has {feature_shape[0]}. "
+            "Choose another --network."
+        )
 
 
 def build_fused(
@@ -65,6 +69,8 @@ def build_fused(
     seed: int,
     width: int = WIDTH,
     precision: str = "float32",
+    *,
+    normalise: bool = False,
 ) -> keras.Model:
     """Build the network for training, with fused heads.
 
@@ -74,7 +80,8 @@ def build_fused(
         layout: the columns of each head.
         seed: of the initial weights. Sets Keras's global seed.
         width: units of the network's layers.
-        precision: Keras dtype policy of all layers but the heads, which are float32.
+        precision: Keras dtype policy of all layers but normalisation and heads, which are float32.
+        normalise: normalise the features first, see ``normalisation.py``.
 
     Returns:
         a model from features ``(examples, frames, bins)`` to raw outputs, float32 ``(examples, columns)``.
@@ -84,7 +91,7 @@ def build_fused(
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision)
     try:
-        vector = NETWORKS[name](features, width)
+        vector = NETWORKS[name](normalised(features) if normalise else features, width)
     finally:
         keras.config.set_dtype_policy(policy)
     heads = keras.layers.Dense(layout.width, name=FUSED_NAME, dtype="float32")
@@ -99,6 +106,8 @@ def build_named(
     table: ParameterTable,
     width: int = WIDTH,
     weights: list[np.ndarray] | None = None,
+    *,
+    normalise: bool = False,
 ) -> keras.Model:
     """Build the network as it is saved, with a layer ``out_<name>`` per parameter.
 
@@ -110,13 +119,14 @@ def build_named(
         table: the parameters to predict.
         width: units of the network's layers.
         weights: of a fused network (``model.get_weights()``). The default is the initial weights of seed 0.
+        normalise: as for ``build_fused``.
     """
     layout = HeadLayout(table, ARCHITECTURES[name].bins)
-    fused = build_fused(name, feature_shape, layout, seed=0, width=width)
+    fused = build_fused(name, feature_shape, layout, seed=0, width=width, normalise=normalise)
     if weights is not None:
         fused.set_weights(weights)
     model = unfuse(fused, layout)
-    choices, ranges = ([output_name(p.name) for p in kind] for kind in (table.choices, table.ranges))
+    choices, ranges = ([output_layer(p.name) for p in kind] for kind in (table.choices, table.ranges))
     losses = dict.fromkeys(choices, "categorical_crossentropy") | dict.fromkeys(ranges, "mean_absolute_error")
     metrics = dict.fromkeys(choices, "categorical_accuracy")
     model.compile(optimizer=keras.optimizers.SGD(), loss=losses, metrics=metrics)

@@ -54,10 +54,16 @@ _IGNORED = {
     "bias_constraint",
     "beta_initializer",
     "gamma_initializer",
+    "moving_mean_initializer",
+    "moving_variance_initializer",
     "beta_regularizer",
     "gamma_regularizer",
     "beta_constraint",
     "gamma_constraint",
+    "momentum",
+    "synchronized",
+    "renorm_clipping",
+    "renorm_momentum",
 }
 
 
@@ -173,6 +179,30 @@ def _log(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...]
     return np.log
 
 
+def _batch_normalization(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...]) -> Layer:
+    require(config, {"epsilon", "scale", "center"}, {"axis": -1, "renorm": False})
+    rest = list(weights)
+    gain = rest.pop(0) if config["scale"] else np.float32(1)
+    bias = rest.pop(0) if config["center"] else np.float32(0)
+    mean, variance = rest
+    if any(np.shape(each) != shape[-1:] for each in weights):
+        raise NotSupported(f"statistics of shape {mean.shape} for {shape[-1]} bins")
+    factor = np.float32(1) / np.sqrt(variance + np.float32(config["epsilon"])) * gain
+    offset = bias - mean * factor  # in the order of Keras, whose rounding errors it has then
+    return lambda x: x * factor + offset
+
+
+def _arcsinh(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...]) -> Layer:
+    require(config, set(), {})
+    return np.arcsinh
+
+
+def _clip(config: dict[str, Any], _weights: list[Floats], _shape: tuple[int, ...]) -> Layer:
+    require(config, {"x_min", "x_max"}, {})
+    low, high = np.float32(config["x_min"]), np.float32(config["x_max"])
+    return lambda x: np.clip(x, low, high)
+
+
 LAYERS: dict[tuple[str, str], Callable[..., Layer]] = {
     ("keras.layers", "Dense"): _dense,
     ("keras.layers", "Conv1D"): _conv1d,
@@ -182,6 +212,9 @@ LAYERS: dict[tuple[str, str], Callable[..., Layer]] = {
     ("keras.src.ops.numpy", "Maximum"): _with_constant(np.maximum),
     ("keras.src.ops.numpy", "TrueDivide"): _with_constant(np.true_divide),
     ("keras.src.ops.numpy", "Log"): _log,
+    ("keras.layers", "BatchNormalization"): _batch_normalization,
+    ("keras.src.ops.numpy", "Arcsinh"): _arcsinh,
+    ("keras.src.ops.numpy", "Clip"): _clip,
 }
 """Functions by the module and class of a saved layer.
 

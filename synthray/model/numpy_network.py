@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.model.heads import HeadLayout, output_name
+from synthray.model.heads import HeadLayout, output_layer
 from synthray.model.numpy_layers import (
     ACTIVATIONS,
     LAYERS,
@@ -145,7 +145,7 @@ def _build(
     learned = layout.table.learned
     head_names = [layout.head_name(parameter) for parameter in learned]
     outputs = {name for name, _, _ in config["config"]["output_layers"]}
-    if outputs != {*head_names, *(output_name(parameter.name) for parameter in learned)}:
+    if outputs != {*head_names, *(output_layer(parameter.name) for parameter in learned)}:
         raise NotSupported("other outputs")
     heads = [_Node(nodes[name]) for name in head_names]
     source, shape = heads[0].source, heads[0].shape
@@ -187,7 +187,7 @@ class _Node:
         self.kind = node["module"], node["class_name"]
         [call] = node["inbound_nodes"]
         tensor, *self.constants = call["args"]
-        if call["kwargs"] or tensor["class_name"] != "__keras_tensor__":
+        if call["kwargs"] not in ({}, {"mask": None}) or tensor["class_name"] != "__keras_tensor__":
             raise NotSupported(f"layer {self.name!r} is called with {call}")
         if not all(type(constant) in (int, float) for constant in self.constants):
             raise NotSupported(f"layer {self.name!r} has more inputs")

@@ -134,6 +134,18 @@ Parameter = Range | Choice | Constant
 _KINDS: dict[str, type[Parameter]] = {cls.kind: cls for cls in (Range, Choice, Constant)}
 
 
+def _texts(parameter: Parameter) -> tuple[str, ...]:
+    if isinstance(parameter, Choice):
+        return (parameter.name, parameter.description, *parameter.values)
+    value = str(parameter.value) if isinstance(parameter, Constant) else ""
+    return (parameter.name, parameter.description, parameter.unit, value)
+
+
+def _has_surrogate(text: str) -> bool:
+    """Return whether no file can hold a text: UTF-8 has no surrogates, which some pickles contain."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @dataclass(frozen=True)
 class ParameterTable:
     """All parameters of an instrument, in the order of files and arrays."""
@@ -144,8 +156,11 @@ class ParameterTable:
         object.__setattr__(self, "parameters", tuple(self.parameters))
         seen: set[str] = set()
         for index, parameter in enumerate(self.parameters):
-            if not parameter.name or "/" in parameter.name:
-                raise DataError(f"parameter {index}: the name {parameter.name!r} is empty or contains a '/'")
+            if not parameter.name:
+                raise DataError(f"parameter {index}: the name is empty. Give it a name.")
+            for text in _texts(parameter):
+                if not text.isascii() and _has_surrogate(text):
+                    raise DataError(f"parameter {index}: {text!r} holds half of a character. Write it as Unicode.")
             if parameter.name in seen:
                 raise DataError(f"parameter {index}: the name {parameter.name!r} appears twice")
             seen.add(parameter.name)

@@ -25,12 +25,23 @@ from synthray.storage import open_parent, open_store
 # Hold out 1/9 of the data, as the notebook does, but at most 4096 examples so that validation stays short.
 _HOLDOUT_DIVISOR = 9
 _MAX_HOLDOUT = 4096
+# Positions outside of [0, 1] by this much count as its ends.
+_LABEL_MARGIN = 0.05
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001}
 """Keras's default learning rate of each optimizer."""
 WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004}
 """Keras's default weight decay of each optimizer."""
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("float32", "mixed_bfloat16")
+RECIPE: dict[str, Any] = {
+    "network": "histogram",
+    "optimizer": "adamw",
+    "schedule": "cosine",
+    "warmup_steps": None,
+    "clip_norm": 5.0,
+    "normalise": True,
+}
+"""Settings of a training for which no network is named. They work on features of any scale."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,16 @@ class TrainConfig:
     """Share of the weights that each step removes, times the learning rate; None for the optimizer's default."""
     schedule: str = "constant"
     """Schedule of the learning rate; ``cosine`` falls to zero over all epochs."""
-    warmup_steps: int = 0
-    """Steps in which the learning rate rises from zero."""
+    warmup_steps: int | None = 0
+    """Steps in which the learning rate rises from zero; None for half of the first epoch, at most 500."""
     clip_norm: float | None = None
     """Limit on the global gradient norm; None for no limit."""
     ema: float | None = None
     """Decay of a moving average of the weights, which is then validated and saved; None for no average."""
     precision: str = "float32"
     """Keras dtype policy of the layers."""
+    normalise: bool = False
+    """Normalise the features by their statistics; features that are rendered for the network already are."""
     audible_only: bool = False
     """Leave inaudible parameters out of the loss, if the data set is of synthray's own instrument."""
     jit: bool = False
@@ -117,6 +130,10 @@ class TrainConfig:
         """Open the data set, with the features that the network prefers if its sounds can be rendered."""
         return open_dataset(self.data).with_analysis(ARCHITECTURES[self.network].analysis)
 
+    def normalises(self, dataset: Dataset) -> bool:
+        """Return whether the network normalises the features of a data set from ``open_data``."""
+        return self.normalise and dataset.analysis == "fft"
+
     def holdout(self, manifest: Manifest) -> tuple[int, int]:
         """Return the first row and the number of the rows that are kept for validation.
 
@@ -140,6 +157,23 @@ class TrainConfig:
         first, count = self.holdout(manifest)
         rows = tuple(shard.rows for shard in manifest.shards)
         return EpochOrder(rows, self.batch_size, self.seed, left_out=(first, first + count))
+
+    def check_labels(self, manifest: Manifest) -> None:
+        """Check that a network that predicts histograms can learn the ranges of a data set.
+
+        Raises:
+            ConfigError: a range has labels outside of [0, 1], which a histogram does not cover.
+        """
+        if not ARCHITECTURES[self.network].bins:
+            return
+        for parameter in manifest.table.ranges:
+            low, high = (manifest.statistics[parameter.name][extreme] for extreme in ("minimum", "maximum"))
+            if low < -_LABEL_MARGIN or high > 1 + _LABEL_MARGIN:
+                raise ConfigError(
+                    f"{parameter.name}: its positions are from {low:g} to {high:g}, but network {self.network!r} "
+                    f"predicts positions in [0, 1]. Set the range's random_values in randomizer_parts.pkl to the "
+                    "smallest and the largest number and convert again, or give --network notebook --normalise."
+                )
 
     def run_digest(self, manifest: Manifest) -> str:
         """Return 16 hexadecimal digits that identify this training's checkpoints and logs.
@@ -166,6 +200,11 @@ class TrainConfig:
 
 SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "out"}
 """Names that a file of settings may hold."""
+
+
+def with_recipe(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings for ``TrainConfig``: with those of ``RECIPE`` that are missing, if no network is named."""
+    return settings if "network" in settings else RECIPE | settings
 
 
 def load_settings(uri: str) -> dict[str, Any]:
@@ -197,9 +236,11 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
     """Return the URI of the model that this training has already saved, or ''.
 
     Raises:
-        ConfigError: no row is left to train on, or ``out`` holds a model of this name from another training.
+        ConfigError: no row is left to train on, the network cannot learn the labels, or ``out`` holds a model of this
+            name from another training.
     """
     config.order(manifest)
+    config.check_labels(manifest)
     uri = f"{config.out}/{model_name(manifest.source['batches'], config.epochs)}{SUFFIX}"
     try:
         card = read_card(uri)

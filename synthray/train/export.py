@@ -36,5 +36,12 @@ def export_model(config: TrainConfig, dataset: Dataset, result: TrainResult) -> 
     )
     with result.state.averaged():
         weights = result.state.model.get_weights()
-    model = build_named(config.network, dataset.feature_shape, manifest.table, config.width, weights)
+    model = build_named(
+        config.network,
+        dataset.feature_shape,
+        manifest.table,
+        config.width,
+        weights,
+        normalise=config.normalises(dataset),
+    )
     return save_model(model, config.out, card)

@@ -18,7 +18,9 @@ import tensorflow as tf
 from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.order import PADDING
+from synthray.data.sample import sample_rows
 from synthray.errors import ConfigError
+from synthray.model.normalisation import set_statistics
 from synthray.synth.instrument import INSTRUMENT
 from synthray.train.checkpoint import CheckpointFolder, TrainProgress
 from synthray.train.config import TrainConfig
@@ -90,7 +92,7 @@ def run(
     state = TrainState(config, dataset, strategy)
     digest = config.run_digest(dataset.manifest)
     with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.log) as folder:
-        progress = _resume(config, state, folder, worker)
+        progress = _resume(config, dataset, state, folder, worker)
 
         def save(progress: TrainProgress) -> None:
             if worker.is_chief:
@@ -108,13 +110,19 @@ def run(
         return _best_result(state, progress, folder, worker)
 
 
-def _resume(config: TrainConfig, state: TrainState, folder: CheckpointFolder, worker: WorkerContext) -> TrainProgress:
+def _resume(
+    config: TrainConfig, dataset: Dataset, state: TrainState, folder: CheckpointFolder, worker: WorkerContext
+) -> TrainProgress:
     """Restore the newest checkpoint, the same one on all workers; return the start if there is none."""
     path = worker.broadcast(folder.latest_valid() if worker.is_chief else None)
     if path is None:
         if worker.is_chief:
             folder.log_others()
-        return TrainProgress()
+        if not config.normalises(dataset):
+            return TrainProgress()
+        # All workers read the statistics from the first checkpoint, so that they are equal bit for bit.
+        path = worker.broadcast(_save_statistics(config, dataset, state, folder) if worker.is_chief else None)
+        assert path is not None
     checkpoint = folder.load(path)
     progress = checkpoint.progress
     if (progress.epoch, progress.step) > (config.epochs, 0):
@@ -124,6 +132,15 @@ def _resume(config: TrainConfig, state: TrainState, folder: CheckpointFolder, wo
         )
     state.restore(checkpoint)
     return progress
+
+
+def _save_statistics(config: TrainConfig, dataset: Dataset, state: TrainState, folder: CheckpointFolder) -> str:
+    """Set the statistics of the training examples, and return the path of a checkpoint of the start with them."""
+    first_held_out, _ = config.holdout(dataset.manifest)
+    set_statistics(state.model, dataset.take(sample_rows(dataset, first_held_out)).features)
+    folder.save(state.checkpoint(TrainProgress()))
+    folder.wait()
+    return folder.paths()[-1]
 
 
 def _validation_batches(

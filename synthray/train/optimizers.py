@@ -11,6 +11,7 @@ from synthray.train.config import TrainConfig
 
 # Keras requires a valid momentum even if ``use_ema`` is False.
 _UNUSED_EMA = 0.99
+_MOST_WARMUP_STEPS = 500
 
 
 def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.Optimizer:
@@ -33,6 +34,9 @@ def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.O
 
 def _learning_rate(config: TrainConfig, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     peak, warmup_steps = config.learning_rate, config.warmup_steps
+    if warmup_steps is None:
+        # It must not depend on the epochs, which may be raised later.
+        warmup_steps = min(epoch_steps // 2, _MOST_WARMUP_STEPS)
     if config.schedule == "cosine":
         decay_steps = max(1, config.epochs * epoch_steps - warmup_steps)
         return keras.optimizers.schedules.CosineDecay(

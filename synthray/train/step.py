@@ -64,11 +64,18 @@ class TrainState:
     def __init__(self, config: TrainConfig, dataset: Dataset, strategy: tf.distribute.Strategy) -> None:
         manifest = dataset.manifest
         check_network(config.network, dataset.feature_shape)
+        config.check_labels(manifest)
         self._config, self._strategy = config, strategy
         self._layout = HeadLayout(manifest.table, ARCHITECTURES[config.network].bins)
         with strategy.scope():
             self.model = build_fused(
-                config.network, dataset.feature_shape, self._layout, config.seed, config.width, config.precision
+                config.network,
+                dataset.feature_shape,
+                self._layout,
+                config.seed,
+                config.width,
+                config.precision,
+                normalise=config.normalises(dataset),
             )
             self.optimizer = build_optimizer(config, config.order(manifest).steps)
             self.optimizer.build(self.model.trainable_variables)

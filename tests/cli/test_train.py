@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from synthray.cli.main import main
-from synthray.train.config import TrainConfig
+from synthray.model.architectures import ARCHITECTURES
+from synthray.train.config import RECIPE, TrainConfig
 
 pytestmark = pytest.mark.usefixtures("no_cluster")
 
@@ -33,8 +34,26 @@ def test_train_without_flags_has_the_defaults_of_its_configs(
     from synthray.cluster.trainer import Workers
 
     assert main(["train", "--data", dataset_uri]) == 0
-    assert trainings == [(TrainConfig(dataset_uri, f"{home}/models/whole"), Workers())]
-    assert capsys.readouterr().out == f"training notebook on {dataset_uri}\nsaved model.keras\n"
+    assert trainings == [(TrainConfig(dataset_uri, f"{home}/models/whole", **RECIPE), Workers())]
+    assert capsys.readouterr().out == f"training histogram on {dataset_uri}\nsaved model.keras\n"
+
+
+@pytest.mark.parametrize("network", ARCHITECTURES)
+def test_train_with_a_network_has_the_defaults_of_the_notebook(
+    network: str, home: Path, dataset_uri: str, trainings: list[Any]
+) -> None:
+    assert main(["train", "--data", dataset_uri, "--network", network]) == 0
+    [(config, _)] = trainings
+    assert config == TrainConfig(dataset_uri, f"{home}/models/whole", network=network)
+    assert (config.optimizer, config.schedule, config.normalise) == ("sgd", "constant", False)
+
+
+def test_train_flags_change_the_recipe(dataset_uri: str, trainings: list[Any]) -> None:
+    flags = ["--optimizer", "sgd", "--no-normalise", "--clip-norm", "1", "--warmup-steps", "7"]
+    assert main(["train", "--data", dataset_uri, *flags]) == 0
+    [(config, _)] = trainings
+    assert (config.network, config.schedule, config.optimizer) == ("histogram", "cosine", "sgd")
+    assert (config.normalise, config.clip_norm, config.warmup_steps) == (False, 1.0, 7)
 
 
 def test_train_flags_set_settings_and_workers(home: Path, dataset_uri: str, trainings: list[Any]) -> None:

@@ -108,6 +108,7 @@ def test_build_fused_restores_the_dtype_policy_and_keeps_heads_in_float32() -> N
 def test_check_network_refuses_too_few_frames() -> None:
     with pytest.raises(ConfigError, match="convolves over 3 frames; the data set has 2"):
         check_network("notebook", (2, 551))
+    check_network("histogram", (1, 551))
 
 
 def test_score_of_histograms_equals_literal_sums() -> None:

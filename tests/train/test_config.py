@@ -15,7 +15,7 @@ from synthray.data.manifest import Manifest, Shard
 from synthray.data.order import PADDING, EpochOrder
 from synthray.errors import ConfigError, NotFound
 from synthray.model.architectures import ARCHITECTURES
-from synthray.train.config import SETTINGS, TrainConfig, load_settings
+from synthray.train.config import RECIPE, SETTINGS, TrainConfig, load_settings, with_recipe
 from tests.models import FOREIGN, FOREIGN_SHAPE
 
 
@@ -151,7 +151,7 @@ def test_run_digest_covers_what_weights_depend_on(dataset: Dataset) -> None:
     changes = {
         "network": "log", "width": 128, "batch_size": 16, "seed": 1, "optimizer": "adamw", "learning_rate": 0.1,
         "weight_decay": 0.1, "schedule": "cosine", "warmup_steps": 1, "clip_norm": 1.0, "ema": 0.5,
-        "precision": "mixed_bfloat16", "audible_only": True, "jit": True, "validation_examples": 7,
+        "precision": "mixed_bfloat16", "normalise": True, "audible_only": True, "jit": True, "validation_examples": 7,
     }  # fmt: skip
     assert changes.keys() | same.keys() == {field.name for field in fields(TrainConfig)}
     for name, value in changes.items():
@@ -178,11 +178,57 @@ def test_run_digest_with_a_new_option_stays_the_same(dataset: Dataset) -> None:
         assert NextRelease("data", "out", label_smoothing=0.1, **changes).run_digest(dataset.manifest) != before
 
 
+OLD_DIGESTS = [
+    ({}, "d252f3ed7b9ca567"),
+    ({"network": "histogram"}, "0d4064992f37ebdf"),
+    (
+        {"network": "histogram", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 3, "clip_norm": 5.0},
+        "64926c1aa27441b2",
+    ),
+    ({"network": "log", "optimizer": "adamw", "weight_decay": 0.0, "ema": 0.9}, "9d741366af1b5c4d"),
+]
+
+
+@pytest.mark.parametrize(("settings", "digest"), OLD_DIGESTS)
+def test_run_digest_is_that_of_version_0_1(settings: dict, digest: str, dataset: Dataset) -> None:
+    manifest = replace(dataset.manifest)
+    vars(manifest)["digest"] = "0" * 64
+    assert TrainConfig("data", "out", **settings).run_digest(manifest) == digest
+
+
+@pytest.mark.parametrize("network", ARCHITECTURES)
+def test_recipe_is_for_trainings_without_a_named_network(network: str) -> None:
+    assert with_recipe({"epochs": 3, "optimizer": "sgd"}) == RECIPE | {"epochs": 3, "optimizer": "sgd"}
+    assert with_recipe({"network": network}) == {"network": network}
+    config = TrainConfig("data", "out", **with_recipe({}))
+    assert (config.network, config.optimizer, config.learning_rate) == ("histogram", "adamw", 0.001)
+
+
+@pytest.mark.parametrize(("low", "high"), [(20.0, 20_000.0), (-96.0, 0.0), (0.0, 1.2), (-0.1, 0.5)])
+def test_labels_that_a_histogram_does_not_cover_are_an_error(low: float, high: float, dataset: Dataset) -> None:
+    name = dataset.manifest.table.ranges[0].name
+    found = dataset.manifest.statistics
+    manifest = replace(dataset.manifest, statistics=found | {name: found[name] | {"minimum": low, "maximum": high}})
+    config = TrainConfig("data", "out", **RECIPE)
+    with pytest.raises(ConfigError, match=rf"{name}: its positions are from {low:g} to {high:g}, but.*random_values"):
+        config.check_labels(manifest)
+    config.check_labels(dataset.manifest)
+    replace(config, network="notebook").check_labels(manifest)
+
+
+def test_normalises_stored_features_only() -> None:
+    config = TrainConfig("synth://?batches=2", "out", **with_recipe({}))
+    assert not config.normalises(config.open_data())  # the analysis ``spectra`` is in [-1, 1]
+    named = replace(config, network="log")
+    assert named.normalises(named.open_data())
+    assert not replace(named, normalise=False).normalises(named.open_data())
+
+
 def test_defaults_are_those_of_existing_checkpoints() -> None:
     """A changed default would let a training resume from the checkpoints of other settings."""
     assert {field.name: field.default for field in fields(TrainConfig) if field.name in SETTINGS} == {
         "network": "notebook", "width": 256, "epochs": 20, "batch_size": 32, "seed": 0, "optimizer": "sgd",
         "learning_rate": None, "weight_decay": None, "schedule": "constant", "warmup_steps": 0, "clip_norm": None,
-        "ema": None, "precision": "float32", "audible_only": False, "jit": False, "validation_examples": None,
-        "checkpoint_steps": 1000, "keep_checkpoints": 3,
+        "ema": None, "precision": "float32", "normalise": False, "audible_only": False, "jit": False,
+        "validation_examples": None, "checkpoint_steps": 1000, "keep_checkpoints": 3,
     }  # fmt: skip

@@ -8,6 +8,8 @@ import pytest
 
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, Stopped, StorageError
+from synthray.train.checkpoint import Checkpoint
+from synthray.train.config import with_recipe
 from tests.train.training import assert_same, checkpoints, make_config, train, train_until_killed
 
 WITHIN_EPOCH = {"batch_size": 32, "epochs": 2}
@@ -30,6 +32,8 @@ RECIPES = {
     "bfloat16": {"precision": "mixed_bfloat16", "optimizer": "adamw"},
     "jit": {"jit": True},
     "log": {"network": "log", "width": 32},
+    "normalised": {"normalise": True, "width": 32},
+    "unnamed": with_recipe({"width": 16}),
 }
 
 
@@ -42,6 +46,38 @@ def test_every_recipe_learns_and_resumes_exactly(recipe: str, dataset: Dataset, 
     config = make_config(dataset, tmp_path / "killed", **settings)
     train_until_killed(config, dataset, step=10)
     assert_same(train(config, dataset), uninterrupted, "val_loss")
+
+
+OLD_CHECKPOINTS = Path(__file__).with_name("checkpoints")
+OLD_RECIPES = {
+    "notebook": {},
+    "histogram": {
+        "network": "histogram", "optimizer": "adamw", "schedule": "cosine", "warmup_steps": 3, "clip_norm": 5.0
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("recipe", OLD_RECIPES)
+def test_checkpoint_of_version_0_1_resumes(recipe: str, dataset: Dataset, tmp_path: Path) -> None:
+    """The files are of the first epoch of three, written by version 0.1 for settings that named the network."""
+    config = make_config(dataset, tmp_path, width=2, **OLD_RECIPES[recipe])
+    raw = (OLD_CHECKPOINTS / f"0.1-{recipe}.npz").read_bytes()
+    folder = tmp_path / "checkpoints" / config.run_digest(dataset.manifest)
+    folder.mkdir(parents=True)
+    (folder / "000001-00000000.npz").write_bytes(raw)
+    [first] = Checkpoint.decode(raw).progress.history
+    resumed = train(config, dataset)
+    assert resumed.history[0] == first
+    assert [epoch["epoch"] for epoch in resumed.history] == [1, 2, 3]
+    assert resumed.history[-1]["loss"] < first["loss"]
+
+
+def test_killed_before_the_first_step_and_resumed_has_the_same_statistics(dataset: Dataset, tmp_path: Path) -> None:
+    config = make_config(dataset, tmp_path / "killed", normalise=True, width=4)
+    train_until_killed(config, dataset, step=0)
+    assert checkpoints(tmp_path / "killed") == ["000000-00000000.npz"]
+    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", normalise=True, width=4), dataset)
+    assert_same(train(config, dataset), uninterrupted)
 
 
 def test_stop_request_writes_a_checkpoint_to_resume_from(dataset: Dataset, tmp_path: Path) -> None:

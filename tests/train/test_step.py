@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from synthray.data.dataset import Dataset
 from synthray.train.checkpoint import TrainProgress
-from synthray.train.config import WEIGHT_DECAYS, TrainConfig
+from synthray.train.config import SCHEDULES, WEIGHT_DECAYS, TrainConfig
 from synthray.train.optimizers import build_optimizer
 from synthray.train.step import TrainState
 
@@ -56,6 +57,21 @@ def test_optimizer_without_settings_has_the_defaults_of_keras() -> None:
         assert built.weight_decay == default.weight_decay
         assert float(built.learning_rate) == float(default.learning_rate)
         assert config.weight_decay == (default.weight_decay or 0.0) == WEIGHT_DECAYS[name]
+
+
+@pytest.mark.parametrize(("epoch_steps", "warmup"), [(1, 0), (3, 1), (100, 50), (4000, 500)])
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_warmup_of_the_recipe_is_half_of_the_first_epoch_at_most_500_steps(
+    schedule: str, epoch_steps: int, warmup: int
+) -> None:
+    config = TrainConfig("data", "out", schedule=schedule, warmup_steps=None, learning_rate=0.5)
+    optimizer = build_optimizer(config, epoch_steps)
+    rates = []
+    for step in range(warmup + 1):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    assert int(np.argmax(rates)) == warmup
+    assert rates[-1] == 0.5
 
 
 def test_adamw_with_weight_decay_zero_has_none() -> None:

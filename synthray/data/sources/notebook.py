@@ -8,7 +8,10 @@ The batch layout is a directory or a bucket prefix with these files:
     parameters/parameter_batches_N.pkl    list of one array per parameter, or 'constant'
 
 ``synthray generate`` adds minimum, maximum, curve, unit and description to the parts. They are optional: a range
-without them is from 0 to 1. Writing the files in order, and resuming, is in ``build/notebook_writer.py``.
+without them is from 0 to 1. The numbers of a range are positions in [0, 1], unless its ``random_values`` are another
+pair: then they are values between these two.
+
+Writing the files in order, and resuming, is in ``build/notebook_writer.py``.
 """
 
 from __future__ import annotations
@@ -66,6 +69,8 @@ class NotebookSource:
     """Numbers that have a features file, a parameters file, or both."""
     stamps: dict[int, str]
     """For each number, the sizes and times of its files."""
+    in_units: tuple[str, ...] = ()
+    """Names of the ranges whose numbers are values in their unit, not positions in [0, 1]."""
     provenance: ClassVar[dict[str, Any]] = {"kind": "notebook"}
     repeatable: ClassVar[bool] = False
 
@@ -78,7 +83,8 @@ class NotebookSource:
             DataError: ``keys.pkl`` or ``randomizer_parts.pkl`` is invalid, or a batch is misnamed.
         """
         store = open_store(uri)
-        table = table_from_parts(_read_list(store, KEYS), _read_list(store, PARTS))
+        parts = _read_list(store, PARTS)
+        table = table_from_parts(_read_list(store, KEYS), parts)
         stamps: dict[int, str] = {}
         for entry in (entry for folder in FOLDERS for entry in store.list(folder)):
             number = batch_number(entry.path)
@@ -91,11 +97,13 @@ class NotebookSource:
                 )
         if not stamps:
             raise NotFound(f"{store.uri}: no batches here, for example no {features_path(0)}.")
-        return cls(store, table, tuple(sorted(stamps)), stamps)
+        pairs = zip(table.parameters, parts, strict=True)
+        in_units = tuple(p.name for p, part in pairs if isinstance(p, Range) and _interval(part))
+        return cls(store, table, tuple(sorted(stamps)), stamps, in_units)
 
     def stamp(self, number: int) -> str:
         """Return a text that changes when a file of the batch is written again."""
-        return self.stamps[number]
+        return " ".join([self.stamps[number], *self.in_units])
 
     def read(self, number: int) -> Examples:
         """Return one batch, validated.
@@ -118,9 +126,21 @@ class NotebookSource:
         if not isinstance(columns, (list, tuple)):
             raise BadBatch(parameters_file, f"it holds a {type(columns).__name__} instead of a list")
         labels = labels_from_columns(list(columns), self.table, len(features), parameters_file)
+        self._convert_units(labels, parameters_file)
         batch = Examples(features, labels)
         _check_finite(batch, features_file)
         return batch
+
+    def _convert_units(self, labels: npt.NDArray[np.float64], source: str) -> None:
+        """Replace values in units by positions, in place; raise BadBatch for a value that has none."""
+        for parameter in self.table.ranges:
+            if parameter.name not in self.in_units:
+                continue
+            values = labels[:, self.table.label_index[parameter.name]]
+            if parameter.curve == "log" and values.min() <= 0:
+                example, smallest = int(values.argmin()), values.min()
+                raise BadBatch(source, f"{parameter.name}, example {example}: {smallest} is not on a log curve")
+            values[:] = parameter.to_unit_interval(values)
 
 
 def _read_list(store: Store, path: str) -> list[Any]:
@@ -166,10 +186,11 @@ def decode_features(raw: bytes | memoryview, source: str) -> npt.NDArray[Any]:
 def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return shape, whether the array is in Fortran order, and dtype."""
     file = io.BytesIO(header)
-    version, _ = np.lib.format.read_magic(file)
-    if version > 2:
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the format is unknown")
-    return (np.lib.format.read_array_header_1_0 if version == 1 else np.lib.format.read_array_header_2_0)(file)
+    # Version 3 only adds names of fields that are not Latin-1, and an array with fields is refused.
+    return (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
 
 
 def _check_finite(batch: Examples, source: str) -> None:
@@ -220,7 +241,7 @@ def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
                 name, _distinct([str(value) for value in part["random_values"]]), **_fields(part, description=str)
             )
         if kind == "range":
-            numbers = _fields(part, minimum=float, maximum=float, step=float)
+            numbers = _interval(part) | _fields(part, minimum=float, maximum=float, step=float)
             return Range(name, **numbers, **_fields(part, curve=str, unit=str, description=str))
     except (KeyError, TypeError, ValueError, OverflowError, ConfigError) as error:
         raise DataError(f"{PARTS}, parameter {number} ({name}): {reprlib.repr(part)} is invalid ({error!r})") from None
@@ -232,6 +253,15 @@ def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
 def _fields(part: dict[str, Any], **converters: Callable[[Any], Any]) -> dict[str, Any]:
     """Return those fields that the part has, converted to JSON values."""
     return {key: convert(part[key]) for key, convert in converters.items() if key in part}
+
+
+def _interval(part: dict[str, Any]) -> dict[str, float]:
+    """Return the minimum and maximum that ``random_values`` of a range gives, or {} if its numbers are positions."""
+    values = part.get("random_values")
+    if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != 2:
+        return {}
+    low, high = (float(value) for value in values)
+    return {} if (low, high) == (0, 1) else {"minimum": low, "maximum": high}
 
 
 def _plain_value(value: Any) -> Any:

@@ -33,6 +33,7 @@ _MAX_INT_KEY = (1 << 61) - 2  # CPython hashes larger ints modulo 2**61 - 1, so 
 _MAX_AXES, _MAX_AXIS_LENGTH = 8, 1 << 40
 _MAX_SHOWN_LENGTH = 100
 _DTYPE_CODE = re.compile(r"[biufSU][0-9]{1,5}")  # no names and no fields, such as "float" or "f4,f4"
+_ORDERS = ("C", "F", "K")
 _HIGHEST_PROTOCOL = 5
 
 
@@ -85,8 +86,10 @@ class _Array:
         dtype = self.dtype.build()
         if math.prod(shape) * dtype.itemsize != len(self.raw):  # Python ints do not overflow
             raise UnsafePickle(f"an array of shape {shape} and dtype {dtype} has {len(self.raw)} bytes")
+        if self.order not in _ORDERS or (self.order == "K") != (axes is not None):
+            raise UnsafePickle(f"an array has the order {self.order!r} with axes {axes}, which NumPy does not write")
         array = np.frombuffer(self.raw, dtype).reshape(shape, order="F" if self.order == "F" else "C")
-        return array.transpose(axes) if self.order == "K" and axes is not None else array
+        return array if axes is None else array.transpose(axes)
 
 
 def _is_whole_numbers(value: Any) -> bool:

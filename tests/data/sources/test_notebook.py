@@ -252,6 +252,60 @@ def test_table_from_parts_numpy_values_become_json() -> None:
     assert [constant.value for constant in others] == ["array([0., 0.])", "b'raw'"]
 
 
+INTERVALS = {
+    "linear": {"random_values": [20, 20_000], "unit": "Hz"},
+    "log": {"random_values": (20.0, 20_000.0), "curve": "log"},
+    "stepped": {"random_values": np.array([20, 20_000]), "step": 1},
+    "negative": {"random_values": [-96, 0]},
+    "wider than the values": {"random_values": [20, 20_000], "minimum": 0, "maximum": 30_000},
+}
+
+
+@pytest.mark.parametrize("name", INTERVALS)
+def test_range_with_an_interval_of_values_is_scaled_by_the_table(name: str, source: Path) -> None:
+    part = {"random_type": "range", **INTERVALS[name]}
+    low, high = INTERVALS[name]["random_values"]
+    _, columns = foreign.batch(0)
+    columns[2] = np.linspace(low, high, 32)
+    (source / PARTS).write_bytes(pickle.dumps([*foreign.PARTS[:2], part, *foreign.PARTS[3:]]))
+    (source / "parameters/parameter_batches_0.pkl").write_bytes(pickle.dumps(columns))
+    opened = NotebookSource.open(str(source))
+    parameter, position = opened.table["1_osc_pitch"], opened.read(0).labels[:, 1]
+    assert (parameter.minimum, parameter.maximum) == (part.get("minimum", low), part.get("maximum", high))
+    assert -1e-9 <= position.min() <= position.max() <= 1 + 1e-9
+    np.testing.assert_allclose(position, parameter.to_unit_interval(columns[2]))
+
+
+@pytest.mark.parametrize("values", [None, [0, 1], (0.0, 1.0), [0.1, 0.2, 0.3], "x", []])
+def test_range_without_an_interval_holds_positions(values: object, source: Path) -> None:
+    part = {"random_type": "range", "minimum": 20, "maximum": 20_000} | ({"random_values": values} if values else {})
+    (source / PARTS).write_bytes(pickle.dumps([*foreign.PARTS[:2], part, *foreign.PARTS[3:]]))
+    opened = NotebookSource.open(str(source))
+    _, columns = foreign.batch(0)
+    np.testing.assert_array_equal(opened.read(0).labels[:, 1], columns[2])
+    assert opened.table["1_osc_pitch"].maximum == 20_000
+
+
+@pytest.mark.parametrize("value", [0.0, -3.0])
+def test_value_that_is_not_on_the_log_curve_is_refused(value: float, source: Path) -> None:
+    part = {"random_type": "range", "random_values": [20, 20_000], "curve": "log"}
+    (source / PARTS).write_bytes(pickle.dumps([*foreign.PARTS[:2], part, *foreign.PARTS[3:]]))
+    _, columns = foreign.batch(0)
+    columns[2] = np.full(32, 440.0)
+    columns[2][5] = value
+    (source / "parameters/parameter_batches_0.pkl").write_bytes(pickle.dumps(columns))
+    with pytest.raises(BadBatch, match=rf"1_osc_pitch, example 5: {value} is not on a log curve"):
+        NotebookSource.open(str(source)).read(0)
+
+
+@pytest.mark.parametrize("values", [[5, 5], [3, 2], [0, float("nan")], ["a", "b"], [None, 1], [[1], [2, 3]]])
+def test_interval_that_is_none_is_refused(values: list, source: Path) -> None:
+    part = {"random_type": "range", "random_values": values}
+    (source / PARTS).write_bytes(pickle.dumps([*foreign.PARTS[:2], part, *foreign.PARTS[3:]]))
+    with pytest.raises(DataError, match=r"parameter 2 \(1_osc_pitch\)"):
+        NotebookSource.open(str(source))
+
+
 def test_table_from_parts_choice_between_lists_has_a_class_each() -> None:
     parts = [{"random_type": "choice", "random_values": [[0, 1], [2, 3]]}, {"random_type": "range"}]
     table = table_from_parts([["pair"], ["level"]], parts)

@@ -1,0 +1,114 @@
+"""The default recipe learns from features and parameters of any scale and number."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthray.data.open import open_dataset
+from synthray.model.predictor import Predictor
+from synthray.train.config import TrainConfig, with_recipe
+from synthray.train.export import export_model
+from tests.conftest import convert_here
+from tests.train.training import train
+
+FRAMES, BINS = 4, 16
+Change = Callable[[np.random.Generator, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data set whose features depend on its parameters."""
+
+    change: Change = lambda _, magnitudes: magnitudes
+    """From magnitudes about 1 to the features."""
+    ranges: int = 3
+    choices: int = 1
+    classes: int = 3
+    frames: int = FRAMES
+    examples: int = 128
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Values of the ranges."""
+
+    def write(self, folder: Path) -> Path:
+        """Write four batches in the batch layout."""
+        choice = {"random_type": "choice", "random_values": list(range(self.classes))}
+        parts = [{"random_type": "range", "random_values": self.interval}] * self.ranges + [choice] * self.choices
+        (folder / "fft").mkdir(parents=True)
+        (folder / "parameters").mkdir()
+        (folder / "keys.pkl").write_bytes(pickle.dumps([["parameter", number] for number in range(len(parts))]))
+        (folder / "randomizer_parts.pkl").write_bytes(pickle.dumps(parts))
+        random = np.random.default_rng(0)
+        mixture = random.normal(size=(len(parts), self.frames * BINS)) * 4 / np.sqrt(len(parts))
+        for number in range(4):
+            size = self.examples // 4
+            positions = random.random((size, self.ranges))
+            labels = random.integers(self.classes, size=(size, self.choices))
+            hidden = np.concatenate([positions, labels / self.classes], axis=1) - 0.5
+            magnitudes = np.exp(hidden @ mixture).reshape(size, self.frames, BINS)
+            np.save(folder / "fft" / f"fft_batch_{number}.npy", self.change(random, magnitudes))
+            columns = [*(self.interval[0] + np.ptp(self.interval) * positions.T), *np.eye(self.classes)[labels.T]]
+            (folder / "parameters" / f"parameter_batches_{number}.pkl").write_bytes(pickle.dumps(columns))
+        return folder
+
+    @property
+    def chance(self) -> float:
+        """Loss of a network that gives each part of a range and each class the same probability."""
+        return self.ranges * float(np.log(32)) + self.choices * float(np.log(self.classes))
+
+
+def scaled(factor: float) -> Change:
+    return lambda _, magnitudes: magnitudes * factor
+
+
+def with_outliers(random: np.random.Generator, magnitudes: np.ndarray) -> np.ndarray:
+    return np.where(random.random(magnitudes.shape) < 0.002, magnitudes * 1e8, magnitudes)
+
+
+def with_constant_bins(_: np.random.Generator, magnitudes: np.ndarray) -> np.ndarray:
+    magnitudes[..., :3] = 7, 0, -1e6
+    return magnitudes
+
+
+DATA = {
+    "1e-6": Data(scaled(1e-6)),
+    "1": Data(),
+    "1e6": Data(scaled(1e6)),
+    "each bin of another scale": Data(lambda _, magnitudes: magnitudes * 10.0 ** np.linspace(-6, 6, BINS)),
+    "from 20 to 20,000": Data(lambda _, magnitudes: np.clip(632 * magnitudes, 20, 20_000)),
+    "both signs": Data(lambda _, magnitudes: 1e4 * np.log(magnitudes)),
+    "far from 0": Data(lambda _, magnitudes: 1e5 + np.log(magnitudes)),
+    "mostly 0": Data(lambda _, magnitudes: np.where(magnitudes < 2, 0, magnitudes)),
+    "outliers": Data(with_outliers),
+    "constant bins": Data(with_constant_bins),
+    "ranges from 20 to 20,000": Data(interval=(20.0, 20_000.0)),
+    "one frame": Data(frames=1),
+    "2 parameters": Data(ranges=2, choices=0),
+    "500 parameters": Data(ranges=490, choices=10),
+    "1 class": Data(choices=2, classes=1),
+    "200 classes": Data(ranges=1, classes=200),
+    "many examples": Data(examples=4096),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DATA)
+def test_recipe_learns_and_its_model_predicts(name: str, tmp_path: Path) -> None:
+    data = DATA[name]
+    convert_here(data.write(tmp_path / "training_data"), tmp_path / "data")
+    dataset = open_dataset(str(tmp_path / "data"))
+    config = TrainConfig(dataset.uri, str(tmp_path / "out"), **with_recipe({"width": 32, "epochs": 10}))
+    trained = train(config, dataset)
+    losses = [epoch["loss"] for epoch in trained.history]
+    assert losses[-1] < min(0.99 * losses[0], data.chance)
+    # 128 examples are too few to learn 500 parameters, but the model must not be worse than chance either.
+    assert trained.report["val_loss"] < 1.001 * data.chance
+    predictor = Predictor.load(export_model(config, dataset, trained))
+    assert predictor.card.numpy
+    labels = predictor.labels(dataset.take(np.arange(8)).features)
+    assert np.isfinite(labels).all()
