@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import ray
 import ray.train
@@ -122,7 +123,7 @@ def _start_timeout(*, elastic: bool) -> Iterator[None]:
 
 
 def _trainer(
-    worker: WorkerConfig, scaling: ray.train.ScalingConfig, max_failures: int, scratch: str
+    worker: WorkerConfig, scaling: ray.train.ScalingConfig, max_failures: int, scratch: Path
 ) -> DataParallelTrainer:
     return DataParallelTrainer(
         work,
@@ -132,7 +133,7 @@ def _trainer(
         # Checkpoints are written to ``out`` by the workers. Ray Train only needs a folder for its own state.
         run_config=ray.train.RunConfig(
             name=f"synthray-{uuid.uuid4().hex[:12]}",
-            storage_path=scratch,
+            storage_path=str(scratch),
             failure_config=ray.train.FailureConfig(max_failures=_MAX_RESTARTS),
             callbacks=[StartupLimit(max_failures), GroupEvents(worker.coordinator)],
         ),

@@ -155,7 +155,7 @@ def _layer_normalization(config: dict[str, Any], weights: list[Floats], shape: t
     epsilon = np.float32(config["epsilon"])
 
     def layer_normalization(x: Floats) -> Floats:
-        y = x - x.mean(axis=-1, keepdims=True)
+        y: Floats = x - x.mean(axis=-1, keepdims=True)
         y *= scale / np.sqrt(np.square(y).mean(axis=-1, keepdims=True) + epsilon)
         y += centre
         return y
