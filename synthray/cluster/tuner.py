@@ -117,7 +117,7 @@ class _Search:
                 # Results and checkpoints go to --out. Tune only needs a folder for its own state.
                 run_config=tune.RunConfig(
                     name=f"synthray-{uuid.uuid4().hex[:12]}",
-                    storage_path=scratch,
+                    storage_path=str(scratch),
                     stop=stopper,
                     failure_config=tune.FailureConfig(max_failures=_MAX_RESTARTS),
                     callbacks=[events],
