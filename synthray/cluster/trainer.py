@@ -28,7 +28,8 @@ from synthray.cluster.worker import WorkerConfig, work
 from synthray.errors import StorageError, SynthrayError, TrainingError, summary
 from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
-from synthray.storage import open_store, temporary_folder
+from synthray.storage import open_store
+from synthray.storage.scratch import scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.mlflow import Tracking
 from synthray.train.logging.terminal import Display
@@ -65,7 +66,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
     if message := missing_gpus(scaling):
         coordinator.log.remote(message)
     with (
-        temporary_folder("train") as scratch,
+        scratch_folder("train") as scratch,
         _storage_probe(config.out) as probe,
         _start_timeout(elastic=bool(workers.most)),
     ):
@@ -73,7 +74,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
         cache = loader.cache_dataset(dataset, config.order(dataset.manifest), coordinator.log.remote)
         shards = cache.references if cache else None
         worker = WorkerConfig(config, coordinator, shards, float(workers.step_timeout_s or 0), tracking, probe)
-        trainer = _trainer(worker, scaling, workers.max_failures, scratch)
+        trainer = _trainer(worker, scaling, workers.max_failures, str(scratch))
         with stop_requests() as interrupted:
             return resolve_model(_follow(trainer, coordinator, cache, log, interrupted))
 

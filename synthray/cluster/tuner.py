@@ -24,7 +24,7 @@ from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.errors import TrainingError, summary
 from synthray.model.architectures import ARCHITECTURES
-from synthray.storage import temporary_folder
+from synthray.storage.scratch import scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import STOPPED, UNFINISHED, SearchFolder, Trial
@@ -104,7 +104,7 @@ class _Search:
         cached_shards = cache.wait() if cache else None
         trainable = tune.with_parameters(run_trial, configs=self.configs, cached_shards=cached_shards)
         events, stopper = _Events(), _Stopper()
-        with temporary_folder("tune") as scratch:
+        with scratch_folder("tune") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, _resources(self.config, len(pending), streams=cached_shards is None)),
                 param_space={"number": tune.grid_search(pending)},
@@ -117,7 +117,7 @@ class _Search:
                 # Results and checkpoints go to --out. Tune only needs a folder for its own state.
                 run_config=tune.RunConfig(
                     name=f"synthray-{uuid.uuid4().hex[:12]}",
-                    storage_path=scratch,
+                    storage_path=str(scratch),
                     stop=stopper,
                     failure_config=tune.FailureConfig(max_failures=_MAX_RESTARTS),
                     callbacks=[events],

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy as np
 from synthray.errors import DataError, ModelError, NotFound
 from synthray.model.heads import HeadLayout
 from synthray.model.numpy_network import agrees_with_keras, read_network
-from synthray.storage import Entry, Store, home, open_parent, open_store, temporary_folder
+from synthray.storage import Entry, Store, home, open_parent, open_store
+from synthray.storage.scratch import scratch_folder
 from synthray.synth.parameters import ParameterTable
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     uri = f"{store.uri}/{card.name}{SUFFIX}"
     if _is_saved(model, uri, card):
         return uri
-    with temporary_folder("model") as folder:
-        file = Path(folder, f"{card.name}{SUFFIX}")
+    with scratch_folder("model") as folder:
+        file = folder / f"{card.name}{SUFFIX}"
         model.save(file)
         raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)
@@ -198,8 +198,8 @@ def open_model(raw: bytes, uri: str) -> keras.Model:
     """Open the bytes of a ``.keras`` file in Keras; raise ModelError if it is corrupt."""
     import keras
 
-    with temporary_folder("model") as folder:
-        local = Path(folder, uri.rpartition("/")[2])
+    with scratch_folder("model") as folder:
+        local = folder / uri.rpartition("/")[2]
         local.write_bytes(raw)
         try:
             # Safe mode refuses layers with pickled Python code, so that a model file cannot run any.

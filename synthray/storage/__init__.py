@@ -2,6 +2,5 @@
 
 from synthray.storage.base import Entry, Store
 from synthray.storage.open import home, locate, newest, open_parent, open_store
-from synthray.storage.scratch import temporary_folder
 
-__all__ = ["Entry", "Store", "home", "locate", "newest", "open_parent", "open_store", "temporary_folder"]
+__all__ = ["Entry", "Store", "home", "locate", "newest", "open_parent", "open_store"]

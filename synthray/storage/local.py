@@ -21,11 +21,11 @@ from typing import BinaryIO
 from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage.base import Entry, Store, is_foreign
 from synthray.storage.exclusive import UNFINISHED, name_exclusively
+from synthray.storage.scratch import DISK_FULL
 
 ABANDONED_AFTER_S = 24 * 3600
 """Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host."""
 
-_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # The answers of file systems that cannot sync a file or a folder. EACCES: a folder that cannot be opened for reading.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
@@ -130,7 +130,7 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
         raise Conflict(f"{target} exists already") from None
     except OSError as error:
         advice = ""
-        if error.errno in _DISK_FULL:
+        if error.errno in DISK_FULL:
             advice = ". Free space there, then run the same command again."
         elif error.errno in _NOT_WRITABLE:
             advice = ". Give a URI that can be written. Set SYNTHRAY_HOME to move the defaults."

@@ -13,7 +13,7 @@ import pytest
 
 from synthray.cluster.local_ray import python_of_workers, writable_places
 from synthray.errors import ConfigError, StorageError
-from synthray.storage import temporary_folder
+from synthray.storage.scratch import scratch_folder
 
 
 @pytest.fixture
@@ -117,12 +117,15 @@ def test_usual_path_of_python_needs_no_runtime_environment(monkeypatch: pytest.M
     assert python_of_workers() is None
 
 
-def test_temporary_folder_names_the_variable_to_set(read_only: Path) -> None:
-    with pytest.raises(StorageError, match=r"no folder for temporary files can be made .*Set TMPDIR"):
-        temporary_folder("model")
+def test_scratch_folder_names_the_variable_to_set(read_only: Path) -> None:
+    with (
+        pytest.raises(StorageError, match=r"no folder for temporary files can be made .*Set TMPDIR"),
+        scratch_folder("model"),
+    ):
+        pass
 
 
-def test_temporary_folder_is_deleted_at_the_end() -> None:
-    with temporary_folder("model") as folder:
-        assert Path(folder).is_dir()
-    assert not Path(folder).exists()
+def test_scratch_folder_is_deleted_at_the_end() -> None:
+    with scratch_folder("model") as folder:
+        assert folder.is_dir()
+    assert not folder.exists()

@@ -16,7 +16,8 @@ from typing import Any
 from synthray.data.manifest import Manifest
 from synthray.data.open import name_of
 from synthray.errors import Stopped, summary
-from synthray.storage import open_parent, temporary_folder
+from synthray.storage import open_parent
+from synthray.storage.scratch import scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.tracking import Tracking, without_login
 from synthray.train.reports import EpochReport
@@ -134,8 +135,8 @@ class MlflowLog:
 
     def _send_model(self, uri: str) -> None:
         store, name = open_parent(uri)
-        with temporary_folder("mlflow") as folder:
+        with scratch_folder("mlflow") as folder:
             for file_name in (name, f"{Path(name).stem}.json"):
-                file = Path(folder, file_name)
+                file = folder / file_name
                 file.write_bytes(store.read(file_name))
                 self._client.log_artifact(self._run_id, str(file), "model")

@@ -5,13 +5,14 @@ The numbers themselves are defined in ``synthray.train.reports``.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 import tensorflow as tf
 
 from synthray.data.manifest import Manifest
-from synthray.storage import open_store, temporary_folder
+from synthray.storage import open_store
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport
 
@@ -30,7 +31,7 @@ class EpochLog:
         self._store = open_store(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)}")
 
     def __enter__(self) -> EpochLog:
-        self._folder = temporary_folder("log")
+        self._folder = tempfile.TemporaryDirectory(prefix="synthray-log-")
         self._writer = tf.summary.create_file_writer(self._folder.name)
         return self
 
