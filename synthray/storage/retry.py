@@ -1,6 +1,6 @@
 """The retry policy of object stores: the pause before each retry and the deadline.
 
-Which errors are worth a retry is not here: each back end decides that (``s3.py``).
+Which errors are worth a retry is not here: each back end decides that (``s3_errors.py``).
 """
 
 from __future__ import annotations
