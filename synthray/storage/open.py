@@ -115,7 +115,7 @@ def _file_path(uri: str, rest: str) -> Path:
 
 
 def _expand(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise ConfigError(f"{path!r}: the home folder of ~ is unknown; write an absolute path") from None
+    expanded = os.path.expanduser(path)  # noqa: PTH111 - Path("./~") is "~", which would be expanded
+    if path.startswith("~") and expanded == path:
+        raise ConfigError(f"{path!r}: the home folder of ~ is unknown; write an absolute path")
+    return Path(expanded)

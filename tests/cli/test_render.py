@@ -26,6 +26,20 @@ def test_random_with_the_same_seed_writes_the_same_preset(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    "name", ["with space", "é 東京 🎹", "a#b", "100%", "a%20b", "a?b&c", "a+b", "-dash", "--help", "~"]
+)
+def test_files_may_have_odd_names(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert main(["random", f"--out=./{name}"]) == 0
+    assert main(["render", (folder / name).as_uri(), f"--out={(folder / name).as_uri()}.wav"]) == 0
+    assert main(["match", "--out-dir", f"../{name}/out", "--", f"./{name}.wav"]) == 0
+    written = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.is_file()}
+    assert written == {f"{name}/{name}.wav", f"{name}/out/{name}.json", f"{name}/out/{name}.wav"}
+
+
+@pytest.mark.parametrize(
     ("argv", "code", "message"),
     [
         (["{files}/sound.wav", "--out", "{files}/x.wav"], 1, "sound.wav: not a preset in JSON"),

@@ -194,6 +194,8 @@ def test_open_store_resolves_local_uris(tmp_path: Path, monkeypatch: pytest.Monk
     assert open_store(f"file://{tmp_path}/with%20space").uri == f"{tmp_path}/with space"
     assert open_store("file:///a#b/c?d").uri == "/a#b/c?d"
     assert open_store("file://localhost/a").uri == "/a"
+    assert open_store("./~").uri == str(tmp_path / "~")
+    assert open_store("./~/x").uri == str(tmp_path / "~" / "x")
     assert open_store("~/x").uri == os.path.expanduser("~/x")  # noqa: PTH111
     monkeypatch.setenv("SYNTHRAY_HOME", "s3://bucket/home/")
     assert home() == "s3://bucket/home"
