@@ -48,12 +48,15 @@ bench: $(INSTALLED)
 	@for name in render convert read train; do echo "── $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. To continue after an interruption, run it again.
-MODEL_EPOCHS ?= 12
+MODEL_EPOCHS ?= 40
+# A CPU without bfloat16 instructions (AVX512-BF16 or AMX) is faster with float32.
+MODEL_PRECISION ?= mixed_bfloat16
 MODEL := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models/histogram
 model: $(INSTALLED)
 	$(BIN)/python -m synthray.cli.main train --data "synth://?seed=20261129&batches=4000&fresh=1&dtype=float16" \
-		--out "$(MODEL)" --workers 1 --network histogram --epochs $(MODEL_EPOCHS) --batch-size 128 --audible-only \
-		--optimizer adamw --learning-rate 0.0015 --weight-decay 0.01 --schedule cosine --warmup-steps 500 --clip-norm 5
+		--out "$(MODEL)" --workers 1 --network histogram --epochs $(MODEL_EPOCHS) --batch-size 512 --audible-only \
+		--optimizer adamw --learning-rate 0.002 --weight-decay 0.01 --schedule cosine --warmup-steps 500 --clip-norm 5 \
+		--precision $(MODEL_PRECISION)
 	$(BIN)/python infra/ship_model.py "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
 	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
 
