@@ -86,7 +86,7 @@ class Job:
         job = {"RAY_ADDRESS": cluster.address, "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps({"runtime_env": runtime_env})}
         command = [sys.executable, "jobs/train.py", "--data", str(data), "--out", str(out), "--batch-size", "48"]
         self.process = subprocess.Popen(
-            [*command, "--epochs", str(EPOCHS), *flags],
+            [*command, "--network", "notebook", "--epochs", str(EPOCHS), *flags],
             cwd=REPOSITORY,
             env=os.environ | environment | job,
             stdout=subprocess.PIPE,
