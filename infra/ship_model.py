@@ -22,6 +22,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 
+from synthray.model.heads import HeadLayout
+from synthray.model.numpy_network import agrees_with_keras, read_network
 from synthray.model.saved import load_model
 from synthray.model.shipped import NAME
 from synthray.synth.instrument import INSTRUMENT
@@ -44,7 +46,11 @@ def main() -> None:
     file = write_small(model, arguments.out / f"{NAME}.keras")
     # The location of the training data and of the output says nothing to others.
     config = {key: value for key, value in card.config.items() if key != "out"}
-    card = replace(card, name=NAME, config=config, sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    raw = file.read_bytes()
+    layout = HeadLayout(card.table, card.bins)
+    network = read_network(raw, layout, card.feature_shape, NAME)
+    agrees = network is not None and agrees_with_keras(network, model, layout, card.feature_shape)
+    card = replace(card, name=NAME, config=config, sha256=hashlib.sha256(raw).hexdigest(), numpy=agrees)
     file.with_suffix(".json").write_bytes(card.encode())
     print(f"wrote {file}, {file.stat().st_size / 1e6:.1f} MB")
 
