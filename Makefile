@@ -48,7 +48,7 @@ bench: $(INSTALLED)
 	@for name in render convert read train; do echo "── $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. To continue after an interruption, run it again.
-MODEL_EPOCHS ?= 40
+MODEL_EPOCHS ?= 30
 # A CPU without bfloat16 instructions (AVX512-BF16 or AMX) is faster with float32.
 MODEL_PRECISION ?= mixed_bfloat16
 MODEL := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models/histogram
