@@ -22,6 +22,7 @@ from synthray.data.build.shard import build_shard
 from synthray.data.manifest import Manifest
 from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
+from synthray.proxies import bypass
 from synthray.train.config import TrainConfig
 from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound, wav
 from tests.s3_place import place_in
@@ -35,6 +36,14 @@ settings.load_profile("suite")
 # TensorFlow and Ray read these at import, so they are set before any test imports them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.update(LOOPBACK_ONLY, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+
+@pytest.fixture(autouse=True)
+def same_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Undo what a command that runs in this process sets: HTTPX, the client of some tests, fails for ``[::1]``."""
+    for name in bypass({}):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
 
 # `ray job stop` kills a job after 3 s by default, before it has written its checkpoint.
 JOB_STOP_TIMEOUT = {"RAY_JOB_STOP_WAIT_TIME_S": "60"}

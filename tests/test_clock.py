@@ -73,7 +73,7 @@ def test_watchdog_ends_only_a_process_without_steps(jump_s: float, then: str, ou
 
 def test_retries_end_at_their_deadline(jump_s: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(RETRY_TIMEOUT, "0.6")
-    monkeypatch.setattr(s3, "_client", lambda *_: None)
+    monkeypatch.setattr(s3, "client", lambda *_: None)
 
     def fail(_: object) -> None:
         raise EndpointConnectionError(endpoint_url="http://127.0.0.1:1")

@@ -38,7 +38,7 @@ def set_field(name: str, key: str, value: object) -> Change:
 
 
 CHANGES: dict[str, Change] = {
-    "an unknown activation": set_field("dense", "activation", "gelu"),
+    "an unknown activation": set_field("dense", "activation", "elu"),
     "an unknown setting": set_field("dense", "lora_rank", 4),
     "another policy": set_field("dense", "dtype", "mixed_float16"),
     "strides": set_field("conv1d", "strides", [2]),
@@ -154,7 +154,7 @@ def test_model_with_another_layer_is_predicted_by_keras(tmp_path: Path) -> None:
     import keras
 
     features = keras.Input(FOREIGN_SHAPE, name="in_fft")
-    vector = keras.layers.LayerNormalization()(keras.layers.Flatten()(features))
+    vector = keras.layers.UnitNormalization()(keras.layers.Flatten()(features))
     outputs = [
         keras.layers.Dense(p.num_outputs, "softmax" if isinstance(p, Choice) else None, name=f"out_{p.name}")(vector)
         for p in FOREIGN.learned

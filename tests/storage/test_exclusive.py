@@ -20,6 +20,8 @@ from synthray.storage import exclusive, local, open_store
 from tests import foreign
 from tests.conftest import convert_here
 
+pytestmark = pytest.mark.faults
+
 NO_HARD_LINKS = ["EPERM", "EACCES", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EXDEV", "EMLINK", "EINVAL"]
 NO_LOCKS = ["ENOLCK", "ENOSYS", "EINVAL", "EOPNOTSUPP"]
 NO_SYNC = ["EINVAL", "ENOTSUP", "ENOSYS"]
