@@ -40,7 +40,8 @@ def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:
         for name, value in LOCAL_RAY.items():
             os.environ.setdefault(name, value)
         address = cluster_address()
-        os.environ[VARIABLE] = os.environ.get(VARIABLE, "").strip()  # Ray also reads it
+        if VARIABLE in os.environ:
+            os.environ[VARIABLE] = os.environ[VARIABLE].strip()  # Ray also reads it
         is_new = starts_cluster(address)
         try:
             with writable_places() if is_new else contextlib.nullcontext():
