@@ -70,8 +70,8 @@ def assert_full_disk_is_survived(
         disk.kind = _FullAtClose if number % 2 else _FullAtWrite
         with pytest.raises(StorageError) as caught:
             job(out)
-        path, told, advice = str(caught.value).partition(" cannot be written: ")
-        assert told
+        path, separator, advice = str(caught.value).partition(" cannot be written: ")
+        assert separator
         assert "\n" not in advice
         assert advice.endswith(". Free space there, then run the same command again.")
         failed.append(str(Path(path).relative_to(out)))

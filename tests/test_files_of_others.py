@@ -36,7 +36,7 @@ OTHERS = (
     ".snapshot/hourly.0/{name}", "#recycle/{name}", "lost+found/{name}", "$RECYCLE.BIN/{name}",
     ".Trash-1000/files/{name}",
 )  # fmt: skip
-"""Paths beside a file, by its name."""
+"""Paths of files that others leave beside a file; ``{name}`` stands for that file's name."""
 
 
 @pytest.fixture(params=["local", pytest.param("s3", marks=pytest.mark.s3)])
@@ -45,7 +45,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def leave_files(uri: str) -> Store:
-    """Write each of ``OTHERS`` beside every file below a URI, and the markers that S3 consoles and Hadoop write."""
+    """Add all ``OTHERS`` beside each file below a URI. Add the markers of S3 consoles and of Hadoop, too."""
     store = open_store(uri)
     for entry in store.list():
         folder, _, name = entry.path.rpartition("/")

@@ -78,7 +78,7 @@ class RunCoordinator:
         return self._starts - 1
 
     def _cause(self) -> str:
-        """Return why the workers ended, or '' if nobody knows."""
+        """Return why the workers ended; '' if there was no report."""
         return next(iter([*self._causes, *self._deaths, *self._consequences]), "")
 
     def _log_restart(self, workers: int, cause: str, *, counts: bool) -> None:

@@ -56,12 +56,12 @@ def _claimed(target: Path) -> Iterator[None]:
     claim = target.with_name(f"{UNFINISHED}claim-{target.name}")
     handle = _create_claim(claim, target)
     try:
-        with contextlib.suppress(OSError):  # without a lock or a host, a killed writer's claim stays for a day
+        with contextlib.suppress(OSError):  # if one of the two fails, the claim of a killed writer stays for a day
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(handle, _host())
         yield
     finally:
-        claim.unlink(missing_ok=True)  # before the lock ends, so that nobody takes over a claim that is gone
+        claim.unlink(missing_ok=True)  # while it is locked: another writer could lock it before it is deleted
         os.close(handle)
 
 
