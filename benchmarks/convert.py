@@ -52,6 +52,7 @@ from synthray.cluster.connect import connect
 from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.build.plan import BuildConfig
 from synthray.storage import Store, open_store
+from synthray.synth.voice import usable_cores
 
 Conversion = Callable[[str, str, int], float]
 """Converts ``batches`` batches from a source URI to an output URI, and returns the seconds."""
@@ -128,7 +129,9 @@ def _measure(conversions: dict[str, Conversion], root: str, batches: int, rounds
 
 def _print(measured: dict[str, Measured], arguments: argparse.Namespace) -> None:
     place = "in S3" if arguments.s3 else "on disk"
-    print(f"\n{arguments.batches:,} batches of {arguments.dtype} {place}, {arguments.rounds} rounds, {_cores()} cores")
+    print(
+        f"\n{arguments.batches:,} batches of {arguments.dtype} {place}, {arguments.rounds} rounds, {usable_cores()} cores"
+    )
     print(f"{'':12} {'median s':>9} {'range s':>16} {'batches/s':>10} {'x synthray':>11} {'MB written':>11}")
     ours_s = statistics.median(measured[_OURS].seconds)
     for name, result in measured.items():
@@ -147,7 +150,7 @@ def _convert(source: str, out: str, batches: int) -> float:  # noqa: ARG001 - co
 
 
 def _run_peer(python: str, name: str, source: str, out: str, batches: int) -> float:
-    command = [python, convert_peers.__file__, name, source, out, str(batches), str(_cores())]
+    command = [python, convert_peers.__file__, name, source, out, str(batches), str(usable_cores())]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         raise SystemExit(f"{name} failed:\n{finished.stderr}")
@@ -240,10 +243,6 @@ def _memory_bytes() -> int:
         except (OSError, KeyError):  # the process has just ended
             continue
     return total
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
 
 
 def _arguments() -> argparse.Namespace:

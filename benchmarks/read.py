@@ -43,6 +43,7 @@ from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
 from synthray.data.parquet import FEATURES
 from synthray.storage import open_store
+from synthray.synth.voice import usable_cores
 
 BATCH_SIZE = 512
 EPOCHS = 3
@@ -72,7 +73,7 @@ def main() -> None:
 def _measure_others(table: Table, stored: Dataset, folder: Path, peers: list[str]) -> None:
     batches = folder / "batches"
     table.add("bare PyArrow, all columns, one after another", lambda: _pyarrow(stored), "pyarrow")
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     table.add(f"PyArrow, {cores} shards at once", lambda: _pyarrow(stored, cores))
     table.add("the notebook's DataLoader", lambda: _notebook(batches), "notebook")
     if not peers:  # TensorFlow and torch cannot be loaded into one process

@@ -48,6 +48,8 @@ import serve_client
 from serve_client import Answers, Load
 from serve_processes import HAPROXY_PORT, SERVERS, Running, Server, ServerFailed, running
 
+from synthray.synth.voice import usable_cores
+
 SHAPE = (20, 551)
 ROWS = 256  # sounds of the large request
 MATCHES = 100
@@ -314,7 +316,7 @@ def _machine() -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if "model name" in line
     ]
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     return f"{names[0] if names else platform.machine()}, {cores} cores, Python {platform.python_version()}"
 
 
