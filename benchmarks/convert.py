@@ -129,9 +129,8 @@ def _measure(conversions: dict[str, Conversion], root: str, batches: int, rounds
 
 def _print(measured: dict[str, Measured], arguments: argparse.Namespace) -> None:
     place = "in S3" if arguments.s3 else "on disk"
-    print(
-        f"\n{arguments.batches:,} batches of {arguments.dtype} {place}, {arguments.rounds} rounds, {usable_cores()} cores"
-    )
+    sizes = f"{arguments.batches:,} batches of {arguments.dtype} {place}"
+    print(f"\n{sizes}, {arguments.rounds} rounds, {usable_cores()} cores")
     print(f"{'':12} {'median s':>9} {'range s':>16} {'batches/s':>10} {'x synthray':>11} {'MB written':>11}")
     ours_s = statistics.median(measured[_OURS].seconds)
     for name, result in measured.items():
