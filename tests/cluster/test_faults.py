@@ -102,8 +102,9 @@ class Job:
         return "".join(self.lines)
 
     def wait_for(self, line: str) -> None:
-        """Wait for a line that matches; fail if the process ends before."""
-        wait_for(lambda: re.search(line, self.text, re.MULTILINE) or self.process.poll() is not None, LINE_TIMEOUT_S)
+        """Wait for a line that matches; fail if the process ends before or the line does not come."""
+        with contextlib.suppress(AssertionError):  # the lines so far say more than the timeout
+            wait_for(lambda: re.search(line, self.text, re.MULTILINE) or self.process.poll() is not None, LINE_TIMEOUT_S)
         assert re.search(line, self.text, re.MULTILINE), self.text
 
     def workers(self) -> list[int]:
