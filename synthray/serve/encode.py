@@ -61,8 +61,8 @@ def encode_status(served: Sequence[Served], last_error: str | None = None) -> di
     return {"model_version_status": versions}
 
 
-def encode_metadata(served: Served, model_name: str) -> dict[str, Any]:
-    """Return the shapes of inputs and outputs, and the parameter table."""
+def encode_metadata(served: Served, model_name: str, max_refine_s: float) -> dict[str, Any]:
+    """Return the shapes of inputs and outputs, the parameter table, and the longest search in seconds."""
     card = served.predictor.card
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
@@ -74,7 +74,12 @@ def encode_metadata(served: Served, model_name: str) -> dict[str, Any]:
         "model_spec": {"name": model_name, "signature_name": "", "version": str(served.version)},
         "metadata": {
             "signature_def": {"signature_def": {"serving_default": signature}},
-            "synthray": {"name": card.name, "sha256": card.sha256, "parameters": card.table.to_json()},
+            "synthray": {
+                "name": card.name,
+                "sha256": card.sha256,
+                "parameters": card.table.to_json(),
+                "max_refine_s": max_refine_s,
+            },
         },
     }
 

@@ -53,8 +53,9 @@ async def status(request: Request) -> Response:
 
 
 async def metadata(request: Request) -> Response:
-    """Return the shapes of inputs and outputs, and the parameter table."""
-    return json_response(encode_metadata(model_for(request), MODEL_NAME))
+    """Return the shapes of inputs and outputs, the parameter table, and the longest search in seconds."""
+    longest_s = service_of(request).config.max_refine_s
+    return json_response(encode_metadata(model_for(request), MODEL_NAME, longest_s))
 
 
 async def predict(request: Request) -> Response:

@@ -46,11 +46,11 @@ def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def guarded_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Return the address of a service that wants the token "open sesame"."""
-    yield from _served(tmp_path_factory.mktemp("guarded"), SYNTHRAY_API_TOKEN="open sesame")
+    """Return the address of a service that wants the token "open sesame" and searches for 2 s at most."""
+    yield from _served(tmp_path_factory.mktemp("guarded"), "--max-refine-s", "2", SYNTHRAY_API_TOKEN="open sesame")
 
 
-def _served(folder: Path, **environment: str) -> Iterator[str]:
+def _served(folder: Path, *flags: str, **environment: str) -> Iterator[str]:
     port = free_port()
     command = [
         sys.executable,
@@ -62,6 +62,7 @@ def _served(folder: Path, **environment: str) -> Iterator[str]:
         "shipped",
         "--port",
         str(port),
+        *flags,
     ]
     with (folder / "log").open("wb") as log:
         variables = {**os.environ, "SYNTHRAY_HOME": str(folder), **environment}

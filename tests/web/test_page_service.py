@@ -56,6 +56,19 @@ def test_page_asks_for_the_token_and_keeps_it(open_page: Callable[..., Any], gua
     drop(page, tone)
 
 
+def test_page_offers_only_searches_that_the_service_allows(
+    open_page: Callable[..., Any], guarded_url: str, tone: Path
+) -> None:
+    page = open_page(url=guarded_url)
+    page.evaluate("sessionStorage.setItem('synthray-token', 'open sesame')")
+    page.reload()
+    drop(page, tone)
+    assert page.locator("#refine label:visible").all_inner_texts() == ["1 s", "2 s"]
+    page.locator("#refine-start").click()
+    expect(page.locator("#refine-message")).to_contain_text("Searching for 2 s")
+    expect(page.locator("#refine-message")).to_contain_text("Done")
+
+
 def test_recording_is_matched(open_page: Callable[..., Any]) -> None:
     page = open_page(permissions=["microphone"])
     page.get_by_role("button", name="Record a sound").click()

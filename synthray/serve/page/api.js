@@ -11,10 +11,11 @@ export class ServiceError extends Error {}
 /** Callbacks that the page sets: `wait(text)` while the service is busy, `askToken(wasWrong)` resolves to a token. */
 export const hooks = { wait: () => {}, askToken: async () => null };
 
-/** Return the table of parameters. */
-export async function readTable() {
+/** Return what the service says of its model and limits: the table of parameters, and the longest search in seconds. */
+export async function readMetadata() {
   const { metadata } = await (await request("/metadata", {})).json();
-  return metadata.synthray.parameters;
+  const { parameters, max_refine_s: longestSearch } = metadata.synthray;
+  return { table: parameters, longestSearch };
 }
 
 /** Match a sound file; return the service's answer with both sounds. */

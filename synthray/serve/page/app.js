@@ -1,6 +1,6 @@
 /** The page: makes its parts and connects them. */
 
-import { hooks, matchSound, readTable } from "./api.js";
+import { hooks, matchSound, readMetadata } from "./api.js";
 import { BlindTest } from "./blind.js";
 import { announce, byId, showMessage } from "./dom.js";
 import { titleOf } from "./history.js";
@@ -35,9 +35,10 @@ new Recorder((file) => add([file]));
 addEventListener("hashchange", openLink);
 openLink();
 
-/** Read the table of parameters, and make what depends on it. */
+/** Read the table of parameters and the limits, and make what depends on them. */
 async function start() {
-  const table = await readTable();
+  const { table, longestSearch } = await readMetadata();
+  refinement.limit(longestSearch);
   const makePanel = (callbacks) => new Panel(table, callbacks);
   stage = new Stage(table, { player, pictures, makePanel, onChange: stopSearch, onOpen: showOpen });
   connectSaving(stage);

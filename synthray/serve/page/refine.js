@@ -16,6 +16,20 @@ export class Refinement {
     byId("refine-stop").addEventListener("click", () => this.stop("Stopped."));
   }
 
+  /** Offer searches of at most `longest` seconds. */
+  limit(longest) {
+    let previous = null;
+    for (const option of byId("refine").elements.seconds) {
+      const [label] = option.labels;
+      option.value = Math.min(Number(option.value), longest);
+      label.textContent = `${option.value} s`;
+      option.disabled = label.hidden = option.value === previous?.value;
+      if (!option.disabled) previous = option;
+      else if (option.checked) previous.checked = true;
+    }
+    byId("refine").hidden = longest === 0;
+  }
+
   /** Say whether the sound that is open can be searched for. */
   enable(state) {
     byId("refine-seconds").disabled = !state.sound;
