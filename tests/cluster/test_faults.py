@@ -104,7 +104,9 @@ class Job:
     def wait_for(self, line: str) -> None:
         """Wait for a line that matches; fail if the process ends before or the line does not come."""
         with contextlib.suppress(AssertionError):  # the lines so far say more than the timeout
-            wait_for(lambda: re.search(line, self.text, re.MULTILINE) or self.process.poll() is not None, LINE_TIMEOUT_S)
+            wait_for(
+                lambda: re.search(line, self.text, re.MULTILINE) or self.process.poll() is not None, LINE_TIMEOUT_S
+            )
         assert re.search(line, self.text, re.MULTILINE), self.text
 
     def workers(self) -> list[int]:
@@ -330,7 +332,8 @@ def test_a_store_outage_beyond_the_retry_timeout_ends_the_job(
 
 
 def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, data: Path, tmp_path: Path) -> None:
-    elastic = ("--workers", "1:2", "--rescale-interval-s", "2")
+    # A worker that waits for a lost one longer than this is lost, too; the default is longer than this test waits.
+    elastic = ("--workers", "1:2", "--rescale-interval-s", "2", "--step-timeout-s", "60")
     # The same epochs are trained once more below, but without the longer steps.
     many = ("--batch-size", "2", "--learning-rate", "0.001", "--epochs", "1000")
     with training(cluster, data, tmp_path / "out", *elastic, *many, environment=paced(tmp_path, step_s=0.02)) as job:
