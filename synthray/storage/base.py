@@ -1,4 +1,4 @@
-"""The interface of a store: objects below one root, read and written whole.
+"""The interface of a store: objects below one root, read whole or in part, and written whole.
 
 The back ends are not here: ``local.py`` is a directory, ``s3.py`` a bucket.
 """
@@ -48,6 +48,20 @@ class Store(ABC):
     @abstractmethod
     def read(self, path: str) -> bytes:
         """Return the whole object.
+
+        Raises:
+            NotFound: the object does not exist.
+            StorageError: the store refuses or cannot be reached.
+        """
+
+    @abstractmethod
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """Return a part of the object: fewer bytes at its end, and none beyond it.
+
+        Args:
+            path: the object's path from the root.
+            start: bytes before the part.
+            length: bytes of the part, at least 1.
 
         Raises:
             NotFound: the object does not exist.

@@ -44,12 +44,14 @@ class LocalStore(Store):
 
     def read(self, path: str) -> bytes:
         target = self.root / path
-        try:
+        with _translate_read_errors(target):
             return target.read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            raise NotFound(f"{target} does not exist") from None
-        except OSError as error:
-            raise StorageError(f"{target} cannot be read: {error.strerror}") from error
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        target = self.root / path
+        with _translate_read_errors(target), target.open("rb") as file:
+            file.seek(start)
+            return file.read(length)
 
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
         target = self.root / path
@@ -121,6 +123,17 @@ def _ignore_missing_folder(error: OSError) -> None:
     """Return if the folder does not exist; raise StorageError if it cannot be listed."""
     if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
         raise StorageError(f"{error.filename} cannot be listed: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _translate_read_errors(target: Path) -> Iterator[None]:
+    """Raise the operating system's errors as NotFound or StorageError."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{target} does not exist") from None
+    except OSError as error:
+        raise StorageError(f"{target} cannot be read: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -26,6 +26,8 @@ _READ_TIMEOUT_S = 30.0
 # S3 takes at most 5 GiB in one put, and a long put starts again from its beginning after a fault.
 _MAX_PUT_BYTES = 256 * 2**20
 _PART_BYTES = 64 * 2**20
+# The answer to a range that begins at the end of an object, or beyond it.
+_RANGE_NOT_SATISFIABLE = 416
 
 _slow_answers = SlowAnswers()
 
@@ -95,9 +97,20 @@ class S3Store(Store):
             time.sleep(delay_s)
 
     def read(self, path: str) -> bytes:
+        return self._get(path)
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        try:
+            return self._get(path, Range=f"bytes={start}-{start + length - 1}")
+        except StorageError as error:
+            if response(error.__cause__)[0] == _RANGE_NOT_SATISFIABLE:
+                return b""
+            raise
+
+    def _get(self, path: str, **options: str) -> bytes:
         def get(client: Any) -> bytes:
             # The body is read within the attempt, so that an interrupted one is requested again from its start.
-            body: bytes = client.get_object(Bucket=self.bucket, Key=self._key(path))["Body"].read()
+            body: bytes = client.get_object(Bucket=self.bucket, Key=self._key(path), **options)["Body"].read()
             return body
 
         return self._call(path, get)

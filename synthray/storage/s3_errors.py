@@ -21,7 +21,7 @@ WRONG_REGION_CODES = {
 }  # fmt: skip
 
 
-def response(error: BaseException) -> tuple[int, str, str]:
+def response(error: BaseException | None) -> tuple[int, str, str]:
     """Return HTTP status, code and message of an error's response.
 
     The status is 0 if there was no response.

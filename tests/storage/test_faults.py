@@ -89,6 +89,8 @@ def test_read_whose_body_is_cut_is_retried(after: int, proxy: FaultyProxy, store
     store.write("x", BODY)
     proxy.on(cut_response(after), "GET", times=2)
     assert store.read("x") == BODY
+    proxy.on(cut_response(after), "GET", times=2)
+    assert store.read_range("x", 0, len(BODY)) == BODY
 
 
 @pytest.mark.s3

@@ -29,13 +29,21 @@ def test_write_then_read_gives_the_newest_content(store: Store) -> None:
 
 
 def test_missing_object_raises_not_found(store: Store) -> None:
-    for call in (store.read, store.entry):
+    for call in (store.read, store.entry, lambda path: store.read_range(path, 0, 1)):
         with pytest.raises(NotFound, match=r"c\.bin does not exist"):
             call("a/c.bin")
     assert not store.exists("a/c.bin")
     assert store.list() == []
     assert store.folders() == []
     store.delete("a/c.bin")
+
+
+def test_read_range_gives_the_bytes_that_exist(store: Store) -> None:
+    store.write("x", b"0123456789")
+    ranges = [(0, 4), (3, 1), (6, 4), (8, 100), (10, 1), (99, 5)]
+    assert [store.read_range("x", *part) for part in ranges] == [b"0123", b"3", b"6789", b"89", b"", b""]
+    store.write("empty", b"")
+    assert store.read_range("empty", 0, 4) == b""
 
 
 def test_list_and_folders_are_sorted_and_complete(store: Store) -> None:
