@@ -12,12 +12,12 @@ from contextlib import suppress
 from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST
+from synthray.data.sources.features_file import encode_features
 from synthray.data.sources.notebook import (
     FOLDERS,
     KEYS,
     PARTS,
     batch_number,
-    encode_features,
     encode_parameters,
     features_path,
     keys_and_parts,

@@ -11,26 +11,27 @@ The batch layout is a directory or a bucket prefix with these files:
 without them is from 0 to 1. The numbers of a range are positions in [0, 1], unless its ``random_values`` are another
 pair: then they are values between these two.
 
-Writing the files in order, and resuming, is in ``build/notebook_writer.py``.
+A large features file is read some examples at a time. The format of that file is in ``features_file.py``. Writing the
+files in order, and resuming, is in ``build/notebook_writer.py``.
 """
 
 from __future__ import annotations
 
-import io
-import math
+import contextlib
 import pickle
 import re
 import reprlib
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from synthray.data.examples import Examples, columns_from_labels, labels_from_columns
+from synthray.data.sources.features_file import Layout, decode_features, read_examples, read_layout
+from synthray.data.sources.last_result import LastResult
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
 from synthray.storage import Store, open_store
@@ -39,8 +40,13 @@ from synthray.synth.parameters import Choice, Constant, Parameter, ParameterTabl
 KEYS = "keys.pkl"
 PARTS = "randomizer_parts.pkl"
 FOLDERS = ("fft", "parameters")
+LARGE_BYTES = 24_000_000
+"""Size above which a features file may be read some examples at a time. It is twice that of a shard."""
 _BATCH = re.compile(r"fft/fft_batch_(0|[1-9][0-9]*)\.npy|parameters/parameter_batches_(0|[1-9][0-9]*)\.pkl")
 _MISNAMED = re.compile(r"fft/fft_batch_[^/]*\.npy|parameters/parameter_batches_[^/]*\.pkl")
+
+# The parameters file of a large batch has no parts: each of hundreds of tasks would decode all of it.
+_last_labels = LastResult[npt.NDArray[np.float64]]()
 
 
 def features_path(number: int) -> str:
@@ -69,6 +75,8 @@ class NotebookSource:
     """Numbers that have a features file, a parameters file, or both."""
     stamps: dict[int, str]
     """For each number, the sizes and times of its files."""
+    large: dict[int, int]
+    """Size in bytes of each features file above ``LARGE_BYTES``."""
     in_units: tuple[str, ...] = ()
     """Names of the ranges whose numbers are values in their unit, not positions in [0, 1]."""
     provenance: ClassVar[dict[str, Any]] = {"kind": "notebook"}
@@ -86,10 +94,13 @@ class NotebookSource:
         parts = _read_list(store, PARTS)
         table = table_from_parts(_read_list(store, KEYS), parts)
         stamps: dict[int, str] = {}
+        large: dict[int, int] = {}
         for entry in (entry for folder in FOLDERS for entry in store.list(folder)):
             number = batch_number(entry.path)
             if number is not None:
                 stamps[number] = f"{stamps.get(number, store.uri)} {entry.size} {entry.modified_s}"
+                if entry.path == features_path(number) and entry.size > LARGE_BYTES:
+                    large[number] = entry.size
             elif _MISNAMED.fullmatch(entry.path):
                 raise DataError(
                     f"{store.uri}/{entry.path}: the name does not match {features_path(3)} or "
@@ -99,37 +110,69 @@ class NotebookSource:
             raise NotFound(f"{store.uri}: no batches here, for example no {features_path(0)}.")
         pairs = zip(table.parameters, parts, strict=True)
         in_units = tuple(p.name for p, part in pairs if isinstance(p, Range) and _interval(part))
-        return cls(store, table, tuple(sorted(stamps)), stamps, in_units)
+        return cls(store, table, tuple(sorted(stamps)), stamps, large, in_units)
 
     def stamp(self, number: int) -> str:
         """Return a text that changes when a file of the batch is written again."""
         return " ".join([self.stamps[number], *self.in_units])
 
-    def read(self, number: int) -> Examples:
-        """Return one batch, validated.
+    def large_shape(self, number: int) -> tuple[int, int, int] | None:
+        """Return examples, frames and bins of a batch that can be read in parts; None for any other batch.
+
+        Only the header is read, and only that of a large file. In Fortran order, an example is spread over the file.
+
+        Raises:
+            BadBatch, StorageError: as ``read``.
+        """
+        with _missing_is_bad(features_path(number), parameters_path(number)):
+            layout = self._layout(number)
+        return layout.shape if layout and not layout.is_fortran else None
+
+    def read(self, number: int, rows: range | None = None) -> Examples:
+        """Return one batch or some of its examples, validated.
+
+        Args:
+            number: the batch.
+            rows: consecutive examples of a batch that has a ``large_shape``; None for all.
 
         Raises:
             BadBatch: the batch is invalid; the error holds the reason.
             StorageError: the store cannot be reached, which says nothing about the batch.
         """
-        features_file, parameters_file = features_path(number), parameters_path(number)
+        features_file = features_path(number)
+        with _missing_is_bad(features_file, parameters_path(number)):
+            layout = self._layout(number)  # finds a corrupt large file without reading it
+            if layout and rows:
+                key = (number, self.stamp(number), self.table)
+                labels = _last_labels.get(key, partial(self._read_labels, number, layout.shape[0]))
+                labels = labels[rows.start : rows.stop]
+                features = read_examples(self.store, features_file, layout, rows)
+            else:
+                features = decode_features(self.store.read(features_file), features_file)
+                labels = self._read_labels(number, len(features))
+        batch = Examples(features, labels)
+        _check_finite(batch, features_file, rows.start if rows else 0)
+        return batch
+
+    def _layout(self, number: int) -> Layout | None:
+        """Return the layout of a large features file, or None for any other; raise BadBatch, StorageError."""
+        if number not in self.large:
+            return None
+        return read_layout(self.store, features_path(number), self.large[number])
+
+    def _read_labels(self, number: int, examples: int) -> npt.NDArray[np.float64]:
+        """Return the labels of a batch: float64 ``(examples, learned)``; raise BadBatch or StorageError."""
+        parameters_file = parameters_path(number)
         try:
-            features = decode_features(self.store.read(features_file), features_file)
-        except NotFound:
-            raise BadBatch(features_file, f"it is missing, but {parameters_file} exists") from None
-        try:
-            columns = load_plain(self.store.read(parameters_file))
-        except NotFound:
-            raise BadBatch(parameters_file, f"it is missing, but {features_file} exists") from None
+            with _missing_is_bad(parameters_file, features_path(number)):
+                columns = load_plain(self.store.read(parameters_file))
         except UnsafePickle as error:
             raise BadBatch(parameters_file, str(error)) from None
         if not isinstance(columns, (list, tuple)):
             raise BadBatch(parameters_file, f"it holds a {type(columns).__name__} instead of a list")
-        labels = labels_from_columns(list(columns), self.table, len(features), parameters_file)
+        labels = labels_from_columns(list(columns), self.table, examples, parameters_file)
         self._convert_units(labels, parameters_file)
-        batch = Examples(features, labels)
-        _check_finite(batch, features_file)
-        return batch
+        return labels
 
     def _convert_units(self, labels: npt.NDArray[np.float64], source: str) -> None:
         """Replace values in units by positions, in place; raise BadBatch for a value that has none."""
@@ -141,6 +184,15 @@ class NotebookSource:
                 example, smallest = int(values.argmin()), values.min()
                 raise BadBatch(source, f"{parameter.name}, example {example}: {smallest} is not on a log curve")
             values[:] = parameter.to_unit_interval(values)
+
+
+@contextlib.contextmanager
+def _missing_is_bad(path: str, other_path: str) -> Iterator[None]:
+    """Raise BadBatch if one file of a batch does not exist."""
+    try:
+        yield
+    except NotFound:
+        raise BadBatch(path, f"it is missing, but {other_path} exists") from None
 
 
 def _read_list(store: Store, path: str) -> list[Any]:
@@ -155,59 +207,16 @@ def _read_list(store: Store, path: str) -> list[Any]:
     return list(value)
 
 
-def decode_features(raw: bytes | memoryview, source: str) -> npt.NDArray[Any]:
-    """Return the array of an ``.npy`` file without a copy.
-
-    Args:
-        raw: the whole file.
-        source: its name, for the error.
-
-    Returns:
-        numbers ``(examples, frames, bins)``, in the file's dtype.
-
-    Raises:
-        BadBatch: the file is truncated, is not an ``.npy`` file, or holds another kind of array.
-    """
-    try:
-        begin = 10 + struct.unpack_from("<H", raw, 8)[0] if raw[6] == 1 else 12 + struct.unpack_from("<I", raw, 8)[0]
-        shape, is_fortran, dtype = _parse_header(bytes(raw[:begin]))
-    except Exception as error:  # NumPy parses the header as Python, so a corrupt one can raise nearly anything
-        raise BadBatch(source, f"it is not a whole .npy file ({error})") from None
-    if dtype.kind not in "fiu" or len(shape) != 3 or min(shape) < 1:
-        raise BadBatch(source, f"it holds {dtype} of shape {shape}, not numbers of (examples, frames, bins)")
-    # A header may claim any size, so it is compared with the file before anything is allocated.
-    expected, found = math.prod(shape) * dtype.itemsize, len(raw) - begin
-    if expected != found:
-        raise BadBatch(source, f"it is truncated or too long: {found} bytes of data instead of {expected}")
-    return np.frombuffer(raw, dtype, offset=begin).reshape(shape, order="F" if is_fortran else "C")
-
-
-@lru_cache(maxsize=16)  # the batches of a data set usually have the same header
-def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return shape, whether the array is in Fortran order, and dtype."""
-    file = io.BytesIO(header)
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"version {version} of the format is unknown")
-    # Version 3 only adds names of fields that are not Latin-1, and an array with fields is refused.
-    return (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
-
-
-def _check_finite(batch: Examples, source: str) -> None:
+def _check_finite(batch: Examples, source: str, first: int) -> None:
+    """Raise BadBatch for a feature that is not finite; ``first`` is the number of the first example."""
     # Reading all features would take longer: the cached loudness is infinite or NaN wherever one of them is.
     if (batch.loudness_dbfs < np.inf).all():
         return
     finite = np.isfinite(batch.features)
     if not finite.all():
-        position = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise BadBatch(source, f"the value at {position} (example, frame, bin) is {batch.features[position]}")
-
-
-def encode_features(features: npt.NDArray[Any]) -> bytes:
-    """Return features ``(examples, frames, bins)`` as an ``.npy`` file."""
-    file = io.BytesIO()
-    np.save(file, features, allow_pickle=False)
-    return file.getvalue()
+        example, frame, value = (int(i) for i in np.argwhere(~finite)[0])
+        position, found = (first + example, frame, value), batch.features[example, frame, value]
+        raise BadBatch(source, f"the value at {position} (example, frame, bin) is {found}")
 
 
 def encode_parameters(labels: npt.NDArray[Any], table: ParameterTable) -> bytes:

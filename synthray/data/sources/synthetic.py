@@ -132,6 +132,10 @@ class SynthSource:
         """Return an empty text: a computed batch never changes."""
         return ""
 
-    def read(self, number: int) -> Examples:
-        """Return one batch, rendered."""
-        return self.sounds.batch(number * BATCH_SIZE, BATCH_SIZE)
+    def large_shape(self, number: int) -> None:
+        """Return None: no batch is large."""
+
+    def read(self, number: int, rows: range | None = None) -> Examples:
+        """Return one batch or some of its sounds, rendered."""
+        rows = rows or range(BATCH_SIZE)
+        return self.sounds.batch(number * BATCH_SIZE + rows.start, len(rows))

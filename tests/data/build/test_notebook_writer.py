@@ -24,7 +24,7 @@ from synthray.data.manifest import Manifest
 from synthray.data.open import open_dataset
 from synthray.data.sources import synthetic as sounds
 from synthray.data.sources.notebook import NotebookSource
-from synthray.data.sources.synthetic import SoundGenerator
+from synthray.data.sources.synthetic import SoundGenerator, SynthSource
 from synthray.errors import ConfigError, Conflict, CorruptShard, DataError
 from synthray.storage import locate, open_store
 from synthray.synth.features import analyse
@@ -164,6 +164,13 @@ def test_batch_resamples_silent_presets_the_same_way_at_any_batch_size() -> None
     np.testing.assert_array_equal(np.concatenate([part.features for part in parts]), after.features)
     np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), after.labels)
     assert sum(part.replaced for part in parts) == after.replaced
+
+
+def test_synth_source_read_some_rows_of_a_batch() -> None:
+    source = SynthSource(SoundGenerator(3), (0, 1))
+    whole, part = source.read(1), source.read(1, range(5, 9))
+    np.testing.assert_array_equal(part.features, whole.features[5:9])
+    np.testing.assert_array_equal(part.labels, whole.labels[5:9])
 
 
 def test_batch_of_a_mixture_resamples_within_the_kind_of_each_preset() -> None:

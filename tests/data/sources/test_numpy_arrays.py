@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from synthray.data.sources.notebook import NotebookSource, decode_features
+from synthray.data.sources.features_file import decode_features
+from synthray.data.sources.notebook import NotebookSource
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import BadBatch, UnsafePickle
 
