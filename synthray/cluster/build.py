@@ -61,7 +61,9 @@ def build(source: Source, config: BuildConfig, activity: str) -> Manifest:
     if plan.published and matches_published(plan):
         return _check_and_repair(plan, plan.published)
     records = []
-    with Progress(activity, len(source.batches), "batches") as progress:
+    parts = sum(map(len, plan.shards))
+    unit = "batches" if parts == len(source.batches) else "parts of batches"
+    with Progress(activity, parts, unit) as progress:
         for record in _call_with_numbers(partial(build_shard, plan), len(plan.shards)):
             records.append(record)
             progress.advance(len(plan.shards[record.number]))

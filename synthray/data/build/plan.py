@@ -1,4 +1,4 @@
-"""The plan of a data set: which batches of a source go into which shard.
+"""The plan of a data set: which batches of a source, or parts of them, go into which shard.
 
 Shards are written in ``shard.py``, the manifest in ``publish.py``.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from synthray.synth.parameters import ParameterTable
 # 256 sounds of 20 x 551 float32 values are 11 MB.
 _MAX_SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
+# Headers of large batches that are read at a time. Each takes one request of an object store.
+_HEADERS_AT_A_TIME = 16
 NEVER_CHANGES = "Published data sets never change; give another --out."
 
 
@@ -53,8 +57,23 @@ class Source(Protocol):
     def stamp(self, number: int) -> str:
         """Return a text that changes when the batch changes, without reading the batch."""
 
-    def read(self, number: int) -> Examples:
-        """Return one batch; raises BadBatch, StorageError."""
+    def large_shape(self, number: int) -> tuple[int, int, int] | None:
+        """Return examples, frames and bins of a batch that can be read in parts, without reading the batch.
+
+        None for a small batch, and for one that must be read as a whole. Raises BadBatch, StorageError.
+        """
+
+    def read(self, number: int, rows: range | None = None) -> Examples:
+        """Return one batch, or consecutive examples of a large one; raises BadBatch, StorageError."""
+
+
+class Part(NamedTuple):
+    """A batch, or a part of a large one."""
+
+    batch: int
+    """Number of the batch."""
+    rows: range | None = None
+    """Consecutive examples of the batch; None for all."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +111,8 @@ class Plan:
     config: BuildConfig
     feature_shape: tuple[int, int]
     """Frames and bins of every example."""
-    shards: tuple[tuple[int, ...], ...]
-    """Batch numbers of each shard."""
+    shards: tuple[tuple[Part, ...], ...]
+    """Batches of each shard. A part of a batch has a shard of its own."""
     published: Manifest | None = None
     """Manifest that is already at ``out``. Then only corrupt or missing shards are written."""
     base: Manifest | None = None
@@ -107,13 +126,15 @@ class Plan:
             DataError: no batch can be read, or the batches do not fit the data set to append to.
             Conflict: ``out`` holds a data set of another kind, or a README.md that is not a data set's card.
         """
-        examples, frames, bins = _batch_shape(source)
-        batch_bytes = examples * frames * bins * np.dtype(config.dtype).itemsize
+        large = _large_shapes(source)
+        examples, frames, bins = _batch_shape(source, large)
+        value_bytes = np.dtype(config.dtype).itemsize
+        batch_bytes = examples * frames * bins * value_bytes
         batches_per_shard = min(
             math.ceil(len(source.batches) / _SHARDS_OF_A_SMALL_DATA_SET), max(1, _MAX_SHARD_BYTES // batch_bytes)
         )
-        starts = range(0, len(source.batches), batches_per_shard)
-        shards = tuple(source.batches[start : start + batches_per_shard] for start in starts)
+        parts = {number: _parts(number, shape, value_bytes) for number, shape in large.items()}
+        shards = _shards(source.batches, batches_per_shard, parts)
         out = open_store(config.out)
         published = Manifest.load(out) if out.exists(MANIFEST) else None
         base = Manifest.load(open_store(config.append)) if config.append else None
@@ -158,20 +179,65 @@ class Plan:
 
     def fingerprint(self, number: int) -> str:
         """Return a digest of all that a shard depends on; a record with the same one is of the same shard."""
-        stamps = [(batch, self.source.stamp(batch)) for batch in self.shards[number]]
+        stamps = [
+            (batch, self.source.stamp(batch), *((rows.start, rows.stop) if rows else ()))
+            for batch, rows in self.shards[number]
+        ]
         return hashlib.sha256(json.dumps([self._common, number, stamps]).encode()).hexdigest()
 
 
-def _batch_shape(source: Source) -> tuple[int, int, int]:
+def _large_shapes(source: Source) -> dict[int, tuple[int, int, int]]:
+    """Return examples, frames and bins of each large batch whose header can be read."""
+
+    def large_shape(number: int) -> tuple[int, int, int] | None:
+        with contextlib.suppress(BadBatch):  # the task that reads the batch reports it
+            return source.large_shape(number)
+        return None
+
+    with ThreadPoolExecutor(_HEADERS_AT_A_TIME) as pool:
+        shapes = zip(source.batches, pool.map(large_shape, source.batches), strict=True)
+        return {number: shape for number, shape in shapes if shape}
+
+
+def _parts(number: int, shape: tuple[int, int, int], value_bytes: int) -> list[Part]:
+    """Return the parts of a large batch, of nearly equal size; one part if the batch fits into a shard."""
+    examples = shape[0]
+    count = min(examples, math.ceil(math.prod(shape) * value_bytes / _MAX_SHARD_BYTES))
+    if count == 1:
+        return [Part(number)]
+    bounds = [examples * part // count for part in range(count + 1)]
+    return [Part(number, range(*pair)) for pair in itertools.pairwise(bounds)]
+
+
+def _shards(
+    batches: Sequence[int], batches_per_shard: int, parts: Mapping[int, list[Part]]
+) -> tuple[tuple[Part, ...], ...]:
+    """Assign batches to shards, in order: small ones together, each part of a large one alone."""
+    shards: list[tuple[Part, ...]] = []
+    for is_large, group in itertools.groupby(batches, parts.__contains__):
+        if is_large:
+            shards += [(part,) for number in group for part in parts[number]]
+        else:
+            whole = [Part(number) for number in group]
+            starts = range(0, len(whole), batches_per_shard)
+            shards += [tuple(whole[start : start + batches_per_shard]) for start in starts]
+    return tuple(shards)
+
+
+def _batch_shape(source: Source, large: Mapping[int, tuple[int, int, int]]) -> tuple[int, int, int]:
     """Return the expected examples, frames and bins of a batch.
 
     The first readable batch decides, unless the middle and the last one agree on other frames or bins.
     """
+
+    def shape(number: int) -> tuple[int, int, int]:
+        return large.get(number) or source.read(number).features.shape
+
     shapes: list[tuple[int, int, int]] = []
     first_error: BadBatch | None = None
     for number in source.batches:
         try:
-            shapes.append(source.read(number).features.shape)
+            shapes.append(shape(number))
             break
         except BadBatch as error:
             first_error = first_error or error
@@ -179,6 +245,6 @@ def _batch_shape(source: Source) -> tuple[int, int, int]:
         raise DataError(f"none of the {len(source.batches)} batches can be read. The first: {first_error}")
     for number in (source.batches[len(source.batches) // 2], source.batches[-1]):
         with contextlib.suppress(BadBatch):
-            shapes.append(source.read(number).features.shape)
+            shapes.append(shape(number))
     first, *others = shapes
     return others[0] if len(others) == 2 and first[1:] != others[0][1:] == others[1][1:] else first

@@ -29,7 +29,7 @@ def publish(plan: Plan, records: list[ShardRecord]) -> Manifest:
         Conflict: another data set is published at this URI.
         CorruptShard, StorageError: the data set is published but has no card. Run the same command again to write it.
     """
-    records = sorted(records, key=lambda record: record.number)
+    records = _without_bad_batches(plan, sorted(records, key=lambda record: record.number))
     skipped = tuple(skip for record in records for skip in record.skipped)
     if skipped and not plan.config.skip_bad:
         listed = "\n".join(f"  {skip.source}: {skip.reason}" for skip in skipped)
@@ -82,6 +82,19 @@ def matches_published(plan: Plan) -> bool:
             f"{plan.config.out}: already holds another data set ({facts(plan.published)['source']}). {NEVER_CHANGES}"
         )
     return True
+
+
+def _without_bad_batches(plan: Plan, records: list[ShardRecord]) -> list[ShardRecord]:
+    """Drop the shards of a batch of which a part is bad, except for the record with the first reason.
+
+    So a batch is skipped as a whole, as if it was not split.
+    """
+    first_bad: dict[int, ShardRecord] = {}
+    batches = [plan.shards[record.number][0].batch for record in records]
+    for batch, record in zip(batches, records, strict=True):
+        if record.shard is None:
+            first_bad.setdefault(batch, record)
+    return [record for batch, record in zip(batches, records, strict=True) if first_bad.get(batch, record) is record]
 
 
 def _manifest(plan: Plan, records: list[ShardRecord], skipped: tuple[Skipped, ...]) -> Manifest:

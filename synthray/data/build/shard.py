@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from synthray.data import stats
-from synthray.data.build.plan import Plan
+from synthray.data.build.plan import Part, Plan
 from synthray.data.dataset import REPAIR, Dataset
 from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST, Manifest, Shard, Skipped
@@ -145,10 +145,10 @@ def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecor
     """Return the record and the Parquet file of a shard; the file is empty if all its batches are bad."""
     table = plan.source.table
     batches, skipped = [], []
-    for batch_number in plan.shards[number]:
+    for part in plan.shards[number]:
         try:
-            batch = plan.source.read(batch_number)
-            _check_features(batch, plan, batch_number)
+            batch = plan.source.read(*part)
+            _check_features(batch, plan, part)
             batches.append(batch)
         except BadBatch as error:
             skipped.append(Skipped(error.source, error.reason))
@@ -166,11 +166,12 @@ def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecor
     return ShardRecord(number, fingerprint, shard, sums, tuple(skipped), replaced), file
 
 
-def _check_features(batch: Examples, plan: Plan, number: int) -> None:
-    name = f"fft/fft_batch_{number}.npy"
+def _check_features(batch: Examples, plan: Plan, part: Part) -> None:
+    name = f"fft/fft_batch_{part.batch}.npy"
     if batch.features.shape[1:] != plan.feature_shape:
+        shape = plan.source.large_shape(part.batch) or batch.features.shape
         frames, bins = plan.feature_shape
-        raise BadBatch(name, f"its shape is {batch.features.shape}, that of others (examples, {frames}, {bins})")
+        raise BadBatch(name, f"its shape is {shape}, that of others (examples, {frames}, {bins})")
     if np.can_cast(batch.features.dtype, plan.config.dtype):
         return
     largest = float(np.abs(batch.features).max())
