@@ -37,6 +37,10 @@ def publish(plan: Plan, records: list[ShardRecord]) -> Manifest:
             f"{len(skipped)} of {len(plan.source.batches)} batches cannot be used; nothing was published:\n{listed}\n"
             "Fix them, or pass --skip-bad to leave them out."
         )
+    if not plan.base and not any(record.shard for record in records):
+        raise DataError(
+            f"none of the {len(skipped)} batches can be used. The first: {skipped[0].source}: {skipped[0].reason}"
+        )
     manifest = _manifest(plan, records, skipped)
     out = open_store(plan.config.out)
     try:

@@ -355,6 +355,18 @@ def test_bad_large_batch_is_named_once_and_skipped_as_a_whole(case: str, source:
     assert convert_here(source, tmp_path / "out", dtype="float16", skip_bad=True) == manifest
 
 
+@pytest.mark.usefixtures("small_shards")
+def test_data_set_whose_only_batch_is_bad_is_not_published(tmp_path: Path) -> None:
+    source = foreign.write(tmp_path / "one", batches=1)
+    path = source / "fft/fft_batch_0.npy"
+    features = np.load(path)
+    features[8] = np.nan
+    np.save(path, features)
+    with pytest.raises(DataError, match=r"^none of the 1 batches can be used\. The first: fft/fft_batch_0.npy: the v"):
+        convert_here(source, tmp_path / "out", skip_bad=True)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 @pytest.mark.s3
 @pytest.mark.usefixtures("small_shards")
 def test_large_batches_in_a_bucket_give_the_same_shards(source: Path, tmp_path: Path, on_s3: str) -> None:
