@@ -24,7 +24,7 @@ class Workers:
 
     count: int = 0
     """Workers. 0 means one per GPU, or 2 without GPUs."""
-    most: int = 0
+    max_count: int = 0
     """If above ``count``, use as many workers as the cluster has room for, up to this number."""
     gpu: bool = False
     """Request a GPU per worker even if none is up yet, so that the autoscaler adds them."""
@@ -41,8 +41,8 @@ class Workers:
     def __post_init__(self) -> None:
         if self.count < 0:
             raise ConfigError(f"workers is {self.count}; it must be at least 1, or 0 for one per GPU")
-        if self.most and not 0 < self.count <= self.most:
-            raise ConfigError(f"workers is {self.count}:{self.most}; it must be FEWEST:MOST, from 1 up")
+        if self.max_count and not 0 < self.count <= self.max_count:
+            raise ConfigError(f"workers is {self.count}:{self.max_count}; it must be MIN:MAX, from 1 up")
         if self.step_timeout_s is None:
             object.__setattr__(self, "step_timeout_s", max(_MIN_STEP_TIMEOUT_S, 2 * retry_timeout_s()))
         for name in ("step_timeout_s", "rescale_interval_s"):
@@ -56,7 +56,7 @@ class Workers:
         """Return the workers that ``4`` or ``1:4`` (as many as there is room for) asks for; raises ConfigError."""
         parts = text.split(":")
         if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-            raise ConfigError(f"workers is {text!r}; it must be a number, or FEWEST:MOST")
+            raise ConfigError(f"workers is {text!r}; it must be a number, or MIN:MAX")
         return cls(int(parts[0]), int(parts[1]) if len(parts) == 2 else 0, **options)
 
     def scaling(self, batch_size: int) -> ray.train.ScalingConfig:
@@ -68,14 +68,14 @@ class Workers:
         cluster = ray.cluster_resources()
         gpus, cpus = int(cluster.get("GPU", 0)), cluster.get("CPU", 1.0)
         count = self.count or min(gpus, batch_size) or min(_DEFAULT_WORKERS, batch_size)
-        most = max(count, self.most)
-        if most > batch_size:
-            raise ConfigError(f"a batch of {batch_size} cannot be shared by {most} workers")
+        largest = max(count, self.max_count)
+        if largest > batch_size:
+            raise ConfigError(f"a batch of {batch_size} cannot be shared by {largest} workers")
         gpu = self.gpu or gpus >= count
         # Workers reserve at most half of the CPUs, because reader tasks need some, too.
-        worker_cpus = _elastic_worker_cpus() if self.most and not gpu else min(1.0, cpus / (2 * most))
+        worker_cpus = _elastic_worker_cpus() if self.max_count and not gpu else min(1.0, cpus / (2 * largest))
         return ray.train.ScalingConfig(
-            num_workers=(count, self.most) if self.most else count,
+            num_workers=(count, self.max_count) if self.max_count else count,
             use_gpu=gpu,
             resources_per_worker={"CPU": worker_cpus, "GPU": 1} if gpu else {"CPU": worker_cpus},
             elastic_resize_monitor_interval_s=self.rescale_interval_s,
@@ -93,7 +93,7 @@ def _elastic_worker_cpus() -> float:
 def missing_gpus(scaling: ray.train.ScalingConfig) -> str:
     """Return a message if GPUs are requested that are not up yet, or ''."""
     up, workers = int(ray.cluster_resources().get("GPU", 0)), scaling.num_workers
-    fewest = workers if isinstance(workers, int) else workers[0]
-    if not scaling.use_gpu or up >= fewest:
+    min_count = workers if isinstance(workers, int) else workers[0]
+    if not scaling.use_gpu or up >= min_count:
         return ""
-    return f"GPUs: {fewest} requested, {up} up; waiting for the cluster to add the others"
+    return f"GPUs: {min_count} requested, {up} up; waiting for the cluster to add the others"

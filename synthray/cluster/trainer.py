@@ -68,7 +68,7 @@ def train(config: TrainConfig, workers: Workers, log: Log | None = None, trackin
     with (
         scratch_folder("train") as scratch,
         _storage_probe(config.out) as probe,
-        _start_timeout(elastic=bool(workers.most)),
+        _start_timeout(elastic=bool(workers.max_count)),
     ):
         dataset = config.open_data()
         cache = loader.cache_dataset(dataset, config.order(dataset.manifest), coordinator.log.remote)
