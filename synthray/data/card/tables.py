@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -30,4 +31,5 @@ def sparkline(values: Sequence[float]) -> str:
     Only 0 gets the lowest block.
     """
     largest, steps = max(values, default=0) or 1, len(_BLOCKS) - 1
-    return "".join(_BLOCKS[-int(-steps * value // largest)] for value in values)
+    # divided first: a rounded product may exceed the number of steps
+    return "".join(_BLOCKS[math.ceil(value / largest * steps)] for value in values)

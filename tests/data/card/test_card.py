@@ -183,6 +183,8 @@ def test_facts_list_every_part_of_the_source() -> None:
 def test_histograms_become_bars() -> None:
     assert sparkline([0, 1, 50, 99, 100, 0]) == "▁▂▅██▁"
     assert sparkline([0, 0]) == "▁▁"
+    for largest in np.random.default_rng(0).random(1000).tolist():
+        assert sparkline([largest, 0.0]) == "█▁"
     [row] = parameter_rows(manifest_of(Range("a")))
     assert row[-1] == "█" + "▁" * 18 + "▃ and 2 below 0, 1 above 1"
     assert loudness_lines(manifest_of(Range("a"))) == [
