@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.data.open import name_of, newest_dataset, open_dataset
 from synthray.storage import home
-from synthray.train.config import TrainConfig
+from synthray.train.config import RECIPE, TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import BEST
-from synthray.tune.space import DEFAULT_SPACE, LR_SPAN, TUNABLE, parse_space
+from synthray.tune.space import DEFAULT_SPACE, LR_SPAN, OFF, ON, TUNABLE, parse_space
 
 DESCRIPTION = """\
 Search for the training settings with the lowest validation loss. Bad trials are stopped early (ASHA, Ray Tune).
 Each setting is a value (256), a list of values (128,256,512) or a range (1e-4:1e-1).
+Without --network, the trials have the defaults of `synthray train`, which work on features of any scale.
 Writes trials.csv, README.md with a table, and best.json for `synthray train --config`.
 Run the same command again after a failure. Finished trials are not run again, and unfinished ones resume.
 Several searches on one data set can share --out. Their trials are then in one table."""
@@ -23,6 +25,7 @@ EXAMPLES = """
 synthray tune
 synthray tune --trials 40 --epochs 20 --learning-rate 1e-4:1e-1 --width 128,256,512 --optimizer sgd,adamw
 synthray tune --data s3://bucket/data/first --batch-size 64,256 --clip-norm none,1
+synthray tune --network notebook,log --normalise on,off
 ray job submit --working-dir . -- python jobs/tune.py --minutes 60
 """
 LIMITS = ("trials", "epochs", "seed", "validation_examples", "trials_at_once", "gpu", "minutes")
@@ -50,10 +53,26 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--validation-examples", type=int, help="examples held out for validation (default: 1/9, at most 4096)"
     )
-    for name in TUNABLE:
-        own_rate = f"the optimizer's own rate, divided or multiplied by up to {LR_SPAN:g}"
-        tried = own_rate if name == "learning_rate" else DEFAULT_SPACE.get(name, getattr(TrainConfig, name))
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=f"default: {tried}".lower())
+    for name, kind in TUNABLE.items():
+        options: dict[str, Any] = {"nargs": "?", "const": ON} if kind is bool else {}
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="VALUES", help=f"default: {_tried(name)}", **options)
+
+
+def _tried(name: str) -> str:
+    """Return what is tried of a setting without its flag."""
+    if name == "learning_rate":
+        return f"the optimizer's own rate, divided or multiplied by up to {LR_SPAN:g}"
+    if name == "weight_decay":
+        return "the optimizer's own"
+    named = _shown(DEFAULT_SPACE.get(name, getattr(TrainConfig, name)))
+    if name not in RECIPE:
+        return named
+    recipe = "half of the first epoch, at most 500 steps" if name == "warmup_steps" else _shown(RECIPE[name])
+    return recipe if name == "network" else f"{recipe}; {named} with --network"
+
+
+def _shown(value: Any) -> str:
+    return (ON if value else OFF) if isinstance(value, bool) else str(value).lower()
 
 
 def tune(arguments: Namespace) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from synthray.data.manifest import Manifest
 from synthray.data.open import absolute
 from synthray.errors import ConfigError
+from synthray.model.architectures import ARCHITECTURES
 from synthray.storage import open_store
 from synthray.train.config import TrainConfig
 from synthray.tune.space import Axis, draw
@@ -46,6 +47,21 @@ class SearchConfig:
             raise ConfigError(f"trials_at_once is {self.trials_at_once}; it must be at least 1, or 0 for one per GPU")
         if self.minutes is not None and not self.minutes > 0:
             raise ConfigError(f"minutes is {self.minutes}; it must be above 0")
+        if len({ARCHITECTURES[name].bins for name in self.networks}) > 1:
+            raise ConfigError(
+                f"network is {','.join(self.networks)}: the loss of a histogram cannot be compared with that of a "
+                "number. Search these networks one after the other, each with its own --out."
+            )
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """Return the names of the networks to try."""
+        return next(axis.choices for axis in self.axes if axis.name == "network")
+
+    @property
+    def bins(self) -> int:
+        """Return the bins of the histograms that the networks predict, or 0 if they predict numbers."""
+        return ARCHITECTURES[self.networks[0]].bins
 
     def configs(self, manifest: Manifest) -> list[TrainConfig]:
         """Return the training configuration of each trial.
@@ -62,4 +78,5 @@ class SearchConfig:
         ]  # fmt: skip
         for config in configs:
             config.order(manifest)
+            config.check_labels(manifest)
         return configs

@@ -17,6 +17,7 @@ from typing import Any
 from synthray.data.card.tables import escape_cell, markdown_table, sparkline
 from synthray.data.manifest import Manifest
 from synthray.errors import ConfigError, DataError
+from synthray.model.architectures import ARCHITECTURES
 from synthray.progress import duration
 from synthray.storage import open_store
 from synthray.train.config import SETTINGS, TrainConfig
@@ -71,6 +72,11 @@ class Trial:
         return self.best["val_loss"] if self.best else math.inf
 
     @property
+    def comparable(self) -> tuple[str, int, int]:
+        """Return what trials have in common if their losses can be compared: data, held-out examples and bins."""
+        return self.data, self.held_out, ARCHITECTURES[self.settings["network"]].bins
+
+    @property
     def is_done(self) -> bool:
         """Return whether the trial need not be run again."""
         return self.ended != UNFINISHED
@@ -110,7 +116,7 @@ class SearchFolder:
         self._store, self._data = open_store(config.out), config.data
         self._trials: dict[str, Trial] = {}
         holdout = TrainConfig(config.data, config.out, validation_examples=config.validation_examples)
-        self._comparable = (manifest.digest, holdout.holdout(manifest)[1])
+        self._comparable = (manifest.digest, holdout.holdout(manifest)[1], config.bins)
 
     @property
     def uri(self) -> str:
@@ -121,7 +127,7 @@ class SearchFolder:
         """Read the trials of all searches in the folder.
 
         Raises:
-            ConfigError: their data or validation examples differ, so losses cannot be compared.
+            ConfigError: their data, validation examples or kinds of loss differ, so losses cannot be compared.
             DataError: the file of a trial is corrupt.
         """
         for entry in self._store.list("trials"):
@@ -131,9 +137,10 @@ class SearchFolder:
                 trial = Trial(**json.loads(self._store.read(entry.path)))
             except (ValueError, TypeError) as error:
                 raise DataError(f"{self.uri}/{entry.path}: corrupt ({error}). Delete the file.") from None
-            if (trial.data, trial.held_out) != self._comparable:
+            if trial.comparable != self._comparable:
                 raise ConfigError(
-                    f"{self.uri}: holds a search on other data or validation examples. Give another --out."
+                    f"{self.uri}: holds a search whose losses cannot be compared, because its data, its validation "
+                    "examples, or what its networks predict differ. Give another --out."
                 )
             self._trials[trial.name] = trial
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthray.errors import ConfigError
-from synthray.train.config import LEARNING_RATES, TrainConfig
+from synthray.train.config import LEARNING_RATES, RECIPE, TrainConfig
 
 TUNABLE: dict[str, type] = {
     "network": str,
@@ -22,12 +22,17 @@ TUNABLE: dict[str, type] = {
     "clip_norm": float,
     "ema": float,
     "precision": str,
+    "normalise": bool,
 }
 """The settings that can be searched, and the types of their values."""
-DEFAULT_SPACE = {"network": "notebook,log", "width": "128,256,512", "optimizer": "sgd,adamw"}
-"""Default search space. Settings that are not listed keep their ``TrainConfig`` default."""
+DEFAULT_SPACE = {"width": "128,256,512", "optimizer": "sgd,adamw"}
+"""Default search space. Settings that are not listed keep their ``TrainConfig`` default. Without a named network,
+those of ``RECIPE`` have its values, so that trials learn from features of any scale."""
 LR_SPAN = 10.0
 """Without a flag, learning rates are the optimizer's own, divided or multiplied by up to this factor."""
+
+ON, OFF = "on", "off"
+"""Values of a flag that is true or false."""
 
 _NONE = "none"
 _CAN_BE_NONE = ("clip_norm", "ema")
@@ -87,21 +92,27 @@ def _parse_value(name: str, text: str) -> Any:
         return None
     kind = TUNABLE[name]
     try:
-        value = kind(text)
-    except ValueError:
-        wanted = {int: "a whole number", float: "a number"}[kind] + (f" or {_NONE}" if name in _CAN_BE_NONE else "")
+        value: Any = {ON: True, OFF: False}[text] if kind is bool else kind(text)
+    except (KeyError, ValueError):
+        kinds = {int: "a whole number", float: "a number", bool: f"{ON} or {OFF}"}
+        wanted = kinds[kind] + (f" or {_NONE}" if name in _CAN_BE_NONE else "")
         raise ConfigError(f"{name} is {text!r}; it must be {wanted}, a list (a,b,c) or a range (low:high)") from None
     TrainConfig("data", "out", **{name: value})  # raises for an invalid value
     return value
 
 
 def parse_space(flags: Mapping[str, str | None]) -> tuple[Axis, ...]:
-    """Return the axes of a search from its flags and ``DEFAULT_SPACE``."""
-    texts = DEFAULT_SPACE | {name: text for name, text in flags.items() if text is not None}
-    return tuple(
-        parse_axis(name, texts[name]) if name in texts else Axis(name, (getattr(TrainConfig, name),))
-        for name in TUNABLE
-    )
+    """Return the axes of a search: those of its flags, then of ``RECIPE`` or of ``DEFAULT_SPACE``."""
+    given = {name: text for name, text in flags.items() if text is not None}
+    recipe = {} if "network" in given else RECIPE
+    texts = {name: text for name, text in DEFAULT_SPACE.items() if name not in recipe} | given
+
+    def axis(name: str) -> Axis:
+        if name in texts:
+            return parse_axis(name, texts[name])
+        return Axis(name, (recipe.get(name, getattr(TrainConfig, name)),))
+
+    return tuple(axis(name) for name in TUNABLE)
 
 
 def draw(axes: Sequence[Axis], trials: int, seed: int) -> list[dict[str, Any]]:

@@ -17,10 +17,11 @@ from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.train.config import TrainConfig, load_settings
 from synthray.tune.config import SearchConfig
-from synthray.tune.results import FAILED
+from synthray.tune.results import FAILED, FINISHED, STOPPED
 from synthray.tune.space import parse_space
 from tests import foreign
 from tests.conftest import convert_here, train_here
+from tests.train.any_data import Data, scaled
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
@@ -70,6 +71,20 @@ def test_search_writes_best_settings_and_a_row_for_a_failed_trial(
     assert lines == ["4 of 4 trials were finished by an earlier search"]
     assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "trials").iterdir()} == times_before
     assert "Ray" not in capfd.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factor", [1e-6, 1e6])
+def test_search_without_flags_learns_from_features_of_any_scale(
+    factor: float, ray_cluster: RayHead, tmp_path: Path
+) -> None:
+    data = Data(scaled(factor), examples=512)
+    convert_here(data.write(tmp_path / "training_data"), tmp_path / "data")
+    rows, _ = search(SearchConfig(str(tmp_path / "data"), str(tmp_path / "out"), parse_space({}), trials=3, epochs=6))
+    assert {row["ended"] for row in rows} <= {FINISHED, STOPPED}
+    losses = [float(row["val_loss"]) for row in rows]
+    assert max(losses) < 1.1 * data.chance
+    assert losses[0] < 0.95 * data.chance
 
 
 def trial_processes(head: RayHead) -> set[int]:

@@ -93,7 +93,7 @@ def test_card_separates_varied_and_equal_settings(folder: SearchFolder, tmp_path
     assert len(table) == 2 + 4
     assert "clip_norm" in table[0]
     assert "batch_size" not in table[0]
-    assert "Equal in all trials: batch_size 32" in text
+    assert "Equal in all trials: network histogram, batch_size 32" in text
     assert f"    {folder.command()}\n" in text
     assert "| 4.0000 | █▁▃ |" in table[2]
     assert r"the loss is nan \| or so |" in table[5]
@@ -138,9 +138,10 @@ def test_load_refuses_trials_that_cannot_be_compared(
 ) -> None:
     for other, of in (
         (replace(config, validation_examples=7), manifest),
+        (replace(config, axes=parse_space({"network": "notebook,log"})), manifest),
         (config, replace(manifest, shards=manifest.shards[:1])),
     ):
-        with pytest.raises(ConfigError, match="holds a search on other data or validation examples"):
+        with pytest.raises(ConfigError, match="holds a search whose losses cannot be compared"):
             SearchFolder(other, of).load()
     next((tmp_path / "trials").iterdir()).write_text("{")
     with pytest.raises(DataError, match=r"trials/\w+\.json: corrupt .*\. Delete the file\."):
@@ -169,6 +170,15 @@ def test_search_config_names_an_invalid_value(config: SearchConfig, manifest: Ma
         replace(config, epochs=0).configs(manifest)
     with pytest.raises(ConfigError, match="validation"):
         replace(config, validation_examples=manifest.rows).configs(manifest)
+    with pytest.raises(ConfigError, match="network is log,histogram: the loss of a histogram cannot be compared with"):
+        replace(config, axes=parse_space({"network": "log,histogram"}))
+
+
+def test_search_config_refuses_labels_that_the_network_cannot_learn(config: SearchConfig, manifest: Manifest) -> None:
+    name = manifest.table.ranges[0].name
+    wide = manifest.statistics | {name: manifest.statistics[name] | {"maximum": 20_000.0}}
+    with pytest.raises(ConfigError, match=f"{name}: its positions are from"):
+        config.configs(replace(manifest, statistics=wide))
 
 
 def test_search_without_a_finished_epoch_fails(config: SearchConfig, manifest: Manifest, data: str) -> None:

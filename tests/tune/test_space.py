@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synthray.errors import ConfigError
-from synthray.train.config import LEARNING_RATES, TrainConfig
+from synthray.train.config import LEARNING_RATES, RECIPE, TrainConfig
 from synthray.tune.space import TUNABLE, Axis, draw, parse_axis, parse_space
 
 
@@ -22,6 +22,8 @@ from synthray.tune.space import TUNABLE, Axis, draw, parse_axis, parse_space
         ("clip_norm", "none,1", Axis("clip_norm", (None, 1.0))),
         ("weight_decay", "0,0.01", Axis("weight_decay", (0.0, 0.01))),
         ("ema", "0.9:0.99", Axis("ema", low=0.9, high=0.99)),
+        ("normalise", "on", Axis("normalise", (True,))),
+        ("normalise", "off, on", Axis("normalise", (False, True))),
     ],
 )
 def test_parse_axis_accepts_values_lists_and_ranges(name: str, text: str, axis: Axis) -> None:
@@ -46,6 +48,8 @@ def test_parse_axis_accepts_values_lists_and_ranges(name: str, text: str, axis: 
         ("optimizer", "sgd,adma", "optimizer is 'adma'"),
         ("learning_rate", "none", "it must be a number"),
         ("ema", "0.5:1.5", r"ema is 1\.5"),
+        ("normalise", "true", "normalise is 'true'; it must be on or off, a list"),
+        ("normalise", "off:on", "ranges are for fractional numbers"),
     ],
 )
 def test_parse_axis_names_an_invalid_value(name: str, text: str, message: str) -> None:
@@ -53,8 +57,43 @@ def test_parse_axis_names_an_invalid_value(name: str, text: str, message: str) -
         parse_axis(name, text)
 
 
-def test_draw_returns_valid_settings() -> None:
-    drawn = draw(parse_space({}), 40, seed=3)
+@pytest.mark.parametrize("flags", [{}, {"width": "8"}, {"network": None, "batch_size": "16,64"}])
+def test_draw_without_a_network_has_the_settings_of_the_recipe(flags: dict[str, str | None]) -> None:
+    drawn = draw(parse_space(flags), 9, seed=0)
+    assert len({settings["learning_rate"] for settings in drawn}) == 9
+    for settings in drawn:
+        assert settings.items() >= RECIPE.items()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("optimizer", "sgd", "sgd"),
+        ("schedule", "constant", "constant"),
+        ("warmup_steps", "7", 7),
+        ("clip_norm", "none", None),
+        ("normalise", "off", False),
+    ],
+)
+def test_draw_without_a_network_keeps_what_a_flag_sets(name: str, text: str, value: object) -> None:
+    [settings] = draw(parse_space({name: text, "width": "8", "learning_rate": "0.1"}), 1, seed=0)
+    assert settings.items() >= (RECIPE | {name: value}).items()
+
+
+def test_draw_of_a_network_has_the_defaults_of_its_config() -> None:
+    drawn = draw(parse_space({"network": "notebook,log"}), 40, seed=0)
+    assert {(settings["network"], settings["optimizer"]) for settings in drawn} == {
+        (network, optimizer) for network in ("notebook", "log") for optimizer in LEARNING_RATES
+    }
+    kept = RECIPE.keys() - {"network", "optimizer"}
+    assert {name: {settings[name] for settings in drawn} for name in kept} == {
+        name: {getattr(TrainConfig, name)} for name in kept
+    }
+
+
+@pytest.mark.parametrize("flags", [{}, {"network": "notebook,log"}])
+def test_draw_returns_valid_settings(flags: dict[str, str]) -> None:
+    drawn = draw(parse_space(flags), 40, seed=3)
     assert len(drawn) == 40
     for settings in drawn:
         assert settings.keys() == TUNABLE.keys()
@@ -63,7 +102,7 @@ def test_draw_returns_valid_settings() -> None:
 
 
 def test_draw_without_a_flag_varies_the_optimizers_own_rate() -> None:
-    drawn = draw(parse_space({}), 200, seed=0)
+    drawn = draw(parse_space({"optimizer": "sgd,adamw"}), 200, seed=0)
     for optimizer, own in LEARNING_RATES.items():
         rates = [settings["learning_rate"] / own for settings in drawn if settings["optimizer"] == optimizer]
         assert len(rates) > 80
@@ -84,7 +123,7 @@ def test_draw_of_more_trials_begins_with_those_of_fewer() -> None:
 
 
 def test_draw_returns_all_settings_once_if_there_are_few() -> None:
-    axes = parse_space({"learning_rate": "0.1,0.01", "batch_size": "32,64,128"})
+    axes = parse_space({"network": "notebook,log", "learning_rate": "0.1,0.01", "batch_size": "32,64,128"})
     drawn = draw(axes, 1000, seed=0)
     assert len(drawn) == math.prod((2, 3, 2, 3, 2))
     assert len({tuple(settings.values()) for settings in drawn}) == len(drawn)

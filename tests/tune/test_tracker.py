@@ -49,7 +49,7 @@ def test_tracker_counts_epochs_of_a_restarted_trial_once(tmp_path: Path) -> None
     assert search.tracker.count == 1
     [line] = search.lines
     assert line.startswith("trial 1/2  val_loss 3.0000  finished after 2 of 2 epochs  ")
-    assert "  network " in line
+    assert "  width " in line
     assert "batch_size" not in line
 
 
