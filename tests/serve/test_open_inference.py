@@ -1,11 +1,9 @@
 """The Open Inference Protocol: over the test client, and with tritonclient over real sockets."""
 
-import asyncio
 import json
 import subprocess
 import sys
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 
@@ -13,7 +11,6 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -25,14 +22,14 @@ from tritonclient.utils import InferenceServerException
 
 from synthray.errors import RequestError
 from synthray.serve.app import build_app
-from synthray.serve.config import Address, AppConfig
-from synthray.serve.grpc_inference import start_server
+from synthray.serve.config import AppConfig
 from synthray.serve.infer_codec import LENGTH_HEADER, InferRequest, decode_infer, encode_infer
 from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
-from tests.waiting import HOST, free_port, wait_for
+from tests.serve.serving import running_with_grpc
+from tests.waiting import HOST, free_port
 
 INFER = "/v2/models/synthray/infer"
 CARD = build_card(FOREIGN, FOREIGN_SHAPE)
@@ -74,27 +71,9 @@ def client(foreign_predictor):
         yield client
 
 
-@contextmanager
 def serving(predictor, tokens=(), **tls):
-    """Serve over HTTP, and over gRPC with or without TLS, in a thread; yield both addresses for tritonclient."""
-    http_port, grpc_port = free_port(), free_port()
-    address = Address(HOST, http_port, grpc_port=grpc_port, **tls)
-    service = service_of(predictor, tokens=tokens, metrics=PrometheusMetrics())
-    server = uvicorn.Server(uvicorn.Config(build_app(service), host=HOST, port=http_port, log_level="error"))
-
-    async def run():
-        grpc_server = await start_server(service, address)
-        await server.serve()
-        await grpc_server.stop(1)
-
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
-    thread.start()
-    try:
-        wait_for(lambda: server.started or not thread.is_alive())
-        yield f"{HOST}:{http_port}", f"{HOST}:{grpc_port}"
-    finally:
-        server.should_exit = True
-        thread.join(10)
+    """Serve a model over HTTP and gRPC; the context is both addresses for tritonclient."""
+    return running_with_grpc(service_of(predictor, tokens=tokens, metrics=PrometheusMetrics()), **tls)
 
 
 @pytest.fixture(scope="module")
