@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
+from synthray.data.card.tables import printable
 from synthray.errors import ConfigError, SynthrayError, Terminated
 from synthray.storage.scratch import DISK_FULL
 
@@ -143,7 +144,7 @@ def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> N
 
     A row with fewer cells than the first row widens only column 0.
     """
-    rows = [[" ".join(cell.split()) for cell in row] for row in rows]
+    rows = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
     complete = [row for row in rows if len(row) == len(rows[0])]
     widths = [max(len(row[column]) for row in complete) for column in range(len(rows[0]))]
     widths[0] = max(len(row[0]) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from synthray.data.card.tables import printable
 from synthray.evaluate.bootstrap import Estimate
 from synthray.evaluate.report import RENDERED_AGAIN, Evaluation, measure
 from synthray.evaluate.scores import Score
@@ -77,6 +78,7 @@ def _number(found: Estimate) -> str:
 
 def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
     """Return lines of aligned cells, the first ``left`` columns to the left."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust if column < left else str.rjust for column in range(len(widths))]
     return [

@@ -14,6 +14,7 @@ import pytest
 from infra.ray_head import REPOSITORY
 from synthray.cli.runner import print_columns, run
 from synthray.errors import ConfigError, NotFound, Terminated
+from tests.names import NAMES
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,14 @@ def test_run_with_a_full_disk_elsewhere_does_not_blame_stdout(capfd: pytest.Capt
 
     assert run(command, ArgumentParser("job"), []) == 1
     assert capfd.readouterr().err.startswith("job: OSError: [Errno 28] No space left on device")
+
+
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
+def test_print_columns_prints_any_name_on_one_line(name: str, capsys: pytest.CaptureFixture) -> None:
+    print_columns([("name", "size"), (name, "10")])
+    _, line = capsys.readouterr().out.removesuffix("\n").split("\n")
+    assert line.isprintable()
+    assert line.endswith(" 10")
 
 
 def test_print_columns_aligns_cells_and_ignores_short_rows(capsys: pytest.CaptureFixture) -> None:

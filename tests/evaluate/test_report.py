@@ -16,6 +16,7 @@ from synthray.match.distances.table import DISTANCES
 from synthray.synth.features import FEATURE_SHAPE
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.priors import random_presets
+from tests.names import NAMES
 
 
 def estimate(value, count=32, half_width=0.05):
@@ -101,6 +102,24 @@ def test_to_text_ends_with_the_distances():
         "",
         "The data set does not store its noise: originals are rendered again from their presets with noise seed 0.",
     ]
+
+
+def test_to_text_has_one_printable_line_for_any_name():
+    scored = Scores(tuple(score(name, "range", 0.25, None) for name in NAMES), MODEL.means)
+    found = evaluation(scores={"model_9_20": scored, "chance": scored}, knows_audible=False)
+    lines = to_text(found).splitlines()
+    assert all(line.isprintable() for line in lines)
+    first = lines.index(next(line for line in lines if line.startswith("parameter ")))
+    rows = lines[first + 1 : first + 1 + len(NAMES)]
+    assert len(set(rows)) == len(NAMES)
+    assert rows[NAMES.index("a\tb\nc")].startswith(r"a\tb\nc ")
+
+
+def test_to_json_has_the_true_names():
+    scored = Scores(tuple(score(name, "range", 0.25, None) for name in NAMES), MODEL.means)
+    found = evaluation(scores={"model_9_20": scored, "chance": scored})
+    body = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert tuple(row["name"] for row in body["parameters"]) == NAMES
 
 
 def test_to_json_holds_scores_means_and_distances():

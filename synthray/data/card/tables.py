@@ -1,4 +1,4 @@
-"""Markdown tables and sparklines for cards and search reports."""
+"""Text of tables in cards and reports: Markdown, cells for a terminal, and sparklines."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: 
 def escape_cell(text: str) -> str:
     """Return the text on one line, with ``|`` escaped so that it does not end its table cell."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def printable(text: str) -> str:
+    r"""Return the text with escapes such as ``\n`` for control characters, which would move a terminal's cursor."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def sparkline(values: Sequence[float]) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
+from synthray.data.card.tables import printable
+
 VOID_ELEMENTS = frozenset({"br", "img", "input", "meta"})
 
 
@@ -62,8 +64,8 @@ def percent(share: float) -> str:
 
 
 def readable(name: str) -> str:
-    """Return a parameter's name with spaces."""
-    return name.replace("_", " ")
+    """Return a parameter's name with spaces, and with escapes for characters that a page would leave out."""
+    return printable(name).replace("_", " ")
 
 
 def _signed(text: str) -> str:
