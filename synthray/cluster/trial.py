@@ -50,8 +50,8 @@ def _report(report: dict[str, Any]) -> None:
 def _finished_epochs(config: TrainConfig, digest: str) -> list[dict[str, Any]]:
     """Return the reports of the epochs before the latest checkpoint."""
     with CheckpointFolder(config.out, digest, config.keep_checkpoints) as folder:
-        latest = folder.latest_valid()
-        return folder.load(latest).progress.history if latest else []
+        newest = folder.newest()
+        return newest[1].progress.history if newest else []
 
 
 def _train(config: TrainConfig, dataset: Dataset, cached_shards: dict[int, ray.ObjectRef] | None) -> None:

@@ -143,29 +143,37 @@ class CheckpointFolder:
             if path != _path(progress.best or 0, 0):
                 self._store.delete(path)
 
+    @property
+    def uri(self) -> str:
+        """Return the URI of the folder."""
+        return self._store.uri
+
     def paths(self) -> list[str]:
         """Return the paths of all checkpoints, oldest first."""
         return [entry.path for entry in self._store.list() if _NAME.fullmatch(entry.path)]
 
-    def latest_valid(self) -> str | None:
-        """Return the path of the newest checkpoint that can be read, or None; log why newer ones cannot."""
-        consequence = "Resuming from the one before it."
-        return next((path for path in reversed(self.paths()) if self._load_or_log(path, consequence)), None)
+    def newest(self) -> tuple[str, Checkpoint] | None:
+        """Return path and content of the newest checkpoint that can be read, or None; log why newer ones cannot."""
+        seen: list[str] = []
+        # Again if one is gone: an equal training in the same folder has written a newer one before it deleted it.
+        while (paths := self.paths()) != seen:
+            for path in reversed(paths):
+                if checkpoint := self.load(path, "Resuming from another one."):
+                    return path, checkpoint
+            seen = paths
+        return None
 
     def load_best(self, progress: TrainProgress) -> Checkpoint | None:
         """Return the checkpoint of the best epoch so far; log the reason and return None if it cannot be read."""
-        return self._load_or_log(_path(progress.best or 0, 0), "Saving the last epoch's weights instead.")
+        return self.load(_path(progress.best or 0, 0), "Saving the last epoch's weights instead.")
 
-    def _load_or_log(self, path: str, consequence: str) -> Checkpoint | None:
+    def load(self, path: str, consequence: str) -> Checkpoint | None:
+        """Return one checkpoint; log the reason with its consequence and return None if it cannot be read."""
         try:
-            return self.load(path)
+            return Checkpoint.decode(self._store.read(path))
         except (ValueError, NotFound) as error:
             self._log(f"{self._store.uri}/{path}: corrupt or missing checkpoint ({error}). {consequence}")
             return None
-
-    def load(self, path: str) -> Checkpoint:
-        """Return one checkpoint. Raises ValueError if it is corrupt."""
-        return Checkpoint.decode(self._store.read(path))
 
     def log_others(self) -> None:
         """Log how many trainings with other settings have checkpoints in the same ``out``, if any."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -19,10 +20,10 @@ from synthray.data.dataset import Dataset
 from synthray.data.examples import Examples
 from synthray.data.order import PADDING
 from synthray.data.sample import sample_rows
-from synthray.errors import ConfigError
+from synthray.errors import ConfigError, StorageError
 from synthray.model.normalisation import set_statistics
 from synthray.synth.instrument import INSTRUMENT
-from synthray.train.checkpoint import CheckpointFolder, TrainProgress
+from synthray.train.checkpoint import Checkpoint, CheckpointFolder, TrainProgress
 from synthray.train.config import TrainConfig
 from synthray.train.epoch import Epoch, Hooks
 from synthray.train.prefetch import prefetch
@@ -32,6 +33,10 @@ from synthray.train.step import Share, Tensors, TrainState, to_tensors
 logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+
+# How often the workers agree on a checkpoint to resume from. A mounted folder shows new files to others after a while.
+_RESUME_ATTEMPTS = 5
+_RESUME_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,7 @@ def run(
 
     Raises:
         ConfigError: the checkpoints have more epochs than ``config``.
+        StorageError: the workers cannot read the same checkpoint.
         TrainingError: a loss is not finite, or shares are missing.
         Stopped: a worker was asked to stop, and a checkpoint is written.
     """
@@ -114,16 +120,18 @@ def _resume(
     config: TrainConfig, dataset: Dataset, state: TrainState, folder: CheckpointFolder, worker: WorkerContext
 ) -> TrainProgress:
     """Restore the newest checkpoint, the same one on all workers; return the start if there is none."""
-    path = worker.broadcast(folder.latest_valid() if worker.is_chief else None)
-    if path is None:
+    checkpoint = _newest(state, folder, worker)
+    if checkpoint is None:
         if worker.is_chief:
             folder.log_others()
         if not config.normalises(dataset):
             return TrainProgress()
         # All workers read the statistics from the first checkpoint, so that they are equal bit for bit.
-        path = worker.broadcast(_save_statistics(config, dataset, state, folder) if worker.is_chief else None)
-        assert path is not None
-    checkpoint = folder.load(path)
+        if worker.is_chief:
+            _save_statistics(config, dataset, state, folder)
+        checkpoint = _newest(state, folder, worker)
+        if checkpoint is None:
+            raise StorageError(f"{folder.uri}: the first checkpoint is gone. Run the same command again.")
     progress = checkpoint.progress
     if (progress.epoch, progress.step) > (config.epochs, 0):
         raise ConfigError(
@@ -134,13 +142,35 @@ def _resume(
     return progress
 
 
-def _save_statistics(config: TrainConfig, dataset: Dataset, state: TrainState, folder: CheckpointFolder) -> str:
-    """Set the statistics of the training examples, and return the path of a checkpoint of the start with them."""
+def _newest(state: TrainState, folder: CheckpointFolder, worker: WorkerContext) -> Checkpoint | None:
+    """Return the newest checkpoint, the same one on all workers, or None if there is none.
+
+    Raises:
+        StorageError: again and again, a worker cannot read the one that the chief has found.
+    """
+    for _ in range(_RESUME_ATTEMPTS):
+        found = folder.newest() if worker.is_chief else None
+        path = worker.broadcast(found and found[0])
+        if path is None:
+            return None
+        # An equal training in the same folder may delete it meanwhile.
+        checkpoint = found[1] if found else folder.load(path, "Looking for another one.")
+        missing = state.all_reduce_sum(tf.constant([float(checkpoint is None), 0.0, 0.0, 0.0]))
+        if float(missing[0]) == 0:
+            return checkpoint
+        time.sleep(_RESUME_PAUSE_S)
+    raise StorageError(
+        f"{folder.uri}: a worker cannot read the checkpoint that another worker has found. Run the same command again, "
+        "and one training at a time in one --out."
+    )
+
+
+def _save_statistics(config: TrainConfig, dataset: Dataset, state: TrainState, folder: CheckpointFolder) -> None:
+    """Set the statistics of the training examples, and save a checkpoint of the start with them."""
     first_held_out, _ = config.holdout(dataset.manifest)
     set_statistics(state.model, dataset.take(sample_rows(dataset, first_held_out)).features)
     folder.save(state.checkpoint(TrainProgress()))
     folder.wait()
-    return folder.paths()[-1]
 
 
 def _validation_batches(

@@ -355,4 +355,4 @@ def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, d
 def newest_history(config: TrainConfig) -> list[dict[str, Any]]:
     """Return the reports in the newest checkpoint of a training."""
     with CheckpointFolder(config.out, config.run_digest(open_dataset(config.data).manifest), keep=1) as folder:
-        return folder.load(folder.latest_valid()).progress.history
+        return folder.newest()[1].progress.history

@@ -166,5 +166,5 @@ def test_three_workers_train_as_one_process_does(ray_cluster: RayHead, dataset: 
 def newest_arrays(config: TrainConfig) -> list[np.ndarray]:
     """Return the weights and the optimizer's state of the newest checkpoint."""
     with CheckpointFolder(config.out, config.run_digest(open_dataset(config.data).manifest), keep=1) as folder:
-        checkpoint = folder.load(folder.latest_valid())
+        _, checkpoint = folder.newest()
     return [*checkpoint.weights, *checkpoint.optimizer]

@@ -23,6 +23,11 @@ def make_checkpoint(epoch: int = 1) -> Checkpoint:
     )
 
 
+def newest_path(folder: CheckpointFolder) -> str | None:
+    newest = folder.newest()
+    return newest and newest[0]
+
+
 def contents(checkpoint: Checkpoint) -> tuple:
     """Return everything that a checkpoint holds, comparable."""
     progress = checkpoint.progress
@@ -103,10 +108,10 @@ def test_corrupt_newest_checkpoint_falls_back_to_the_one_before(corruption: str,
         folder.wait()
         newest = sorted(tmp_path.rglob("*.npz"))[-1]
         newest.write_bytes(CORRUPTIONS[corruption](newest.read_bytes()))
-        assert folder.latest_valid() == "000001-00000007.npz"
+        assert newest_path(folder) == "000001-00000007.npz"
     [line] = logged
     assert "000002-00000007.npz: corrupt or missing checkpoint" in line
-    assert line.endswith("Resuming from the one before it.")
+    assert line.endswith("Resuming from another one.")
 
 
 def test_folder_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> None:
@@ -116,9 +121,9 @@ def test_folder_keeps_the_newest_checkpoints_and_the_best(tmp_path: Path) -> Non
             history.append({"epoch": epoch, "val_loss": val_loss})
             folder.save(Checkpoint(TrainProgress(epoch, history=list(history)), [np.full(2, epoch)], []))
     assert folder.paths() == ["000002-00000000.npz", "000004-00000000.npz", "000005-00000000.npz"]
-    path = folder.latest_valid()
-    assert path is not None
-    loaded = folder.load(path)
+    newest = folder.newest()
+    assert newest is not None
+    loaded = newest[1]
     assert (loaded.progress.epoch, loaded.progress.history) == (5, history)
     assert loaded.weights[0].tolist() == [5, 5]
     best = folder.load_best(loaded.progress)
@@ -148,6 +153,26 @@ def test_folder_of_two_trainings_at_once_keeps_what_each_needs(tmp_path: Path) -
     assert best.progress.epoch == 5
 
 
+@pytest.mark.faults
+def test_newest_is_found_while_an_equal_training_deletes_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with CheckpointFolder(str(tmp_path), DIGEST, 1) as ours, CheckpointFolder(str(tmp_path), DIGEST, 1) as other:
+        other.save(Checkpoint(TrainProgress(1), [np.zeros(2)], []))
+        other.wait()
+        read = ours._store.read
+
+        def read_late(path: str) -> bytes:
+            epoch = int(path.split("-")[0])
+            if epoch < 4:
+                other.save(Checkpoint(TrainProgress(epoch + 1), [np.zeros(2)], []))
+                other.wait()
+            return read(path)
+
+        monkeypatch.setattr(ours._store, "read", read_late)
+        assert newest_path(ours) == "000004-00000000.npz"
+
+
 def test_folder_keeps_a_checkpoint_older_than_a_corrupt_one(tmp_path: Path) -> None:
     with CheckpointFolder(str(tmp_path), DIGEST, keep=1) as folder:
         folder.save(Checkpoint(TrainProgress(5), [np.zeros(2)], []))
@@ -156,7 +181,7 @@ def test_folder_keeps_a_checkpoint_older_than_a_corrupt_one(tmp_path: Path) -> N
         path.write_bytes(b"corrupt")
         folder.save(Checkpoint(TrainProgress(3), [np.zeros(2)], []))
         folder.wait()
-        assert folder.latest_valid() == "000003-00000000.npz"
+        assert newest_path(folder) == "000003-00000000.npz"
 
 
 def test_checkpoint_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

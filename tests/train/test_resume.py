@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from synthray.data.dataset import Dataset
 from synthray.errors import ConfigError, Stopped, StorageError
-from synthray.train.checkpoint import Checkpoint
+from synthray.train import loop
+from synthray.train.checkpoint import Checkpoint, CheckpointFolder
 from synthray.train.config import with_recipe
+from synthray.train.step import TrainState
 from tests.train.training import assert_same, checkpoints, make_config, train, train_until_killed
 
 WITHIN_EPOCH = {"batch_size": 32, "epochs": 2}
@@ -129,6 +134,69 @@ def test_corrupt_newest_checkpoint_is_skipped(
     resumed = train(make_config(dataset, tmp_path / "out"), dataset)
     assert "000002-00000000.npz: corrupt or missing checkpoint" in caplog.text
     assert_same(resumed, uninterrupted)
+
+
+class Group:
+    """Two workers that take turns in this process: what the chief broadcasts is kept for the other one."""
+
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+
+    def chief(self) -> loop.WorkerContext:
+        def broadcast(value: object) -> object:
+            self.sent.append(value)
+            return value
+
+        return loop.WorkerContext(0, 2, broadcast)
+
+    def other(self, before: Callable[[], None]) -> loop.WorkerContext:
+        """Return the other worker; ``before`` is called when it has got a path, and before it reads the file."""
+
+        def broadcast(_: object) -> object:
+            before()
+            return self.sent.pop(0)
+
+        return loop.WorkerContext(1, 2, broadcast)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("normalise", [False, True])
+def test_worker_falls_back_if_an_equal_training_deletes_the_checkpoint(
+    normalise: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chief finds epoch 1, and the equal training, two epochs later, has deleted it before the other reads it."""
+    monkeypatch.setattr(loop, "_RESUME_PAUSE_S", 0.0)
+    config = make_config(dataset, tmp_path, epochs=3, keep_checkpoints=1, normalise=normalise, width=4)
+    train(replace(config, epochs=1), dataset)
+    digest, strategy, group = config.run_digest(dataset.manifest), tf.distribute.get_strategy(), Group()
+    with CheckpointFolder(config.out, digest, 1) as folder:
+        state = TrainState(config, dataset, strategy)
+        first = loop._newest(state, folder, group.chief())
+        assert first is not None
+        assert first.progress.epoch == 1
+
+        def finish_equal_training() -> None:
+            if group.sent == ["000001-00000000.npz"]:
+                train(config, dataset)
+                assert loop._newest(state, folder, group.chief())
+
+        second = loop._newest(state, folder, group.other(finish_equal_training))
+    assert second is not None
+    assert second.progress.epoch == 3
+
+
+@pytest.mark.faults
+def test_worker_that_can_read_no_checkpoint_ends_with_one_line(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "_RESUME_PAUSE_S", 0.0)
+    config, group = make_config(dataset, tmp_path, width=4), Group()
+    group.sent = ["000001-00000000.npz"] * 9
+    with CheckpointFolder(config.out, config.run_digest(dataset.manifest), 1) as folder:
+        state = TrainState(config, dataset, tf.distribute.get_strategy())
+        with pytest.raises(StorageError, match=r"a worker cannot read the checkpoint .*Run the same command again"):
+            loop._newest(state, folder, group.other(lambda: None))
+    train(config, dataset)
 
 
 def test_other_settings_start_anew_and_log_the_other_checkpoints(
