@@ -12,12 +12,14 @@ from synthray.cli.runner import set_up
 from synthray.data.open import newest_dataset, open_dataset
 from synthray.errors import ConfigError, NotFound
 from synthray.storage import open_parent, open_store
+from synthray.storage.together import write_together
 
 DESCRIPTION = """\
 Evaluate models on a data set. Score each parameter, and compare the score with chance. Measure distances between sounds
 and their matches, and compare them with the mean preset, random presets, and the true preset with other noise.
 Without flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on.
-Of that data set it takes only the held-out examples. Writes evaluation.json and evaluation.html."""
+Of that data set it takes only the held-out examples.
+Writes evaluation.json and evaluation.html, and replaces those of an earlier evaluation."""
 EXAMPLES = """
 synthray evaluate
 synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report
@@ -79,11 +81,12 @@ def evaluate(arguments: Namespace) -> None:
         models, data, sounds=arguments.sounds, refine_s=arguments.refine, verbose=arguments.verbose
     )
     store = open_store(arguments.out) if arguments.out else open_parent(models[0])[0]
-    store.write(REPORT, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     print(to_text(report))
+    page = render_report(report_data(report)).encode() if report.distances else None
+    # Without a page, that of an earlier evaluation is deleted.
+    write_together(store, {PAGE: page, REPORT: (json.dumps(report.to_json(), indent=1) + "\n").encode()})
     print(f"\nwrote {store.uri}/{REPORT}")
-    if report.distances:
-        store.write(PAGE, render_report(report_data(report)).encode())
+    if page:
         print(f"wrote {store.uri}/{PAGE}, a page to listen to")
 
 

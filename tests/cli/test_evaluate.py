@@ -69,6 +69,20 @@ def test_evaluate_takes_several_models_and_writes_next_to_the_first(
     assert not (home / "old" / "evaluation.json").exists()
 
 
+@pytest.mark.faults
+def test_evaluate_without_distances_leaves_no_page_of_an_earlier_evaluation(
+    home: Path, files: Path, dataset_uri: str, evaluations: list[tuple[list[str], str, int]]
+) -> None:
+    out = home / "report"
+    out.mkdir()
+    for name in ("evaluation.json", "evaluation.html"):
+        (out / name).write_text("of an earlier one")
+    flags = ["--model", str(files / "models"), "--data", dataset_uri, "--sounds", "0", "--out", str(out)]
+    assert main(["evaluate", *flags]) == 0
+    assert [path.name for path in out.iterdir()] == ["evaluation.json"]
+    assert json.loads((out / "evaluation.json").read_text()) == {"score": 0.5}
+
+
 def test_evaluate_of_a_negative_search_time_fails(home: Path, capsys: pytest.CaptureFixture) -> None:
     assert_fails(["evaluate", "--refine", "-1"], 2, "--refine is -1.0. Give a number of seconds, 0 or more.", capsys)
 
