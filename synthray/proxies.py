@@ -29,9 +29,11 @@ def bypass(environment: Mapping[str, str], hosts: Iterable[str] = ()) -> dict[st
 
     Args:
         environment: for example ``os.environ``, which the caller updates with the result.
-        hosts: names or IP addresses without a port.
+        hosts: names or IP addresses without a port and without brackets. urllib and boto3 exempt IPv6 addresses in
+            brackets only, but HTTPX refuses to send anything if there is one. Requests of synthray with these two
+            libraries pass no proxy themselves.
     """
-    added = [form for host in (*LOCAL_HOSTS, *hosts) for form in _forms(host)]
+    added = [*LOCAL_HOSTS, *hosts]
     return {name: _joined(name, _first(environment, sources), added) for name, sources in _LISTS.items()}
 
 
@@ -42,11 +44,6 @@ def is_private(host: str) -> bool:
     except ValueError:
         name = host.lower().rstrip(".")
         return "." not in name or name.endswith(_PRIVATE_SUFFIXES)
-
-
-def _forms(host: str) -> tuple[str, ...]:
-    """Return a host as the different libraries compare it: some keep the brackets of an IPv6 address."""
-    return (host, f"[{host}]") if ":" in host else (host,)
 
 
 def _first(environment: Mapping[str, str], names: Iterable[str]) -> list[str]:

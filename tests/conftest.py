@@ -40,7 +40,7 @@ os.environ.update(LOOPBACK_ONLY, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.t
 
 @pytest.fixture(autouse=True)
 def same_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what a command that runs in this process sets: HTTPX, the client of some tests, fails for ``[::1]``."""
+    """Undo what a command that runs in this process sets."""
     for name in bypass({}):
         monkeypatch.setenv(name, os.environ.get(name, ""))
 

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.request import proxy_bypass_environment
 
 import grpc
+import httpx
 import pytest
 from botocore.utils import get_environ_proxies as proxies_of_boto3
 from requests.utils import get_environ_proxies as proxies_of_ray_jobs
 
 from synthray.cluster.tf_backend import _set_tf_config
 from synthray.proxies import LOCAL_HOSTS, bypass, is_private
+from synthray.storage.s3_client import client
 
 DEAD = "http://127.0.0.1:9"
 PROXY_NAMES = ("http_proxy", "https_proxy", "all_proxy")
@@ -35,12 +37,72 @@ def apply(monkeypatch: pytest.MonkeyPatch, *hosts: str) -> None:
 
 
 def uses_proxy(host: str) -> bool:
-    """Return whether a library would send a request to this host to a proxy."""
+    """Return whether a library would send a request to this host to a proxy.
+
+    urllib and boto3 are left out for an IPv6 address, to which synthray's own requests with them pass no proxy.
+    """
     netloc = f"[{host}]:8000" if ":" in host else f"{host}:8000"
     url = f"http://{netloc}/"
+    if ":" in host:
+        return bool(proxies_of_ray_jobs(url, no_proxy=None))
     return bool(
         not proxy_bypass_environment(netloc) or proxies_of_boto3(url) or proxies_of_ray_jobs(url, no_proxy=None)
     )
+
+
+FORMS = (
+    "",
+    " ",
+    "localhost,127.0.0.1,[::1]",
+    "localhost, 127.0.0.1 , ::1 ,",
+    "[::1]:8000",
+    "::1",
+    "fe80::/10",
+    "[fe80::1%eth0]",
+    "10.0.0.0/8",
+    "*",
+    "*,.corp",
+    ".corp",
+    "*.corp",
+    "corp:8080",
+    "localhost 127.0.0.1",
+    "http://[::1]",
+    "<local>",
+    "ü.example",
+)
+REFUSED_BY_HTTPX = ("localhost,127.0.0.1,[::1]", "[::1]:8000", "fe80::/10", "[fe80::1%eth0]", "ü.example")
+"""Forms with which no client of HTTPX can be made."""
+
+
+@pytest.mark.parametrize("name", ["no_proxy", "NO_PROXY"])
+@pytest.mark.parametrize("form", FORMS)
+def test_bypass_works_with_any_form_of_list_and_keeps_its_entries(
+    form: str, name: str, grpc_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_proxies(monkeypatch, http_proxy=DEAD, https_proxy=DEAD, **{name: form})
+    apply(monkeypatch, "172.16.3.4", "fd00::7")
+    for host in (*LOCAL_HOSTS, "172.16.3.4", "fd00::7"):
+        assert not uses_proxy(host), host
+    with grpc.insecure_channel(grpc_address) as channel:
+        assert channel.unary_unary("/service/method")(b"text", timeout=30) == b"text"
+    kept = [entry.strip() for entry in form.split(",") if entry.strip()]
+    assert os.environ[name].split(",")[: len(kept)] == kept
+    if form in REFUSED_BY_HTTPX:
+        with pytest.raises(httpx.InvalidURL):
+            httpx.Client()
+    else:
+        httpx.Client().close()
+
+
+@pytest.mark.parametrize("host", ["[::1]", "[fd00::7]", "127.0.0.1", "10.1.2.3", "localhost"])
+@pytest.mark.parametrize("form", ["", "[::1]", "fe80::/10", "10.0.0.0/8"])
+def test_s3_client_of_a_private_address_has_no_proxy(host: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_proxies(monkeypatch, http_proxy=DEAD, https_proxy=DEAD, no_proxy=form)
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, f"{form} {host}")  # another client for each test
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:8333")
+    apply(monkeypatch)
+    assert client(30.0)._endpoint.http_session._proxy_config.proxy_url_for(f"http://{host}:8333/bucket") is None
 
 
 @pytest.mark.parametrize(
