@@ -22,7 +22,9 @@ from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_level
 PRE_ROLL = 2
 """Samples that are kept in front of the onset, by which half of the random presets are found late."""
 KEPT = 55
-"""A file is used from its beginning if its onset is within these samples: 5 ms, the attack of a rendered sound."""
+"""A sound begins with the file, or where a silence ends, if the onset is within these samples: 5 ms, a short attack."""
+SILENT_RUN = 20
+"""Equal samples that are no noise. The silence of a file at another rate is not exact, because the filter rings."""
 OFFSET_FROM = 0.01
 """Mean against the RMS level from which on it is an offset. Below it is the mean of whatever periods 2 s contain."""
 ABOVE_NOISE_PEAK = 1.25
@@ -84,13 +86,24 @@ def read_sound(source: bytes | str | Path) -> Sound:
         silence = f"throughout, for {length_s:.2f} s" if length_s is not None else f"for more than {max_silence_s:g} s"
         raise SoundError(f"{name} is silent {silence}: there is nothing to match")
     samples = decode_part(SoundDecoder(raw, name), onset.channel, onset.first, onset.last + N_SAMPLES)
-    begin = max(0, _exact_onset(samples, onset) - PRE_ROLL)
-    if onset.first + begin <= KEPT:
-        begin = 0
+    begin = _beginning(samples, onset)
     used = samples[begin : begin + N_SAMPLES]
     audio = np.zeros(N_SAMPLES, np.float32)
     audio[: len(used)] = _without_offset(used)
     return Sound(audio, (onset.first + begin) / SAMPLE_RATE_HZ, length_s)
+
+
+def _beginning(samples: Floats, onset: Onset) -> int:
+    """Return the sample from which on a sound is used.
+
+    The sound begins with the file, or with the last sample of a digital silence, if the onset is near.
+    """
+    exact = _exact_onset(samples, onset)
+    begin = max(0, exact - PRE_ROLL)
+    if onset.first + begin <= KEPT:
+        return 0
+    silent = int((samples[: exact + 1] != samples[0]).argmax())
+    return silent - 1 if silent >= SILENT_RUN and begin - silent <= KEPT else begin
 
 
 def _exact_onset(samples: Floats, onset: Onset) -> int:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthray.errors import SoundError
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import LOOK_S, MAX_SILENCE_S, find_onset, measure_levels
-from synthray.synth.sound_file import KEPT, PRE_ROLL, read_sound
+from synthray.synth.sound_file import KEPT, PRE_ROLL, SILENT_RUN, read_sound
 from synthray.synth.voice import render
 from tests.synth.sound_files import encoded
 from tests.synth.sounds import plain_settings, random_settings
@@ -51,7 +53,12 @@ def slow_onset(samples: list[float]) -> int | None:
             onset = position
             break
     begin = max(first, onset - PRE_ROLL)
-    return begin if begin > KEPT else 0
+    if begin <= KEPT:
+        return 0
+    silent = first
+    while silent < onset and samples[silent] == samples[first]:
+        silent += 1
+    return silent - 1 if silent - first >= SILENT_RUN and begin - silent <= KEPT else begin
 
 
 @settings(max_examples=40)
@@ -59,7 +66,7 @@ def slow_onset(samples: list[float]) -> int | None:
     seed=st.integers(0, 2**32),
     lead_in=st.integers(0, 4000),
     attack=st.integers(1, 6000),
-    noise_db=st.sampled_from([-200.0, -90.0, -60.0, -50.0, -30.0]),
+    noise_db=st.sampled_from([-math.inf, -200.0, -90.0, -60.0, -50.0, -30.0]),
     offset=st.sampled_from([0.0, 0.2]),
     gain_db=st.floats(-60.0, 0.0),
 )
@@ -103,6 +110,21 @@ def test_read_sound_after_silence_is_the_same_as_without(slow_attacks: np.ndarra
         same = N_SAMPLES - abs(shift)
         difference = first[abs(shift) :] - second[:same]
         np.testing.assert_allclose(difference - difference.mean(), 0.0, atol=1e-3)
+
+
+@pytest.mark.parametrize("lead_in", [100, 219, 220, 221, 1500, 3308, 11025, 27562])
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_read_sound_behind_digital_silence_begins_one_sample_before_it_ends(lead_in: int, subtype: str) -> None:
+    sounds = render(random_settings(24, seed=4))
+    for audio in sounds * (0.5 / np.abs(sounds).max(axis=1, keepdims=True)):
+        alone = read_sound(encoded(audio, SAMPLE_RATE_HZ, subtype=subtype))
+        later = read_sound(encoded(np.concatenate([np.zeros(lead_in), audio]), SAMPLE_RATE_HZ, subtype=subtype))
+        attack = int((soundfile.read(io.BytesIO(encoded(audio, SAMPLE_RATE_HZ, subtype=subtype)))[0] != 0).argmax())
+        assert alone.skipped_s == 0.0
+        assert round(later.skipped_s * SAMPLE_RATE_HZ) == lead_in + attack - 1
+        same = N_SAMPLES - attack + 1
+        difference = later.audio[:same] - alone.audio[attack - 1 :]  # also of the offset, which is of 2 s
+        np.testing.assert_allclose(difference - difference.mean(), 0.0, atol=1e-6)
 
 
 @pytest.mark.parametrize("noise_db", [-70.0, -60.0])
