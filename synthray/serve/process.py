@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -27,6 +28,17 @@ STOP_TIMEOUT_S = 10
 """Time for running requests to finish after a stop request."""
 IDLE_TIMEOUT_S = 75
 """Time after which an idle connection is closed; longer than that of usual load balancers."""
+
+
+class _Server(uvicorn.Server):
+    """A server that ends in order after Ctrl-C or SIGTERM, at once after a second one.
+
+    uvicorn's own raises the signal again when it has ended, as if the stop were a failure.
+    """
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Note a signal; called by uvicorn."""
+        self.force_exit, self.should_exit = self.should_exit, True
 
 
 def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str], None] | None = None) -> None:
@@ -53,7 +65,7 @@ async def _serve(
     metrics = PrometheusMetrics()
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     await warm_up(service)
-    server = uvicorn.Server(
+    server = _Server(
         uvicorn.Config(
             build_app(service),
             host=address.host,
@@ -80,7 +92,7 @@ async def _serve(
         )
     try:
         await running
-    finally:  # uvicorn raises the signal again, which ends the event loop
+    finally:
         if grpc_server:
             await grpc_server.stop(STOP_TIMEOUT_S)
 

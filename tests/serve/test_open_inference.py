@@ -1,6 +1,7 @@
 """The Open Inference Protocol: over the test client, and with tritonclient over real sockets."""
 
 import json
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -380,7 +381,8 @@ def write_certificate(folder):
 
 
 @pytest.mark.slow
-def test_serve_without_ray_offers_grpc_and_ends_on_sigterm(model_folder):
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_without_ray_offers_grpc_and_ends_in_order(model_folder, stop):
     port, grpc_port = free_port(), free_port()
     command = [sys.executable, "-c", "from synthray.cli.main import main; raise SystemExit(main())", "serve"]
     command += ["--no-ray", f"--port={port}", f"--grpc-port={grpc_port}"]
@@ -390,8 +392,8 @@ def test_serve_without_ray_offers_grpc_and_ends_on_sigterm(model_folder):
             assert "serving model_3_1" in process.stdout.readline()
             with tritonclient.grpc.InferenceServerClient(f"{HOST}:{grpc_port}") as client:
                 assert client.infer("synthray", [tensor_of(tritonclient.grpc, GOOD)]).as_numpy("out_on").shape == (1, 2)
-            process.terminate()
-            assert process.wait(20) == 143
+            process.send_signal(stop)
+            assert process.wait(20) == 0
             assert f"gRPC at port {grpc_port}" in process.stdout.read()
             assert "Traceback" not in process.stderr.read()
         finally:
