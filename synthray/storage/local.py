@@ -29,6 +29,7 @@ ABANDONED_AFTER_S = 24 * 3600
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # The answers of file systems that cannot sync a file or a folder. EACCES: a folder that cannot be opened for reading.
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF, errno.EACCES}
+_PIECE_BYTES = 1 << 20
 # How often a folder is created again if another process deletes it while it is empty.
 _FOLDER_ATTEMPTS = 8
 
@@ -59,7 +60,9 @@ class LocalStore(Store):
         if target.exists() and not (target.is_file() or target.is_dir()):
             raise StorageError(f"{target} is a device or a pipe, which would be replaced by a file. Give a file name.")
         with _translate_write_errors(target), _unfinished_file(target.parent) as (file, unfinished):
-            file.write(data)
+            # Linux writes pieces of 1 MB several times as fast to ext4 as 11 MB at once (benchmarks/convert.py).
+            for begin in range(0, len(data), _PIECE_BYTES):
+                file.write(memoryview(data)[begin : begin + _PIECE_BYTES])
             if durable:
                 file.flush()
                 with _ignore_missing_sync():
