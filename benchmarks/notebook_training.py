@@ -9,9 +9,9 @@ import pickle
 import time
 from pathlib import Path
 
-from synthray.cli.quiet import quiet_import
+from synthray.cli.quiet import quiet
 
-with quiet_import():
+with quiet():
     import keras
 
 import numpy as np

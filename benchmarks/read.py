@@ -180,9 +180,9 @@ def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np
 
 def _notebook_in_fit(folder: Path) -> Iterator[int]:
     """Yield the same batches as ``fit`` gets them: through Keras's adapter, as tensors."""
-    from synthray.cli.quiet import quiet_import
+    from synthray.cli.quiet import quiet
 
-    with quiet_import():
+    with quiet():
         import keras
         from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
@@ -199,9 +199,9 @@ def _notebook_in_fit(folder: Path) -> Iterator[int]:
 
 
 def _tf_data(dataset: Dataset) -> Iterator[int]:
-    from synthray.cli.quiet import quiet_import
+    from synthray.cli.quiet import quiet
 
-    with quiet_import():
+    with quiet():
         import tensorflow as tf
 
     names = [parameter.name for parameter in dataset.manifest.table.learned]

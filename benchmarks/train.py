@@ -35,12 +35,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from infra.s3_server import running_s3_server
-from synthray.cli.quiet import quiet_import
+from synthray.cli.quiet import quiet
 from synthray.cluster import build, loader, trainer
 from synthray.cluster.connect import connect
 from synthray.data.open import open_dataset
 
-with quiet_import():
+with quiet():
     import tensorflow as tf
 
 import notebook_training
