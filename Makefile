@@ -8,7 +8,7 @@ INSTALLED := .venv/installed
 .PHONY: help demo test quick check format bench model clean
 
 help:
-	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (six to eight minutes)"
+	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (three to eight minutes)"
 	@echo "make test              run all tests"
 	@echo "make quick             run the fast tests, which need neither Ray nor S3 nor a browser"
 	@echo "make check             lint, format, import layers, types"
