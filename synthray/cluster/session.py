@@ -5,10 +5,11 @@ Replicas and the application's arguments are deployment.py's concern.
 
 from __future__ import annotations
 
+import io
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,8 @@ def serve_until_stopped(
             with suppress(KeyboardInterrupt):  # a second signal also ends the session in order
                 _watch(config.owner, address, model, announce, requested)
         finally:
-            with sigterm_ignored():
+            # Serve's controller ends itself at last, which Ray prints as two failed tasks.
+            with sigterm_ignored(), redirect_stdout(io.StringIO()):
                 _remove(config.owner, with_serve=running is None or APPLICATION in running)
                 ray.shutdown()
 

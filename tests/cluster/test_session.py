@@ -108,6 +108,17 @@ def test_session_controller_restarts_keeps_application(fake: Callable[..., FakeS
     assert len(faked.answers) == 1  # every scripted answer was asked for
 
 
+def test_session_ends_without_the_lines_that_ray_prints(
+    fake: Callable[..., FakeServe], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours = [session.APPLICATION]
+    fake([], ours, lambda: os.kill(os.getpid(), signal.SIGTERM), ours)
+    for module in (serve, session.ray):
+        monkeypatch.setattr(module, "shutdown", lambda: print("Task ServeController.graceful_shutdown failed."))
+    serve_here()
+    assert capsys.readouterr().out == ""
+
+
 def test_session_controller_lost_raises(fake: Callable[..., FakeServe]) -> None:
     fake(RayActorError())
     with pytest.raises(SynthrayError, match="its controller does not answer"):
