@@ -103,10 +103,12 @@ class Job:
 
     def wait_for(self, line: str) -> None:
         """Wait for a line that matches; fail if the process ends before or the line does not come."""
-        with contextlib.suppress(AssertionError):  # the lines so far say more than the timeout
+        try:
             wait_for(
                 lambda: re.search(line, self.text, re.MULTILINE) or self.process.poll() is not None, LINE_TIMEOUT_S
             )
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {line}\n{self.text}") from None
         assert re.search(line, self.text, re.MULTILINE), self.text
 
     def workers(self) -> list[int]:
