@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from synthray.errors import NotFound
+
 _FOREIGN = {
     "lost+found", "System Volume Information", "$RECYCLE.BIN", "__MACOSX",
     "@eaDir", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot",
@@ -84,6 +86,13 @@ class Store(ABC):
             Conflict: the object exists and ``replace`` is False.
             StorageError: the store refuses or cannot be reached.
         """
+
+    def read_if_present(self, path: str) -> bytes | None:
+        """Return the object, or None if it does not exist; raise StorageError if the store cannot say."""
+        try:
+            return self.read(path)
+        except NotFound:
+            return None
 
     @abstractmethod
     def exists(self, path: str) -> bool:

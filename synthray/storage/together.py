@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Mapping
 
-from synthray.errors import NotFound, StorageError
+from synthray.errors import StorageError
 from synthray.storage.base import Store
 
 _ATTEMPTS = 10
@@ -34,13 +34,6 @@ def write_together(store: Store, objects: Mapping[str, bytes | None]) -> None:
                 store.delete(path)
             else:
                 store.write(path, content)
-        if all(_read(store, path) == content for path, content in objects.items()):
+        if all(store.read_if_present(path) == content for path, content in objects.items()):
             return
     raise StorageError(f"{store.uri}: other jobs write {', '.join(objects)} at the same time. Give another --out.")
-
-
-def _read(store: Store, path: str) -> bytes | None:
-    try:
-        return store.read(path)
-    except NotFound:
-        return None

@@ -17,7 +17,7 @@ from synthray.data.card.tables import escape_cell, markdown_table
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import PRESETS, Manifest
 from synthray.data.parquet import FEATURES, NOISE_SEED
-from synthray.errors import Conflict, NotFound
+from synthray.errors import Conflict
 from synthray.storage import Store
 from synthray.synth.parameters import Constant
 
@@ -38,22 +38,15 @@ def write_card(dataset: Dataset) -> None:
     rows = _example_rows(dataset.manifest)
     picture = contact_sheet(dataset.take(rows).features, [f"example {row}" for row in rows])
     for path, data in ((PICTURE, picture), (CARD, render_card(dataset.manifest).encode())):
-        if _read_if_present(dataset.store, path) != data:
+        if dataset.store.read_if_present(path) != data:
             dataset.store.write(path, data)
 
 
 def check_free(store: Store) -> None:
     """Raise Conflict if a card would replace a README.md that is not a card."""
-    text = _read_if_present(store, CARD)
+    text = store.read_if_present(CARD)
     if text is not None and not text.startswith(_TITLE.encode()):
         raise Conflict(f"{store.uri}/{CARD}: this file is not a data set's card. Give another --out.")
-
-
-def _read_if_present(store: Store, path: str) -> bytes | None:
-    try:
-        return store.read(path)
-    except NotFound:
-        return None
 
 
 def _example_rows(manifest: Manifest) -> np.ndarray:
