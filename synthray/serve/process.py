@@ -31,14 +31,14 @@ IDLE_TIMEOUT_S = 75
 
 
 class _Server(uvicorn.Server):
-    """A server that ends in order after Ctrl-C or SIGTERM, at once after a second one.
+    """A server that ends in order after Ctrl-C or SIGTERM.
 
     uvicorn's own raises the signal again when it has ended, as if the stop were a failure.
     """
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Note a signal; called by uvicorn."""
-        self.force_exit, self.should_exit = self.should_exit, True
+        self.should_exit = True
 
 
 def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str], None] | None = None) -> None:
@@ -95,6 +95,7 @@ async def _serve(
     finally:
         if grpc_server:
             await grpc_server.stop(STOP_TIMEOUT_S)
+        await service.sound_work.close()
 
 
 async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:

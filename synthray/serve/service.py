@@ -112,6 +112,10 @@ class SoundWork:
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
         return asyncio.wrap_future(future)
 
+    async def close(self) -> None:
+        """Wait for the running functions. One that ends after the event loop could not free its place."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
     def _release(self) -> None:
         self._taken -= 1
 

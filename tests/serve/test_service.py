@@ -1,0 +1,21 @@
+"""Threads of the service for sounds."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from synthray.serve.service import SoundWork
+
+
+def test_sound_work_close_waits_for_the_running_function() -> None:
+    ended = []
+
+    async def close() -> None:
+        work = SoundWork(threads=1, max_waiting=1)
+        work.submit(lambda: (time.sleep(0.2), ended.append("first")))
+        work.submit(lambda: ended.append("second"))
+        await work.close()
+
+    asyncio.run(close())
+    assert ended == ["first"]
