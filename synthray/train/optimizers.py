@@ -5,13 +5,18 @@ Their defaults are in ``synthray.train.config``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
+from synthray.model.heads import FUSED_NAME
 from synthray.train.config import TrainConfig
 
 # Keras requires a valid momentum even if ``use_ema`` is False.
 _UNUSED_EMA = 0.99
 _MOST_WARMUP_STEPS = 500
+# Muon leaves the heads, convolutions and biases to Adam, whose best learning rate is lower.
+_MUON_ADAM_SHARE = 0.3
 
 
 def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.Optimizer:
@@ -28,6 +33,9 @@ def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.O
     if config.optimizer == "adamw":
         # AdamW rejects None.
         return keras.optimizers.AdamW(weight_decay=config.weight_decay, **options)
+    if config.optimizer == "muon":
+        decay = {"weight_decay": config.weight_decay, "adam_weight_decay": config.weight_decay}
+        return _Muon(config.precision, exclude_layers=[FUSED_NAME], adam_lr_ratio=_MUON_ADAM_SHARE, **decay, **options)
     # None saves SGD a pass over the weights.
     return keras.optimizers.SGD(weight_decay=config.weight_decay or None, **options)
 
@@ -48,3 +56,20 @@ def _learning_rate(config: TrainConfig, epoch_steps: int) -> float | keras.optim
     if warmup_steps:
         return keras.optimizers.schedules.PolynomialDecay(0.0, warmup_steps, end_learning_rate=peak)
     return peak
+
+
+class _Muon(keras.optimizers.Muon):
+    """Muon (Jordan et al. 2024), whose matrix products have the precision of the layers."""
+
+    def __init__(self, precision: str, **options: Any) -> None:
+        super().__init__(name="muon", **options)
+        self._product_dtype = keras.dtype_policies.get(precision).compute_dtype
+
+    def zeropower_via_newtonschulz5(self, x: keras.KerasTensor, steps: int) -> keras.KerasTensor:
+        """Return the orthogonal matrix that is nearest to ``x``, about; see Keras's own function.
+
+        The norm is computed before the numbers are rounded.
+        """
+        x = x / (keras.ops.norm(x) + keras.config.epsilon())
+        nearest = super().zeropower_via_newtonschulz5(keras.ops.cast(x, self._product_dtype), steps)
+        return keras.ops.cast(nearest, "float32")

@@ -89,8 +89,9 @@ class TrainState:
         weights = tf.TensorSpec((self.share,), tf.float32)
         number = tf.TensorSpec((), tf.float32)
         self._gradients = tf.function(self._compute_gradients, jit_compile=self._config.jit)
-        # Always with XLA: AdamW is some fifteen operations on all weights, which XLA fuses into one.
-        self._update = tf.function(self._apply_gradients, jit_compile=True)
+        # AdamW is some fifteen operations on all weights, which XLA fuses into one. Muon is matrix products, which on a
+        # CPU XLA computes without bfloat16 instructions.
+        self._update = tf.function(self._apply_gradients, jit_compile=self._config.optimizer != "muon")
         self.train = tf.function(self._train, input_signature=[features, labels, weights, number, number])
         self.validate = tf.function(self._validate, input_signature=[features, labels, weights])
         self.all_reduce_sum = tf.function(self._all_reduce_sum, input_signature=[tf.TensorSpec((4,), tf.float32)])

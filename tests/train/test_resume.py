@@ -36,6 +36,7 @@ RECIPES = {
     "averages": {"ema": 0.9, "clip_norm": 1.0, "warmup_steps": 2},
     "bfloat16": {"precision": "mixed_bfloat16", "optimizer": "adamw"},
     "jit": {"jit": True},
+    "muon": {"optimizer": "muon", "network": "histogram", "width": 32, "clip_norm": 5.0, "precision": "mixed_bfloat16"},
     "log": {"network": "log", "width": 32},
     "normalised": {"normalise": True, "width": 32},
     "unnamed": with_recipe({"width": 16}),

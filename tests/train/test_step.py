@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from synthray.data.dataset import Dataset
 from synthray.train.checkpoint import TrainProgress
-from synthray.train.config import SCHEDULES, WEIGHT_DECAYS, TrainConfig
+from synthray.train.config import PRECISIONS, SCHEDULES, WEIGHT_DECAYS, TrainConfig
 from synthray.train.optimizers import build_optimizer
 from synthray.train.step import TrainState
 
@@ -72,6 +72,23 @@ def test_warmup_of_the_recipe_is_half_of_the_first_epoch_at_most_500_steps(
         rates.append(float(optimizer.learning_rate))
     assert int(np.argmax(rates)) == warmup
     assert rates[-1] == 0.5
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_muon_turns_dense_layers_and_leaves_the_rest_to_adam(precision: str) -> None:
+    config = TrainConfig("data", "out", optimizer="muon", weight_decay=0.0, precision=precision, learning_rate=0.1)
+    optimizer = build_optimizer(config, 1)
+    random = np.random.default_rng(0)
+    kernels = [keras.Variable(np.zeros((48, 16)), name=name) for name in ("dense", "heads")]
+    gradients = [random.normal(size=(48, 16)).astype(np.float32) for _ in kernels]
+    optimizer.apply(gradients, kernels)
+    dense, heads = (kernel.numpy() for kernel in kernels)
+    assert optimizer.weight_decay == 0
+    left, _, right = np.linalg.svd(gradients[0], full_matrices=False)
+    nearest = -0.1 * 0.2 * np.sqrt(48) * left @ right  # Liu et al. 2025, equation 4
+    assert np.sum(dense * nearest) / np.linalg.norm(dense) / np.linalg.norm(nearest) > 0.98
+    assert 0.8 < np.linalg.norm(dense) / np.linalg.norm(nearest) < 1.2
+    np.testing.assert_allclose(heads, -0.03 * np.sign(gradients[1]), rtol=1e-2)  # Adam's first step
 
 
 def test_adamw_with_weight_decay_zero_has_none() -> None:
