@@ -70,7 +70,7 @@ def find_match(
                 answer.proposal,
                 budget_s=options.refine_s,
                 on_improvement=on_improvement,
-                is_stopped=is_stopped,
+                is_stopped=lambda: is_stopped() or service.stopping.is_set(),
             )
         labels, evaluations = found.labels, found.evaluations
     return answer.described(labels, evaluations)

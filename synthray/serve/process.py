@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -34,11 +35,19 @@ class _Server(uvicorn.Server):
     """A server that ends in order after Ctrl-C or SIGTERM.
 
     uvicorn's own raises the signal again when it has ended, as if the stop were a failure.
+
+    Args:
+        stopping: set by the signal, so that long requests end soon.
     """
+
+    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Note a signal; called by uvicorn."""
         self.should_exit = True
+        self._stopping.set()
 
 
 def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str], None] | None = None) -> None:
@@ -77,7 +86,8 @@ async def _serve(
             timeout_keep_alive=IDLE_TIMEOUT_S,
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             server_header=False,
-        )
+        ),
+        service.stopping,
     )
     grpc_server = await _start_grpc(service, address) if address.grpc_port else None
     running = asyncio.create_task(server.serve(sockets=[listener]))

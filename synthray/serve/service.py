@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Service:
     """Accepted bearer tokens; none if the service is open."""
     scraped: Callable[[], bytes] | None = None
     """Returns the metrics for ``/metrics``; None if the application does not offer them."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the service is to end. Running searches then answer with the best preset so far."""
 
     @cached_property
     def batcher(self) -> Batcher:

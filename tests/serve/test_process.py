@@ -1,0 +1,44 @@
+"""The service in a process of its own, without Ray."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.waiting import HOST, free_port, wait_for
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("accept", ["application/json", "audio/wav", "text/event-stream"])
+def test_search_that_runs_at_a_stop_answers_with_the_best_so_far(wav: bytes, accept: str, tmp_path: Path) -> None:
+    port = free_port()
+    url = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "synthray.cli.main", "serve", "--no-ray", f"--port={port}"]
+    environment = {"SYNTHRAY_HOME": str(tmp_path), "PATH": "/usr/bin"}
+    with (
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as process,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        try:
+            assert process.stdout
+            assert process.stderr
+            assert "serving shipped" in process.stdout.readline()
+            ask = f"{url}/v1/models/synthray:match?refine=10"
+            answer = pool.submit(httpx.post, ask, content=wav, headers={"accept": accept}, timeout=30)
+            wait_for(lambda: "synthray_in_flight 2.0" in httpx.get(f"{url}/metrics").text, 10)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(5) == 0  # the search alone would take ten seconds
+            assert answer.result().status_code == 200
+            assert answer.result().content.startswith(b"RIFF") == (accept == "audio/wav")
+            assert ("event: match" in answer.result().text) == (accept == "text/event-stream")
+            assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
