@@ -5,7 +5,7 @@ STORE ?= local
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: help demo test quick check format bench model clean
+.PHONY: help demo test quick check format bench model draft clean
 
 help:
 	@echo "make demo [STORE=s3]   run the whole pipeline on this machine (three to eight minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make format            format the code and fix what the linter can fix"
 	@echo "make bench             run the benchmarks with their defaults"
 	@echo "make model             train the model that the package ships (about an hour on two cores), evaluate it"
+	@echo "make draft             train a model in some three minutes; it is not shipped"
 	@echo "make clean             remove what these targets created"
 
 $(INSTALLED): requirements-dev.txt pyproject.toml
@@ -49,18 +50,23 @@ format: $(INSTALLED)
 bench: $(INSTALLED)
 	@for name in render convert read train; do echo "── $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-# Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. To continue after an interruption, run it again.
-MODEL_EPOCHS ?= 30
 # A CPU without bfloat16 instructions (AVX512-BF16 or AMX) is faster with float32.
 MODEL_PRECISION ?= mixed_bfloat16
-MODEL := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models/histogram
+MODELS := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models
+TRAIN_MODEL = $(BIN)/python -m synthray.cli.main train --workers 1 --network histogram --batch-size 1024 --audible-only \
+	--optimizer muon --learning-rate 0.012 --weight-decay 0.01 --schedule cosine --clip-norm 5 --precision $(MODEL_PRECISION)
+
+# Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. To continue after an interruption, run it again.
+MODEL_EPOCHS ?= 40
+MODEL := $(MODELS)/histogram/model_4000_$(MODEL_EPOCHS).keras
 model: $(INSTALLED)
-	$(BIN)/python -m synthray.cli.main train --data "synth://?seed=20261129&batches=4000&fresh=1&dtype=float16" \
-		--out "$(MODEL)" --workers 1 --network histogram --epochs $(MODEL_EPOCHS) --batch-size 512 --audible-only \
-		--optimizer adamw --learning-rate 0.002 --weight-decay 0.01 --schedule cosine --warmup-steps 500 --clip-norm 5 \
-		--precision $(MODEL_PRECISION)
-	$(BIN)/python infra/ship_model.py "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
-	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)/model_4000_$(MODEL_EPOCHS).keras"
+	$(TRAIN_MODEL) --data "synth://?seed=20261129&batches=4000&fresh=1&dtype=float16" --out "$(MODELS)/histogram" \
+		--epochs $(MODEL_EPOCHS) --warmup-steps 150
+	$(BIN)/python infra/ship_model.py "$(MODEL)"
+	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)"
+
+draft: $(INSTALLED)
+	$(TRAIN_MODEL) --data "synth://?seed=20261130&batches=7000&fresh=1&dtype=float16" --out "$(MODELS)/draft" --epochs 1 --warmup-steps 30
 
 clean:
 	rm -rf .venv demo build *.egg-info

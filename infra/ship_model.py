@@ -19,6 +19,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import h5py
 import keras
 import numpy as np
 
@@ -68,12 +69,34 @@ def write_small(model: keras.Model, file: Path) -> Path:
         model.save(plain)
         with zipfile.ZipFile(plain) as source, zipfile.ZipFile(compressed, "w", zipfile.ZIP_DEFLATED) as target:
             for entry in source.infolist():
-                target.writestr(entry.filename, source.read(entry))
+                raw = source.read(entry)
+                target.writestr(entry.filename, compressed_hdf5(raw) if entry.filename.endswith(".h5") else raw)
     size_mb = len(compressed.getvalue()) / 1e6
     if size_mb > MAX_MB:
         raise SystemExit(f"{file}: {size_mb:.1f} MB, more than {MAX_MB}. Train a narrower network.")
     file.write_bytes(compressed.getvalue())
     return file
+
+
+def compressed_hdf5(raw: bytes) -> bytes:
+    """Return an HDF5 file with the same groups and arrays, compressed.
+
+    The first bytes of all numbers lie together, then the second ones, and so on. That makes a file a third smaller.
+    """
+    copy = io.BytesIO()
+    with h5py.File(io.BytesIO(raw)) as source, h5py.File(copy, "w") as target:
+
+        def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                options = {"compression": 9, "shuffle": True} if item.shape else {}
+                new = target.create_dataset(name, data=item[()], **options)
+            else:
+                new = target.require_group(name)
+            new.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(add)
+    return copy.getvalue()
 
 
 def rounded(weights: np.ndarray, kept_bits: int = KEPT_BITS) -> np.ndarray:
