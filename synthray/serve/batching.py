@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Outputs = dict[str, np.ndarray]
 
-MAX_BATCH_SOUNDS = 64
+MAX_BATCH_SOUNDS = 256
 """Sounds of one batch; a larger request is a batch of its own."""
 
 

@@ -6,7 +6,6 @@ Reading the body is request_body.py's concern, the answer encode.py's.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import numpy as np
@@ -18,18 +17,12 @@ from synthray.model.heads import INPUT_NAME
 SIGNATURES = ("", "serving_default")
 
 
-def raw_bytes(shape: tuple[int, int]) -> int:
-    """Return the bytes of the features of one sound, ``(frames, bins)``, in a raw body."""
-    return math.prod(shape) * 4
-
-
-def decode_raw(body: bytes, shape: tuple[int, int], first: int = 0) -> np.ndarray:
+def decode_raw(body: bytes, shape: tuple[int, int]) -> np.ndarray:
     """Return the features of a body of little-endian float32 numbers.
 
     Args:
         body: the sounds one after the other, each ``frames * bins`` numbers.
         shape: ``(frames, bins)``.
-        first: index of the first sound, for messages.
 
     Returns:
         float32 ``(sounds, frames, bins)``.
@@ -38,13 +31,13 @@ def decode_raw(body: bytes, shape: tuple[int, int], first: int = 0) -> np.ndarra
         RequestError: 400, the length is no multiple of one sound, or a number is not finite.
     """
     frames, bins = shape
-    size = raw_bytes(shape)
+    size = frames * bins * 4
     if not body or len(body) % size:
         raise RequestError(
             400, f"the body has {len(body)} bytes, expected a multiple of {size}: float32 x {frames} x {bins} a sound"
         )
     features = np.frombuffer(body, "<f4").reshape(-1, frames, bins).astype(np.float32, copy=False)
-    check_finite(features, first)
+    check_finite(features)
     return features
 
 
@@ -188,15 +181,11 @@ def _shape_of(value: Any) -> str:
     return f"shape ({', '.join(map(str, lengths))}{',' if len(lengths) == 1 else ''})"
 
 
-def check_finite(features: np.ndarray, first: int = 0) -> None:
-    """Raise RequestError 400 unless all numbers of features ``(sounds, frames, bins)`` are finite.
-
-    The message names the sound, of which the first one has the index ``first``.
-    """
+def check_finite(features: np.ndarray) -> None:
+    """Raise RequestError 400 unless all numbers of features ``(sounds, frames, bins)`` are finite."""
     finite = np.isfinite(features)
     if finite.all():
         return
     instance, row, column = (int(i) for i in np.argwhere(~finite)[0])
     value = features[instance, row, column]
-    where = f"instance {first + instance}, row {row}, column {column}"
-    raise RequestError(400, f"{where}: {value} is not a finite float32 number")
+    raise RequestError(400, f"instance {instance}, row {row}, column {column}: {value} is not a finite float32 number")

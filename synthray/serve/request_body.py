@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -63,49 +62,29 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in _COMPRESSIONS:
         raise RequestError(415, f"content-encoding {encoding!r} is not supported, expected gzip, deflate or none")
+    stated = request.headers.get("content-length", "0")
+    if not stated.isascii() or not stated.isdigit():
+        raise RequestError(400, f"content-length is {stated!r}, expected a number")
+    if int(stated) > limit:
+        raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
     received = bytearray()
-    async for block in body_blocks(request, config):
-        received += block
+    try:
+        async with asyncio.timeout(config.body_timeout_s):
+            async for block in request.stream():
+                if len(received) + len(block) > limit:
+                    raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
+                service_of(request).body_memory.take(request, len(block))
+                received += block
+    except TimeoutError:
+        raise RequestError(
+            408, f"the body: timed out after {config.body_timeout_s:g} s, with {len(received)} bytes. Send it faster."
+        ) from None
     window_bits = _COMPRESSIONS[encoding]
     if not window_bits:
         return bytes(received)
     text = await run_in_threadpool(_decompressed, received, limit, window_bits)
     service_of(request).body_memory.take(request, len(text))
     return text
-
-
-async def body_blocks(request: Request, config: AppConfig) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives, at most ``config.max_body_bytes`` of it.
-
-    Raises:
-        Busy: the bodies of all running requests are too long together.
-        RequestError: 413, the body is longer; 408, the client is too slow; 400, its stated length is no number.
-    """
-    limit = config.max_body_bytes
-    stated = request.headers.get("content-length", "0")
-    if not stated.isascii() or not stated.isdigit():
-        raise RequestError(400, f"content-length is {stated!r}, expected a number")
-    if int(stated) > limit:
-        raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
-    received = 0
-    deadline_s = asyncio.get_running_loop().time() + config.body_timeout_s
-    blocks = request.stream()
-    while True:
-        try:
-            # Only around this wait: between two blocks the caller may wait for something else.
-            async with asyncio.timeout_at(deadline_s):
-                block = await anext(blocks, None)
-        except TimeoutError:
-            raise RequestError(
-                408, f"the body: timed out after {config.body_timeout_s:g} s, with {received} bytes. Send it faster."
-            ) from None
-        if block is None:
-            return
-        received += len(block)
-        if received > limit:
-            raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
-        service_of(request).body_memory.take(request, len(block))
-        yield block
 
 
 def _decompressed(body: bytearray, limit: int, window_bits: int) -> bytes:

@@ -9,21 +9,19 @@ Each path also exists below ``/v1/models/synthray/versions/<number>`` and ``/v1/
 
 from __future__ import annotations
 
-import numpy as np
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray.errors import RequestError
-from synthray.serve.arriving import is_large, predict_arriving
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.metrics import timed
 from synthray.serve.models import BASE, MODEL_NAME
 from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
 from synthray.serve.responses import json_response, model_header
-from synthray.serve.service import Service, model_for, service_of
+from synthray.serve.service import model_for, service_of
 
 JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 INLINE_BYTES = 2**17
@@ -67,25 +65,18 @@ async def predict(request: Request) -> Response:
     kind = content_type(request)
     if kind != RAW and kind not in JSON_TYPES:
         raise RequestError(415, f"content-type is {kind!r}, expected application/json or {RAW} (float32)")
+    body = await read_body(request, service.config)
     shape = (predictor.frames, predictor.bins)
-    if kind == RAW and is_large(request, shape):
-        outputs, in_rows = await predict_arriving(request, service, predictor), True
-    else:
-        features, in_rows = await _features(request, service, kind, shape)
-        outputs = await service.batcher.predict(predictor, features)
-    if len(next(iter(outputs.values()))) <= INLINE_SOUNDS:
+    with timed(service.metrics, "decode"):
+        if kind != RAW:
+            features, in_rows = await run_in_threadpool(decode_json, body, shape)
+        elif len(body) > INLINE_BYTES:
+            features, in_rows = await run_in_threadpool(decode_raw, body, shape), True
+        else:
+            features, in_rows = decode_raw(body, shape), True
+    outputs = await service.batcher.predict(predictor, features)
+    if len(features) <= INLINE_SOUNDS:
         text = encode_predictions(outputs, in_rows=in_rows)
     else:
         text = await run_in_threadpool(encode_predictions, outputs, in_rows=in_rows)
     return Response(text, media_type="application/json", headers=model_header(served))
-
-
-async def _features(request: Request, service: Service, kind: str, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
-    """Return a body's features, float32 ``(sounds, frames, bins)``, and whether the request has the row format."""
-    body = await read_body(request, service.config)
-    with timed(service.metrics, "decode"):
-        if kind != RAW:
-            return await run_in_threadpool(decode_json, body, shape)
-        if len(body) > INLINE_BYTES:
-            return await run_in_threadpool(decode_raw, body, shape), True
-        return decode_raw(body, shape), True

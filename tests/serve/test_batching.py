@@ -54,7 +54,7 @@ def test_predict_answers_each_request_with_its_rows() -> None:
 
 def test_predict_batch_is_bounded() -> None:
     model, batcher = Doubling(), Batcher(1000)
-    requests = [(model, features_of(*range(25))) for _ in range(28)]
+    requests = [(model, features_of(*range(100))) for _ in range(7)]
     asyncio.run(predict_all(batcher, requests, model))
     assert max(model.sizes) <= MAX_BATCH_SOUNDS
     assert sum(model.sizes) == 700
