@@ -31,8 +31,8 @@ demo: $(INSTALLED)
 # A browser or a cluster may stall once on a busy machine, so a test that waited too long runs again.
 RERUN := --reruns 1 --only-rerun "Timeout" --only-rerun "the condition did not hold within"
 test: quick
-	$(BIN)/python -m pytest -n 2 $(RERUN) -m "(slow or web) and not ray and not s3" $(ARGS)
-	$(BIN)/python -m pytest $(RERUN) -m "ray or s3" $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(RERUN) -m "(slow or web or s3) and not ray" $(ARGS)
+	$(BIN)/python -m pytest $(RERUN) -m ray $(ARGS)
 
 quick: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 -m "not ray and not s3 and not web and not slow" $(ARGS)
