@@ -58,7 +58,7 @@ def _learning_rate(config: TrainConfig, epoch_steps: int) -> float | keras.optim
     return peak
 
 
-class _Muon(keras.optimizers.Muon):
+class _Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
     """Muon (Jordan et al. 2024), whose matrix products have the precision of the layers."""
 
     def __init__(self, precision: str, **options: Any) -> None:
