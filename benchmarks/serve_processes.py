@@ -85,6 +85,11 @@ SERVERS = {
         ("{python}", f"{_PEERS}/ceiling.py", "{port}"),
         {"binary": "/", "json": "/"},
     ),
+    "uvicorn-ceiling": Server(
+        "answers at once under uvicorn, no network: uvicorn's limit",
+        ("{python}", f"{_PEERS}/uvicorn_ceiling.py", "{port}"),
+        {"binary": "/", "json": "/"},
+    ),
     "ray-ceiling": Server(
         "answers at once on Ray Serve, no network: its proxy's limit",
         ("{python}", f"{_PEERS}/ray_ceiling.py", "{port}"),

@@ -70,7 +70,7 @@ def main() -> None:
 
         title("Evaluate it on the held-out batch")
         submit(head, "python", "jobs/evaluate.py", "--data", f"{home}/data/{DATASET}")
-        print("The network learns little from 288 sounds. `make model` trains on 3.7 million.")
+        print("The network learns little from 288 sounds. `make model` trains on 5.1 million.")
 
         title("Make a sound that the network has not seen")
         original, match = DEMO / "original", DEMO / "match"

@@ -81,7 +81,7 @@ def write_small(model: keras.Model, file: Path) -> Path:
 def compressed_hdf5(raw: bytes) -> bytes:
     """Return an HDF5 file with the same groups and arrays, compressed.
 
-    The first bytes of all numbers lie together, then the second ones, and so on. That makes a file a third smaller.
+    The first bytes of all numbers lie together, then the second ones, and so on. That makes the file a fifth smaller.
     """
     copy = io.BytesIO()
     with h5py.File(io.BytesIO(raw)) as source, h5py.File(copy, "w") as target:
