@@ -14,7 +14,7 @@ measured.
 - fastapi: FastAPI under uvicorn with Keras; fastapi-synthray: the same with synthray's predictor;
 - litserve, bentoml: with their batching, and Keras;
 - ceiling: a server that answers at once. The load generator runs on the same cores, and this is its own limit;
-- uvicorn-ceiling, ray-ceiling: applications under uvicorn and on Ray Serve that answer at once, the limits of these two.
+- uvicorn-ceiling, ray-ceiling: applications under uvicorn and on Ray Serve that answer at once: the limits of the two.
 
 The peers are in ``serve_peers/``. They run in an environment of their own:
 
