@@ -25,4 +25,4 @@ class Ceiling:
 if __name__ == "__main__":
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     serve.run(Ceiling.bind())
-    signal.sigwait([signal.SIGTERM, signal.SIGINT])
+    signal.pause()
