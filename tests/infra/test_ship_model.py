@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -56,12 +59,29 @@ def test_ship_model_rounds_and_compresses_and_keeps_answers(tmp_path: Path) -> N
     shipped, card = load_model(f"{tmp_path}/shipped.keras")
     assert card.name == "shipped"
     assert "out" not in card.config
-    assert Path(tmp_path, "shipped.keras").stat().st_size < 0.35 * Path(uri).stat().st_size
+    assert Path(tmp_path, "shipped.keras").stat().st_size < 0.7 * Path(uri).stat().st_size
     features = np.random.default_rng(0).random((5, 20, 551), np.float32)
     for one, other in zip(model({INPUT_NAME: features}), shipped({INPUT_NAME: features}), strict=True):
         np.testing.assert_allclose(one, other, atol=0.05)
     for weight in shipped.get_weights():
         assert not (weight.view(np.uint32) & 0x3FFFF).any()  # 5 bits of the mantissa are kept
+
+
+def test_compressed_hdf5_holds_the_same_and_is_smaller_than_a_zip_of_it() -> None:
+    weights = ship_model.rounded(np.random.default_rng(0).normal(size=(300, 200)).astype(np.float32))
+    raw = io.BytesIO()
+    with h5py.File(raw, "w") as file:
+        file.attrs["version"] = 3
+        file.create_group("empty").attrs["name"] = "none"
+        file["layers/dense/vars/0"] = weights
+        file["steps"] = 7
+    compressed = ship_model.compressed_hdf5(raw.getvalue())
+    assert len(compressed) < 0.9 * len(zlib.compress(raw.getvalue()))
+    with h5py.File(io.BytesIO(compressed)) as file:
+        assert file.attrs["version"] == 3
+        assert file["empty"].attrs["name"] == "none"
+        assert file["steps"][()] == 7
+        np.testing.assert_array_equal(file["layers/dense/vars/0"], weights)
 
 
 def test_ship_model_of_another_instrument_is_refused(model_folder: Path, tmp_path: Path) -> None:
