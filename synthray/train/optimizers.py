@@ -15,7 +15,7 @@ from synthray.train.config import TrainConfig
 # Keras requires a valid momentum even if ``use_ema`` is False.
 _UNUSED_EMA = 0.99
 _MOST_WARMUP_STEPS = 500
-# Muon leaves the heads, convolutions and biases to Adam, whose best learning rate is lower.
+# Muon leaves heads, convolutions and biases to Adam, whose usual learning rates are lower.
 _MUON_ADAM_SHARE = 0.3
 
 
