@@ -68,7 +68,7 @@ def test_ship_model_rounds_and_compresses_and_keeps_answers(tmp_path: Path) -> N
 
 
 def test_compressed_hdf5_holds_the_same_and_is_smaller_than_a_zip_of_it() -> None:
-    weights = ship_model.rounded(np.random.default_rng(0).normal(size=(300, 200)).astype(np.float32))
+    weights = ship_model.rounded(np.random.default_rng(0).normal(size=(1000, 500)).astype(np.float32))
     raw = io.BytesIO()
     with h5py.File(raw, "w") as file:
         file.attrs["version"] = 3
