@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from synthray.synth.sound_file import write_wav
+from tests.evaluate.html.samples import sine
 from tests.web.conftest import drop
+from tests.web.loudspeaker import RECORD, recorded, tone_share
 from tests.web.test_page import expect
 
 pytestmark = pytest.mark.web
@@ -89,3 +94,32 @@ def test_blind_test_hides_names_and_pictures_until_an_answer(open_page: Callable
     page.locator("#blind").uncheck()
     assert page.locator("#voices label").all_inner_texts() == ["Original", "Match"]
     assert page.locator(".pictures").is_visible()
+
+
+def wav(audio: np.ndarray) -> list[int]:
+    """Return the bytes of a sound as a WAV file."""
+    file = io.BytesIO()
+    write_wav(file, audio)
+    return list(file.getvalue())
+
+
+def test_switches_of_sound_and_level_are_not_heard_between_equal_sounds(open_page: Callable[..., Any]) -> None:
+    """The same tone twice, the second at half the level: a dip in a fade or wrong timing would be heard."""
+    page = open_page(script=RECORD, bypass_csp=True)
+    page.evaluate(
+        """async (files) => {
+          const { Transport } = await import("/page/transport.js");
+          window.transport = new Transport(() => {});
+          files.forEach((bytes, index) => transport.setSound(index, Uint8Array.from(bytes)));
+          transport.setLevels([1, 2]);
+          await transport.play();
+        }""",
+        [wav(sine(441, amplitude)) for amplitude in (0.2, 0.1)],
+    )
+    for sound in (1, 0, 1, 0):
+        page.wait_for_timeout(100)
+        page.evaluate("(sound) => transport.select(sound)", sound)
+    page.wait_for_timeout(100)
+    audio, rate_hz = recorded(page)
+    assert len(audio) > 0.3 * rate_hz
+    assert tone_share(audio, rate_hz, 441) > 0.9999

@@ -17,34 +17,12 @@ from synthray.synth.parameters import ParameterTable, Range
 from tests.evaluate.html.samples import answer, example, noise, report, sine
 from tests.names import NAMES
 from tests.web.conftest import TIMEOUT_MS
+from tests.web.loudspeaker import RECORD, recorded, tone_share
 
 pytestmark = pytest.mark.web
 DURATION_S = 2.0
 HALF = Estimate(0.5, 0.4, 0.6, 10)
 LOW_HZ, HIGH_HZ = 441, 882  # whole numbers of periods in 2 s, so that loops have no seam
-
-# Copies everything that reaches the loudspeaker to `recorded`. A worklet loses no sample, however busy the machine is.
-RECORD = """
-window.recorded = [];
-const connect = AudioNode.prototype.connect;
-const source = `registerProcessor("recorder", class extends AudioWorkletProcessor {
-  process([input]) { if (input.length) this.port.postMessage(input[0].slice()); return true; }
-})`;
-const start = AudioContext.prototype.resume;
-AudioContext.prototype.resume = async function () {
-  if (!window.recorder) {
-    await this.audioWorklet.addModule("data:text/javascript," + encodeURIComponent(source));
-    window.recorder = new AudioWorkletNode(this, "recorder");
-    window.recorder.port.onmessage = ({ data }) => window.recorded.push(...data);
-    window.rate = this.sampleRate;
-  }
-  return start.call(this);
-};
-AudioNode.prototype.connect = function (target, ...rest) {
-  if (target instanceof AudioDestinationNode) connect.call(this, window.recorder);
-  return connect.call(this, target, ...rest);
-};
-"""
 
 
 @pytest.fixture(scope="module")
@@ -126,20 +104,6 @@ def value_text(page: Any, index: int = 0) -> str:
 def chosen(page: Any) -> list[str]:
     """Return the number of the chosen sound of each player."""
     return page.locator(".voices input:checked").evaluate_all("all => all.map((radio) => radio.value)")
-
-
-def recorded(page: Any) -> tuple[np.ndarray, int]:
-    """Return what was heard from the first sample on, and the rate."""
-    audio = np.array(page.evaluate("recorded"))
-    return audio[np.argmax(audio != 0) :], page.evaluate("rate")
-
-
-def tone_share(audio: np.ndarray, rate_hz: int, frequency_hz: float) -> float:
-    """Return the share of the power that is one sine."""
-    phase = 2 * np.pi * frequency_hz * np.arange(len(audio)) / rate_hz
-    basis = np.stack([np.sin(phase), np.cos(phase)], axis=1)
-    fitted = basis @ np.linalg.lstsq(basis, audio, rcond=None)[0]
-    return float(1 - np.sum((audio - fitted) ** 2) / np.sum(audio**2))
 
 
 def test_switch_between_equal_sounds_of_other_level_is_inaudible(open_report: Callable[..., Any]) -> None:

@@ -19,12 +19,23 @@ function decode(dataUri) {
 }
 
 /**
- * The sounds of an example, which start at the same sample. Only their gains change, so a switch keeps the position.
- * Gains approach their targets exponentially: they always add up to 1, even if one switch follows another at once.
+ * Fade from one gain to another. One signal drives both: they always add up to 1, even on a busy machine, where two commands
+ * take effect at different moments, or if another fade follows at once. Return the signal, which holds the gains until it stops.
  */
+function crossFade(from, to) {
+  const signal = new ConstantSourceNode(context, { offset: 0 });
+  signal.connect(new GainNode(context, { gain: -1 })).connect(from.gain);
+  signal.connect(to.gain);
+  signal.start();
+  signal.offset.setTargetAtTime(1, context.currentTime, FADE_S);
+  return signal;
+}
+
+/** The sounds of an example, which start at the same sample. Only their gains change, so a switch keeps the position. */
 class Transport {
   constructor(buffers, selected, offset, loop, onended) {
     this.startedAt = context.currentTime + LEAD_S;
+    this.selected = selected;
     this.offset = offset;
     this.duration = buffers[0].duration;
     this.finishedLaps = 0;
@@ -39,6 +50,7 @@ class Transport {
       return source;
     });
     this.sources[0].onended = onended;
+    this.fades = [];
   }
 
   get elapsed() {
@@ -56,14 +68,15 @@ class Transport {
   }
 
   select(selected) {
-    const now = context.currentTime;
-    this.gains.forEach((node, index) => node.gain.setTargetAtTime(index === selected ? 1 : 0, now, FADE_S));
+    if (selected === this.selected) return;
+    this.fades.push(crossFade(this.gains[this.selected], this.gains[selected]));
+    this.selected = selected;
   }
 
   stop() {
     this.sources[0].onended = null;
     this.output.gain.setTargetAtTime(0, context.currentTime, FADE_S);
-    for (const source of this.sources) source.stop(context.currentTime + FADED_S);
+    for (const source of [...this.sources, ...this.fades]) source.stop(context.currentTime + FADED_S);
   }
 }
 
@@ -127,7 +140,6 @@ class Player {
 
   pause() {
     this.stoppedAt = this.position;
-    this.transport?.stop();
     this.release();
   }
 
@@ -137,6 +149,7 @@ class Player {
   }
 
   release() {
+    this.transport?.stop();
     this.transport = null;
     if (playing === this) playing = null;
     this.showPlaying(false);

@@ -1,7 +1,4 @@
-/**
- * Sounds that play together and start at the same sample. Only their gains change, so a switch keeps the position.
- * Gains approach their targets exponentially: they always add up to 1, even if one switch follows another at once.
- */
+/** Sounds that play together and start at the same sample. Only their gains change, so a switch keeps the position. */
 
 const FADE_S = 0.005;  // time constant
 const FADED_S = 10 * FADE_S;
@@ -14,10 +11,31 @@ async function toBuffer(bytes) {
   return context.decodeAudioData(bytes.slice().buffer);
 }
 
+/**
+ * Return a signal that drives two gains, of which either may be missing: the second is `share`, the first is the rest.
+ * They add up to 1 even on a busy machine, where two commands take effect at different moments.
+ */
+function fader(first, second, share) {
+  const signal = new ConstantSourceNode(context, { offset: share });
+  if (first) signal.connect(new GainNode(context, { gain: -1 })).connect(first.gain);  // whose own value is 1
+  if (second) signal.connect(second.gain);  // whose own value is 0
+  signal.start();
+  return signal;
+}
+
+function stopVoice(voice, when) {
+  if (!voice) return;
+  voice.source.onended = null;
+  voice.source.stop(when);
+  voice.fader?.stop(when);
+}
+
 /** A transport for two sounds. `onended` is called when a sound without a loop has ended. */
 export class Transport {
   #files = [null, null];  // bytes of sound files
-  #voices = [null, null];  // { source, gain } while playing
+  #voices = [null, null];  // { source, gain, buffer, fader } while playing
+  #channels = [];  // gain nodes { choice, level } of the sounds while playing
+  #fader = null;  // between the sounds
   #levels = [1, 1];
   #selected = 0;
   #loop = true;
@@ -75,28 +93,40 @@ export class Transport {
     this.#output = new GainNode(context, { gain: offset > 0 ? 0 : 1 });  // the beginning keeps its attack
     this.#output.connect(context.destination);
     if (offset > 0) this.#output.gain.setTargetAtTime(1, this.#startedAt, FADE_S);
-    this.#voices = buffers.map((buffer, index) => this.#voice(buffer, this.#startedAt, offset, this.#gainOf(index)));
+    this.#channels = this.#levels.map((gain, index) => {
+      const choice = new GainNode(context, { gain: 1 - index });
+      const level = new GainNode(context, { gain });
+      choice.connect(level).connect(this.#output);
+      return { choice, level };
+    });
+    this.#fader = fader(this.#channels[0].choice, this.#channels[1].choice, this.#selected);
+    this.#voices = buffers.map((buffer, index) => this.#voice(index, buffer, this.#startedAt, offset, 1));
     this.#watchEnd();
   }
 
-  #voice(buffer, when, offset, gain) {
+  #voice(index, buffer, when, offset, gain) {
     if (!buffer) return null;
-    const source = new AudioBufferSourceNode(context, { buffer, loop: this.#loop });
-    const node = new GainNode(context, { gain });
-    source.connect(node).connect(this.#output);
-    source.start(when, offset);
-    return { source, gain: node.gain, buffer };
+    const voice = {
+      source: new AudioBufferSourceNode(context, { buffer, loop: this.#loop }),
+      gain: new GainNode(context, { gain }),
+      buffer,
+      fader: null,
+    };
+    voice.source.connect(voice.gain).connect(this.#channels[index].choice);
+    voice.source.start(when, offset);
+    return voice;
   }
 
   #replace(index, buffer) {
     const when = context.currentTime + LEAD_S;
     const offset = (this.position + Math.max(0, when - Math.max(this.#startedAt, context.currentTime))) % this.duration;
     const old = this.#voices[index];
-    old?.gain.setTargetAtTime(0, when, FADE_S);
-    old?.source.stop(when + FADED_S);
-    if (old) old.source.onended = null;
-    this.#voices[index] = this.#voice(buffer, when, offset, 0);
-    this.#voices[index]?.gain.setTargetAtTime(this.#gainOf(index), when, FADE_S);
+    const voice = this.#voice(index, buffer, when, offset, 0);
+    const signal = fader(old?.gain, voice?.gain, 0);
+    signal.offset.setTargetAtTime(1, when, FADE_S);
+    stopVoice(old, when + FADED_S);
+    if (voice) voice.fader = signal;
+    this.#voices[index] = voice;
     this.#watchEnd();
   }
 
@@ -111,11 +141,8 @@ export class Transport {
     this.#offset = this.position;
     this.#startedAt = null;
     this.#output.gain.setTargetAtTime(0, context.currentTime, FADE_S);
-    for (const voice of this.#voices) {
-      if (!voice) continue;
-      voice.source.onended = null;
-      voice.source.stop(context.currentTime + FADED_S);
-    }
+    for (const voice of this.#voices) stopVoice(voice, context.currentTime + FADED_S);
+    this.#fader.stop(context.currentTime + FADED_S);
   }
 
   seek(position) {
@@ -129,28 +156,18 @@ export class Transport {
 
   select(index) {
     this.#selected = index;
-    this.#fadeGains();
+    if (this.isPlaying) this.#fader.offset.setTargetAtTime(index, context.currentTime, FADE_S);
   }
 
   setLevels(levels) {
     this.#levels = levels;
-    this.#fadeGains();
+    if (!this.isPlaying) return;
+    this.#channels.forEach(({ level }, index) => level.gain.setTargetAtTime(levels[index], context.currentTime, FADE_S));
   }
 
   set loop(loop) {
     if (this.isPlaying) this.#finishedLaps = Math.floor(this.#elapsed() / this.duration);
     this.#loop = loop;
     for (const voice of this.#voices) if (voice) voice.source.loop = loop;
-  }
-
-  #gainOf(index) {
-    return index === this.#selected ? this.#levels[index] : 0;
-  }
-
-  #fadeGains() {
-    if (!this.isPlaying) return;
-    this.#voices.forEach((voice, index) => {
-      voice?.gain.setTargetAtTime(this.#gainOf(index), context.currentTime, FADE_S);
-    });
   }
 }
