@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
@@ -57,7 +58,9 @@ class LocalStore(Store):
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:
         target = self.root / path
         durable = durable or not replace
-        if target.exists() and not (target.is_file() or target.is_dir()):
+        with _translate_write_errors(target):
+            is_special = target.exists() and not (target.is_file() or target.is_dir())
+        if is_special:
             raise StorageError(f"{target} is a device or a pipe, which would be replaced by a file. Give a file name.")
         with _translate_write_errors(target), _unfinished_file(target.parent) as (file, unfinished):
             # Linux writes pieces of 1 MB several times as fast to ext4 as 11 MB at once (benchmarks/convert.py).
@@ -103,13 +106,12 @@ class LocalStore(Store):
             return []
 
     def entry(self, path: str) -> Entry:
-        try:
-            status = (self.root / path).stat()
-            return Entry(path, status.st_size, status.st_mtime)
-        except FileNotFoundError:
-            raise NotFound(f"{self.root / path} does not exist") from None
-        except OSError as error:
-            raise StorageError(f"{self.root / path} cannot be accessed: {error.strerror}") from error
+        target = self.root / path
+        with _translate_read_errors(target):
+            status = target.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise NotFound(f"{target} is a folder")
+        return Entry(path, status.st_size, status.st_mtime)
 
     def delete(self, path: str) -> None:
         target = self.root / path

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from synthray.data.build.shard import build_shard
 from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import StorageError
 from synthray.storage import local, open_store
+from synthray.storage.local import LocalStore
 from tests import foreign
 from tests.conftest import convert_here
 from tests.faults import all_objects
@@ -175,11 +177,22 @@ def test_file_in_the_place_of_a_folder_is_reported(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_object_that_cannot_be_accessed_is_not_taken_for_missing(tmp_path: Path) -> None:
-    store = open_store(tmp_path)
-    for call in (store.exists, store.entry, store.list):
-        with pytest.raises(StorageError, match=r"cannot be (accessed|listed): File name too long"):
-            call("x" * 300)
+@pytest.mark.parametrize(
+    "use",
+    [
+        LocalStore.exists,
+        LocalStore.entry,
+        LocalStore.list,
+        LocalStore.read,
+        lambda store, name: store.read_range(name, 0, 1),
+        LocalStore.delete,
+        lambda store, name: store.write(name, b""),
+        lambda store, name: store.write(name, b"", replace=False),
+    ],
+)
+def test_name_that_the_file_system_refuses_is_reported(tmp_path: Path, use: Callable) -> None:
+    with pytest.raises(StorageError, match=rf"{'x' * 300} cannot be \w+: File name too long"):
+        use(open_store(tmp_path), "x" * 300)
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
