@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-from synthray.errors import ConfigError
+from synthray.errors import ConfigError, NotFound
 from synthray.storage.base import Store
 from synthray.storage.local import LocalStore
 from synthray.storage.s3 import S3Store
@@ -97,11 +98,10 @@ def newest(uri: str, marker: str) -> str | None:
     None if no folder has that object.
     """
     store = open_store(uri)
-    found = [
-        (store.entry(f"{folder}/{marker}").modified_s, folder)
-        for folder in store.folders()
-        if store.exists(f"{folder}/{marker}")
-    ]
+    found = []
+    for folder in store.folders():
+        with suppress(NotFound):  # another folder, or one that was deleted meanwhile
+            found.append((store.entry(f"{folder}/{marker}").modified_s, folder))
     return f"{store.uri}/{max(found)[1]}" if found else None
 
 

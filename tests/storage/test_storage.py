@@ -93,6 +93,7 @@ def test_newest_is_the_folder_whose_marker_was_written_last(store: Store) -> Non
     for folder in ("z", "a"):
         store.write(f"{folder}/manifest.json", b"{}")
     store.write("later/other.json", b"{}")
+    store.write("folder/manifest.json/x", b"{}")
     assert newest(store.uri, "manifest.json") in (f"{store.uri}/z", f"{store.uri}/a")
     if not store.uri.startswith("s3"):  # S3 keeps whole seconds
         assert newest(store.uri, "manifest.json") == f"{store.uri}/a"
