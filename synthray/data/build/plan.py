@@ -54,6 +54,9 @@ class Source(Protocol):
     def repeatable(self) -> bool:
         """True if the same provenance always gives the same batches."""
 
+    def name(self, number: int) -> str:
+        """Return the name of a batch's features in messages."""
+
     def stamp(self, number: int) -> str:
         """Return a text that changes when the batch changes, without reading the batch."""
 

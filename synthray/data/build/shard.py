@@ -167,7 +167,7 @@ def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecor
 
 
 def _check_features(batch: Examples, plan: Plan, part: Part) -> None:
-    name = f"fft/fft_batch_{part.batch}.npy"
+    name = plan.source.name(part.batch)
     if batch.features.shape[1:] != plan.feature_shape:
         shape = plan.source.large_shape(part.batch) or batch.features.shape
         frames, bins = plan.feature_shape

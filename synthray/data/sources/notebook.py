@@ -112,6 +112,10 @@ class NotebookSource:
         in_units = tuple(p.name for p, part in pairs if isinstance(p, Range) and _interval(part))
         return cls(store, table, tuple(sorted(stamps)), stamps, large, in_units)
 
+    def name(self, number: int) -> str:
+        """Return the path of a batch's features below the source's root."""
+        return features_path(number)
+
     def stamp(self, number: int) -> str:
         """Return a text that changes when a file of the batch is written again."""
         return " ".join([self.stamps[number], *self.in_units])

@@ -128,6 +128,10 @@ class SynthSource:
         first = {"first_batch": self.batches[0]} if self.batches[0] else {}
         return self.sounds.provenance | first
 
+    def name(self, number: int) -> str:
+        """Return the name of a batch in messages."""
+        return f"batch {number}"
+
     def stamp(self, number: int) -> str:  # noqa: ARG002 - the interface of sources
         """Return an empty text: a computed batch never changes."""
         return ""
