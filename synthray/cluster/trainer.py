@@ -87,15 +87,15 @@ def _start_coordinator(max_failures: int) -> ActorHandle:
 
 @contextmanager
 def _storage_probe(out: str) -> Iterator[str]:
-    """Write a file in a local ``out`` and yield its name, for ``WorkerConfig.shared_storage_probe``; '' for a bucket.
+    """Write a file in ``out`` and yield its name, for ``WorkerConfig.shared_storage_probe``; '' for a bucket.
 
     Raises:
         StorageError: ``out`` cannot be written.
     """
-    if out.startswith("s3://"):
+    store, probe = open_store(out), f".training-{uuid.uuid4().hex}"
+    if store.is_shared:
         yield ""
         return
-    store, probe = open_store(out), f".training-{uuid.uuid4().hex}"
     store.write(probe, b"")
     try:
         yield probe

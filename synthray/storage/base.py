@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from synthray.errors import NotFound
 
@@ -46,6 +47,13 @@ class Store(ABC):
 
     uri: str
     """Absolute URI of the root."""
+    is_shared: ClassVar[bool]
+    """True if the URI names the same objects on every machine."""
+
+    @property
+    @abstractmethod
+    def parent_uri(self) -> str | None:
+        """URI one level above the root; None if there is none."""
 
     @abstractmethod
     def read(self, path: str) -> bytes:

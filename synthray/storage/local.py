@@ -38,11 +38,17 @@ _FOLDER_ATTEMPTS = 8
 class LocalStore(Store):
     """Files below ``root``."""
 
+    is_shared = False
+
     def __init__(self, root: Path) -> None:
         self.root, self.uri = root, str(root)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return LocalStore, (self.root,)
+
+    @property
+    def parent_uri(self) -> str:
+        return str(self.root.parent)
 
     def read(self, path: str) -> bytes:
         target = self.root / path

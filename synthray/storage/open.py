@@ -52,11 +52,10 @@ def open_parent(uri: str | os.PathLike[str]) -> tuple[Store, str]:
     Raises:
         ConfigError: the URI is a bucket without a prefix.
     """
-    absolute = open_store(uri).uri
-    head, _, name = absolute.rpartition("/")
-    if head == "s3:/":
-        raise ConfigError(f"{absolute!r} names no object in the bucket")
-    return open_store(head or "/"), name
+    store = open_store(uri)
+    if store.parent_uri is None:
+        raise ConfigError(f"{store.uri!r} names no object in the bucket")
+    return open_store(store.parent_uri), store.uri.rpartition("/")[2]
 
 
 def locate(store: Store, path: str) -> tuple[Store, str]:

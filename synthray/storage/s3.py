@@ -59,12 +59,18 @@ def _in_parts() -> Any:
 class S3Store(Store):
     """Objects of ``bucket`` whose keys begin with ``prefix``."""
 
+    is_shared = True
+
     def __init__(self, bucket: str, prefix: str) -> None:
         self.bucket, self.prefix = bucket, prefix
         self.uri = f"s3://{bucket}/{prefix}" if prefix else f"s3://{bucket}"
 
     def __reduce__(self) -> tuple[type, tuple[str, str]]:
         return S3Store, (self.bucket, self.prefix)
+
+    @property
+    def parent_uri(self) -> str | None:
+        return self.uri.rpartition("/")[0] if self.prefix else None
 
     def _key(self, path: str) -> str:
         return f"{self.prefix}/{path}" if self.prefix else path

@@ -149,12 +149,13 @@ def _relocated_shards(base_uri: str, base: Manifest, out: str) -> tuple[Shard, .
 
     Paths between data sets of one folder are relative, so that the folder can be moved.
     """
-    folder, shards = out.rpartition("/")[0], []
+    folder, shards = open_store(out).parent_uri, []
     for shard in base.shards:
         store, path = locate(open_store(base_uri), shard.path)
         uri = f"{store.uri}/{path}"
-        is_neighbour = folder != "s3:/" and uri.startswith(f"{folder}/")  # a bucket has no neighbours
-        shards.append(replace(shard, path=f"..{uri.removeprefix(folder)}" if is_neighbour else uri))
+        if folder is not None and uri.startswith(f"{folder}/"):
+            uri = f"..{uri.removeprefix(folder)}"
+        shards.append(replace(shard, path=uri))
     return tuple(shards)
 
 
