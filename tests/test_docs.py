@@ -51,11 +51,12 @@ def test_docs_fault_rows_name_existing_tests_with_the_mark() -> None:
 
 def test_docs_architecture_names_existing_files_and_objects() -> None:
     text = (ROOT / "docs/architecture.md").read_text()
-    files = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`(?: \(`(\w+)`)?", text)
-    assert len(files) > 10
-    for file, name in files:
+    files = re.findall(r"`((?!jobs/|docs/)(?:[a-z_]+/)+\w+\.(?:py|js))`(?: \((`\w+`(?:, `\w+`)*)\))?", text)
+    assert len(files) > 40
+    for file, names in files:
         source = (ROOT / "synthray" / file).read_text()
-        assert not name or re.search(rf"\b(def|class) {name}\b", source), f"{file} does not define {name}"
+        for name in re.findall(r"\w+", names):
+            assert re.search(rf"\b((def|class) {name}\b|^{name}\b.* = )", source, re.MULTILINE), f"{file}: no {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)

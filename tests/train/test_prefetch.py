@@ -40,6 +40,8 @@ def test_error_is_raised_after_the_results_before_it() -> None:
 
 def test_closing_ends_the_thread() -> None:
     results = prefetch(lambda n: n, itertools.count())
+    before = set(threading.enumerate())
     next(results)
+    [started] = set(threading.enumerate()) - before
     results.close()
-    wait_for(lambda: all(thread.name != "prefetch" for thread in threading.enumerate()), timeout_s=5)
+    wait_for(lambda: not started.is_alive(), timeout_s=5)
