@@ -59,7 +59,8 @@ def configure(parser: ArgumentParser) -> None:
         default="",
         metavar="URI",
         help="a .keras file, or a folder: its promoted model, or its newest "
-        "(default: models under SYNTHRAY_HOME, or while there is none the shipped one, which is also called shipped)",
+        "(default: the models under SYNTHRAY_HOME, or the model of the package if there are none; "
+        "shipped is always the model of the package)",
     )
     parser.add_argument("--out", metavar="PRESET.json", help="write the preset to this file (default: print it)")
     parser.add_argument("--wav", metavar="MATCH.wav", help="also render the preset to this file")

@@ -118,14 +118,14 @@ class RunCoordinator:
         """Record the URI of the saved model."""
         self._status.saved = uri
 
-    def note_failure(self, text: str, *, may_follow: bool = False) -> None:
+    def note_failure(self, text: str, *, is_maybe_consequence: bool = False) -> None:
         """Record why a worker ended, as it says itself.
 
         Args:
             text: the reason.
-            may_follow: the error may follow from the end of another worker, of which only Ray knows.
+            is_maybe_consequence: the end of another worker, which only Ray sees, may have caused the error.
         """
-        (self._consequences if may_follow else self._causes).append(text)
+        (self._consequences if is_maybe_consequence else self._causes).append(text)
 
     def note_death(self, text: str) -> None:
         """Record why a worker's process is gone, as Ray says."""

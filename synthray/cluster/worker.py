@@ -68,8 +68,8 @@ def work(arguments: dict[str, Any]) -> None:
         text = f"{name}: {type(error).__name__}: {errors.summary(error)}"
         if _is_retryable(error):
             # Collectives of TensorFlow fail when any other worker ends.
-            may_follow = not isinstance(error, errors.StorageError)
-            ray.get(coordinator.note_failure.remote(text, may_follow=may_follow))
+            is_maybe_consequence = not isinstance(error, errors.StorageError)
+            ray.get(coordinator.note_failure.remote(text, is_maybe_consequence=is_maybe_consequence))
         else:
             # Other errors become a TrainingError, because the driver may not have the class.
             known = isinstance(error, errors.SynthrayError)

@@ -47,7 +47,7 @@ class Evaluation:
     """``"holdout"`` for examples that no model was trained on, else ``"all"``."""
     rows: int
     scores: Mapping[str, Scores]
-    """By name of the model; those of always the same answer under ``"chance"``."""
+    """By name of the model; ``"chance"`` holds the scores of a constant answer."""
     knows_audible: bool = False
     """True if it is known which parameters can be heard. Otherwise all count as audible."""
     sounds: int = 0

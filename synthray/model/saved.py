@@ -50,7 +50,7 @@ class ModelCard:
     bins: int = 0
     """Bins of a range's histogram; 0 if the model predicts a range as one number."""
     analysis: str = "fft"
-    """Name of the analysis that makes its features of a sound, in ``synthray.synth.analyses``."""
+    """Name of the analysis that makes its features of a sound: a key of ``synthray.synth.features.ANALYSES``."""
     numpy: bool = True
     """False if NumPy cannot compute its outputs, or not as Keras does. Older cards do not say."""
 

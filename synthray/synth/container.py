@@ -1,4 +1,4 @@
-"""Recognition of sound files by their first bytes, and what else a file may be.
+"""Recognise sound files by their first bytes, and name other kinds of files in errors.
 
 Wrong headers are repaired in ``container_repair.py``, samples are decoded in ``decoding.py``.
 """

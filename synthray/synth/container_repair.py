@@ -1,8 +1,7 @@
 """Headers of sound files that state a wrong length, repaired so that libsndfile reads what is there.
 
 A recorder that was killed, or that wrote to a pipe, never completes its header. Each function takes a whole file and
-returns the parts of a readable one. The bytes of the sound are not copied. Recognising a format is ``container.py``'s
-concern.
+returns the parts of a readable one. The bytes of the sound are not copied. ``container.py`` recognises formats.
 """
 
 from __future__ import annotations

@@ -22,13 +22,13 @@ from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_level
 PRE_ROLL = 2
 """Samples that are kept in front of the onset, by which half of the random presets are found late."""
 KEPT = 55
-"""A sound begins with the file, or where a silence ends, if the onset is within these samples: 5 ms, a short attack."""
+"""A sound begins with the file, or at the end of a digital silence, if the onset is within so many samples (5 ms)."""
 SILENT_RUN = 20
 """Equal samples that are no noise. The silence of a file at another rate is not exact, because the filter rings."""
 OFFSET_FROM = 0.01
-"""Mean against the RMS level from which on it is an offset. Below it is the mean of whatever periods 2 s contain."""
+"""A mean above this share of the RMS level is an offset. A smaller one comes from periods that 2 s cut."""
 ABOVE_NOISE_PEAK = 1.25
-"""An onset exceeds the largest of 110 samples of noise by this: that of the next 330 is rarely as large."""
+"""An onset exceeds the largest of 110 samples of noise by this factor. The next 330 samples of noise rarely do."""
 MAX_SILENT_SAMPLES = 600 * 2 * 96_000
 """Samples of all channels within which the first sound must come: some seconds of work."""
 CUT_FROM_S = 0.05

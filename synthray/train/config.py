@@ -28,7 +28,7 @@ _MAX_HOLDOUT = 4096
 # Positions outside of [0, 1] by this much count as its ends.
 _LABEL_MARGIN = 0.05
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001, "muon": 0.01}
-"""Default learning rate of each optimizer: Keras's, and for Muon one that docs/experiments.md found better."""
+"""Default learning rate of each optimizer: Keras's, and for Muon one that docs/experiments.md found to be good."""
 WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004, "muon": 0.004}
 """Keras's default weight decay of each optimizer."""
 SCHEDULES = ("constant", "cosine")

@@ -110,7 +110,7 @@ REPORTS = {
 def test_register_group_names_the_cause_and_not_what_follows_from_it(reports: str) -> None:
     coordinator, (kinds, cause) = started(), REPORTS[reports]
     note = {
-        "follows": lambda: coordinator.note_failure(FOLLOWS, may_follow=True),
+        "follows": lambda: coordinator.note_failure(FOLLOWS, is_maybe_consequence=True),
         "death": lambda: coordinator.note_death(KILLED),
         "cause": lambda: coordinator.note_failure(STUCK),
     }

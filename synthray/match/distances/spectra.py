@@ -15,7 +15,7 @@ from synthray.synth.lanes import Floats, f32
 from synthray.synth.spectra import power_spectra
 
 SMALLEST_POWER = 1e-10
-"""Power below which ``decibels`` does not look; a full-scale sine has the power (frame length / 4)²."""
+"""Smaller powers are raised to this before the logarithm. A full-scale sine has the power (frame length / 4)²."""
 DYNAMIC_RANGE_DB = 80.0
 
 # Slaney's mel scale (Auditory Toolbox, 1998): linear below 1000 Hz, which is 15 mel, then logarithmic.
