@@ -73,7 +73,6 @@ def evaluate(arguments: Namespace) -> None:
     data = arguments.data or _training_data(models[0])
 
     from synthray.cluster import evaluation
-    from synthray.evaluate.html.content import report_data
     from synthray.evaluate.html.page import render_report
     from synthray.evaluate.text import to_text
 
@@ -82,7 +81,7 @@ def evaluate(arguments: Namespace) -> None:
     )
     store = open_store(arguments.out) if arguments.out else open_parent(models[0])[0]
     print(to_text(report))
-    page = render_report(report_data(report)).encode() if report.distances else None
+    page = render_report(report).encode() if report.distances else None
     # Without a page, that of an earlier evaluation is deleted.
     write_together(store, {PAGE: page, REPORT: (json.dumps(report.to_json(), indent=1) + "\n").encode()})
     print(f"\nwrote {store.uri}/{REPORT}")

@@ -65,6 +65,11 @@ class Score:
     where_audible: Estimate | None
     """The same over the examples in which the parameter can be heard; None if there are none."""
 
+    @property
+    def main(self) -> Estimate:
+        """The score where the parameter can be heard, or over all examples if there are none."""
+        return self.where_audible or self.over_all
+
     def beats(self, chance: Score) -> bool:
         """Return whether the interval, where the parameter can be heard, is better than the value of ``chance``."""
         if self.where_audible is None or chance.where_audible is None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from synthray.errors import DataError
 from synthray.evaluate.bootstrap import REPLICATES, Estimate, estimate, estimate_mean, row_weights
 
 
@@ -47,3 +48,9 @@ def test_estimate_ignores_replicates_without_rows():
 def test_to_json_leaves_out_a_missing_median():
     assert Estimate(1.0, 0.5, 2.0, 3).to_json() == {"value": 1.0, "low": 0.5, "high": 2.0, "count": 3}
     assert Estimate(1.0, 0.5, 2.0, 3, 0.9).to_json()["median"] == 0.9
+
+
+@pytest.mark.parametrize(("value", "low", "high"), [(np.nan, 0.0, 1.0), (0.5, 1.0, 0.0)])
+def test_estimate_without_a_value_or_with_a_reversed_interval_is_refused(value, low, high):
+    with pytest.raises(DataError, match=f"{value}.*{low} to {high}"):
+        Estimate(value, low, high, 5)

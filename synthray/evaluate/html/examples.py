@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synthray.evaluate.html.data import Answer, ExampleMatch
+from synthray.evaluate.examples import Answer, Example
 from synthray.evaluate.html.markup import Html, join, number, percent, tag
 from synthray.evaluate.html.players import Voice, player
 from synthray.evaluate.html.plots import marker
@@ -26,26 +26,23 @@ from synthray.evaluate.html.spectrograms import (
     levels_db,
 )
 from synthray.evaluate.html.tables import settings_table
+from synthray.match.distances.table import DISTANCES
 from synthray.synth.instrument import DURATION_S
-from synthray.synth.parameters import ParameterTable
 
 TICKS_HZ = {100: "100", 500: "500", 1000: "1 k", 2000: "2 k", 5000: "5 k"}
 TICKS_S = (0.5, 1.0, 1.5)
 
 
-def example_section(
-    example: ExampleMatch, index: int, series: Mapping[str, int], table: ParameterTable, size: tuple[int, int]
-) -> Html:
+def example_section(example: Example, index: int, series: Mapping[str, int | None], size: tuple[int, int]) -> Html:
     """Return the section of one example.
 
     Args:
         example: the sound and its answers.
         index: position in the report, from 1.
         series: index of each model, by name.
-        table: of the settings.
         size: rows and columns of its spectrograms.
     """
-    target_lufs, sounds = equal_loudness([example.original, *(answer.audio for answer in example.answers)])
+    target_lufs, sounds = equal_loudness([example.audio, *(answer.audio for answer in example.answers)])
     voices = [Voice("original", None, sounds[0])]
     for answer, sound in zip(example.answers, sounds[1:], strict=True):
         voices.append(Voice(answer.model, series[answer.model], sound))
@@ -54,11 +51,11 @@ def example_section(
         f"Settings of example {index}. Grey ones cannot be heard. On a scale, the line is the original's setting and "
         "the dot the match's."
     )
-    settings = settings_table(example, series, table, caption)
+    settings = settings_table(example, series, caption)
     return tag(
         "section",
         tag("h3", title, id=f"example-{index}"),
-        tag("p", example.caption, class_="caption") if example.caption else "",
+        tag("p", f"Sound {example.row} of the data set.", class_="caption"),
         player(voices, index, target_lufs),
         _pictures(example, voices, size),
         tag("details", tag("summary", "Settings of the original and of every match"), settings),
@@ -67,7 +64,7 @@ def example_section(
     )
 
 
-def _pictures(example: ExampleMatch, voices: Sequence[Voice], size: tuple[int, int]) -> Html:
+def _pictures(example: Example, voices: Sequence[Voice], size: tuple[int, int]) -> Html:
     levels = levels_db(np.stack([voice.sound.audio for voice in voices]), *size)
     original = [_spectrogram(level_uri(levels[0]), "original", None), _legends()]
     columns = [tag("div", *original, class_="pictures-of")]
@@ -97,8 +94,8 @@ def _spectrogram(uri: str, caption: str, series: int | None) -> Html:
 
 
 def _distances(answer: Answer) -> Html:
-    texts = [tag("span", name, " ", tag("b", number(value))) for name, value in answer.distances.items()]
-    return tag("p", join(texts, " "), class_="distances") if texts else Html("")
+    texts = [tag("span", d.title, " ", tag("b", number(answer.distances[d.name]))) for d in DISTANCES]
+    return tag("p", join(texts, " "), class_="distances")
 
 
 def _legends() -> Html:

@@ -9,159 +9,144 @@ from collections.abc import Sequence
 from importlib import resources
 from string import Template
 
-from synthray.evaluate.html.data import Baseline, Distance, ModelResult, ReportData
+from synthray.evaluate.examples import KINDS, Example
 from synthray.evaluate.html.examples import example_section
 from synthray.evaluate.html.markup import Html, join, number, tag
 from synthray.evaluate.html.plots import distance_plot, legend, marker, score_plot
-from synthray.evaluate.html.size import spectrogram_size
+from synthray.evaluate.html.results import Result, results_of
+from synthray.evaluate.html.size import examples_that_fit, spectrogram_size
 from synthray.evaluate.html.tables import distance_table, model_table, score_table
+from synthray.evaluate.report import Evaluation
+from synthray.match.distances.table import DISTANCES, Distance
 from synthray.synth.parameters import Choice, Range
 
 
-def render_report(data: ReportData) -> str:
-    """Return the report as one HTML file, which makes no request.
+def render_report(evaluation: Evaluation) -> str:
+    """Return the report of an evaluation whose distances were measured, as one HTML file that makes no request.
 
-    Raises:
-        ConfigError: there are more sounds than fit into ``size.MAX_BYTES``.
+    It has as many of the examples as fit into ``size.MAX_BYTES``, the same number of each kind.
     """
-    series = {model.name: index for index, model in enumerate(data.models)}
-    size = spectrogram_size(len(data.examples), len(data.models))
-    examples = [
-        example_section(example, number, series, data.table, size) for number, example in enumerate(data.examples, 1)
-    ]
+    results = results_of(evaluation)
+    answers = [result for result in results if result.series is not None]
+    models = [result for result in answers if result.scores]
+    title = ", ".join(evaluation.models)
     sections = [
-        ("models", "Models", _models(data)),
-        ("listen", "Listen", join([_how_to_listen(), *examples]) if examples else None),
-        ("distances", "Distances", _distances(data) if data.distances else None),
-        ("parameters", "Parameters", _parameters(data) if any(model.scores for model in data.models) else None),
+        ("models", "Models", _models(answers)),
+        ("listen", "Listen", _listen(evaluation.listen, answers)),
+        ("distances", "Distances", _distances(results, evaluation.sounds)),
+        ("parameters", "Parameters", _parameters(models, evaluation.sounds)),
     ]
-    shown = [(anchor, title, body) for anchor, title, body in sections if body is not None]
     files = resources.files(__package__)
     return Template(files.joinpath("report.html").read_text()).substitute(
-        title=tag("title", data.title),
+        title=tag("title", title),
         style=files.joinpath("report.css").read_text(),
         script=files.joinpath("report.js").read_text(),
-        header=_header(data, [(anchor, title) for anchor, title, _ in shown]),
-        main=join(_section(*section) for section in shown),
+        header=_header(title, evaluation, results, [(anchor, name) for anchor, name, _ in sections]),
+        main=join(_section(*section) for section in sections),
     )
 
 
-def _header(data: ReportData, anchors: Sequence[tuple[str, str]]) -> Html:
-    links = [tag("li", tag("a", title, href=f"#{anchor}")) for anchor, title in anchors]
+def _header(title: str, evaluation: Evaluation, results: Sequence[Result], anchors: Sequence[tuple[str, str]]) -> Html:
+    links = [tag("li", tag("a", name, href=f"#{anchor}")) for anchor, name in anchors]
     return join([
-        tag("h1", data.title),
-        tag("p", _headline(data), class_="headline"),
-        tag("p", f"Measured on {data.sounds:,} sounds of ", tag("code", data.data_uri), class_="note"),
+        tag("h1", title),
+        tag("p", _headline(results), class_="headline"),
+        tag("p", f"Measured on {evaluation.sounds:,} sounds of ", tag("code", evaluation.data), class_="note"),
         tag("nav", tag("ul", *links), aria_label="Sections"),
     ])  # fmt: skip
 
 
-def _headline(data: ReportData) -> Html:
-    """Return the main result in one or two sentences."""
-    intro = "synthray hears a sound and answers with the synthesizer settings that make it."
-    main = data.distances[0] if data.distances else None
-    found = [] if main is None else _with_distance(main, data.models)
-    if main is None or not found:
-        return join([intro])
-    value, name = (min if main.lower_is_better else max)(found)
-    others = [f"{number(other)} ({label})" for other, label in _with_distance(main, data.baselines)]
-    compared = f", compared with {', '.join(others)}" if others else ""
-    sentence = (
-        " The closest answers are those of ",
-        tag("b", name),
-        f": a mean {main.name} of ",
-        tag("b", number(value)),
-    )
-    return join([intro, *sentence, f"{compared}."])
+def _headline(results: Sequence[Result]) -> Html:
+    """Return the main result in two sentences."""
+    main, ranked = DISTANCES[0], _ranked(results)
+    closest = next(result for result in ranked if result.series is not None)
+    others = [f"{number(_mean(main, each))} ({each.name})" for each in results if each.series is None]
+    return join([
+        "synthray hears a sound and answers with the synthesizer settings that make it. ",
+        "The closest answers are those of ",
+        tag("b", closest.name),
+        f": a mean {main.title} of ",
+        tag("b", number(_mean(main, closest))),
+        f", compared with {', '.join(others)}.",
+    ])  # fmt: skip
 
 
-def _with_distance(distance: Distance, rows: Sequence[ModelResult | Baseline]) -> list[tuple[float, str]]:
-    return [(row.distances[distance.name].value, row.name) for row in rows if distance.name in row.distances]
+def _mean(distance: Distance, result: Result) -> float:
+    return result.distances[distance.name].value
+
+
+def _ranked(results: Sequence[Result]) -> list[Result]:
+    """Return the results from the best to the worst by the main distance."""
+    main = DISTANCES[0]
+    return sorted(results, key=lambda result: _mean(main, result), reverse=main.higher_is_better)
 
 
 def _section(anchor: str, title: str, body: Html) -> Html:
     return tag("section", tag("h2", title, id=anchor), body, aria_labelledby=anchor)
 
 
-def _models(data: ReportData) -> Html:
+def _models(answers: Sequence[Result]) -> Html:
     note = (
         "Choices right and ranges off by are means over the parameters, each counted in the sounds where it can be "
         "heard. An error is a share of the parameter's range."
     )
-    descriptions = [
-        join([tag("h3", marker(index), model.name), _terms(model.description)])
-        for index, model in enumerate(data.models)
-        if model.description
+    files = [
+        join([tag("h3", marker(each.series), each.name), tag("dl", tag("div", tag("dt", "file"), tag("dd", each.uri)))])
+        for each in answers
+        if each.uri
     ]
-    about = tag("details", tag("summary", "About the models"), *descriptions) if descriptions else ""
-    return join([model_table(data), tag("p", note, class_="note"), about])
+    about = tag("details", tag("summary", "About the models"), *files)
+    return join([model_table(answers), tag("p", note, class_="note"), about])
 
 
-def _how_to_listen() -> Html:
-    return tag(
+def _listen(examples: Sequence[Example], answers: Sequence[Result]) -> Html:
+    how = tag(
         "p",
         "Press Play, then switch between the original and its matches while they play: the position is kept, and all "
         "are equally loud. In a player, ", tag("kbd", "1"), ", ", tag("kbd", "2"), ", … choose a sound and ",
         tag("kbd", "P"), " plays and pauses. The waveform takes arrow keys, Page Up, Page Down, Home and End.",
     )  # fmt: skip
+    shown = _fitting(examples, examples_that_fit(len(answers)))
+    series = {result.name: result.series for result in answers}
+    size = spectrogram_size(len(shown), len(answers))
+    return join([how, *(example_section(example, index, series, size) for index, example in enumerate(shown, 1))])
 
 
-def _distances(data: ReportData) -> Html:
-    rows = _ordered_rows(data)
-    figures = []
-    for distance in data.distances:
-        if not any(distance.name in row.distances for row, _ in rows):
-            continue
-        direction = "less is better" if distance.lower_is_better else "more is better"
-        caption = tag("figcaption", tag("b", distance.name), f", {direction}. {distance.description}")
-        figures.append(tag("figure", caption, distance_plot(distance, rows), class_="panel"))
-    terms = tuple((baseline.name, baseline.description) for baseline in data.baselines if baseline.description)
-    table = tag("details", tag("summary", "Distances as a table"), distance_table(data, rows))
-    return join([_terms(terms), tag("div", *figures, class_="panels"), table])
+def _fitting(examples: Sequence[Example], count: int) -> list[Example]:
+    """Return at most ``count`` examples, the first ones of each kind."""
+    per_kind = max(1, count // len(KINDS))
+    kinds = [[example for example in examples if example.kind == kind] for kind in KINDS]
+    return [example for kind in kinds for example in kind[:per_kind]][:count]
 
 
-def _ordered_rows(data: ReportData) -> list[tuple[Baseline | ModelResult, int | None]]:
-    """Return models and baselines from the best to the worst by the main distance; without it, last."""
-    main = data.distances[0]
-    rows: list[tuple[Baseline | ModelResult, int | None]] = [(model, index) for index, model in enumerate(data.models)]
-    rows += [(baseline, None) for baseline in data.baselines]
-
-    def rank(row: tuple[Baseline | ModelResult, int | None]) -> float:
-        estimate = row[0].distances.get(main.name)
-        return float("inf") if estimate is None else estimate.value if main.lower_is_better else -estimate.value
-
-    return sorted(rows, key=rank)
+def _distances(results: Sequence[Result], sounds: int) -> Html:
+    ranked, figures = _ranked(results), []
+    for distance in DISTANCES:
+        direction = "more is better" if distance.higher_is_better else "less is better"
+        unit = f". In {distance.unit}." if distance.unit else ""
+        caption = tag("figcaption", tag("b", distance.title), f", {direction}{unit}")
+        figures.append(tag("figure", caption, distance_plot(distance, ranked), class_="panel"))
+    table = tag("details", tag("summary", "Distances as a table"), distance_table(ranked, sounds))
+    return join([tag("div", *figures, class_="panels"), table])
 
 
-def _parameters(data: ReportData) -> Html:
-    scored = {score.name for model in data.models for score in model.scores}
+def _parameters(models: Sequence[Result], sounds: int) -> Html:
     note = (
         "Filled: where the parameter can be heard, with its 95 % interval. Outlined: over all sounds. "
         "Grey line: chance, which always gives the same answer."
     )
-    parts = [tag("p", note), legend(data.models)]
-    for kind, title in (
-        (Choice.kind, "Choices: share of right answers"),
-        (Range.kind, "Ranges: mean error in % of the range"),
+    parts = [tag("p", note), legend(models)]
+    for kind, title, highest in (
+        (Choice.kind, "Choices: share of right answers", 1.0),
+        (Range.kind, "Ranges: mean error in % of the range", _highest_error(models)),
     ):
-        names = [
-            parameter.name for parameter in data.table.learned if parameter.kind == kind and parameter.name in scored
-        ]
-        if not names:
-            continue
-        highest = 1.0 if kind == Choice.kind else _highest_error(data, set(names))
-        parts.append(tag("figure", tag("figcaption", tag("b", title)), score_plot(names, data.models, highest)))
-        parts.append(tag("details", tag("summary", f"{title}, as a table"), score_table(title, names, data)))
+        parts.append(tag("figure", tag("figcaption", tag("b", title)), score_plot(kind, models, highest)))
+        table = score_table(title, kind, models, sounds)
+        parts.append(tag("details", tag("summary", f"{title}, as a table"), table))
     return join(parts)
 
 
-def _highest_error(data: ReportData, names: set[str]) -> float:
+def _highest_error(models: Sequence[Result]) -> float:
     """Return the end of the axis of errors: 40 % of the range, or more if an error is greater."""
-    errors = [score.main.high for model in data.models for score in model.scores if score.name in names]
+    errors = [score.main.high for model in models for score in model.scores if score.kind == Range.kind]
     return 0.4 if max(errors) <= 0.4 else 1.0
-
-
-def _terms(pairs: Sequence[tuple[str, str]]) -> Html:
-    if not pairs:
-        return Html("")
-    return tag("dl", *(tag("div", tag("dt", term), tag("dd", text)) for term, text in pairs))

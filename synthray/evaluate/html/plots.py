@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthray.evaluate.bootstrap import Estimate
-from synthray.evaluate.html.data import Baseline, Distance, ModelResult, ParameterScore
 from synthray.evaluate.html.markup import Html, join, percent, readable, tag
+from synthray.evaluate.html.results import Result
+from synthray.evaluate.scores import Score
+from synthray.match.distances.table import Distance
 
 LINE_PX = 14
 """Height of one mark."""
@@ -65,30 +67,31 @@ class Row:
     marks: tuple[Mark, ...]
 
 
-def distance_plot(distance: Distance, rows: Sequence[tuple[Baseline | ModelResult, int | None]]) -> Html:
-    """Return the means of one distance: a row for each model and baseline that has it."""
-    name = distance.name
-    found = [(row, series, row.distances[name]) for row, series in rows if name in row.distances]
-    if distance.lower_is_better:
-        axis = Axis(0.0, _round_up(max(estimate.high for *_, estimate in found)))
-    else:  # a similarity, at most 1
-        axis = Axis(0.5 if min(estimate.low for *_, estimate in found) >= 0.5 else 0.0, 1.0)
-    return _plot([Row(row.name, (Mark(estimate, series),)) for row, series, estimate in found], axis)
+def distance_plot(distance: Distance, results: Sequence[Result]) -> Html:
+    """Return the means of one distance, a row for each result."""
+    found = [result.distances[distance.name] for result in results]
+    if distance.higher_is_better:  # a similarity, at most 1
+        axis = Axis(0.5 if min(estimate.low for estimate in found) >= 0.5 else 0.0, 1.0)
+    else:
+        axis = Axis(0.0, _round_up(max(estimate.high for estimate in found)))
+    marks = [Mark(estimate, result.series) for estimate, result in zip(found, results, strict=True)]
+    return _plot([Row(result.name, (mark,)) for result, mark in zip(results, marks, strict=True)], axis)
 
 
-def score_plot(names: Sequence[str], models: Sequence[ModelResult], highest: float) -> Html:
-    """Return the scores of parameters: filled where they are audible, hollow over all sounds, and chance as a line."""
-    by_name = [{score.name: score for score in model.scores} for model in models]
-    rows = []
-    for name in names:
-        found = [(series, scores[name]) for series, scores in enumerate(by_name) if name in scores]
-        rows.append(Row(readable(name), tuple(_score_mark(series, score) for series, score in found)))
+def score_plot(kind: str, models: Sequence[Result], highest: float) -> Html:
+    """Return the scores of the parameters of a kind: filled where audible, hollow over all sounds, chance as a line."""
+    scored = zip(*(model.scores for model in models), strict=True)
+    rows = [
+        Row(readable(same[0].name), tuple(_score_mark(m.series, s) for m, s in zip(models, same, strict=True)))
+        for same in scored
+        if same[0].kind == kind
+    ]
     return _plot(rows, Axis(0.0, highest, lambda share: f"{100 * share:.0f} %"))
 
 
-def legend(models: Sequence[ModelResult]) -> Html:
+def legend(models: Sequence[Result]) -> Html:
     """Return the names of the models with their colours and shapes."""
-    return tag("ul", *(tag("li", marker(series), model.name) for series, model in enumerate(models)), class_="legend")
+    return tag("ul", *(tag("li", marker(model.series), model.name) for model in models), class_="legend")
 
 
 def marker(series: int | None) -> Html:
@@ -103,7 +106,7 @@ def series_class(series: int | None) -> str:
     return "series-none" if series is None else f"series-{series % SERIES_COLOURS}"
 
 
-def _score_mark(series: int, score: ParameterScore) -> Mark:
+def _score_mark(series: int | None, score: Score) -> Mark:
     return Mark(score.main, series, None if score.where_audible is None else score.over_all)
 
 

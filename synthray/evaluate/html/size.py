@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from synthray.errors import ConfigError
 from synthray.synth.instrument import N_SAMPLES
 
 MAX_BYTES = 5_000_000
@@ -25,17 +24,9 @@ def examples_that_fit(models: int) -> int:
 
 
 def spectrogram_size(examples: int, models: int) -> tuple[int, int]:
-    """Return the finest size, rows and columns, with which the report stays below ``MAX_BYTES``.
-
-    Raises:
-        ConfigError: not even the coarsest fits.
-    """
-    for size in SPECTROGRAM_SIZES:
-        if _bytes(examples, models, size) <= MAX_BYTES:
-            return size
-    raise ConfigError(
-        f"{examples} examples of {models} models do not fit into {MAX_BYTES / 1e6:g} MB. "
-        f"Show at most {examples_that_fit(models)}."
+    """Return the finest size, rows and columns, with which a report of examples that fit stays below ``MAX_BYTES``."""
+    return next(
+        (size for size in SPECTROGRAM_SIZES if _bytes(examples, models, size) <= MAX_BYTES), SPECTROGRAM_SIZES[-1]
     )
 
 

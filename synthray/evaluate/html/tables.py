@@ -7,83 +7,83 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from synthray.evaluate.bootstrap import Estimate
-from synthray.evaluate.html.data import Answer, Baseline, ExampleMatch, ModelResult, ReportData
+from synthray.evaluate.examples import Example
 from synthray.evaluate.html.markup import Html, number, percent, readable, tag
 from synthray.evaluate.html.plots import marker
-from synthray.synth.parameters import Choice, ParameterTable, Range
+from synthray.evaluate.html.results import Result
+from synthray.match.distances.table import DISTANCES
+from synthray.synth.audible import audible
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.parameters import Choice, Range
 
 NOTHING = "\N{EN DASH}"
 
 
-def model_table(data: ReportData) -> Html:
-    """Return one row per model: mean scores where parameters are audible, and mean distances. The best are bold."""
+def model_table(results: Sequence[Result]) -> Html:
+    """Return one row per model or search: mean scores where audible, and mean distances. The best are bold."""
     columns: list[tuple[str, list[float | None], bool, Callable[[float], str]]] = []
     for kind, title in ((Choice.kind, "choices right"), (Range.kind, "ranges off by")):
-        names = {parameter.name for parameter in data.table.learned if parameter.kind == kind}
-        columns.append((title, [mean_score(model, names) for model in data.models], kind == Range.kind, _percentage))
-    for distance in data.distances:
-        values = [model.distances.get(distance.name) for model in data.models]
-        means = [None if value is None else value.value for value in values]
-        columns.append((distance.name, means, distance.lower_is_better, number))
-    columns = [column for column in columns if any(value is not None for value in column[1])]
+        columns.append((title, [mean_score(each, kind) for each in results], kind == Choice.kind, _percentage))
+    for distance in DISTANCES:
+        means: list[float | None] = [each.distances[distance.name].value for each in results]
+        columns.append((distance.title, means, distance.higher_is_better, number))
     rows = [
-        [tag("th", marker(series), model.name, scope="row"), *(_best_cell(column, series) for column in columns)]
-        for series, model in enumerate(data.models)
+        [tag("th", marker(each.series), each.name, scope="row"), *(_best_cell(column, row) for column in columns)]
+        for row, each in enumerate(results)
     ]
     return _table("Comparison of the models", ["model", *(title for title, *_ in columns)], rows)
 
 
-def mean_score(model: ModelResult, names: set[str]) -> float | None:
-    """Return the mean of a model's scores of some parameters where they are audible, or None without scores."""
-    found = [score.main.value for score in model.scores if score.name in names]
+def mean_score(result: Result, kind: str) -> float | None:
+    """Return the mean score of the parameters of a kind where they are audible, or None without scores."""
+    found = [score.main.value for score in result.scores if score.kind == kind]
     return float(np.mean(found)) if found else None
 
 
-def distance_table(data: ReportData, rows: Sequence[tuple[Baseline | ModelResult, int | None]]) -> Html:
-    """Return one row per model and baseline: each distance with its interval and its median."""
-    body = [
+def distance_table(results: Sequence[Result], sounds: int) -> Html:
+    """Return one row per result: each distance with its interval and its median."""
+    rows = [
         [
-            tag("th", marker(series), row.name, scope="row"),
-            *(_estimate_cell(row.distances.get(distance.name), number, data.sounds) for distance in data.distances),
+            tag("th", marker(result.series), result.name, scope="row"),
+            *(_estimate_cell(result.distances[distance.name], number, sounds) for distance in DISTANCES),
         ]
-        for row, series in rows
+        for result in results
     ]
-    return _table("Mean distances, 95 % intervals and medians", ["answer", *(d.name for d in data.distances)], body)
+    return _table("Mean distances, 95 % intervals and medians", ["answer", *(d.title for d in DISTANCES)], rows)
 
 
-def score_table(caption: str, names: Sequence[str], data: ReportData) -> Html:
-    """Return one row per parameter: for each model its score where it is audible, and over all sounds."""
-    models = data.models
-    by_name = [{score.name: score for score in model.scores} for model in models]
+def score_table(caption: str, kind: str, models: Sequence[Result], sounds: int) -> Html:
+    """Return one row per parameter of a kind: for each model its score where it is audible, and over all sounds."""
     first = tag("tr", tag("td"), *(tag("th", model.name, scope="colgroup", colspan=2) for model in models))
     second = tag("tr", *(tag("th", text, scope="col") for text in ["parameter", *["audible", "all"] * len(models)]))
     rows = []
-    for name in names:
-        cells = [tag("th", readable(name), scope="row")]
-        for scores in by_name:
-            score = scores.get(name)
-            cells.append(_estimate_cell(score.where_audible if score else None, _percentage, data.sounds))
-            cells.append(_estimate_cell(score.over_all if score else None, _percentage, data.sounds))
-        rows.append(cells)
+    for same in zip(*(model.scores for model in models), strict=True):
+        if same[0].kind == kind:
+            both = [estimate for score in same for estimate in (score.where_audible, score.over_all)]
+            cells = [_estimate_cell(estimate, _percentage, sounds) for estimate in both]
+            rows.append([tag("th", readable(same[0].name), scope="row"), *cells])
     return _table(caption, [], rows, tag("thead", first, second))
 
 
-def settings_table(example: ExampleMatch, series: Mapping[str, int], table: ParameterTable, caption: str) -> Html:
+def settings_table(example: Example, series: Mapping[str, int | None], caption: str) -> Html:
     """Return one row per learned parameter: the true setting and every answer. Inaudible ones are grey."""
-    head = ["parameter", *(["original"] if example.settings is not None else [])]
+    heard = audible(np.stack([example.settings, *(answer.settings for answer in example.answers)]))
     rows = []
-    for column, parameter in enumerate(table.learned):
-        at = table.index[parameter.name]
-        truth = None if example.settings is None else float(example.settings[at])
-        cells = [tag("th", readable(parameter.name), scope="row")]
-        if truth is not None:
-            cells.append(_setting_cell(parameter, truth, _is_audible(example.audible, column), "", Html("")))
-        for answer in example.answers:
-            cells.append(_answer_cell(parameter, answer, column, float(answer.settings[at]), truth))
+    for column, parameter in enumerate(INSTRUMENT.learned):
+        at = INSTRUMENT.index[parameter.name]
+        truth = float(example.settings[at])
+        cells = [
+            tag("th", readable(parameter.name), scope="row"),
+            _setting_cell(parameter, truth, bool(heard[0, column])),
+        ]
+        for answer, of_answer in zip(example.answers, heard[1:], strict=True):
+            setting = float(answer.settings[at])
+            comparison = _comparison(parameter, setting, truth)
+            cells.append(_setting_cell(parameter, setting, bool(of_answer[column]), comparison))
         rows.append(cells)
+    head = [tag("th", text, scope="col") for text in ("parameter", "original")]
     names = [tag("th", marker(series[answer.model]), answer.model, scope="col") for answer in example.answers]
-    header = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in head), *names))
-    return _table(caption, [], rows, header)
+    return _table(caption, [], rows, tag("thead", tag("tr", *head, *names)))
 
 
 def format_setting(parameter: Range | Choice, setting: float) -> str:
@@ -94,47 +94,31 @@ def format_setting(parameter: Range | Choice, setting: float) -> str:
     return f"{text} {parameter.unit}".rstrip()
 
 
-def _answer_cell(parameter: Range | Choice, answer: Answer, column: int, setting: float, truth: float | None) -> Html:
-    sureness = "" if answer.confidence is None else f"{100 * answer.confidence[column]:.0f} % sure"
-    if isinstance(parameter, Range):
-        comparison = _track(parameter, setting, truth)
-    elif truth is None:
-        comparison = Html("")
-    else:
-        right = setting == truth
-        comparison = tag("span", "\N{CHECK MARK} right" if right else "\N{MULTIPLICATION SIGN} wrong", class_="verdict")
-    return _setting_cell(parameter, setting, _is_audible(answer.audible, column), sureness, comparison)
-
-
-def _setting_cell(parameter: Range | Choice, setting: float, audible: bool, sureness: str, comparison: Html) -> Html:
+def _setting_cell(parameter: Range | Choice, setting: float, is_audible: bool, comparison: Html | str = "") -> Html:
     value = format_setting(parameter, setting)
-    if not audible:
+    if not is_audible:
         return tag("td", value, tag("span", "inaudible", class_="note"), class_="inaudible")
-    remarks = [remark for remark in (comparison, tag("span", sureness) if sureness else Html("")) if remark]
-    return tag("td", value, tag("div", *remarks, class_="remarks") if remarks else "")
+    return tag("td", value, tag("div", comparison, class_="remarks") if comparison else "")
 
 
-def _track(parameter: Range, setting: float, truth: float | None) -> Html:
-    """Return a small picture of where a setting is in its range, and where the true one is."""
-    places = [("truth", truth), ("answer", setting)]
+def _comparison(parameter: Range | Choice, setting: float, truth: float) -> Html:
+    """Return a verdict on a choice, or a small picture of a setting and the true one in their range."""
+    if isinstance(parameter, Choice):
+        right = setting == truth
+        return tag("span", "\N{CHECK MARK} right" if right else "\N{MULTIPLICATION SIGN} wrong", class_="verdict")
     dots = [
         tag("i", class_=class_, style=f"left:{percent(float(parameter.to_unit_interval(value)))}")
-        for class_, value in places
-        if value is not None
+        for class_, value in (("truth", truth), ("answer", setting))
     ]
     return tag("span", *dots, class_="track", aria_hidden="true")
 
 
-def _is_audible(mask: np.ndarray | None, column: int) -> bool:
-    return mask is None or bool(mask[column])
-
-
 def _best_cell(column: tuple[str, list[float | None], bool, Callable[[float], str]], row: int) -> Html:
-    _, values, lower_is_better, text = column
+    _, values, higher_is_better, text = column
     value, known = values[row], [each for each in values if each is not None]
     if value is None:
         return tag("td", NOTHING)
-    is_best = len(known) > 1 and value == (min(known) if lower_is_better else max(known))
+    is_best = len(known) > 1 and value == (max(known) if higher_is_better else min(known))
     return tag("td", tag("strong", text(value), class_="best") if is_best else text(value))
 
 

@@ -1,11 +1,11 @@
-"""The report of an evaluation."""
+"""The rows of the report of a real evaluation."""
 
 import numpy as np
 import pytest
 
 from synthray.data.manifest import PRESETS, Manifest, Shard
-from synthray.evaluate.html.content import report_data
 from synthray.evaluate.html.page import render_report
+from synthray.evaluate.html.results import results_of
 from synthray.evaluate.html.size import MAX_BYTES
 from synthray.evaluate.matches import Matches
 from synthray.evaluate.parts import BASELINES
@@ -30,25 +30,23 @@ def evaluation(models: list[str], refined: list[str]) -> Evaluation:
     return Evaluation.make({m: f"/{m}.keras" for m in models}, refined, "/data", MANIFEST, "all", sums, matches)
 
 
-def test_report_data_has_the_scores_and_distances_of_the_evaluation():
+def test_results_are_models_searches_and_baselines():
     found = evaluation(["m"], ["m, 1 s of search"])
-    data = report_data(found)
-    assert [model.name for model in data.models] == ["m", "m, 1 s of search"]
-    assert [baseline.name for baseline in data.baselines] == list(BASELINES)
-    assert [distance.name for distance in data.distances][:2] == ["MSS", "wMFCC"]
-    assert data.models[0].distances["MSS"] == found.distances["m"]["mss"]
-    pitch = next(score for score in data.models[0].scores if score.name == "oscillator_1_pitch")
+    results = results_of(found)
+    assert [result.name for result in results] == ["m", "m, 1 s of search", *BASELINES]
+    assert [result.series for result in results] == [0, 1, *[None] * len(BASELINES)]
+    assert [result.uri for result in results[:3]] == ["/m.keras", "", ""]
+    assert results[0].distances == found.distances["m"]
+    pitch = next(score for score in results[0].scores if score.name == "oscillator_1_pitch")
     assert pitch.over_all.value == 0
     assert pitch.over_all.chance == 0  # chance has the same labels here
-    assert data.models[1].scores == ()
-    assert len(data.examples) == 12
-    assert data.examples[0].answers[0].distances.keys() == data.models[0].distances.keys()
+    assert results[1].scores == ()
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_report_of_many_models_has_as_many_examples_as_fit(count):
     names = [f"m{number}" for number in range(count)]
-    data = report_data(evaluation(names, [f"{name}, 1 s of search" for name in names]))
-    kinds = [example.kind for example in data.examples]
-    assert {kinds.count(kind) for kind in ("best", "median", "worst", "random")} == {2 if count == 2 else 1}
-    assert len(render_report(data).encode()) < MAX_BYTES
+    page = render_report(evaluation(names, [f"{name}, 1 s of search" for name in names]))
+    shown = [page.count(f": {kind}<") for kind in ("best match", "median match", "worst match", "a random sound")]
+    assert shown == [2 if count == 2 else 1] * 4
+    assert len(page.encode()) < MAX_BYTES
