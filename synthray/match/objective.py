@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
+from synthray.match.distances.spectral import SCALES
 from synthray.match.spectrum import Resolution, Spectrograph
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.lanes import LANES, Floats, compiled, f32, use_widest_registers
@@ -24,11 +25,7 @@ RESOLUTIONS = (
     Resolution(window=256, size=256, hop=220, bands=64),
     Resolution(window=1024, size=1024, hop=1102, bands=128),
 )
-EXACT = (
-    Resolution(window=110, size=128, hop=55, bands=32),
-    Resolution(window=275, size=512, hop=110, bands=64),
-    Resolution(window=1102, size=2048, hop=551, bands=128),
-)
+EXACT = tuple(Resolution(window, 1 << window.bit_length(), hop, bands) for window, hop, bands in SCALES)
 """Windows, hops and bands of the MSS itself, which takes six times as long; only the transforms are longer."""
 LOUDNESS_WEIGHT = 0.03
 """Weight of 1 dB of difference in loudness."""

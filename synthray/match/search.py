@@ -35,7 +35,7 @@ REOPENED = 0.6
 
 
 @dataclass(frozen=True)
-class SearchConfig:
+class EvolutionConfig:
     """Settings of a search."""
 
     populations: int = 2
@@ -83,7 +83,7 @@ def search(
     proposal: PresetDistribution,
     progress: Callable[[int], float],
     random: np.random.Generator,
-    config: SearchConfig | None = None,
+    config: EvolutionConfig | None = None,
     on_improvement: Improvement = lambda _labels, _distance: None,
 ) -> Found:
     """Return the best presets found, the likeliest preset among those tried.
@@ -96,7 +96,7 @@ def search(
         config: settings of the search.
         on_improvement: is called with each new best preset.
     """
-    config = config or SearchConfig()
+    config = config or EvolutionConfig()
     breeding = Breeding(proposal, random, config)
     labels = proposal.likeliest()[None]
     populations = (Found(labels, distance(labels)),) * config.populations
@@ -137,7 +137,7 @@ class Breeding:
         config: settings of the search.
     """
 
-    def __init__(self, proposal: PresetDistribution, random: np.random.Generator, config: SearchConfig) -> None:
+    def __init__(self, proposal: PresetDistribution, random: np.random.Generator, config: EvolutionConfig) -> None:
         self._proposal, self._random, self._config = proposal, random, config
         learned = proposal.table.learned
         self._classes = np.array([len(p.values) if isinstance(p, Choice) else 0 for p in learned])

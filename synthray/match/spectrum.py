@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from synthray.match.distances.spectra import mel_filters
+from synthray.match.distances.spectra import SMALLEST_POWER, mel_filters
 from synthray.match.vectors import (
     WIDTH,
     add,
@@ -34,7 +34,6 @@ from synthray.synth.spectra import hann
 
 LOWEST_DB = -80.0
 """Levels below this, against the loudest of the sound, count as this."""
-SMALLEST_POWER = 1e-10
 LOG2_COEFFICIENTS = (0.04392863, -0.40947559, 1.61017755, -3.52021884, 5.06975632, -2.79415368)
 """Chebyshev approximation of the binary logarithm on [1, 2], highest power first, with an error of 1.5e-5."""
 

@@ -8,7 +8,7 @@ import pytest
 from synthray.errors import ConfigError, SoundError
 from synthray.match.objective import EXACT, Objective
 from synthray.match.refine import FINALISTS, Refined, refine
-from synthray.match.search import Breeding, Found, SearchConfig, search
+from synthray.match.search import Breeding, EvolutionConfig, Found, search
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.parameters import Choice
 from synthray.synth.priors import random_presets
@@ -16,7 +16,7 @@ from synthray.synth.voice import check_settings, render
 from tests.match.proposals import proposal_around
 
 LABELS = random_presets(21, 0, 3)
-GENERATION = SearchConfig().populations * SearchConfig().children
+GENERATION = EvolutionConfig().populations * EvolutionConfig().children
 NUMBERS = [INSTRUMENT.label_index[p.name] for p in INSTRUMENT.ranges if not p.step]
 VAGUE = proposal_around(LABELS[0], certainty=0.3)
 
@@ -108,7 +108,7 @@ def test_refine_of_a_wrong_target_or_budget_raises(target):
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.59, 0.61, 0.99])
 def test_children_are_valid_presets(share):
     parents = random_presets(3, 0, 16)
-    children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parents, 256, share)
+    children = Breeding(VAGUE, np.random.default_rng(0), EvolutionConfig()).children(parents, 256, share)
     assert children.dtype == np.float32
     for column, parameter in enumerate(INSTRUMENT.learned):
         values = children[:, column]
@@ -123,7 +123,7 @@ def test_children_are_valid_presets(share):
 
 def test_children_change_every_parameter_and_few_of_each_preset():
     parent = random_presets(3, 0, 1)
-    children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parent, 512, 0.3)
+    children = Breeding(VAGUE, np.random.default_rng(0), EvolutionConfig()).children(parent, 512, 0.3)
     is_changed = children != parent
     assert is_changed.any(axis=0).all()
     assert 1 <= is_changed.sum(axis=1).mean() < 5
@@ -134,7 +134,7 @@ def test_children_stay_nearer_to_their_parent_towards_the_end():
     parent[:, NUMBERS] = 0.5
     distances = []
     for share in (0.2, 0.58, 0.65, 0.99):
-        children = Breeding(VAGUE, np.random.default_rng(0), SearchConfig()).children(parent, 512, share)
+        children = Breeding(VAGUE, np.random.default_rng(0), EvolutionConfig()).children(parent, 512, share)
         distances.append(np.abs(children - parent)[:, NUMBERS].sum(axis=1).mean())
     first, apart, reopened, last = distances
     assert first > 3 * apart
