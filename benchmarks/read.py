@@ -41,7 +41,7 @@ from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
 from synthray.data.order import EpochOrder
-from synthray.data.parquet import FEATURES
+from synthray.data.parquet import FEATURES_COLUMN
 from synthray.storage import open_store
 from synthray.synth.voice import usable_cores
 
@@ -154,7 +154,7 @@ def _pyarrow(dataset: Dataset, threads: int = 1) -> Iterator[int]:
 
     def read(path: str) -> int:
         table = pq.read_table(f"{root}/{path}", filesystem=files, page_checksum_verification=True)
-        for chunk in table[FEATURES].chunks:
+        for chunk in table[FEATURES_COLUMN].chunks:
             np.frombuffer(chunk.buffers()[1], np.float32).reshape(-1, size)
         return len(table)
 
@@ -211,7 +211,7 @@ def _tf_data(dataset: Dataset) -> Iterator[int]:
         table = pq.read_table(path.decode(), page_checksum_verification=True)
         columns = [table[name].combine_chunks() for name in names]
         labels = [getattr(column, "indices", column).to_numpy().astype(np.float32) for column in columns]
-        features = [np.frombuffer(chunk.buffers()[1], np.float32) for chunk in table[FEATURES].chunks]
+        features = [np.frombuffer(chunk.buffers()[1], np.float32) for chunk in table[FEATURES_COLUMN].chunks]
         return np.concatenate(features).reshape(-1, *shape), np.stack(labels, axis=1)
 
     def batches(path: tf.Tensor) -> tf.data.Dataset:
@@ -230,7 +230,7 @@ def _read_parquet(dataset: Dataset) -> Iterator[int]:
     size = int(np.prod(dataset.manifest.feature_shape))
     shards = ray.data.read_parquet([f"{dataset.uri}/{shard.path}" for shard in dataset.manifest.shards])
     for table in shards.iter_batches(batch_size=BATCH_SIZE, batch_format="pyarrow", prefetch_batches=2):
-        np.frombuffer(table[FEATURES].combine_chunks().buffers()[1], np.float32).reshape(-1, size)
+        np.frombuffer(table[FEATURES_COLUMN].combine_chunks().buffers()[1], np.float32).reshape(-1, size)
         yield len(table)
 
 

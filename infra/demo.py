@@ -19,7 +19,6 @@ import os
 import re
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ray_head import HOST, REPOSITORY, RayHead, running_ray_head
+from ray_head import HOST, REPOSITORY, RayHead, free_ports, running_ray_head
 from s3_server import running_s3_server
 
 from synthray.proxies import bypass
@@ -109,7 +108,7 @@ def storage(store: str) -> Iterator[dict[str, str]]:
 @contextlib.contextmanager
 def running_service(head: RayHead) -> Iterator[str]:
     """Serve the newest model as a Ray job and yield the service's URL."""
-    port = str(free_port())
+    port = str(free_ports(1)[0])
     url = f"http://{HOST}:{port}"
     options = ("--no-wait", "--submission-id", SERVE_JOB)
     run(head, *head.command("python", "jobs/serve.py", "--port", port, options=options), quiet=True)
@@ -197,13 +196,6 @@ def wait_for_service(url: str) -> None:
 def title(text: str) -> None:
     """Print the title of a step."""
     print(f"\n── {text}", flush=True)
-
-
-def free_port() -> int:
-    """Return a free TCP port of this machine."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def parser() -> argparse.ArgumentParser:

@@ -70,7 +70,7 @@ def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) ->
         RayHeadError: it did not start in time.
     """
     names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port", "metrics-export-port")
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     temp_dir = Path(tempfile.mkdtemp(prefix="synthray-", dir="/tmp"))  # short, for the paths of Ray's sockets
     dashboard = f"http://{HOST}:{ports['dashboard-port']}"
     programs = _programs(temp_dir)
@@ -156,7 +156,7 @@ def _stop(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Return different free ports: all are bound before the first is released."""
     with contextlib.ExitStack() as open_sockets:
         sockets = [open_sockets.enter_context(socket.socket()) for _ in range(count)]

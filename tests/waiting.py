@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable
 
-HOST = "127.0.0.1"
+from infra.ray_head import HOST, free_ports
+
+__all__ = ["HOST", "free_port", "wait_for"]
 
 
 def wait_for(condition: Callable[[], object], timeout_s: float = 60, pause_s: float = 0.02) -> None:
@@ -19,6 +20,4 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 60, pause_s: fl
 
 def free_port() -> int:
     """Return a TCP port of this machine's loopback interface on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]

@@ -15,18 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthray.data.examples import Examples
-from synthray.data.manifest import FEATURES as FEATURES_CONTENT
-from synthray.data.manifest import PRESETS
+from synthray.data.manifest import FEATURES, PRESETS
 from synthray.errors import CorruptShard, DataError
 from synthray.synth.parameters import Choice, ParameterTable
 
-FEATURES, NOISE_SEED = "features", "noise_seed"
+FEATURES_COLUMN, NOISE_SEED_COLUMN = "features", "noise_seed"
 DTYPES = ("float32", "float16")
 
 
-def schema(
-    table: ParameterTable, feature_shape: tuple[int, int], dtype: str, content: str = FEATURES_CONTENT
-) -> pa.Schema:
+def schema(table: ParameterTable, feature_shape: tuple[int, int], dtype: str, content: str = FEATURES) -> pa.Schema:
     """Return the columns of every shard of a data set.
 
     Raises:
@@ -34,8 +31,8 @@ def schema(
     """
     size = int(np.prod(feature_shape)) * np.dtype(dtype).itemsize
     shape = ",".join(str(n) for n in feature_shape)
-    sound = pa.field(FEATURES, pa.binary(size), False, {"dtype": dtype, "shape": shape})
-    last = pa.field(NOISE_SEED, pa.uint64(), False) if content == PRESETS else sound
+    sound = pa.field(FEATURES_COLUMN, pa.binary(size), False, {"dtype": dtype, "shape": shape})
+    last = pa.field(NOISE_SEED_COLUMN, pa.uint64(), False) if content == PRESETS else sound
     if last.name in table.label_index:
         raise DataError(
             f"learned parameter {last.name!r}: this name is reserved for a column of the shards. Rename it."
@@ -54,7 +51,7 @@ def encode_shard(batches: Sequence[Examples], table: ParameterTable, shard_schem
     """
     labels = np.concatenate([batch.labels for batch in batches])
     last = shard_schema[-1]
-    if last.name == NOISE_SEED:
+    if last.name == NOISE_SEED_COLUMN:
         column = pa.chunked_array([pa.array(batch.noise_seeds, pa.uint64()) for batch in batches])
         options = {"compression": "zstd", "use_byte_stream_split": [p.name for p in table.ranges]}
     else:
@@ -106,19 +103,19 @@ def decode_shard(raw: bytes | pa.Buffer, table: ParameterTable, name: str) -> Ex
         file = pq.ParquetFile(pa.BufferReader(raw), read_dictionary=[p.name for p in table.choices])
         read = file.read(use_threads=False)
         labels = _labels(read, table)
-        if NOISE_SEED in read.schema.names and FEATURES not in read.schema.names:
-            return Examples(np.empty((len(read), 0, 0), np.float32), labels, read[NOISE_SEED].to_numpy())
+        if NOISE_SEED_COLUMN in read.schema.names and FEATURES_COLUMN not in read.schema.names:
+            return Examples(np.empty((len(read), 0, 0), np.float32), labels, read[NOISE_SEED_COLUMN].to_numpy())
         return Examples(_features(read), labels)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise CorruptShard(f"{name} cannot be read: {error}. Create the data set again.") from error
 
 
 def _features(read: pa.Table) -> np.ndarray:
-    field = read.schema.field(FEATURES)
+    field = read.schema.field(FEATURES_COLUMN)
     dtype = np.dtype(field.metadata[b"dtype"].decode())
     shape = tuple(int(n) for n in field.metadata[b"shape"].decode().split(","))
     chunks = []
-    for chunk in read[FEATURES].chunks:
+    for chunk in read[FEATURES_COLUMN].chunks:
         flat = np.frombuffer(chunk.buffers()[1], dtype, count=(chunk.offset + len(chunk)) * int(np.prod(shape)))
         chunks.append(flat.reshape(-1, *shape)[chunk.offset :])
     if not chunks:

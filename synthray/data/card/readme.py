@@ -16,7 +16,7 @@ from synthray.data.card.summary import PARAMETER_COLUMNS, facts, loudness_lines,
 from synthray.data.card.tables import escape_cell, markdown_table
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import PRESETS, Manifest
-from synthray.data.parquet import FEATURES, NOISE_SEED
+from synthray.data.parquet import FEATURES_COLUMN, NOISE_SEED_COLUMN
 from synthray.errors import Conflict
 from synthray.storage import Store
 from synthray.synth.parameters import Constant
@@ -108,9 +108,10 @@ def _skipped(manifest: Manifest) -> list[str]:
 
 def _how_to_read(manifest: Manifest) -> str:
     """Return two examples that run as they are in the folder of the data set."""
-    sound = f"`{FEATURES}`, {' x '.join(map(str, manifest.feature_shape))} {manifest.feature_dtype} in row-major order"
+    shape = " x ".join(map(str, manifest.feature_shape))
+    sound = f"`{FEATURES_COLUMN}`, {shape} {manifest.feature_dtype} in row-major order"
     if manifest.content == PRESETS:
-        sound = f"`{NOISE_SEED}`, which synthray needs to render the sound"
+        sound = f"`{NOISE_SEED_COLUMN}`, which synthray needs to render the sound"
     steps = [
         "The shards are Parquet files with a column for each learned parameter, in its unit or as a class name, "
         f"and a column {sound}.",
