@@ -99,12 +99,7 @@ def run(
     digest = config.run_digest(dataset.manifest)
     with CheckpointFolder(config.out, digest, config.keep_checkpoints, worker.log) as folder:
         progress = _resume(config, dataset, state, folder, worker)
-
-        def save(progress: TrainProgress) -> None:
-            if worker.is_chief:
-                folder.save(state.checkpoint(progress))
-            heartbeat(None)
-
+        save = partial(_save, state, folder, worker, heartbeat)
         as_tensors = partial(to_tensors, audible_only=hides_inaudible(config, dataset))
         order, hooks = config.order(dataset.manifest), Hooks(worker.stop, save, report, heartbeat)
         validation = _validation_batches(config, dataset, state, worker)
@@ -114,6 +109,19 @@ def run(
                 progress = Epoch(config, state, order, progress, hooks).run(shares, validation)
         folder.wait()
         return _best_result(state, progress, folder, worker)
+
+
+def _save(
+    state: TrainState,
+    folder: CheckpointFolder,
+    worker: WorkerContext,
+    heartbeat: Callable[[StepReport | None], None],
+    progress: TrainProgress,
+) -> None:
+    """Save a checkpoint on the chief. Each worker is alive meanwhile."""
+    if worker.is_chief:
+        folder.save(state.checkpoint(progress))
+    heartbeat(None)
 
 
 def _resume(
