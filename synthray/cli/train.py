@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser, BooleanOptionalAction, Namespace
+from functools import partial
 from typing import Any
 
 from synthray.cli.flags import add_setting, given
@@ -58,48 +59,48 @@ def configure(parser: ArgumentParser) -> None:
 
 def _add_settings(parser: ArgumentParser) -> None:
     """Add a flag for each setting of ``TrainConfig``."""
-
-    def setting(name: str, text: str, **options: Any) -> None:
-        add_setting(parser, TrainConfig, name, text, default=SUPPRESS, **options)
-
-    def of_recipe(name: str, text: str, default: str, named: str, **options: Any) -> None:
-        """Add a flag whose default depends on whether a network is named."""
-        text = f"{text} (default: {default}; {named} with --network)"
-        parser.add_argument(f"--{name.replace('_', '-')}", default=SUPPRESS, help=text, **options)
-
-    networks = tuple(ARCHITECTURES)
+    setting = partial(add_setting, parser, TrainConfig, default=SUPPRESS)
     parser.add_argument(
-        "--network", choices=networks, default=SUPPRESS, help=f"network architecture (default: {RECIPE['network']})"
+        "--network",
+        choices=tuple(ARCHITECTURES),
+        default=SUPPRESS,
+        help=f"network architecture (default: {RECIPE['network']})",
     )
     setting("width", "units per hidden layer")
     setting("epochs", "number of epochs. A finished training can be continued with more, except with cosine")
     setting("batch_size", "examples of a step, over all workers together")
     setting("seed", "seed of the initial weights and of the order of examples")
-    of_recipe("optimizer", "optimizer", RECIPE["optimizer"], TrainConfig.optimizer, choices=tuple(LEARNING_RATES))
+    _add_recipe_flags(parser)
     rates = ", ".join(f"{rate} for {name}" for name, rate in LEARNING_RATES.items())
     setting("learning_rate", f"learning rate (default: {rates})", type=float)
     decays = ", ".join(f"{decay or 0:g} for {name}" for name, decay in WEIGHT_DECAYS.items())
     setting("weight_decay", f"decoupled weight decay (default: {decays})", type=float)
-    schedule = "learning rate schedule. cosine decays to zero over all epochs"
-    of_recipe("schedule", schedule, RECIPE["schedule"], TrainConfig.schedule, choices=SCHEDULES)
-    warmup = "half of the first epoch, at most 500 steps"
-    of_recipe("warmup_steps", "steps over which the learning rate rises from zero", warmup, "0", type=int)
-    clip = "clip the global gradient norm to this value"
-    of_recipe("clip_norm", clip, f"{RECIPE['clip_norm']:g}", "no clipping", type=float)
     setting("ema", "decay of a moving average of the weights, such as 0.999 (default: no average)", type=float)
     setting("precision", "arithmetic of the layers", choices=PRECISIONS)
-    normalise = "normalise the features by their mean and spread"
-    of_recipe("normalise", normalise, "on", "off", action=BooleanOptionalAction)
-    setting(
-        "audible_only",
-        "leave inaudible parameters out of the loss (own instrument only)",
-        action=BooleanOptionalAction,
-        type=None,
-    )
+    audible = "leave inaudible parameters out of the loss (own instrument only)"
+    setting("audible_only", audible, action=BooleanOptionalAction, type=None)
     setting("jit", "compile the gradient with XLA", action=BooleanOptionalAction, type=None)
     setting("validation_examples", "examples held out for validation (default: 1/9, at most 4096)", type=int)
     setting("checkpoint_steps", "steps between checkpoints. Each epoch ends with one, too")
     setting("keep_checkpoints", "number of newest checkpoints to keep, besides the best epoch's")
+
+
+def _add_recipe_flags(parser: ArgumentParser) -> None:
+    """Add the flags whose default depends on whether a network is named."""
+
+    def setting(name: str, text: str, default: str, named: str, **options: Any) -> None:
+        text = f"{text} (default: {default}; {named} with --network)"
+        parser.add_argument(f"--{name.replace('_', '-')}", default=SUPPRESS, help=text, **options)
+
+    setting("optimizer", "optimizer", RECIPE["optimizer"], TrainConfig.optimizer, choices=tuple(LEARNING_RATES))
+    schedule = "learning rate schedule. cosine decays to zero over all epochs"
+    setting("schedule", schedule, RECIPE["schedule"], TrainConfig.schedule, choices=SCHEDULES)
+    warmup = "half of the first epoch, at most 500 steps"
+    setting("warmup_steps", "steps over which the learning rate rises from zero", warmup, "0", type=int)
+    clip = "clip the global gradient norm to this value"
+    setting("clip_norm", clip, f"{RECIPE['clip_norm']:g}", "no clipping", type=float)
+    normalise = "normalise the features by their mean and spread"
+    setting("normalise", normalise, "on", "off", action=BooleanOptionalAction)
 
 
 def _add_worker_flags(parser: ArgumentParser) -> None:
