@@ -53,44 +53,50 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         environment = stack.enter_context(storage(arguments.store))
         home = environment["SYNTHRAY_HOME"]
-
         title("Start Ray")
         head = stack.enter_context(running_ray_head(environment))
         print(f"Ray runs at {head.dashboard_url}. SYNTHRAY_HOME is {home}.")
-
-        title("Generate 9 batches of 32 sounds")
-        submit(head, "python", "jobs/generate.py")
-
-        title("Convert them into a data set: Parquet shards and a manifest")
-        submit(head, "python", "jobs/convert.py", "--source", f"{home}/batches/{DATASET}")
-
-        title("Train a network for 20 epochs on 2 workers, with one batch held out")
-        submit(head, "python", "jobs/train.py", "--data", f"{home}/data/{DATASET}", "--workers", "2")
-
-        title("Evaluate it on the held-out batch")
-        submit(head, "python", "jobs/evaluate.py", "--data", f"{home}/data/{DATASET}")
-        print("The network learns little from 288 sounds. `make model` trains on 5.1 million.")
-
-        title("Make a sound that the network has not seen")
-        original, match = DEMO / "original", DEMO / "match"
-        run(head, "synthray", "random", "--seed", str(UNSEEN_SEED), "--out", f"{original}.json")
-        run(head, "synthray", "render", f"{original}.json", "--out", f"{original}.wav")
-
-        title("Serve the network and match the sound over HTTP")
-        with running_service(head) as url:
-            preset = match_over_http(url, Path(f"{original}.wav"))
-        Path(f"{match}.json").write_text(json.dumps(preset, indent=1) + "\n")
-        run(head, "synthray", "render", f"{match}.json", "--out", f"{match}.wav")
-
-        title("Match it with the model that comes with synthray, and search a second for a better preset")
-        best = DEMO / "best-match"
-        command = ("synthray", "match", f"{original}.wav", "--model", "shipped", "--refine", "1")
-        run(head, *command, "--out", f"{best}.json", "--wav", f"{best}.wav")
-        print_side_by_side(*(json.loads(Path(f"{name}.json").read_text()) for name in (original, match, best)))
-        print_distances(original, {"the demo's network": match, "shipped model, 1 s of search": best})
-
+        train_a_network(head, home)
+        match_a_sound(head)
     title(f"Done in {time.monotonic() - started_s:.0f} s")
     print_next_steps(arguments.store, home)
+
+
+def train_a_network(head: RayHead, home: str) -> None:
+    """Generate sounds, convert them, train on them and evaluate the network."""
+    title("Generate 9 batches of 32 sounds")
+    submit(head, "python", "jobs/generate.py")
+
+    title("Convert them into a data set: Parquet shards and a manifest")
+    submit(head, "python", "jobs/convert.py", "--source", f"{home}/batches/{DATASET}")
+
+    title("Train a network for 20 epochs on 2 workers, with one batch held out")
+    submit(head, "python", "jobs/train.py", "--data", f"{home}/data/{DATASET}", "--workers", "2")
+
+    title("Evaluate it on the held-out batch")
+    submit(head, "python", "jobs/evaluate.py", "--data", f"{home}/data/{DATASET}")
+    print("The network learns little from 288 sounds. `make model` trains on 5.1 million.")
+
+
+def match_a_sound(head: RayHead) -> None:
+    """Match an unseen sound with the demo's network and with the shipped model, and print both matches."""
+    title("Make a sound that the network has not seen")
+    original, match = DEMO / "original", DEMO / "match"
+    run(head, "synthray", "random", "--seed", str(UNSEEN_SEED), "--out", f"{original}.json")
+    run(head, "synthray", "render", f"{original}.json", "--out", f"{original}.wav")
+
+    title("Serve the network and match the sound over HTTP")
+    with running_service(head) as url:
+        preset = match_over_http(url, Path(f"{original}.wav"))
+    Path(f"{match}.json").write_text(json.dumps(preset, indent=1) + "\n")
+    run(head, "synthray", "render", f"{match}.json", "--out", f"{match}.wav")
+
+    title("Match it with the model that comes with synthray, and search a second for a better preset")
+    best = DEMO / "best-match"
+    command = ("synthray", "match", f"{original}.wav", "--model", "shipped", "--refine", "1")
+    run(head, *command, "--out", f"{best}.json", "--wav", f"{best}.wav")
+    print_side_by_side(*(json.loads(Path(f"{name}.json").read_text()) for name in (original, match, best)))
+    print_distances(original, {"the demo's network": match, "shipped model, 1 s of search": best})
 
 
 @contextlib.contextmanager
