@@ -40,23 +40,23 @@ class Workers:
 
     def __post_init__(self) -> None:
         if self.count < 0:
-            raise ConfigError(f"workers is {self.count}; it must be at least 1, or 0 for one per GPU")
+            raise ConfigError(f"workers is {self.count}. It must be at least 1, or 0 for one per GPU.")
         if self.max_count and not 0 < self.count <= self.max_count:
-            raise ConfigError(f"workers is {self.count}:{self.max_count}; it must be MIN:MAX, from 1 up")
+            raise ConfigError(f"workers is {self.count}:{self.max_count}. It must be MIN:MAX, from 1 up.")
         if self.step_timeout_s is None:
             object.__setattr__(self, "step_timeout_s", max(_MIN_STEP_TIMEOUT_S, 2 * retry_timeout_s()))
         for name in ("step_timeout_s", "rescale_interval_s"):
             if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must be above 0")
+                raise ConfigError(f"{name} is {getattr(self, name)}. It must be above 0.")
         if self.max_failures < 0:
-            raise ConfigError(f"max_failures is {self.max_failures}; it must be at least 0")
+            raise ConfigError(f"max_failures is {self.max_failures}. It must be at least 0.")
 
     @classmethod
     def parse(cls, text: str, **options: Any) -> Workers:
         """Return the workers that ``4`` or ``1:4`` (as many as there is room for) asks for; raises ConfigError."""
         parts = text.split(":")
         if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-            raise ConfigError(f"workers is {text!r}; it must be a number, or MIN:MAX")
+            raise ConfigError(f"workers is {text!r}. It must be a number, or MIN:MAX.")
         return cls(int(parts[0]), int(parts[1]) if len(parts) == 2 else 0, **options)
 
     def scaling(self, batch_size: int) -> ray.train.ScalingConfig:

@@ -61,7 +61,7 @@ class EpochOrder:
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
-            raise ConfigError(f"batch size is {self.batch_size}; it must be at least 1")
+            raise ConfigError(f"batch size is {self.batch_size}. It must be at least 1.")
         total = sum(self.shard_rows)
         if self.count is None:
             object.__setattr__(self, "count", total - self.first)

@@ -39,7 +39,7 @@ def retry_timeout_s() -> float:
     except ValueError:
         seconds = math.nan
     if not seconds >= 0:
-        raise ConfigError(f"{RETRY_TIMEOUT} is {text!r}; it must be a number of seconds, 0 or more")
+        raise ConfigError(f"{RETRY_TIMEOUT} is {text!r}. It must be a number of seconds, 0 or more.")
     return seconds
 
 

@@ -49,8 +49,8 @@ class SoundDecoder:
         self.frames_read = 0
         self.is_at_end = False
         if not RATES_HZ[0] <= self.rate_hz <= RATES_HZ[1]:
-            low_hz, high_hz = RATES_HZ
-            raise SoundError(f"{name} has a sample rate of {self.rate_hz} Hz, not from {low_hz} to {high_hz} Hz")
+            allowed = f"from {RATES_HZ[0]} to {RATES_HZ[1]} Hz"
+            raise SoundError(f"{name} has a sample rate of {self.rate_hz} Hz. It must be {allowed}.")
         if self.channels * self.rate_hz > MAX_SAMPLES_PER_S:
             raise SoundError(
                 f"{name} has {self.channels} channels at {self.rate_hz} Hz, more than {MAX_SAMPLES_PER_S} samples a "

@@ -78,7 +78,7 @@ def random_words(seed: int, stream: int, first: int, count: int, width: int) -> 
         ConfigError: as ``random_labels``.
     """
     if not 0 <= seed < 2**64:
-        raise ConfigError(f"seed is {seed}, not from 0 to 2**64 - 1")
+        raise ConfigError(f"seed is {seed}. It must be from 0 to 2**64 - 1.")
     if first < 0 or count < 0:
         raise ConfigError(f"first is {first} and count is {count}; neither may be negative")
     counts_per_row = -(-width // WORDS_PER_COUNT)
@@ -116,7 +116,8 @@ def _entry(parameter: Range | Choice | Constant, value: float) -> dict[str, Any]
         raise SoundError(f"{parameter.name} is {value}, not a number")
     if isinstance(parameter, Choice):
         if value not in range(len(parameter.values)):
-            raise SoundError(f"{parameter.name} is {value:g}, not the index of one of {', '.join(parameter.values)}")
+            names = ", ".join(parameter.values)
+            raise SoundError(f"{parameter.name} is {value:g}. It must be the index of one of {names}.")
         return {"value": parameter.values[int(value)]}
     unit = {"unit": parameter.unit} if parameter.unit else {}
     return {"value": float(f"{value:.6g}"), **unit}
@@ -155,7 +156,7 @@ def _setting(parameter: Range | Choice | Constant, entry: Any) -> float:
             raise SoundError(f"{parameter.name} has the unit {shown(entry['unit'])}, not {unit!r}")
     if isinstance(parameter, Choice):
         if value not in parameter.values:
-            raise SoundError(f"{parameter.name} is {shown(value)}, not one of {', '.join(parameter.values)}")
+            raise SoundError(f"{parameter.name} is {shown(value)}. It must be one of: {', '.join(parameter.values)}.")
         return parameter.values.index(value)
     return _within(parameter, _number(parameter.name, value))
 

@@ -31,7 +31,7 @@ class Prior:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.musical_share <= 1.0:
-            raise ConfigError(f"prior: the share of musical presets is {self.musical_share:g}, not from 0 to 1.")
+            raise ConfigError(f"prior: the share of musical presets is {self.musical_share:g}. It must be from 0 to 1.")
 
     @classmethod
     def parse(cls, text: str) -> Prior:

@@ -179,7 +179,8 @@ def check_settings(settings: npt.ArrayLike) -> Floats:
     if not good.all():
         row, column = np.argwhere(~good)[0]
         parameter = INSTRUMENT.parameters[column]
-        raise SoundError(f"preset {row}: {parameter.name} is {settings[row, column]:g}, not {_allowed(parameter)}")
+        value = settings[row, column]
+        raise SoundError(f"preset {row}: {parameter.name} is {value:g}. It must be {_allowed(parameter)}.")
     return np.clip(nearest, low, high, out=nearest)
 
 

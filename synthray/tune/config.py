@@ -42,11 +42,11 @@ class SearchConfig:
         object.__setattr__(self, "data", absolute(self.data))
         object.__setattr__(self, "out", open_store(self.out).uri)
         if self.trials < 1:
-            raise ConfigError(f"trials is {self.trials}; it must be at least 1")
+            raise ConfigError(f"trials is {self.trials}. It must be at least 1.")
         if self.trials_at_once < 0:
-            raise ConfigError(f"trials_at_once is {self.trials_at_once}; it must be at least 1, or 0 for one per GPU")
+            raise ConfigError(f"trials_at_once is {self.trials_at_once}. It must be at least 1, or 0 for one per GPU.")
         if self.minutes is not None and not self.minutes > 0:
-            raise ConfigError(f"minutes is {self.minutes}; it must be above 0")
+            raise ConfigError(f"minutes is {self.minutes}. It must be above 0.")
         if len({ARCHITECTURES[name].bins for name in self.networks}) > 1:
             raise ConfigError(
                 f"network is {','.join(self.networks)}: the loss of a histogram cannot be compared with that of a "

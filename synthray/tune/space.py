@@ -96,7 +96,7 @@ def _parse_value(name: str, text: str) -> Any:
     except (KeyError, ValueError):
         kinds = {int: "a whole number", float: "a number", bool: f"{ON} or {OFF}"}
         wanted = kinds[kind] + (f" or {_NONE}" if name in _CAN_BE_NONE else "")
-        raise ConfigError(f"{name} is {text!r}; it must be {wanted}, a list (a,b,c) or a range (low:high)") from None
+        raise ConfigError(f"{name} is {text!r}. It must be {wanted}, a list (a,b,c) or a range (low:high).") from None
     TrainConfig("data", "out", **{name: value})  # raises for an invalid value
     return value
 

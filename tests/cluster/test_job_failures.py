@@ -17,7 +17,7 @@ FAILURES = {
     "no batches": (["convert.py"], 1, r"/batches\b.*\bno batches.*generate"),
     "no model to evaluate": (["evaluate.py"], 1, r"/models\b.*\bno .*model.*train"),
     "no model to serve": (["serve.py", "--model", "none/models"], 1, r"/models\b.*\bno .*model.*train"),
-    "a wrong value": (["generate.py", "--batches", "0"], 2, r"batches is 0; it must be at least 1"),
+    "a wrong value": (["generate.py", "--batches", "0"], 2, r"batches is 0. It must be at least 1"),
 }
 
 

@@ -176,9 +176,9 @@ def test_prior_has_one_shortest_text(text: str, short: str) -> None:
         ("uniform:0.5", "unknown value"),
         ("musical:", "'' in 'musical:' is not a number"),
         ("musical:x", "'x' in 'musical:x' is not a number"),
-        ("musical:1.5", "is 1.5, not from 0 to 1"),
-        ("musical:-0.1", "is -0.1, not from 0 to 1"),
-        ("musical:nan", "is nan, not from 0 to 1"),
+        ("musical:1.5", "is 1.5. It must be from 0 to 1"),
+        ("musical:-0.1", "is -0.1. It must be from 0 to 1"),
+        ("musical:nan", "is nan. It must be from 0 to 1"),
     ],
 )
 def test_prior_parse_invalid_text_is_refused(text: str, message: str) -> None:

@@ -214,7 +214,7 @@ def test_read_sound_path_and_bytes_are_equal(tmp_path: Path) -> None:
         (np.full(9000, np.inf), 11025, "not finite numbers: sample 0 of channel 0 is inf"),
         (np.full((9, 2), 1e300), 11025, "not finite numbers: sample 0 of channel 0 is 1e[+]300"),
         (np.zeros((9, 65)), 48000, "has 65 channels at 48000 Hz, more than 3072000 samples a second"),
-        (sine(2.0, 999), 999, "sample rate of 999 Hz, not from 1000 to 768000 Hz"),
+        (sine(2.0, 999), 999, "sample rate of 999 Hz. It must be from 1000 to 768000 Hz"),
     ],
 )
 def test_read_sound_unusable_samples_give_the_reason(samples: np.ndarray, rate_hz: int, message: str) -> None:

@@ -286,13 +286,13 @@ def test_render_each_parameter_changes_the_sound(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("filter_cutoff", 9000.0, "preset 2: filter_cutoff is 9000, not from 60 to 5000 Hz"),
+        ("filter_cutoff", 9000.0, "preset 2: filter_cutoff is 9000. It must be from 60 to 5000 Hz"),
         ("filter_cutoff", np.nan, "preset 2: filter_cutoff is nan"),
         ("noise_level", -np.inf, "preset 2: noise_level is -inf"),
-        ("oscillator_1_waveform", 4.0, "preset 2: oscillator_1_waveform is 4, not the index of one of sine"),
+        ("oscillator_1_waveform", 4.0, "preset 2: oscillator_1_waveform is 4. It must be the index of one of sine"),
         ("oscillator_2_routing", 0.5, "preset 2: oscillator_2_routing is 0.5"),
         ("oscillator_2_routing", -1.0, "preset 2: oscillator_2_routing is -1"),
-        ("note_pitch", 200.0, "preset 2: note_pitch is 200, not from 21 to 81 semitones"),
+        ("note_pitch", 200.0, "preset 2: note_pitch is 200. It must be from 21 to 81 semitones"),
     ],
 )
 def test_render_invalid_setting_is_named(name: str, value: float, message: str) -> None:

@@ -48,7 +48,7 @@ class GenerateConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", open_store(self.out).uri)
         if self.batches < 1:
-            raise ConfigError(f"batches is {self.batches}; it must be at least 1")
+            raise ConfigError(f"batches is {self.batches}. It must be at least 1.")
         if self.format not in FORMATS:
             raise ConfigError(f"format: unknown value ({self.format!r}). Use {' or '.join(FORMATS)}.")
         for name in ("dtype", "content", "append"):

@@ -57,11 +57,11 @@ def open_on_the_fly(uri: str) -> OnTheFlyDataset:
         rejected = float(options["reject-silent"]) if "reject-silent" in options else None
         sounds = SoundGenerator(seed, rejected, Prior.parse(options["prior"]))
         if not 1 <= batches <= _MAX_BATCHES:
-            raise ValueError(f"batches is {batches}, not from 1 to {_MAX_BATCHES:,}")
+            raise ValueError(f"batches is {batches}. It must be from 1 to {_MAX_BATCHES:,}.")
         if fresh not in ("0", "1"):
-            raise ValueError(f"fresh is {fresh}, not 0 or 1")
+            raise ValueError(f"fresh is {fresh}. It must be 0 or 1.")
         if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype}, not {' or '.join(DTYPES)}")
+            raise ValueError(f"dtype is {dtype}. It must be {' or '.join(DTYPES)}")
     except ValueError as error:
         raise ConfigError(f"{uri!r}: {str(error).rstrip('.')}. A valid example is {_EXAMPLE}") from None
     prior = {} if sounds.prior == UNIFORM else {"prior": str(sounds.prior)}

@@ -39,7 +39,7 @@ class SoundGenerator:
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed is {self.seed}, not from 0 to 2**63 - 1")
+            raise ConfigError(f"seed is {self.seed}. It must be from 0 to 2**63 - 1.")
         if self.reject_silent_dbfs is not None and not -math.inf < self.reject_silent_dbfs <= -20:
             raise ConfigError(
                 f"reject_silent is {self.reject_silent_dbfs:g} dBFS. Give at most -20, or nearly all are rejected."
