@@ -43,7 +43,7 @@ def refine(
     max_evaluations: int | None = None,
     seed: int = 0,
     threads: int = 1,
-    on_improvement: Improvement = lambda _labels, _distance: None,
+    on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Refined:
     """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
@@ -55,7 +55,8 @@ def refine(
         max_evaluations: presets to try. With no ``budget_s``, the result depends only on this number and the seed.
         seed: of the search.
         threads: threads that render. They change the time only.
-        on_improvement: is called with the labels and the searched distance of each new best preset.
+        on_improvement: is called with the labels and the searched distance of each new best preset, and the number of
+            presets tried so far.
         is_stopped: ends the search when it returns True. It is called once a generation.
 
     Raises:

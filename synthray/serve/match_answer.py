@@ -58,7 +58,7 @@ def find_match(
     service: Service,
     answer: Guess,
     options: MatchOptions,
-    on_improvement: Improvement = lambda _labels, _distance: None,
+    on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Match:
     """Return the match of a sound, after the search that ``options`` ask for."""

@@ -96,19 +96,19 @@ class _Search:
         answer = guess_sound(self._service, self._served, self._sound)
         started_s = time.perf_counter()
 
-        def improved(labels: np.ndarray, _: float) -> None:
+        def improved(labels: np.ndarray, _: float, evaluations: int) -> None:
             now_s = time.perf_counter()
             if now_s - self._sent_s < INTERVAL_S or self._stopped.is_set():
                 return
             self._sent_s = now_s
-            found = answer.described(labels)
+            found = answer.described(labels, evaluations)
             if found.distance_db >= self._nearest_db:  # the search minimises a slightly different distance
                 return
             self._nearest_db = found.distance_db
             progress = (now_s - started_s) / self._options.refine_s if self._options.refine_s else 1.0
             send(("improvement", self._encode(found) | {"progress": round(min(1.0, progress), 3)}))
 
-        improved(answer.labels, math.inf)
+        improved(answer.labels, math.inf, 0)
         found = find_match(self._service, answer, self._options, improved, self._stopped.is_set)
         send(("match", self._encode(found)))
 

@@ -74,18 +74,22 @@ def test_refine_recovers_a_preset_from_a_sharp_distribution(target):
 
 
 def test_refine_calls_back_with_ever_smaller_distances(target):
-    seen: list[tuple[np.ndarray, float]] = []
+    seen: list[tuple[np.ndarray, float, int]] = []
     match = refine(
         target,
         VAGUE,
         max_evaluations=600,
         seed=1,
-        on_improvement=lambda labels, distance: seen.append((labels, distance)),
+        on_improvement=lambda *improvement: seen.append(improvement),
     )
-    distances = [distance for _, distance in seen]
+    distances = [distance for _, distance, _ in seen]
+    counts = [evaluations for *_, evaluations in seen]
+    assert counts == sorted(set(counts))
+    assert counts[0] == 1
+    assert counts[-1] <= match.evaluations
     assert len(distances) > 1
     assert distances == sorted(set(distances), reverse=True)
-    np.testing.assert_allclose(Objective(target)(np.stack([labels for labels, _ in seen])), distances, rtol=1e-5)
+    np.testing.assert_allclose(Objective(target)(np.stack([labels for labels, *_ in seen])), distances, rtol=1e-5)
     assert match.labels.shape == (len(INSTRUMENT.learned),)
 
 

@@ -127,6 +127,9 @@ def test_match_streams_improvements_then_the_match(client, wav):
     distances = [data["preset"]["distance_db"] for _, data in improvements]
     assert distances == sorted(distances, reverse=True)
     assert match["preset"]["distance_db"] <= distances[0]
+    counts = [data["preset"]["evaluations"] for _, data in (*improvements, (name, match))]
+    assert counts[0] == 0
+    assert counts == sorted(set(counts))
     assert set(match["sounds"]) == set(improvements[0][1]["sounds"]) == {"original", "match"}
 
 
@@ -135,11 +138,11 @@ def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch):
 
     def improve(service, answer, options, improved, is_stopped):
         for distance_db in (5.0, 6.0, 4.0, 4.0, 3.0):
-            improved(distance_db, 0.0)
+            improved(distance_db, 0.0, 33)
         return answer.described(3.0)
 
     module = "synthray.serve.progress_stream"
-    answer = SimpleNamespace(labels=7.0, described=lambda labels: SimpleNamespace(distance_db=labels))
+    answer = SimpleNamespace(labels=7.0, described=lambda labels, _=0: SimpleNamespace(distance_db=labels))
     monkeypatch.setattr(f"{module}.INTERVAL_S", 0)
     monkeypatch.setattr(f"{module}.guess_sound", lambda *_: answer)
     monkeypatch.setattr(f"{module}.find_match", improve)
