@@ -76,6 +76,13 @@ class Guess:
     def described(self, labels: np.ndarray, evaluations: int = 0) -> Match:
         """Return the match with labels float32 ``(learned,)``, found after ``evaluations`` presets."""
         settings, distance_db = _simplified(self.target, INSTRUMENT.labels_to_settings(labels[None])[0])
+        return self._match(settings, distance_db, evaluations)
+
+    def kept(self, settings: np.ndarray, evaluations: int = 0) -> Match:
+        """Return the match with settings float32 ``(parameters,)`` as they are."""
+        return self._match(settings, float(_distances_db(self.target, settings[None])[0]), evaluations)
+
+    def _match(self, settings: np.ndarray, distance_db: float, evaluations: int) -> Match:
         return Match(
             settings,
             distance_db,

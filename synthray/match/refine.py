@@ -45,8 +45,9 @@ def refine(
     threads: int = 1,
     on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
     is_stopped: Callable[[], bool] = lambda: False,
+    start: Floats | None = None,
 ) -> Refined:
-    """Return a preset whose sound is near a target, at least as near as that of the likeliest preset.
+    """Return a preset whose sound is near a target, at least as near as those of the likeliest preset and ``start``.
 
     Args:
         target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level matters little.
@@ -58,6 +59,7 @@ def refine(
         on_improvement: is called with the labels and the searched distance of each new best preset, and the number of
             presets tried so far.
         is_stopped: ends the search when it returns True. It is called once a generation.
+        start: labels float32 ``(learned,)`` of a preset that is already known to be near.
 
     Raises:
         ConfigError: a budget is negative.
@@ -65,11 +67,12 @@ def refine(
     """
     audio = require_sound(np.asarray(target, np.float32))
     objective = Objective(audio, threads)
-    candidates = proposal.likeliest()[None]
+    candidates = np.stack([proposal.likeliest()] + ([] if start is None else [start]))
     objective(candidates)  # loads the machine code, which is not part of the budget
     progress = _progress(budget_s, max_evaluations, time.perf_counter(), is_stopped)
     if progress(0) < 1:
-        found = search(objective, proposal, progress, np.random.default_rng(seed), on_improvement=on_improvement)
+        random = np.random.default_rng(seed)
+        found = search(objective, proposal, progress, random, on_improvement=on_improvement, first=candidates)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
     distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
     nearest = int(distances.argmin())

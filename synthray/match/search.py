@@ -85,8 +85,9 @@ def search(
     random: np.random.Generator,
     config: EvolutionConfig | None = None,
     on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
+    first: Floats | None = None,
 ) -> Found:
-    """Return the best presets found, the likeliest preset among those tried.
+    """Return the best presets found, ``first`` among those tried.
 
     Args:
         distance: is minimised. It is called with the children of all populations at once.
@@ -95,12 +96,15 @@ def search(
         random: its state decides the result, for a given number of evaluations.
         config: settings of the search.
         on_improvement: is called with each new best preset.
+        first: labels float32 ``(presets, learned)`` to begin with; None for the likeliest preset.
     """
     config = config or EvolutionConfig()
     breeding = Breeding(proposal, random, config)
-    labels = proposal.likeliest()[None]
-    populations = (Found(labels, distance(labels)),) * config.populations
-    evaluations, best = 1, np.inf
+    labels = proposal.likeliest()[None] if first is None else first
+    distances = distance(labels)
+    population = Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size)
+    populations = (population,) * config.populations
+    evaluations, best = len(labels), np.inf
     while True:
         leader = min(populations, key=lambda population: float(population.distances[0]))
         if leader.distances[0] < best:

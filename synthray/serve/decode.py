@@ -66,16 +66,16 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
     return to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object in a body; raise RequestError 400 if there is none."""
+def parse_object(body: bytes, name: str = "the body") -> dict[str, Any]:
+    """Return the JSON object in a body or in another text; raise RequestError 400 if there is none."""
     try:
         request = _parse(body)
     except (ValueError, RecursionError) as error:
         # UnicodeDecodeError is a ValueError, and json raises ValueError for numbers of thousands of digits.
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RequestError(400, f"the body is not JSON: {reason}") from None
+        raise RequestError(400, f"{name} is not JSON: {reason}") from None
     if not isinstance(request, dict):
-        raise RequestError(400, f"the body is a JSON {type(request).__name__}, expected an object")
+        raise RequestError(400, f"{name} is a JSON {type(request).__name__}, expected an object")
     return request
 
 

@@ -21,6 +21,7 @@ from synthray.match.search import Improvement
 from synthray.serve.metrics import timed
 from synthray.serve.models import Served
 from synthray.serve.service import Service
+from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.sound_file import Sound, write_wav
 from synthray.synth.voice import render
 
@@ -31,6 +32,8 @@ class MatchOptions:
 
     refine_s: float = 0.0
     with_sounds: bool = False
+    start: np.ndarray | None = None
+    """Settings float32 ``(parameters,)`` of a preset. The answer is not further from the sound than this preset."""
 
     @classmethod
     def of(cls, request: Request, max_refine_s: float) -> MatchOptions:
@@ -64,6 +67,7 @@ def find_match(
     """Return the match of a sound, after the search that ``options`` ask for."""
     labels, evaluations = answer.labels, 0
     if options.refine_s:
+        start = None if options.start is None else INSTRUMENT.settings_to_labels(options.start[None])[0]
         with timed(service.metrics, "refine"):
             found = refine(
                 answer.target,
@@ -71,9 +75,18 @@ def find_match(
                 budget_s=options.refine_s,
                 on_improvement=on_improvement,
                 is_stopped=lambda: is_stopped() or service.stopping.is_set(),
+                start=start,
             )
         labels, evaluations = found.labels, found.evaluations
-    return answer.described(labels, evaluations)
+    return or_start(answer, answer.described(labels, evaluations), options)
+
+
+def or_start(answer: Guess, found: Match, options: MatchOptions) -> Match:
+    """Return the start instead of a match that is further from the sound."""
+    if options.start is None:
+        return found
+    kept = answer.kept(options.start, found.evaluations)
+    return kept if kept.distance_db < found.distance_db else found
 
 
 def render_wav(service: Service, settings: np.ndarray) -> bytes:

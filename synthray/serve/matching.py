@@ -2,8 +2,8 @@
 
 POST /v1/models/synthray:match[?refine=SECONDS][&include=sounds]
 
-The response header x-synthray-sound says which part of a file was matched. Decoding of forms is in uploads.py, progress
-in progress_stream.py.
+The response header x-synthray-sound says which part of a file was matched. Decoding of requests is in
+request_sound.py, progress in progress_stream.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,22 @@ from starlette.responses import Response
 from synthray.errors import RequestError, SoundError
 from synthray.match.sound import is_instrument_model, require_instrument
 from synthray.serve.match_answer import MatchOptions, encode_match, encode_wav, find_match, guess_sound, render_wav
-from synthray.serve.metrics import timed
 from synthray.serve.models import Served
 from synthray.serve.progress_stream import EVENT_STREAM, stream_progress
-from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
-from synthray.serve.responses import SOUND_HEADER, json_response, model_header
+from synthray.serve.request_body import JSON, WAV, content_type, preferred, read_body
+from synthray.serve.request_sound import (
+    decode_sound,
+    decode_sound_form,
+    decode_sound_json,
+    read_request_sound,
+    require_sound_type,
+    sound_header,
+)
+from synthray.serve.responses import json_response, model_header
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.uploads import FORM, Upload, read_form
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.sound_file import Sound, read_sound
+from synthray.synth.sound_file import Sound
 
 HasLeft = Callable[[], bool]
 
@@ -39,12 +47,20 @@ async def match_sounds(request: Request) -> Response:
     service, served = service_of(request), model_for(request)
     require_instrument(served.predictor)
     options = MatchOptions.of(request, service.config.max_refine_s)
-    kind = content_type(request)
+    kind, wanted = content_type(request), preferred(request, (JSON, WAV, EVENT_STREAM))
+    start: np.ndarray | None = None
     if kind == FORM:
-        return await _match_form(request, service, served, options)
-    require_sound_type(kind)
-    wanted = preferred(request, (JSON, WAV, EVENT_STREAM))
-    sound = await read_request_sound(request, service)
+        form = await read_form(request, service.config)
+        if form.start is None:
+            return await _match_form(request, service, served, form.uploads, options)
+        sound, start = await service.sound_work.run(decode_sound_form, service, form)
+    elif kind == JSON:
+        body = await read_body(request, service.config)
+        sound, start = await service.sound_work.run(decode_sound_json, service, body)
+    else:
+        require_sound_type(kind)
+        sound = await read_request_sound(request, service)
+    options = replace(options, start=start)
     headers = model_header(served) | sound_header(sound)
     if wanted == EVENT_STREAM:
         return stream_progress(service, served, sound, options, headers)
@@ -67,10 +83,11 @@ async def warm_up(service: Service) -> None:
         await service.sound_work.run(_match_json, service, served, sound, MatchOptions(with_sounds=True), lambda: False)
 
 
-async def _match_form(request: Request, service: Service, served: Served, options: MatchOptions) -> Response:
+async def _match_form(
+    request: Request, service: Service, served: Served, uploads: list[Upload], options: MatchOptions
+) -> Response:
     """Return the presets of the files of a form."""
     preferred(request, (JSON,))
-    uploads = await read_form(request, service.config)
     longest_s = service.config.max_refine_s
     if options.refine_s * len(uploads) > longest_s:
         raise RequestError(
@@ -102,37 +119,6 @@ async def _while_client_waits(request: Request) -> AsyncIterator[HasLeft]:
     finally:
         left.set()
         watching.cancel()
-
-
-def require_sound_type(kind: str) -> None:
-    """Raise RequestError 415 unless a content type may be that of a sound file."""
-    if not kind.startswith("audio/") and kind not in (RAW, "application/ogg", *UNSTATED):
-        raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
-
-
-async def read_request_sound(request: Request, service: Service) -> Sound:
-    """Return the sound file in a request's body.
-
-    Raises:
-        RequestError: the body cannot be read.
-        SoundError: it is no sound file.
-    """
-    body = await read_body(request, service.config)
-    if not body:
-        raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return await service.sound_work.run(decode_sound, service, body)
-
-
-def decode_sound(service: Service, raw: bytes) -> Sound:
-    """Return the sound in a file's bytes, and record the time that it takes."""
-    with timed(service.metrics, "decode"):
-        return read_sound(raw)
-
-
-def sound_header(sound: Sound) -> dict[str, str]:
-    """Return the known durations as a dictionary of structured fields (RFC 9651): ``skipped_s=0.52, used_s=2.0``."""
-    known = {name: value for name, value in sound.to_json().items() if value is not None}
-    return {SOUND_HEADER: ", ".join(f"{name}={value}" for name, value in known.items())}
 
 
 def _match_wav(service: Service, served: Served, sound: Sound, options: MatchOptions, has_left: HasLeft) -> bytes:

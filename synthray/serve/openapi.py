@@ -13,7 +13,7 @@ from starlette.responses import Response
 from synthray import __version__
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.models import BASE, MODEL_NAME
-from synthray.serve.openapi_schemas import NUMBER, TEXT, example_preset, record, ref, schemas
+from synthray.serve.openapi_schemas import BASE64, NUMBER, TEXT, example_preset, record, ref, schemas
 from synthray.serve.page_files import media_types
 from synthray.serve.request_body import JSON, RAW, WAV
 from synthray.serve.responses import MODEL_HEADER, json_response
@@ -109,7 +109,10 @@ def _tensorflow_serving(card: ModelCard) -> Json:
 def _sounds(service: Service) -> Json:
     sounds: Json = {RAW: {"schema": {}}, WAV: {"schema": {}}}
     file = {"type": "string", "contentMediaType": RAW}
-    form = {"schema": {"type": "object", "properties": {"sound": {"type": "array", "items": file, "minItems": 1}}}}
+    files = {"type": "array", "items": file, "minItems": 1}
+    start = {"start": ref("PresetRequest")}
+    form = {"schema": {"type": "object", "properties": {"sound": files} | start}}
+    started = {"schema": record({"target": BASE64}, **start)}
     longest_s = service.config.max_refine_s
     match = _operation(
         "match",
@@ -120,7 +123,7 @@ def _sounds(service: Service) -> Json:
             _query("refine", NUMBER | {"minimum": 0, "maximum": longest_s}, "seconds of search for a better preset", 1),
             _query("include", {"enum": ["sounds"]}, "add both sounds to the JSON, as WAV in base64", "sounds"),
         ],
-        sounds | {"multipart/form-data": form},
+        sounds | {"multipart/form-data": form, JSON: started},
     )
     errors = (400, 401, 406, *_BODY)
     render = _operation(

@@ -20,7 +20,7 @@ from starlette.responses import StreamingResponse
 
 from synthray.errors import SynthrayError
 from synthray.match.match import Match
-from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound
+from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound, or_start
 from synthray.serve.models import Served
 from synthray.serve.responses import INTERNAL_ERROR
 from synthray.serve.service import Service
@@ -83,7 +83,7 @@ class _Search:
     def __init__(self, service: Service, served: Served, sound: Sound, options: MatchOptions) -> None:
         self._service, self._served, self._sound, self._options = service, served, sound, options
         self._stopped = threading.Event()
-        self._sent_s, self._nearest_db = 0.0, math.inf
+        self._shown_s, self._nearest_db = 0.0, math.inf
 
     def stop(self) -> None:
         """End the search soon."""
@@ -96,19 +96,22 @@ class _Search:
         answer = guess_sound(self._service, self._served, self._sound)
         started_s = time.perf_counter()
 
-        def improved(labels: np.ndarray, _: float, evaluations: int) -> None:
-            now_s = time.perf_counter()
-            if now_s - self._sent_s < INTERVAL_S or self._stopped.is_set():
-                return
-            self._sent_s = now_s
-            found = answer.described(labels, evaluations)
+        def show(found: Match) -> None:
             if found.distance_db >= self._nearest_db:  # the search minimises a slightly different distance
                 return
             self._nearest_db = found.distance_db
-            progress = (now_s - started_s) / self._options.refine_s if self._options.refine_s else 1.0
+            spent_s = self._shown_s - started_s
+            progress = spent_s / self._options.refine_s if self._options.refine_s else 1.0
             send(("improvement", self._encode(found) | {"progress": round(min(1.0, progress), 3)}))
 
-        improved(answer.labels, math.inf, 0)
+        def improved(labels: np.ndarray, _: float, evaluations: int) -> None:
+            now_s = time.perf_counter()
+            if now_s - self._shown_s >= INTERVAL_S and not self._stopped.is_set():
+                self._shown_s = now_s
+                show(answer.described(labels, evaluations))
+
+        self._shown_s = started_s
+        show(or_start(answer, answer.described(answer.labels), self._options))
         found = find_match(self._service, answer, self._options, improved, self._stopped.is_set)
         send(("match", self._encode(found)))
 

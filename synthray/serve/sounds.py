@@ -7,7 +7,6 @@ POST /v1/models/synthray:analyse    features of a sound file, as ``:predict`` ta
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -15,12 +14,18 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.errors import RequestError, SoundError, shown
+from synthray.errors import RequestError, shown
 from synthray.match.match import described_preset, distance_db
 from synthray.serve.decode import parse_object
 from synthray.serve.match_answer import render_wav
-from synthray.serve.matching import decode_sound, read_request_sound, require_sound_type, sound_header
 from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
+from synthray.serve.request_sound import (
+    decode_base64,
+    decode_sound,
+    read_request_sound,
+    require_sound_type,
+    sound_header,
+)
 from synthray.serve.responses import SHAPE_HEADER, json_response
 from synthray.serve.service import Service, model_for, service_of
 from synthray.synth.features import ANALYSES, analyse
@@ -62,7 +67,7 @@ def _render(service: Service, body: bytes, wants_json: bool) -> bytes | dict[str
         return wav
     distance = None
     if (target := preset.get("target")) is not None:
-        distance = round(distance_db(decode_sound(service, _decode_base64("target", target)).audio, settings), 3)
+        distance = round(distance_db(decode_sound(service, decode_base64("target", target)).audio, settings), 3)
     sound = base64.b64encode(wav).decode()
     return {"preset": described_preset(settings), "distance_db": distance, "sound": sound}
 
@@ -73,15 +78,3 @@ def _analyse(audio: np.ndarray, analysis: str, wants_raw: bool) -> tuple[bytes, 
         return features.astype("<f4").tobytes(), features.shape
     answer = {"analysis": analysis, "shape": list(features.shape), "instances": [features.tolist()]}
     return json.dumps(answer, separators=(",", ":")).encode(), features.shape
-
-
-def _decode_base64(name: str, text: Any) -> bytes:
-    if not isinstance(text, str):
-        raise RequestError(400, f"{name} is a JSON {type(text).__name__}, expected a sound file in base64")
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise RequestError(400, f"{name} is not base64: {error}") from None
-    if not raw:
-        raise SoundError(f"{name} is empty, expected a sound file in base64")
-    return raw

@@ -1,4 +1,4 @@
-"""Files of a form (multipart/form-data). The sounds in them are matching.py's concern."""
+"""Files of a form (multipart/form-data), and its field ``start``. The sounds in them are request_sound.py's concern."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from synthray.serve.config import AppConfig
 from synthray.serve.request_body import read_body
 
 FORM = "multipart/form-data"
+START = "start"
+"""Field with a preset, as text or as a file."""
 BLOCK_BYTES = 2**16
 MAX_FILES = 100
 """Files of one form."""
@@ -29,11 +31,20 @@ class Upload:
     raw: bytes
 
 
-async def read_form(request: Request, config: AppConfig) -> list[Upload]:
-    """Return the files of a form, in their order.
+@dataclass(frozen=True)
+class Form:
+    """The files of a form in their order, and its start."""
+
+    uploads: list[Upload]
+    start: bytes | None
+    """JSON of the preset at which the search starts, if there is one."""
+
+
+async def read_form(request: Request, config: AppConfig) -> Form:
+    """Return the files and the start of a form.
 
     Raises:
-        RequestError: 400, the form is corrupt or holds no file; as ``read_body``.
+        RequestError: 400, the form is corrupt, holds no file or several starts; as ``read_body``.
     """
     body = await read_body(request, config)
 
@@ -50,9 +61,16 @@ async def read_form(request: Request, config: AppConfig) -> list[Upload]:
         form = await parser.form(max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=config.max_body_bytes)
     except (HTTPException, ValueError) as error:  # ValueError: an unusable charset
         raise RequestError(400, f"the form cannot be read: {getattr(error, 'detail', error)}") from None
-    parts = [part for _, part in form.multi_items()]
-    uploads = [Upload(part.filename or "", await part.read()) for part in parts if isinstance(part, UploadFile)]
+    uploads, starts = [], []
+    for name, part in form.multi_items():
+        raw = await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogatepass")
+        if name == START:
+            starts.append(raw)
+        elif isinstance(part, UploadFile):
+            uploads.append(Upload(part.filename or "", raw))
     await form.close()
+    if len(starts) > 1:
+        raise RequestError(400, f"the form holds {len(starts)} fields {START}, expected one")
     if not uploads:
         raise RequestError(400, "the form holds no file, expected sound files (curl -F sound=@a.wav -F sound=@b.wav)")
-    return uploads
+    return Form(uploads, starts[0] if starts else None)

@@ -73,6 +73,14 @@ def test_refine_recovers_a_preset_from_a_sharp_distribution(target):
     assert (match.labels[choices] == LABELS[0, choices]).mean() > 0.7
 
 
+@pytest.mark.parametrize("budget", [0, 200])
+def test_refine_is_no_further_than_its_start(target, budget):
+    start = LABELS[0]
+    start_db = Objective(target, 1, EXACT, loudness_weight=0)(start[None])[0]
+    assert refine(target, VAGUE, max_evaluations=budget).distance_db > start_db
+    assert refine(target, VAGUE, max_evaluations=budget, start=start).distance_db <= start_db
+
+
 def test_refine_calls_back_with_ever_smaller_distances(target):
     seen: list[tuple[np.ndarray, float, int]] = []
     match = refine(

@@ -165,7 +165,7 @@ def test_invalid_request_returns_json_error(foreign, method, path, options, stat
     ("options", "status", "message"),
     [
         ({"content": b"x" * (32 * 2**20 + 1)}, 413, "the limit is 33554432"),
-        ({"json": {}}, 415, "'application/json', expected an audio file"),
+        ({"content": b"x", "headers": {"content-type": "text/html"}}, 415, "'text/html', expected an audio file"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data"}}, 400, "the form cannot be read"),
         ({"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "cannot be read"),
         ({"content": b"--b--", "headers": {"content-type": "multipart/form-data; boundary=b"}}, 400, "holds no file"),
