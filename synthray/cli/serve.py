@@ -48,6 +48,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
     add_setting(parser, ReplicaConfig, "max_waiting", "limit of waiting predictions; more get 429", metavar="N")
     add_setting(parser, ReplicaConfig, "max_sounds", "limit of waiting sounds; more get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_searches", "limit of waiting searches; more get 429", metavar="N")
     add_setting(parser, ReplicaConfig, "body_timeout_s", "longest time to send a body", metavar="SECONDS")
     origin = "an origin whose pages may use the service, such as https://example.org, or * for all; may be repeated"
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)
@@ -70,6 +71,7 @@ def serve(arguments: Namespace) -> None:
         max_refine_s=arguments.max_refine_s,
         max_waiting=arguments.max_waiting,
         max_sounds=arguments.max_sounds,
+        max_searches=arguments.max_searches,
         body_timeout_s=arguments.body_timeout_s,
         max_body_bytes=_bytes(arguments.max_body_mib),
         allow_origins=tuple(arguments.allow_origin),

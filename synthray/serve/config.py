@@ -35,6 +35,10 @@ class AppConfig:
     """Sounds that may wait for a match, a rendering or an analysis; further requests are answered with 429."""
     sound_threads: int = 0
     """Sounds that are matched, rendered or analysed at the same time; 0 for one less than there are CPUs."""
+    max_searches: int = 16
+    """Searches that may wait to begin; further ones are answered with 429."""
+    search_threads: int = 0
+    """Searches that run at the same time, besides the other work on sounds; 0 for one less than there are CPUs."""
     max_bodies_bytes: int = 4 * MAX_BODY_BYTES
     """Bytes of the bodies of all running requests together; further requests are answered with 429."""
     body_timeout_s: float = 30.0
@@ -44,10 +48,11 @@ class AppConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "allow_origins", tuple(self.allow_origins))
-        for name in ("max_body_bytes", "max_waiting", "max_sounds", "max_bodies_bytes"):
+        for name in ("max_body_bytes", "max_waiting", "max_sounds", "max_searches", "max_bodies_bytes"):
             require_count(name, getattr(self, name))
-        if self.sound_threads != 0:
-            require_count("sound_threads", self.sound_threads)
+        for name in ("sound_threads", "search_threads"):
+            if getattr(self, name) != 0:
+                require_count(name, getattr(self, name))
         if self.max_bodies_bytes < self.max_body_bytes:
             object.__setattr__(self, "max_bodies_bytes", self.max_body_bytes)
         require_seconds("max_refine_s", self.max_refine_s)

@@ -65,10 +65,11 @@ async def match_sounds(request: Request) -> Response:
     if wanted == EVENT_STREAM:
         return stream_progress(service, served, sound, options, headers)
     async with _while_client_waits(request) as has_left:
+        work = service.match_work(options.refine_s)
         if wanted == WAV:
-            wav = await service.sound_work.run(_match_wav, service, served, sound, options, has_left)
+            wav = await work.run(_match_wav, service, served, sound, options, has_left)
             return Response(wav, media_type=WAV, headers=headers)
-        answer = await service.sound_work.run(_match_json, service, served, sound, options, has_left)
+        answer = await work.run(_match_json, service, served, sound, options, has_left)
         return json_response(answer, headers=headers)
 
 
@@ -142,6 +143,6 @@ async def _match_upload(
         return _match_json(service, served, decode_sound(service, upload.raw), options, has_left)
 
     try:
-        return {"name": upload.name} | await service.sound_work.run(work)
+        return {"name": upload.name} | await service.match_work(options.refine_s).run(work)
     except SoundError as error:
         return {"name": upload.name, "error": str(error)}

@@ -105,7 +105,7 @@ async def _serve(
     finally:
         if grpc_server:
             await grpc_server.stop(STOP_TIMEOUT_S)
-        await service.sound_work.close()
+        await service.close()
 
 
 async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:

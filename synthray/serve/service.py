@@ -6,10 +6,8 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -19,9 +17,7 @@ from synthray.serve.batching import Batcher
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import Metrics, NoMetrics
 from synthray.serve.models import Models, Served, choose
-
-P = ParamSpec("P")
-T = TypeVar("T")
+from synthray.serve.sound_work import SoundWork
 
 _TAKEN = "synthray.body_bytes"
 
@@ -47,14 +43,26 @@ class Service:
 
     @cached_property
     def sound_work(self) -> SoundWork:
-        """Return the queue of work on sounds."""
-        threads = self.config.sound_threads or max(1, (os.cpu_count() or 1) - 1)
-        return SoundWork(threads, self.config.max_sounds)
+        """Return the queue of short work on sounds."""
+        return SoundWork("sounds", self.config.sound_threads or _threads(), self.config.max_sounds)
+
+    @cached_property
+    def search_work(self) -> SoundWork:
+        """Return the queue of searches, which take seconds and so have threads of their own."""
+        return SoundWork("searches", self.config.search_threads or _threads(), self.config.max_searches)
+
+    def match_work(self, refine_s: float) -> SoundWork:
+        """Return the queue for a match after ``refine_s`` seconds of search."""
+        return self.search_work if refine_s else self.sound_work
 
     @cached_property
     def body_memory(self) -> BodyMemory:
         """Return the memory for the bodies of running requests."""
         return BodyMemory(self.config.max_bodies_bytes)
+
+    async def close(self) -> None:
+        """Wait for the running work on sounds."""
+        await asyncio.gather(self.sound_work.close(), self.search_work.close())
 
 
 class BodyMemory:
@@ -79,48 +87,9 @@ class BodyMemory:
         self._taken -= scope.pop(_TAKEN, 0)
 
 
-class SoundWork:
-    """Threads for matching, rendering and analysing sounds, with a bounded queue.
-
-    Args:
-        threads: how many run at the same time.
-        max_waiting: how many may wait for a thread.
-    """
-
-    def __init__(self, threads: int, max_waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="sound")
-        self._places = threads + max_waiting
-        self._taken = 0
-
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the function's result, computed in a thread.
-
-        Raises:
-            Busy: all places in the queue are taken.
-        """
-        return await self.submit(function, *args, **kwargs)
-
-    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-        """Take a place in the queue; return the future result of the function. Cancelling it frees a waiting place.
-
-        Raises:
-            Busy: all places in the queue are taken.
-        """
-        if self._taken >= self._places:
-            raise Busy(f"{self._taken} sounds are waiting or being matched already. Retry in a second.")
-        self._taken += 1
-        loop = asyncio.get_running_loop()
-        future = self._pool.submit(function, *args, **kwargs)
-        # The place is free when the thread is, which may be after the client has left.
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release))
-        return asyncio.wrap_future(future)
-
-    async def close(self) -> None:
-        """Wait for the running functions. One that ends after the event loop could not free its place."""
-        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
-
-    def _release(self) -> None:
-        self._taken -= 1
+def _threads() -> int:
+    """Return the default number of threads of a queue: one CPU is left for the event loop."""
+    return max(1, (os.cpu_count() or 1) - 1)
 
 
 def service_of(request: Request) -> Service:

@@ -42,7 +42,7 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
     model, pem = f"{files}/models/model_2_1.keras", f"{files}/pem"
     Path(pem).write_text("")
     flags = ["--canary", model, "--canary-percent", "2.5", "--max-refine-s", "5", "--max-body-mib", "0.5"]
-    flags += ["--max-waiting", "7", "--max-sounds", "3", "--body-timeout-s", "2.5"]
+    flags += ["--max-waiting", "7", "--max-sounds", "3", "--max-searches", "4", "--body-timeout-s", "2.5"]
     flags += ["--allow-origin", "https://a.org", "--allow-origin", "https://b.org", "--tls-cert", pem, "--tls-key", pem]
     assert main(["serve", "--model", model, *flags]) == 0
     [(config, address, _)] = sessions
@@ -54,6 +54,7 @@ def test_serve_flags_set_canary_limits_and_tls(files: Path, sessions: list) -> N
         max_body_bytes=2**19,
         max_waiting=7,
         max_sounds=3,
+        max_searches=4,
         body_timeout_s=2.5,
         allow_origins=("https://a.org", "https://b.org"),
     )

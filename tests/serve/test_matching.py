@@ -165,7 +165,7 @@ def test_match_stream_reports_error_as_event(client, wav, monkeypatch):
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/json", "audio/wav"])
 def test_match_closed_by_client_stops_the_search(predictor, wav, accept):
-    service = service_of(predictor, sound_threads=1, max_sounds=1)
+    service = service_of(predictor, search_threads=1, max_searches=1)
     with running(service) as url:
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
         connection.request("POST", f"{MATCH}?refine=30", wav, {"accept": accept})
@@ -176,14 +176,14 @@ def test_match_closed_by_client_stops_the_search(predictor, wav, accept):
         connection.close()
         started_s = time.monotonic()
         other = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
-        other.request("POST", MATCH, wav)
+        other.request("POST", f"{MATCH}?refine=0.1", wav)
         assert other.getresponse().status == 200
         assert time.monotonic() - started_s < 20
 
 
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
 def test_match_beyond_the_queue_is_answered_with_429(predictor, wav, accept):
-    service = service_of(predictor, sound_threads=1, max_sounds=1)
+    service = service_of(predictor, search_threads=1, max_searches=1)
     with running(service) as url:
         connections = [http.client.HTTPConnection(urlsplit(url).netloc, timeout=60) for _ in range(4)]
         for connection in connections:
@@ -193,3 +193,20 @@ def test_match_beyond_the_queue_is_answered_with_429(predictor, wav, accept):
         assert sorted({answer.status for answer in answers}) == [200, 429]
         assert all(answer.headers["retry-after"] == "1" for answer in refused)
         assert "Retry in a second" in json.load(refused[0])["error"]
+
+
+def test_match_and_render_do_not_wait_for_a_search(predictor, wav):
+    service = service_of(predictor, sound_threads=1, search_threads=1)
+    with running(service) as url:
+        searching, other = (http.client.HTTPConnection(urlsplit(url).netloc, timeout=60) for _ in range(2))
+        other.request("POST", f"{MATCH}?include=sounds", wav)
+        preset = other.getresponse().read()
+        searching.request("POST", f"{MATCH}?refine=20", wav, EVENTS)
+        assert searching.getresponse().readline() == b"event: improvement\n"
+        started_s = time.monotonic()
+        for path, body in ((MATCH, wav), (MATCH.replace("match", "render"), preset)):
+            other.request("POST", path, body)
+            answer = other.getresponse()
+            assert (answer.status, bool(answer.read())) == (200, True)
+        assert time.monotonic() - started_s < 5
+        searching.close()
