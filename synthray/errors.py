@@ -107,13 +107,14 @@ class RequestError(SynthrayError):
 class Busy(RequestError):
     """A request that comes while too many others are being answered; the same request works later."""
 
-    def __init__(self, message: str, retry_after_s: int = 1) -> None:
-        super().__init__(429, message)
+    def __init__(self, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(429, f"{reason} Retry in {retry_after_s} s.")
+        self._reason = reason
         self.retry_after_s = retry_after_s
         """Seconds after which a client should retry."""
 
     def __reduce__(self) -> tuple[type[Busy], tuple[str, int]]:
-        return Busy, (str(self), self.retry_after_s)
+        return Busy, (self._reason, self.retry_after_s)
 
 
 class _Shown(reprlib.Repr):

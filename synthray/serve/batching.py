@@ -16,6 +16,7 @@ import numpy as np
 
 from synthray.errors import Busy
 from synthray.serve.metrics import Metrics, NoMetrics
+from synthray.serve.waits import RecentMean, retry_after_s
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
@@ -46,6 +47,7 @@ class Batcher:
         self._waiting: deque[_Waiting] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="network")
         self._running: asyncio.Task[None] | None = None
+        self._recent = RecentMean()
 
     async def predict(self, predictor: Predictor, features: np.ndarray) -> Outputs:
         """Return ``predictor.predict(features)``, computed together with other requests.
@@ -58,7 +60,8 @@ class Batcher:
             Busy: too many requests wait.
         """
         if len(self._waiting) >= self._max_waiting:
-            raise Busy(f"{len(self._waiting)} predictions wait already. Retry in a second.")
+            wait_s = retry_after_s(len(self._waiting) * self._recent.seconds)
+            raise Busy(f"{len(self._waiting)} predictions wait already.", wait_s)
         waiting = _Waiting(predictor, features, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._running is None:
@@ -87,7 +90,9 @@ class Batcher:
         self._metrics.set("queue_length", len(self._waiting))
         started_s = time.perf_counter()
         answers = await asyncio.get_running_loop().run_in_executor(self._thread, _predict, batch)
-        self._metrics.observe("stage_seconds", time.perf_counter() - started_s, stage="network")
+        elapsed_s = time.perf_counter() - started_s
+        self._recent.add(elapsed_s / len(batch))
+        self._metrics.observe("stage_seconds", elapsed_s, stage="network")
         self._metrics.observe("batch_sounds", sum(len(waiting.features) for waiting in batch))
         return answers
 

@@ -65,11 +65,10 @@ async def match_sounds(request: Request) -> Response:
     if wanted == EVENT_STREAM:
         return stream_progress(service, served, sound, options, headers)
     async with _while_client_waits(request) as has_left:
-        work = service.match_work(options.refine_s)
         if wanted == WAV:
-            wav = await work.run(_match_wav, service, served, sound, options, has_left)
+            wav = await service.submit_match(options.refine_s, _match_wav, service, served, sound, options, has_left)
             return Response(wav, media_type=WAV, headers=headers)
-        answer = await work.run(_match_json, service, served, sound, options, has_left)
+        answer = await service.submit_match(options.refine_s, _match_json, service, served, sound, options, has_left)
         return json_response(answer, headers=headers)
 
 
@@ -143,6 +142,6 @@ async def _match_upload(
         return _match_json(service, served, decode_sound(service, upload.raw), options, has_left)
 
     try:
-        return {"name": upload.name} | await service.match_work(options.refine_s).run(work)
+        return {"name": upload.name} | await service.submit_match(options.refine_s, work)
     except SoundError as error:
         return {"name": upload.name, "error": str(error)}

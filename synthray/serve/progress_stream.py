@@ -45,8 +45,9 @@ def stream_progress(
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[Event | None] = asyncio.Queue()
     # Before the response starts: a full queue is answered with 429.
-    work = service.match_work(options.refine_s)
-    running = work.submit(search.run, lambda event: loop.call_soon_threadsafe(events.put_nowait, event))
+    running = service.submit_match(
+        options.refine_s, search.run, lambda event: loop.call_soon_threadsafe(events.put_nowait, event)
+    )
     running.add_done_callback(lambda _: events.put_nowait(None))
     body = _encoded_events(service, search, running, events)
     return StreamingResponse(body, media_type=EVENT_STREAM, headers=headers | {"cache-control": "no-store"})

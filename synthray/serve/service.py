@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
+from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from typing import ParamSpec, TypeVar
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -18,8 +21,12 @@ from synthray.serve.config import AppConfig
 from synthray.serve.metrics import Metrics, NoMetrics
 from synthray.serve.models import Models, Served, choose
 from synthray.serve.sound_work import SoundWork
+from synthray.serve.waits import RecentMean, retry_after_s
 
-_TAKEN = "synthray.body_bytes"
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_TAKEN, _SINCE_S = "synthray.body_bytes", "synthray.body_since_s"
 
 
 @dataclass(frozen=True)
@@ -51,9 +58,15 @@ class Service:
         """Return the queue of searches, which take seconds and so have threads of their own."""
         return SoundWork("searches", self.config.search_threads or _threads(), self.config.max_searches)
 
-    def match_work(self, refine_s: float) -> SoundWork:
-        """Return the queue for a match after ``refine_s`` seconds of search."""
-        return self.search_work if refine_s else self.sound_work
+    def submit_match(self, refine_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Return the future result of a function that matches a sound after ``refine_s`` seconds of search.
+
+        Raises:
+            Busy: the queue of searches is full, or that of other work without a search.
+        """
+        if not refine_s:
+            return self.sound_work.submit(function, *args, **kwargs)
+        return self.search_work.submit_within(refine_s, partial(function, *args, **kwargs))
 
     @cached_property
     def body_memory(self) -> BodyMemory:
@@ -74,17 +87,22 @@ class BodyMemory:
 
     def __init__(self, limit: int) -> None:
         self._limit, self._taken = limit, 0
+        self._recent = RecentMean()
 
     def take(self, request: Request, count: int) -> None:
         """Reserve ``count`` bytes until the request ends; raise Busy if there are not as many."""
         if self._taken + count > self._limit:
-            raise Busy(f"the bodies of running requests hold {self._taken} bytes already. Retry in a second.")
+            reason = f"the bodies of running requests hold {self._taken} bytes already."
+            raise Busy(reason, retry_after_s(self._recent.seconds))
         self._taken += count
         request.scope[_TAKEN] = request.scope.get(_TAKEN, 0) + count
+        request.scope.setdefault(_SINCE_S, time.perf_counter())
 
     def release(self, scope: Scope) -> None:
         """Free what a request has reserved."""
         self._taken -= scope.pop(_TAKEN, 0)
+        if since_s := scope.pop(_SINCE_S, None):
+            self._recent.add(time.perf_counter() - since_s)
 
 
 def _threads() -> int:

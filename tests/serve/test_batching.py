@@ -77,6 +77,21 @@ def test_predict_beyond_the_queue_is_busy() -> None:
     assert "3 predictions wait already" in str(busy[0])
 
 
+def test_predict_beyond_the_queue_says_when_recent_durations_end() -> None:
+    model, batcher = Doubling(), Batcher(3)
+
+    async def fill() -> list:
+        asyncio.get_running_loop().call_later(0.6, model.may_go.set)
+        await batcher.predict(model, features_of(0))
+        model.may_go.clear()
+        model.sizes.clear()
+        return await predict_all(batcher, [(model, features_of(n)) for n in range(10)], model)
+
+    busy = [answer for answer in asyncio.run(fill()) if isinstance(answer, Busy)]
+    assert busy[0].retry_after_s in (2, 3)
+    assert f"Retry in {busy[0].retry_after_s} s." in str(busy[0])
+
+
 def test_predict_after_a_failure_outside_the_network_works_again() -> None:
     class Failing(NoMetrics):
         def observe(self, name: str, value: float, **labels: str) -> None:
