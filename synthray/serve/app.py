@@ -21,7 +21,6 @@ from synthray.serve import open_inference, tensorflow_serving
 from synthray.serve.api_page import api_page
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
-from synthray.serve.models import BASE
 from synthray.serve.openapi import openapi
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
@@ -33,11 +32,8 @@ def build_app(service: Service) -> Starlette:
     """Return the ASGI application of a service."""
     routes = [
         # the busiest route first
-        *tensorflow_serving.routes(),
+        *tensorflow_serving.routes({"match": match_sounds, "render": render_preset, "analyse": analyse_sound}),
         *open_inference.routes(),
-        Route(f"{BASE}:match", match_sounds, methods=["POST"]),
-        Route(f"{BASE}:render", render_preset, methods=["POST"]),
-        Route(f"{BASE}:analyse", analyse_sound, methods=["POST"]),
         Route("/healthz", health),
         Route("/openapi.json", openapi),
         Route("/docs", api_page),

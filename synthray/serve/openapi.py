@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from synthray import __version__
 from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.models import BASE, MODEL_NAME
+from synthray.serve.models import BASES, MODEL_NAME
 from synthray.serve.openapi_schemas import BASE64, NUMBER, TEXT, example_preset, record, ref, schemas
 from synthray.serve.page_files import media_types
 from synthray.serve.request_body import JSON, RAW, WAV
@@ -89,12 +89,7 @@ def _tensorflow_serving(card: ModelCard) -> Json:
         JSON: {"schema": ref("PredictRequest"), **_features_example(card, lambda zeros: {"instances": [zeros]})},
         RAW: {"schema": {"description": f"little-endian float32, {frames * bins * 4} bytes a sound"}},
     }
-    for base, tag, name in (
-        (BASE, "", ""),
-        (f"{BASE}/versions/{{version}}", "Version", "version"),
-        (f"{BASE}/labels/{{label}}", "Label", "label"),
-    ):
-        where = [_path(name, "1" if name == "version" else "stable")] if name else []
+    for base, tag, where in _bases():
         answer = {JSON: {"type": "object"}}
         paths[base] = {"get": _operation(f"status{tag}", "Status of the models", answer, (401, 404, 503), where)}
         metadata = _operation(f"metadata{tag}", "Inputs, outputs and parameters", answer, (401, 404, 503), where)
@@ -114,34 +109,40 @@ def _sounds(service: Service) -> Json:
     form = {"schema": {"type": "object", "properties": {"sound": files} | start}}
     started = {"schema": record({"target": BASE64}, **start)}
     longest_s = service.config.max_refine_s
-    match = _operation(
-        "match",
-        "Preset of a sound file, or of several files in a form",
-        {JSON: {"anyOf": [ref("Match"), ref("Matches")]}, WAV: {}, "text/event-stream": TEXT},
-        (400, 401, 406, *_BODY, 409, 503),
-        [
-            _query("refine", NUMBER | {"minimum": 0, "maximum": longest_s}, "seconds of search for a better preset", 1),
-            _query("include", {"enum": ["sounds"]}, "add both sounds to the JSON, as WAV in base64", "sounds"),
-        ],
-        sounds | {"multipart/form-data": form, JSON: started},
-    )
-    errors = (400, 401, 406, *_BODY)
-    render = _operation(
-        "render",
-        "Sound of a preset",
-        {WAV: {}, JSON: ref("Rendered")},
-        errors,
-        (),
-        {JSON: {"schema": ref("PresetRequest"), "example": example_preset()}},
-    )
+    refine = NUMBER | {"minimum": 0, "maximum": longest_s}
+    refine = _query("refine", refine, "seconds of search for a better preset", 1)
+    include = _query("include", {"enum": ["sounds"]}, "add both sounds to the JSON, as WAV in base64", "sounds")
     analysis = _query("analysis", {"enum": list(ANALYSES)}, "analysis, by default the model's", next(iter(ANALYSES)))
-    features = {JSON: ref("Analysed"), RAW: {}}
-    analyse = _operation("analyse", "Features of a sound file", features, (*errors, 503), [analysis], sounds)
-    return {
-        f"{BASE}:match": {"post": match},
-        f"{BASE}:render": {"post": render},
-        f"{BASE}:analyse": {"post": analyse},
-    }
+    preset = {JSON: {"schema": ref("PresetRequest"), "example": example_preset()}}
+    errors = (400, 401, 404, 406, *_BODY)
+    paths: Json = {}
+    for base, tag, where in _bases():
+        paths[f"{base}:match"] = {
+            "post": _operation(
+                f"match{tag}",
+                "Preset of a sound file, or of several files in a form",
+                {JSON: {"anyOf": [ref("Match"), ref("Matches")]}, WAV: {}, "text/event-stream": TEXT},
+                (*errors, 409, 503),
+                [*where, refine, include],
+                sounds | {"multipart/form-data": form, JSON: started},
+            )
+        }
+        rendered, named = {WAV: {}, JSON: ref("Rendered")}, (*errors, 503) if tag else errors
+        paths[f"{base}:render"] = {
+            "post": _operation(f"render{tag}", "Sound of a preset", rendered, named, where, preset)
+        }
+        features, text = {JSON: ref("Analysed"), RAW: {}}, "Features of a sound file"
+        analyse = _operation(f"analyse{tag}", text, features, (*errors, 503), [*where, analysis], sounds)
+        paths[f"{base}:analyse"] = {"post": analyse}
+    return paths
+
+
+def _bases() -> list[tuple[str, str, list[Json]]]:
+    """Return the paths that name the model, with the end of their operations' names and their parameters."""
+    return [
+        (base, name.capitalize(), [_path(name, example)] if name else [])
+        for base, name, example in zip(BASES, ("", "version", "label"), ("", "1", "stable"), strict=True)
+    ]
 
 
 def _open_inference(card: ModelCard) -> Json:

@@ -36,6 +36,8 @@ from synthray.synth.presets import preset_from_json
 async def render_preset(request: Request) -> Response:
     """Return the sound of a preset as WAV, or as JSON with its distance from a target."""
     service = service_of(request)
+    if request.path_params:
+        model_for(request)  # a rendering needs no model, but a path may not name one that is not served
     kind = content_type(request)
     if kind not in (JSON, "text/plain", *UNSTATED):
         raise RequestError(415, f"content-type is {kind!r}, expected {JSON}")
@@ -48,7 +50,8 @@ async def render_preset(request: Request) -> Response:
 async def analyse_sound(request: Request) -> Response:
     """Return the features of a sound file, as JSON or as raw float32."""
     service = service_of(request)
-    analysis = request.query_params.get("analysis") or model_for(request).predictor.card.analysis
+    named = request.query_params.get("analysis")
+    analysis = named if named and not request.path_params else model_for(request).predictor.card.analysis
     if analysis not in ANALYSES:
         raise RequestError(400, f"analysis is {shown(analysis)}, expected one of {', '.join(ANALYSES)}")
     require_sound_type(content_type(request))

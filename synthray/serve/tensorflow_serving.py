@@ -9,6 +9,8 @@ Each path also exists below ``/v1/models/synthray/versions/<number>`` and ``/v1/
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +20,7 @@ from synthray.errors import RequestError
 from synthray.serve.decode import decode_json, decode_raw
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.metrics import timed
-from synthray.serve.models import BASE, MODEL_NAME
+from synthray.serve.models import BASES, MODEL_NAME
 from synthray.serve.request_body import RAW, UNSTATED, content_type, read_body
 from synthray.serve.responses import json_response, model_header
 from synthray.serve.service import model_for, service_of
@@ -30,14 +32,18 @@ INLINE_SOUNDS = 4
 """Up to this many answers, encoding is faster than a change of thread."""
 
 
-def routes() -> list[Route]:
-    """Return the routes, the busiest one first. ``{version}`` would also match "7:predict", so its route comes last."""
-    bases = (BASE, f"{BASE}/versions/{{version}}", f"{BASE}/labels/{{label}}")
+def routes(verbs: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> list[Route]:
+    """Return the routes, the busiest one first. ``{version}`` would also match "7:predict", so its route comes last.
+
+    Args:
+        verbs: endpoints of further verbs, such as ``:match``, which take the same paths as ``:predict``.
+    """
     return [
         route
-        for base in bases
+        for base in BASES
         for route in (
             Route(f"{base}:predict", predict, methods=["POST"]),
+            *(Route(f"{base}:{verb}", endpoint, methods=["POST"]) for verb, endpoint in verbs.items()),
             Route(f"{base}/metadata", metadata),
             Route(base, status),
         )

@@ -13,6 +13,7 @@ from synthray.model.predictor import Predictor
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.encode import encode_predictions
+from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 from synthray.synth.instrument import SAMPLE_RATE_HZ
@@ -345,3 +346,19 @@ def test_page_loads_nothing_from_other_hosts(foreign):
     assert "http://" not in answer.text
     assert "https://" not in answer.text
     assert 'src="page/app.js"' in answer.text
+
+
+@pytest.mark.parametrize("verb", ["match", "render", "analyse"])
+def test_sounds_are_answered_by_the_named_version_or_label(predictor, wav, verb):
+    served, metrics = (Served(predictor, 3), Served(predictor, 4, "canary")), PrometheusMetrics()
+    with TestClient(build_app(Service(FixedModels(served), metrics=metrics))) as client:
+        body = json.dumps(client.post(MATCH, content=wav).json()) if verb == "render" else wav
+        for named in ("versions/4", "labels/canary"):
+            answer = client.post(f"{BASE}/{named}:{verb}", content=body)
+            assert (answer.status_code, len(answer.content) > 1000) == (200, True)
+        for named, message in (("versions/5", "no version '5'"), ("labels/next", "no label 'next'")):
+            refused = client.post(f"{BASE}/{named}:{verb}", content=body)
+            assert (refused.status_code, message in refused.json()["error"]) == (404, True)
+    route = {"match": "match_sounds", "render": "render_preset", "analyse": "analyse_sound"}[verb]
+    counted = f'synthray_requests_total{{label="canary",route="{route}",status="200",version="4"}} 2.0'
+    assert counted in metrics.encode().decode()

@@ -110,13 +110,15 @@ def test_examples_and_sounds_get_answers_that_conform(predictor, foreign_predict
                 operation = result.ok()
                 raw = operation.definition.raw
                 name, parameters = raw["operationId"], raw.get("parameters", [])
+                verb = name.removesuffix("Version").removesuffix("Label")
                 content = raw.get("requestBody", {}).get("content", {})
                 values = {"path_parameters": {p["name"]: p["example"] for p in parameters if p["in"] == "path"}}
-                if name == "match" and model is foreign_predictor:
+                if verb == "match" and model is foreign_predictor:
                     continue
-                if name in sounds:
-                    values |= {"body": sounds[name], "media_type": "application/octet-stream"}
-                    values["query"] = {p["name"]: p["example"] for p in parameters if name == "match"}
+                if verb in sounds:
+                    values |= {"body": sounds[verb], "media_type": "application/octet-stream"}
+                    queries = [p for p in parameters if p["in"] == "query" and verb == "match"]
+                    values["query"] = {p["name"]: p["example"] for p in queries}
                     values["query"].pop("refine", None)
                 elif "example" in content.get("application/json", {}):
                     values |= {"body": content["application/json"]["example"], "media_type": "application/json"}
