@@ -28,7 +28,7 @@ from synthray.serve.encode import require_finite
 from synthray.serve.infer_codec import UNSUPPORTED
 from synthray.serve.metrics import timed
 from synthray.serve.models import MODEL_NAME, Served, choose, model_labels, require_name
-from synthray.serve.responses import status_of
+from synthray.serve.responses import error_kind, status_of
 from synthray.serve.service import Service
 from synthray.serve.tensors import (
     EXTENSIONS,
@@ -107,7 +107,7 @@ class Inference:
             response, served = await self._rpcs[rpc](_parse(rpc, request))
         except Exception as error:
             code, message = _status(error)
-            metrics.add("errors_total", kind=type(error).__name__)
+            metrics.add("errors_total", kind=error_kind(error))
             context.set_code(code)
             context.set_details(message)
             status, response = code.name, getattr(messages, f"{rpc}Response")()

@@ -33,7 +33,7 @@ from synthray.serve.request_sound import (
     require_sound_type,
     sound_header,
 )
-from synthray.serve.responses import json_response, model_header
+from synthray.serve.responses import error_kind, json_response, model_header
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.uploads import FORM, Upload, read_form
 from synthray.synth.instrument import N_SAMPLES
@@ -144,4 +144,5 @@ async def _match_upload(
     try:
         return {"name": upload.name} | await service.submit_match(options.refine_s, work)
     except SoundError as error:
+        service.metrics.add("errors_total", kind=error_kind(error))
         return {"name": upload.name, "error": str(error)}

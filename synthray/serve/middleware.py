@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synthray.serve.access import refusal
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.models import model_labels
-from synthray.serve.responses import MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER, json_response
+from synthray.serve.responses import KINDS, MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER, json_response
 
 if TYPE_CHECKING:
     from synthray.serve.service import Service
@@ -33,7 +33,7 @@ def middleware(service: Service) -> list[Middleware]:
             )
         )
     if service.tokens:
-        layers.append(Middleware(RequireToken, service.tokens))
+        layers.append(Middleware(RequireToken, service))
     return layers
 
 
@@ -77,12 +77,13 @@ class RequestMetrics:
 class RequireToken:
     """Answers requests without a valid token with 401."""
 
-    def __init__(self, app: ASGIApp, tokens: tuple[str, ...]) -> None:
-        self._app, self._tokens = app, tokens
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._tokens, self._metrics = app, service.tokens, service.metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
         if scope["type"] == "http" and (reason := refusal(Headers(scope=scope), scope["path"], self._tokens)):
+            self._metrics.add("errors_total", kind=KINDS[401])
             response = json_response({"error": reason}, 401, {"www-authenticate": "Bearer"})
             await response(scope, receive, send)
         else:

@@ -22,7 +22,7 @@ from synthray.errors import SynthrayError
 from synthray.match.match import Match
 from synthray.serve.match_answer import MatchOptions, encode_match, find_match, guess_sound, or_start
 from synthray.serve.models import Served
-from synthray.serve.responses import INTERNAL_ERROR
+from synthray.serve.responses import INTERNAL_ERROR, error_kind
 from synthray.serve.service import Service
 from synthray.synth.sound_file import Sound
 
@@ -69,7 +69,7 @@ async def _encoded_events(
             yield _encoded(*event)
         await running
     except Exception as error:  # the response has started, so the error is its last event
-        service.metrics.add("errors_total", kind=type(error).__name__)
+        service.metrics.add("errors_total", kind=error_kind(error))
         if not isinstance(error, SynthrayError):
             logger.error("unexpected error in a search", exc_info=error)
         message = str(error) if isinstance(error, SynthrayError) else INTERNAL_ERROR

@@ -16,6 +16,19 @@ from synthray.serve.models import MODEL_NAME, Served
 
 logger = logging.getLogger(__name__)
 
+KINDS = {
+    400: "invalid",
+    401: "unauthorized",
+    404: "not_found",
+    405: "method_not_allowed",
+    406: "not_acceptable",
+    408: "timeout",
+    413: "too_large",
+    415: "unsupported_type",
+    429: "busy",
+    503: "not_ready",
+}
+"""Kinds of rejected requests, by the status of the answer."""
 INTERNAL_ERROR = "internal error; see the server's log"
 MODEL_HEADER = "x-synthray-model"
 SOUND_HEADER = "x-synthray-sound"
@@ -41,6 +54,14 @@ def status_of(error: BaseException) -> int:
     return 409 if isinstance(error, ModelError) else 400
 
 
+def error_kind(error: BaseException) -> str:
+    """Return the kind of an error for metrics: one of ``KINDS``, or sound, model, disconnected or internal."""
+    if isinstance(error, RequestError | HTTPException):
+        return KINDS.get(error.status if isinstance(error, RequestError) else error.status_code, "invalid")
+    kinds = {SoundError: "sound", ModelError: "model", ClientDisconnect: "disconnected"}
+    return next((kind for cls, kind in kinds.items() if isinstance(error, cls)), "internal")
+
+
 async def _on_error(request: Request, error: Exception) -> Response:
     _count(request, error)
     headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else None
@@ -48,6 +69,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
+    _count(request, error)
     status = getattr(error, "status_code", 500)
     messages = {
         404: f"{request.scope['path']} does not exist; the model is at /v1/models/{MODEL_NAME}",
@@ -64,7 +86,7 @@ async def _on_unexpected_error(request: Request, error: Exception) -> Response:
 
 
 def _count(request: Request, error: Exception) -> None:
-    request.app.state.service.metrics.add("errors_total", kind=type(error).__name__)
+    request.app.state.service.metrics.add("errors_total", kind=error_kind(error))
 
 
 EXCEPTION_HANDLERS = {
