@@ -87,7 +87,7 @@ class Batcher:
             self._running = None
 
     async def _answers(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
-        self._metrics.set("queue_length", len(self._waiting))
+        self._metrics.set("queue_length", len(self._waiting), queue="predictions")
         started_s = time.perf_counter()
         answers = await asyncio.get_running_loop().run_in_executor(self._thread, _predict, batch)
         elapsed_s = time.perf_counter() - started_s

@@ -32,7 +32,7 @@ METRICS = {
     "request_seconds": Metric("histogram", "Time from request to response", ("route", "version", "label"), _SECONDS),
     "stage_seconds": Metric("histogram", "Time in decode, network, render and refine", ("stage",), _SECONDS),
     "batch_sounds": Metric("histogram", "Sounds of a batch", (), (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)),
-    "queue_length": Metric("gauge", "Predictions that wait for the network"),
+    "queue_length": Metric("gauge", "Predictions, sounds or searches that wait to begin", ("queue",)),
     "in_flight": Metric("gauge", "Requests that are being answered"),
 }
 

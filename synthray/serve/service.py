@@ -51,12 +51,12 @@ class Service:
     @cached_property
     def sound_work(self) -> SoundWork:
         """Return the queue of short work on sounds."""
-        return SoundWork("sounds", self.config.sound_threads or _threads(), self.config.max_sounds)
+        return SoundWork("sounds", self.config.sound_threads or _threads(), self.config.max_sounds, self.metrics)
 
     @cached_property
     def search_work(self) -> SoundWork:
         """Return the queue of searches, which take seconds and so have threads of their own."""
-        return SoundWork("searches", self.config.search_threads or _threads(), self.config.max_searches)
+        return SoundWork("searches", self.config.search_threads or _threads(), self.config.max_searches, self.metrics)
 
     def submit_match(self, refine_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Return the future result of a function that matches a sound after ``refine_s`` seconds of search.

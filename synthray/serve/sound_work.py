@@ -14,6 +14,7 @@ from functools import partial
 from typing import ParamSpec, TypeVar
 
 from synthray.errors import Busy
+from synthray.serve.metrics import Metrics, NoMetrics
 from synthray.serve.waits import RecentMean, retry_after_s
 
 P = ParamSpec("P")
@@ -43,10 +44,11 @@ class SoundWork:
         name: of the work, in the plural, for messages and for the threads.
         threads: how many run at the same time.
         max_waiting: how many may wait for a thread.
+        metrics: receives the length of the queue.
     """
 
-    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
-        self._name = name
+    def __init__(self, name: str, threads: int, max_waiting: int, metrics: Metrics | None = None) -> None:
+        self._name, self._metrics = name, metrics or NoMetrics()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._threads, self._places = threads, threads + max_waiting
         self._tasks: set[_Task] = set()
@@ -80,6 +82,7 @@ class SoundWork:
             raise Busy(f"{len(self._tasks)} {self._name} are waiting or running already.", wait_s)
         task = _Task(budget_s)
         self._tasks.add(task)
+        self._record_length()
 
         def run() -> T:
             task.started_s = time.perf_counter()
@@ -100,5 +103,9 @@ class SoundWork:
 
     def _release(self, task: _Task) -> None:
         self._tasks.remove(task)
+        self._record_length()
         if task.ended_s:
             self._recent.add(task.ended_s - task.started_s)
+
+    def _record_length(self) -> None:
+        self._metrics.set("queue_length", max(0, len(self._tasks) - self._threads), queue=self._name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -95,3 +96,20 @@ def test_failed_files_of_a_form_are_counted(predictor, wav):
         files = [("a", ("a.wav", wav)), ("b", ("b.txt", b"no sound")), ("c", ("c.txt", b"none"))]
         assert client.post(MATCH, files=files).status_code == 200
     assert errors_of(service) == {"sound": 2.0}
+
+
+@pytest.mark.parametrize(("name", "queue"), [("sound_work", "sounds"), ("search_work", "searches")])
+def test_queue_length_counts_what_waits(name, queue):
+    service, release = service_of(sound_threads=1, search_threads=1), threading.Event()
+    work = getattr(service, name)
+
+    async def fill():
+        waiting = [work.submit(release.wait) for _ in range(3)]
+        full = lines_of(service, "queue_length")
+        release.set()
+        await asyncio.gather(*waiting)
+        await service.close()
+        return full
+
+    assert asyncio.run(fill()) == {f'queue="{queue}"': 2.0}
+    assert lines_of(service, "queue_length") == {f'queue="{queue}"': 0.0}

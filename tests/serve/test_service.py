@@ -53,7 +53,6 @@ def test_sound_work_full_says_when_recent_durations_end() -> None:
     async def fill() -> int:
         work = SoundWork("sounds", threads=1, max_waiting=9)
         await work.run(time.sleep, 0.5)
-        await asyncio.sleep(0.05)  # the place is freed after the result has come
         for _ in range(10):
             work.submit(release.wait)
         with pytest.raises(Busy) as caught:
