@@ -10,16 +10,13 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synthray.errors import Busy
-from synthray.serve.metrics import Metrics, NoMetrics
+from synthray.serve.metrics import Metrics, NoMetrics, timed
+from synthray.serve.models import Served
 from synthray.serve.waits import RecentMean, retry_after_s
-
-if TYPE_CHECKING:
-    from synthray.model.predictor import Predictor
 
 Outputs = dict[str, np.ndarray]
 
@@ -29,7 +26,7 @@ MAX_BATCH_SOUNDS = 256
 
 @dataclass(frozen=True)
 class _Waiting:
-    predictor: Predictor
+    served: Served
     features: np.ndarray
     outputs: asyncio.Future[Outputs]
 
@@ -49,11 +46,11 @@ class Batcher:
         self._running: asyncio.Task[None] | None = None
         self._recent = RecentMean()
 
-    async def predict(self, predictor: Predictor, features: np.ndarray) -> Outputs:
-        """Return ``predictor.predict(features)``, computed together with other requests.
+    async def predict(self, served: Served, features: np.ndarray) -> Outputs:
+        """Return ``served.predictor.predict(features)``, computed together with other requests.
 
         Args:
-            predictor: of one of the served models.
+            served: one of the served models.
             features: float32 ``(sounds, frames, bins)``.
 
         Raises:
@@ -62,7 +59,7 @@ class Batcher:
         if len(self._waiting) >= self._max_waiting:
             wait_s = retry_after_s(len(self._waiting) * self._recent.seconds)
             raise Busy(f"{len(self._waiting)} predictions wait already.", wait_s)
-        waiting = _Waiting(predictor, features, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(served, features, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
@@ -89,10 +86,8 @@ class Batcher:
     async def _answers(self, batch: list[_Waiting]) -> list[Outputs | Exception]:
         self._metrics.set("queue_length", len(self._waiting), queue="predictions")
         started_s = time.perf_counter()
-        answers = await asyncio.get_running_loop().run_in_executor(self._thread, _predict, batch)
-        elapsed_s = time.perf_counter() - started_s
-        self._recent.add(elapsed_s / len(batch))
-        self._metrics.observe("stage_seconds", elapsed_s, stage="network")
+        answers = await asyncio.get_running_loop().run_in_executor(self._thread, _predict, batch, self._metrics)
+        self._recent.add((time.perf_counter() - started_s) / len(batch))
         self._metrics.observe("batch_sounds", sum(len(waiting.features) for waiting in batch))
         return answers
 
@@ -108,14 +103,16 @@ class Batcher:
         return batch
 
 
-def _predict(batch: list[_Waiting]) -> list[Outputs | Exception]:
+def _predict(batch: list[_Waiting], metrics: Metrics) -> list[Outputs | Exception]:
     """Return the outputs of each request, computed with one call per model."""
     answers: dict[int, Outputs | Exception] = {}
-    for predictor in {id(waiting.predictor): waiting.predictor for waiting in batch}.values():
-        numbers = [number for number, waiting in enumerate(batch) if waiting.predictor is predictor]
+    for served in {id(waiting.served.predictor): waiting.served for waiting in batch}.values():
+        predictor = served.predictor
+        numbers = [number for number, waiting in enumerate(batch) if waiting.served.predictor is predictor]
         features = [batch[number].features for number in numbers]
         try:
-            outputs = predictor.predict(features[0] if len(features) == 1 else np.concatenate(features))
+            with timed(metrics, "network", served):
+                outputs = predictor.predict(features[0] if len(features) == 1 else np.concatenate(features))
         except Exception as error:  # the requests for another model are still answered
             answers |= dict.fromkeys(numbers, error)
             continue

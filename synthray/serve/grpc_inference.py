@@ -147,9 +147,9 @@ class Inference:
 
     async def _model_infer(self, request: Any) -> tuple[Any, Served]:
         served = self._choose(request.model_name, request.model_version, predicts=True)
-        with timed(self._service.metrics, "decode"):
+        with timed(self._service.metrics, "decode", served):
             features, names = await run_in_threadpool(decode_request, request, served)
-        outputs = await self._service.batcher.predict(served.predictor, features)
+        outputs = await self._service.batcher.predict(served, features)
         require_finite(outputs)
         return encode_response(request, {name: outputs[name] for name in names}, served), served
 

@@ -53,12 +53,13 @@ class MatchOptions:
 
 def guess_sound(service: Service, served: Served, sound: Sound) -> Guess:
     """Return the network's answer to a sound."""
-    with timed(service.metrics, "network"):
+    with timed(service.metrics, "network", served):
         return guess(served.predictor, sound.audio)
 
 
 def find_match(
     service: Service,
+    served: Served,
     answer: Guess,
     options: MatchOptions,
     on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
@@ -68,7 +69,7 @@ def find_match(
     labels, evaluations = answer.labels, 0
     if options.refine_s:
         start = None if options.start is None else INSTRUMENT.settings_to_labels(options.start[None])[0]
-        with timed(service.metrics, "refine"):
+        with timed(service.metrics, "refine", served):
             found = refine(
                 answer.target,
                 answer.proposal,
@@ -89,9 +90,13 @@ def or_start(answer: Guess, found: Match, options: MatchOptions) -> Match:
     return kept if kept.distance_db < found.distance_db else found
 
 
-def render_wav(service: Service, settings: np.ndarray) -> bytes:
-    """Return the sound of settings float32 ``(parameters,)`` as a WAV file."""
-    with timed(service.metrics, "render"):
+def render_wav(service: Service, served: Served | None, settings: np.ndarray) -> bytes:
+    """Return the sound of settings float32 ``(parameters,)`` as a WAV file.
+
+    Args:
+        served: the model to which the time is attributed, if there is one.
+    """
+    with timed(service.metrics, "render", served):
         return encode_wav(render(settings[None])[0])
 
 
@@ -99,7 +104,7 @@ def encode_match(service: Service, served: Served, sound: Sound, found: Match, o
     """Return a match as the service's JSON."""
     answer: dict[str, Any] = {"preset": found.to_json(model=served.predictor.card.name), "sound": sound.to_json()}
     if options.with_sounds:
-        wavs = {"original": encode_wav(sound.audio), "match": render_wav(service, found.settings)}
+        wavs = {"original": encode_wav(sound.audio), "match": render_wav(service, served, found.settings)}
         answer["sounds"] = {name: base64.b64encode(wav).decode() for name, wav in wavs.items()}
     return answer
 

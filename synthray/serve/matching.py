@@ -53,13 +53,13 @@ async def match_sounds(request: Request) -> Response:
         form = await read_form(request, service.config)
         if form.start is None:
             return await _match_form(request, service, served, form.uploads, options)
-        sound, start = await service.sound_work.run(decode_sound_form, service, form)
+        sound, start = await service.sound_work.run(decode_sound_form, service, served, form)
     elif kind == JSON:
         body = await read_body(request, service.config)
-        sound, start = await service.sound_work.run(decode_sound_json, service, body)
+        sound, start = await service.sound_work.run(decode_sound_json, service, served, body)
     else:
         require_sound_type(kind)
-        sound = await read_request_sound(request, service)
+        sound = await read_request_sound(request, service, served)
     options = replace(options, start=start)
     headers = model_header(served) | sound_header(sound)
     if wanted == EVENT_STREAM:
@@ -76,10 +76,10 @@ async def warm_up(service: Service) -> None:
     """Predict and match as requests do, in the threads that answer them, so that the first request takes no longer."""
     [served, *_] = service.models.served
     predictor = served.predictor
-    await service.batcher.predict(predictor, np.zeros((1, predictor.frames, predictor.bins), np.float32))
+    await service.batcher.predict(served, np.zeros((1, predictor.frames, predictor.bins), np.float32))
     if is_instrument_model(predictor):
         raw = encode_wav(np.random.default_rng(0).uniform(-0.5, 0.5, N_SAMPLES))
-        sound = await service.sound_work.run(decode_sound, service, raw)
+        sound = await service.sound_work.run(decode_sound, service, served, raw)
         await service.sound_work.run(_match_json, service, served, sound, MatchOptions(with_sounds=True), lambda: False)
 
 
@@ -122,14 +122,14 @@ async def _while_client_waits(request: Request) -> AsyncIterator[HasLeft]:
 
 
 def _match_wav(service: Service, served: Served, sound: Sound, options: MatchOptions, has_left: HasLeft) -> bytes:
-    found = find_match(service, guess_sound(service, served, sound), options, is_stopped=has_left)
-    return render_wav(service, found.settings)
+    found = find_match(service, served, guess_sound(service, served, sound), options, is_stopped=has_left)
+    return render_wav(service, served, found.settings)
 
 
 def _match_json(
     service: Service, served: Served, sound: Sound, options: MatchOptions, has_left: HasLeft
 ) -> dict[str, Any]:
-    found = find_match(service, guess_sound(service, served, sound), options, is_stopped=has_left)
+    found = find_match(service, served, guess_sound(service, served, sound), options, is_stopped=has_left)
     return encode_match(service, served, sound, found, options)
 
 
@@ -139,7 +139,7 @@ async def _match_upload(
     """Return the match of one file of a form, or the reason why there is none."""
 
     def work() -> dict[str, Any]:
-        return _match_json(service, served, decode_sound(service, upload.raw), options, has_left)
+        return _match_json(service, served, decode_sound(service, served, upload.raw), options, has_left)
 
     try:
         return {"name": upload.name} | await service.submit_match(options.refine_s, work)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from synthray.serve.models import Served, model_labels
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
@@ -30,7 +32,9 @@ METRICS = {
     "requests_total": Metric("counter", "Requests by route, status and model", ("route", "status", "version", "label")),
     "errors_total": Metric("counter", "Requests that failed, and files of forms, by kind of error", ("kind",)),
     "request_seconds": Metric("histogram", "Time from request to response", ("route", "version", "label"), _SECONDS),
-    "stage_seconds": Metric("histogram", "Time in decode, network, render and refine", ("stage",), _SECONDS),
+    "stage_seconds": Metric(
+        "histogram", "Time in decode, network, render and refine", ("stage", "version", "label"), _SECONDS
+    ),
     "batch_sounds": Metric("histogram", "Sounds of a batch", (), (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)),
     "queue_length": Metric("gauge", "Predictions, sounds or searches that wait to begin", ("queue",)),
     "in_flight": Metric("gauge", "Requests that are being answered"),
@@ -110,8 +114,8 @@ class PrometheusMetrics:
 
 
 @contextmanager
-def timed(metrics: Metrics, stage: str) -> Iterator[None]:
-    """Record the time that the block takes as a stage of a request."""
+def timed(metrics: Metrics, stage: str, served: Served | None) -> Iterator[None]:
+    """Record the time that the block takes as a stage of a request to a model; None for a request that needs none."""
     started_s = time.perf_counter()
     yield
-    metrics.observe("stage_seconds", time.perf_counter() - started_s, stage=stage)
+    metrics.observe("stage_seconds", time.perf_counter() - started_s, stage=stage, **model_labels(served))

@@ -81,10 +81,10 @@ async def infer(request: Request) -> Response:
     if kind not in (JSON, RAW, "text/plain", *UNSTATED):
         raise RequestError(415, f"content-type is {kind!r}, expected {JSON}, or {RAW} with {LENGTH_HEADER}")
     body = await read_body(request, service.config)
-    predictor = served.predictor
-    with timed(service.metrics, "decode"):
-        decoded = await run_in_threadpool(decode_infer, body, request.headers.get(LENGTH_HEADER), predictor.card)
-    outputs = await service.batcher.predict(predictor, decoded.features)
+    with timed(service.metrics, "decode", served):
+        card = served.predictor.card
+        decoded = await run_in_threadpool(decode_infer, body, request.headers.get(LENGTH_HEADER), card)
+    outputs = await service.batcher.predict(served, decoded.features)
     answer, json_length = await run_in_threadpool(encode_infer, decoded, outputs, served)
     headers = model_header(served)
     if json_length is None:

@@ -114,7 +114,7 @@ class _Search:
 
         self._shown_s = started_s
         show(or_start(answer, answer.described(answer.labels), self._options))
-        found = find_match(self._service, answer, self._options, improved, self._stopped.is_set)
+        found = find_match(self._service, self._served, answer, self._options, improved, self._stopped.is_set)
         send(("match", self._encode(found)))
 
     def _encode(self, found: Match) -> dict[str, Any]:

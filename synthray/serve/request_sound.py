@@ -15,6 +15,7 @@ from starlette.requests import Request
 from synthray.errors import RequestError, SoundError, shown
 from synthray.serve.decode import parse_object
 from synthray.serve.metrics import timed
+from synthray.serve.models import Served
 from synthray.serve.request_body import RAW, UNSTATED, read_body
 from synthray.serve.responses import SOUND_HEADER
 from synthray.serve.service import Service
@@ -34,7 +35,7 @@ def require_sound_type(kind: str) -> None:
         raise RequestError(415, f"content-type is {kind!r}, expected an audio file as the body (audio/wav)")
 
 
-async def read_request_sound(request: Request, service: Service) -> Sound:
+async def read_request_sound(request: Request, service: Service, served: Served | None) -> Sound:
     """Return the sound file in a request's body.
 
     Raises:
@@ -44,16 +45,16 @@ async def read_request_sound(request: Request, service: Service) -> Sound:
     body = await read_body(request, service.config)
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return await service.sound_work.run(decode_sound, service, body)
+    return await service.sound_work.run(decode_sound, service, served, body)
 
 
-def decode_sound(service: Service, raw: bytes) -> Sound:
-    """Return the sound in a file's bytes, and record the time that it takes."""
-    with timed(service.metrics, "decode"):
+def decode_sound(service: Service, served: Served | None, raw: bytes) -> Sound:
+    """Return the sound in a file's bytes, and record the time that it takes for the model, if there is one."""
+    with timed(service.metrics, "decode", served):
         return read_sound(raw)
 
 
-def decode_sound_json(service: Service, body: bytes) -> Started:
+def decode_sound_json(service: Service, served: Served, body: bytes) -> Started:
     """Return the sound and the start of a body ``{"target": BASE64, "start": PRESET}``.
 
     Raises:
@@ -65,10 +66,10 @@ def decode_sound_json(service: Service, body: bytes) -> Started:
         if name not in ("target", "start"):
             raise RequestError(400, f"{shown(name)} is unknown, expected target or start")
     start = None if request.get("start") is None else _decode_start(request["start"])
-    return decode_sound(service, decode_base64("target", request.get("target"))), start
+    return decode_sound(service, served, decode_base64("target", request.get("target"))), start
 
 
-def decode_sound_form(service: Service, form: Form) -> Started:
+def decode_sound_form(service: Service, served: Served, form: Form) -> Started:
     """Return the only sound of a form, and its start.
 
     Raises:
@@ -78,7 +79,7 @@ def decode_sound_form(service: Service, form: Form) -> Started:
     if len(form.uploads) > 1:
         raise RequestError(400, f"the form holds a start and {len(form.uploads)} files, expected one file")
     start = None if form.start is None else _decode_start(parse_object(form.start, "start"))
-    return decode_sound(service, form.uploads[0].raw), start
+    return decode_sound(service, served, form.uploads[0].raw), start
 
 
 def decode_base64(name: str, text: Any) -> bytes:

@@ -18,6 +18,7 @@ from synthray.errors import RequestError, shown
 from synthray.match.match import described_preset, distance_db
 from synthray.serve.decode import parse_object
 from synthray.serve.match_answer import render_wav
+from synthray.serve.models import Served
 from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
 from synthray.serve.request_sound import (
     decode_base64,
@@ -36,41 +37,43 @@ from synthray.synth.presets import preset_from_json
 async def render_preset(request: Request) -> Response:
     """Return the sound of a preset as WAV, or as JSON with its distance from a target."""
     service = service_of(request)
-    if request.path_params:
-        model_for(request)  # a rendering needs no model, but a path may not name one that is not served
+    # A rendering needs no model, but a path may not name one that is not served.
+    served = model_for(request) if request.path_params else None
     kind = content_type(request)
     if kind not in (JSON, "text/plain", *UNSTATED):
         raise RequestError(415, f"content-type is {kind!r}, expected {JSON}")
     wants_json = preferred(request, (WAV, JSON)) == JSON
     body = await read_body(request, service.config)
-    answer = await service.sound_work.run(_render, service, body, wants_json)
+    answer = await service.sound_work.run(_render, service, served, body, wants_json)
     return json_response(answer) if isinstance(answer, dict) else Response(answer, media_type=WAV)
 
 
 async def analyse_sound(request: Request) -> Response:
     """Return the features of a sound file, as JSON or as raw float32."""
     service = service_of(request)
-    named = request.query_params.get("analysis")
-    analysis = named if named and not request.path_params else model_for(request).predictor.card.analysis
+    analysis = request.query_params.get("analysis", "")
+    served = model_for(request) if request.path_params or not analysis else None
+    if served and not analysis:
+        analysis = served.predictor.card.analysis
     if analysis not in ANALYSES:
         raise RequestError(400, f"analysis is {shown(analysis)}, expected one of {', '.join(ANALYSES)}")
     require_sound_type(content_type(request))
     wants_raw = preferred(request, (JSON, RAW)) == RAW
-    sound = await read_request_sound(request, service)
+    sound = await read_request_sound(request, service, served)
     body, shape = await service.sound_work.run(_analyse, sound.audio, analysis, wants_raw)
     headers = {SHAPE_HEADER: ",".join(map(str, shape))} | sound_header(sound)
     return Response(body, media_type=RAW if wants_raw else JSON, headers=headers)
 
 
-def _render(service: Service, body: bytes, wants_json: bool) -> bytes | dict[str, Any]:
+def _render(service: Service, served: Served | None, body: bytes, wants_json: bool) -> bytes | dict[str, Any]:
     preset = parse_object(body)
     settings = preset_from_json(INSTRUMENT, preset)
-    wav = render_wav(service, settings)
+    wav = render_wav(service, served, settings)
     if not wants_json:
         return wav
     distance = None
     if (target := preset.get("target")) is not None:
-        distance = round(distance_db(decode_sound(service, decode_base64("target", target)).audio, settings), 3)
+        distance = round(distance_db(decode_sound(service, served, decode_base64("target", target)).audio, settings), 3)
     sound = base64.b64encode(wav).decode()
     return {"preset": described_preset(settings), "distance_db": distance, "sound": sound}
 

@@ -67,20 +67,19 @@ async def metadata(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     """Return the outputs of features."""
     service, served = service_of(request), model_for(request)
-    predictor = served.predictor
     kind = content_type(request)
     if kind != RAW and kind not in JSON_TYPES:
         raise RequestError(415, f"content-type is {kind!r}, expected application/json or {RAW} (float32)")
     body = await read_body(request, service.config)
-    shape = (predictor.frames, predictor.bins)
-    with timed(service.metrics, "decode"):
+    shape = (served.predictor.frames, served.predictor.bins)
+    with timed(service.metrics, "decode", served):
         if kind != RAW:
             features, in_rows = await run_in_threadpool(decode_json, body, shape)
         elif len(body) > INLINE_BYTES:
             features, in_rows = await run_in_threadpool(decode_raw, body, shape), True
         else:
             features, in_rows = decode_raw(body, shape), True
-    outputs = await service.batcher.predict(predictor, features)
+    outputs = await service.batcher.predict(served, features)
     if len(features) <= INLINE_SOUNDS:
         text = encode_predictions(outputs, in_rows=in_rows)
     else:

@@ -15,7 +15,7 @@ from synthray.cluster import deployment
 from synthray.cluster.deployment import ModelServer
 from synthray.errors import ModelError
 from synthray.serve.config import AppConfig
-from synthray.serve.models import FixedModels
+from synthray.serve.models import FixedModels, Served
 from synthray.serve.service import Service
 
 pytestmark = pytest.mark.faults
@@ -42,7 +42,8 @@ def test_health_check_answers_while_all_threads_for_requests_are_busy(monkeypatc
     async def body() -> None:
         service, predictor = Service(FixedModels(), AppConfig(max_sounds=200)), Predictor()
         waiting = [service.sound_work.submit(release.wait, TIMEOUT_S) for _ in range(200)]
-        waiting += [asyncio.ensure_future(service.batcher.predict(predictor, np.zeros((300, 1, 1)))) for _ in range(9)]
+        served, features = Served(predictor), np.zeros((300, 1, 1))
+        waiting += [asyncio.ensure_future(service.batcher.predict(served, features)) for _ in range(9)]
         await asyncio.sleep(0.05)
         try:
             await asyncio.wait_for(check_health(predictor), TIMEOUT_S / 2)

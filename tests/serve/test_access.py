@@ -147,7 +147,7 @@ def test_metrics_count_requests_errors_and_sounds(models):
     assert 'synthray_requests_total{label="stable",route="predict",status="400",version="3"} 1.0' in text
     assert 'synthray_errors_total{kind="invalid"} 1.0' in text
     assert "synthray_batch_sounds_sum 6.0" in text
-    assert 'synthray_stage_seconds_count{stage="network"} 3.0' in text
+    assert 'synthray_stage_seconds_count{label="stable",stage="network",version="3"} 3.0' in text
     for name in METRICS:
         assert f"# HELP synthray_{name.removesuffix('_total')}" in text
 

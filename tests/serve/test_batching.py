@@ -11,6 +11,7 @@ import pytest
 from synthray.errors import Busy
 from synthray.serve.batching import MAX_BATCH_SOUNDS, Batcher
 from synthray.serve.metrics import NoMetrics
+from synthray.serve.models import Served
 
 
 class Doubling:
@@ -29,13 +30,17 @@ class Doubling:
         return {"out_a": 2 * features[:, :, 0]}
 
 
+def served_by(model: Doubling) -> Served:
+    return Served(model)
+
+
 def features_of(*values: float) -> np.ndarray:
     return np.array(values, np.float32).reshape(-1, 1, 1)
 
 
 async def predict_all(batcher: Batcher, requests: list, go: Doubling) -> list:
     """Send all requests; let the first one finish when the others wait."""
-    running = [asyncio.ensure_future(batcher.predict(*request)) for request in requests]
+    running = [asyncio.ensure_future(batcher.predict(served_by(model), features)) for model, features in requests]
     while not go.sizes:
         await asyncio.sleep(0.001)
     go.may_go.set()
@@ -82,7 +87,7 @@ def test_predict_beyond_the_queue_says_when_recent_durations_end() -> None:
 
     async def fill() -> list:
         asyncio.get_running_loop().call_later(0.6, model.may_go.set)
-        await batcher.predict(model, features_of(0))
+        await batcher.predict(served_by(model), features_of(0))
         model.may_go.clear()
         model.sizes.clear()
         return await predict_all(batcher, [(model, features_of(n)) for n in range(10)], model)
@@ -101,7 +106,10 @@ def test_predict_after_a_failure_outside_the_network_works_again() -> None:
     model.may_go.set()
 
     async def twice() -> list:
-        return [await asyncio.gather(batcher.predict(model, features_of(1)), return_exceptions=True) for _ in range(2)]
+        return [
+            await asyncio.gather(batcher.predict(served_by(model), features_of(1)), return_exceptions=True)
+            for _ in range(2)
+        ]
 
     assert [type(answer) for [answer] in asyncio.run(asyncio.wait_for(twice(), 20))] == [ZeroDivisionError] * 2
 
@@ -110,13 +118,13 @@ def test_predict_of_a_client_that_left_is_not_computed() -> None:
     model, batcher = Doubling(), Batcher(100)
 
     async def leave() -> None:
-        first = asyncio.ensure_future(batcher.predict(model, features_of(1)))
+        first = asyncio.ensure_future(batcher.predict(served_by(model), features_of(1)))
         while not model.sizes:
             await asyncio.sleep(0.001)
-        gone = asyncio.ensure_future(batcher.predict(model, features_of(2, 3)))
+        gone = asyncio.ensure_future(batcher.predict(served_by(model), features_of(2, 3)))
         await asyncio.sleep(0.01)
         gone.cancel()
-        last = asyncio.ensure_future(batcher.predict(model, features_of(4)))
+        last = asyncio.ensure_future(batcher.predict(served_by(model), features_of(4)))
         await asyncio.sleep(0.01)
         model.may_go.set()
         await asyncio.gather(first, last)

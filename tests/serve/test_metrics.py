@@ -7,6 +7,7 @@ import re
 import threading
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -113,3 +114,28 @@ def test_queue_length_counts_what_waits(name, queue):
 
     assert asyncio.run(fill()) == {f'queue="{queue}"': 2.0}
     assert lines_of(service, "queue_length") == {f'queue="{queue}"': 0.0}
+
+
+def test_stage_seconds_are_those_of_the_model(predictor, wav):
+    service = service_of(Served(predictor, 3), Served(predictor, 4, "canary"), max_refine_s=1)
+    with TestClient(build_app(service)) as client:
+        preset = client.post(f"{BASE}/labels/canary:match?refine=0.1&include=sounds", content=wav).json()
+        client.post(f"{BASE}:render", json=preset)
+    counts = lines_of(service, "stage_seconds_count")
+    canary = [f'label="canary",stage="{stage}",version="4"' for stage in ("decode", "network", "render", "refine")]
+    assert counts == dict.fromkeys(canary, 1.0) | {'label="",stage="render",version=""': 1.0}
+
+
+def test_stage_seconds_of_a_batch_are_those_of_each_model(predictor, foreign_predictor):
+    served = Served(predictor, 3), Served(foreign_predictor, 4, "canary")
+    service = service_of(*served)
+
+    async def predict():
+        shapes = [(1, each.predictor.frames, each.predictor.bins) for each in served]
+        features = [np.zeros(shape, np.float32) for shape in shapes]
+        batches = zip(served * 2, features * 2, strict=True)
+        await asyncio.gather(*[service.batcher.predict(each, rows) for each, rows in batches])
+
+    asyncio.run(predict())
+    counts = lines_of(service, "stage_seconds_count")
+    assert counts == {f'label="{each.label}",stage="network",version="{each.version}"': 1.0 for each in served}
