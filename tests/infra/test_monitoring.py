@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+STATUSES = ("200", "404", "429", "500", "503", "OK", "NOT_FOUND", "INTERNAL", "UNAVAILABLE", "UNKNOWN")
+
 
 def test_monitoring_guide_names_every_metric(root: Path) -> None:
     from synthray.cluster.metrics import GAUGES, STEP_SECONDS, STEPS
@@ -54,3 +56,12 @@ def test_dashboard_shares_of_status_codes_are_0_while_there_are_none(root: Path)
     for share in shares:
         total = share.split(" / ")[1].split(" or ")[0]
         assert share.endswith(f" / {total} or 0 * {total}"), share
+
+
+def test_dashboard_counts_failures_over_http_and_grpc(root: Path) -> None:
+    text = (root / "infra" / "monitoring" / "dashboard.json").read_text()
+    patterns = re.findall(r'status=~\\"([^"]*)\\"', text)
+    assert patterns
+    for pattern in patterns:
+        found = [status for status in STATUSES if re.fullmatch(pattern, status)]
+        assert found == ["500", "503", "INTERNAL", "UNAVAILABLE", "UNKNOWN"]
