@@ -20,6 +20,7 @@ from synthray.match.refine import refine
 from synthray.match.search import Improvement
 from synthray.serve.metrics import timed
 from synthray.serve.models import Served
+from synthray.serve.request_body import read_query
 from synthray.serve.service import Service
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.sound_file import Sound, write_wav
@@ -40,12 +41,9 @@ class MatchOptions:
         """Read the options from the query.
 
         Raises:
-            RequestError: 400, an option is unknown, or its value is invalid.
+            RequestError: 400, an option is unknown or repeated, or its value is invalid.
         """
-        query = request.query_params
-        for name in query:
-            if name not in ("refine", "include"):
-                raise RequestError(400, f"query: {shown(name)} is unknown, expected refine or include")
+        query = read_query(request, ("refine", "include"))
         if (include := query.get("include", "sounds")) != "sounds":
             raise RequestError(400, f"include is {shown(include)}, expected sounds")
         return cls(_seconds(query.get("refine", "0"), max_refine_s), "include" in query)

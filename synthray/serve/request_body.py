@@ -1,4 +1,4 @@
-"""Headers and body of a request: its media type, the answers it accepts, and its bytes within a limit.
+"""Query, headers and body of a request: its options, its media type, the answers it accepts, its bytes within a limit.
 
 The meaning of the bytes is decode.py's concern.
 """
@@ -11,7 +11,7 @@ import zlib
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from synthray.errors import RequestError
+from synthray.errors import RequestError, shown
 from synthray.serve.config import AppConfig
 from synthray.serve.service import service_of
 
@@ -20,6 +20,21 @@ _COMPRESSIONS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 JSON, WAV, RAW = "application/json", "audio/wav", "application/octet-stream"
 # Without an explicit content type, clients send none; curl sends this one.
 UNSTATED = ("", "application/x-www-form-urlencoded")
+
+
+def read_query(request: Request, known: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the options in a query by name.
+
+    Raises:
+        RequestError: 400, a name is unknown or repeated.
+    """
+    query = request.query_params
+    for name in query:
+        if name not in known:
+            raise RequestError(400, f"query: {shown(name)} is unknown, expected {' or '.join(known) or 'no query'}")
+        if (count := len(query.getlist(name))) > 1:
+            raise RequestError(400, f"query: {name} is given {count} times, expected once")
+    return dict(query)
 
 
 def content_type(request: Request) -> str:

@@ -19,7 +19,7 @@ from synthray.match.match import described_preset, distance_db
 from synthray.serve.decode import parse_object
 from synthray.serve.match_answer import render_wav
 from synthray.serve.models import Served
-from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body
+from synthray.serve.request_body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body, read_query
 from synthray.serve.request_sound import (
     decode_base64,
     decode_sound,
@@ -37,6 +37,7 @@ from synthray.synth.presets import preset_from_json
 async def render_preset(request: Request) -> Response:
     """Return the sound of a preset as WAV, or as JSON with its distance from a target."""
     service = service_of(request)
+    read_query(request)
     # A rendering needs no model, but a path may not name one that is not served.
     served = model_for(request) if request.path_params else None
     kind = content_type(request)
@@ -51,7 +52,7 @@ async def render_preset(request: Request) -> Response:
 async def analyse_sound(request: Request) -> Response:
     """Return the features of a sound file, as JSON or as raw float32."""
     service = service_of(request)
-    analysis = request.query_params.get("analysis", "")
+    analysis = read_query(request, ("analysis",)).get("analysis", "")
     served = model_for(request) if request.path_params or not analysis else None
     if served and not analysis:
         analysis = served.predictor.card.analysis

@@ -69,6 +69,7 @@ def test_match_says_why_a_parameter_is_inaudible(client, wav):
         ("refine=soon", "refine is 'soon'"),
         ("include=all", "include is 'all', expected sounds"),
         ("refin=1", "'refin' is unknown, expected refine or include"),
+        ("refine=1&refine=0", "refine is given 2 times, expected once"),
     ],
 )
 def test_match_invalid_option_is_refused(client, wav, query, message):

@@ -127,6 +127,9 @@ def test_analyse_answer_can_be_predicted(client, wav):
     ("url", "body", "status", "message"),
     [
         (f"{ANALYSE}?analysis=mel", b"RIFF", 400, "analysis is 'mel', expected one of fft, spectra"),
+        (f"{ANALYSE}?foo=1", b"RIFF", 400, "query: 'foo' is unknown, expected analysis"),
+        (f"{ANALYSE}?analysis=fft&analysis=fft", b"RIFF", 400, "analysis is given 2 times, expected once"),
+        (f"{RENDER}?x=1", b"{}", 400, "query: 'x' is unknown, expected no query"),
         (ANALYSE, b"", 400, "the body is empty"),
         (ANALYSE, b"RIFF", 400, "sound"),
     ],
