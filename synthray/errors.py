@@ -1,4 +1,4 @@
-"""Every error that synthray raises on purpose, `summary` of any error, and `shown` for values in messages.
+"""Every error that synthray raises on purpose, `summary` of any error, `shown` for values in messages, `json_type`.
 
     SynthrayError
     ├── ConfigError        a flag or setting is invalid; nothing was started
@@ -129,6 +129,14 @@ class _Shown(reprlib.Repr):
         bits = x.bit_length()
         return repr(x) if bits <= LONGEST_NUMBER_BITS else f"an integer of {bits} bits"
 
+    def repr_NoneType(self, x: None, level: int) -> str:  # noqa: ARG002, N802  # reprlib derives the name from the type
+        """Return JSON's word."""
+        return "null"
+
+    def repr_bool(self, x: bool, level: int) -> str:  # noqa: ARG002
+        """Return JSON's word."""
+        return "true" if x else "false"
+
 
 LONGEST_NUMBER_BITS = 128
 LONGEST_TEXT = 80
@@ -136,9 +144,25 @@ _SHOWN = _Shown()
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, at most ``LONGEST_TEXT`` characters, whatever a client sent."""
+    """Return a value for a message, with JSON's words, at most ``LONGEST_TEXT`` characters, whatever a client sent."""
     text = _SHOWN.repr(value)
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
+
+
+_JSON_TYPES = {
+    dict: "an object",
+    list: "an array",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+}
+
+
+def json_type(value: object) -> str:
+    """Return the type of a value from JSON for a message, such as ``an array``."""
+    return _JSON_TYPES.get(type(value), type(value).__name__)
 
 
 _OURS = "synthray.errors."

@@ -53,8 +53,8 @@ def test_summary_of_foreign_error_is_its_cause(text: str | BaseException, cause:
     ("value", "text"),
     [
         ("x", "'x'"),
-        (None, "None"),
-        ([True, 1.5, {"a": "b"}], "[True, 1.5, {'a': 'b'}]"),
+        (None, "null"),
+        ([True, 1.5, {"a": False}], "[true, 1.5, {'a': false}]"),
         (2**127, str(2**127)),
         ([-(10**5000)], "[an integer of 16610 bits]"),
         ([[[[1]]]], "[[[...]]]"),

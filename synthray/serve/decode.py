@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from synthray.errors import RequestError, shown
+from synthray.errors import RequestError, json_type, shown
 from synthray.model.heads import INPUT_NAME
 
 SIGNATURES = ("", "serving_default")
@@ -75,7 +75,7 @@ def parse_object(body: bytes, name: str = "the body") -> dict[str, Any]:
         reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise RequestError(400, f"{name} is not JSON: {reason}") from None
     if not isinstance(request, dict):
-        raise RequestError(400, f"{name} is a JSON {type(request).__name__}, expected an object")
+        raise RequestError(400, f"{name} is {json_type(request)}, expected an object")
     return request
 
 
@@ -107,7 +107,7 @@ def to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray
         RequestError: 400, the message names the instance, row and column.
     """
     if not isinstance(instances, list):
-        raise RequestError(400, f"{name!r} is a JSON {type(instances).__name__}, expected an array of sounds")
+        raise RequestError(400, f"{name!r} is {json_type(instances)}, expected an array of sounds")
     if not instances:
         raise RequestError(400, f"{name!r} is empty, expected at least one sound")
     features = np.stack([_to_instance(instance, i, shape) for i, instance in enumerate(instances)])
@@ -158,12 +158,12 @@ def _shape_error(instance: Any, index: int, shape: tuple[int, int]) -> RequestEr
     frames, bins = shape
     expected = f"expected {frames} rows of {bins} numbers"
     if not isinstance(instance, list):
-        return RequestError(400, f"{where}: is a JSON {type(instance).__name__}, {expected}")
+        return RequestError(400, f"{where}: is {json_type(instance)}, {expected}")
     if len(instance) != frames:
         return RequestError(400, f"{where}: has {_shape_of(instance)}, expected ({frames}, {bins})")
     for row, numbers in enumerate(instance):
         if not isinstance(numbers, list):
-            return RequestError(400, f"{where}, row {row}: is a JSON {type(numbers).__name__}, {expected}")
+            return RequestError(400, f"{where}, row {row}: is {json_type(numbers)}, {expected}")
         if len(numbers) != bins:
             return RequestError(400, f"{where}, row {row}: has {len(numbers)} columns, {expected}")
         for column, number in enumerate(numbers):

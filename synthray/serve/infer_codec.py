@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.errors import RequestError, shown
+from synthray.errors import RequestError, json_type, shown
 from synthray.model.heads import INPUT_NAME
 from synthray.serve.decode import parse_object
 from synthray.serve.encode import require_finite
@@ -152,7 +152,7 @@ def _flag(tensor: dict[str, Any], name: str, *, default: bool) -> bool:
 def _parameters(value: dict[str, Any]) -> dict[str, Any]:
     parameters = value.get("parameters") or {}
     if not isinstance(parameters, dict):
-        raise RequestError(400, f"parameters is a JSON {type(parameters).__name__}, expected an object")
+        raise RequestError(400, f"parameters is {json_type(parameters)}, expected an object")
     return parameters
 
 
@@ -164,5 +164,5 @@ def _objects(request: dict[str, Any], name: str) -> list[dict[str, Any]]:
         raise RequestError(400, f"{name!r} is {found}, expected an array")
     for index, value in enumerate(values):
         if not isinstance(value, dict):
-            raise RequestError(400, f"{name}[{index}] is a JSON {type(value).__name__}, expected an object")
+            raise RequestError(400, f"{name}[{index}] is {json_type(value)}, expected an object")
     return values

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from starlette.requests import Request
 
-from synthray.errors import RequestError, SoundError, shown
+from synthray.errors import RequestError, SoundError, json_type, shown
 from synthray.serve.decode import parse_object
 from synthray.serve.metrics import timed
 from synthray.serve.models import Served
@@ -90,7 +90,7 @@ def decode_base64(name: str, text: Any) -> bytes:
         SoundError: it is empty.
     """
     if not isinstance(text, str):
-        raise RequestError(400, f"{name} is a JSON {type(text).__name__}, expected a sound file in base64")
+        raise RequestError(400, f"{name} is {json_type(text)}, expected a sound file in base64")
     try:
         raw = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from synthray.errors import RequestError, shown
+from synthray.errors import RequestError, json_type, shown
 from synthray.model.heads import INPUT_NAME, output_name
 from synthray.serve.decode import check_finite, decode_raw, to_features, to_float32, to_numbers
 from synthray.serve.models import MODEL_NAME, Models, Served
@@ -116,7 +116,7 @@ def from_numbers(data: Any, shape: list[int]) -> np.ndarray:
             raise RequestError(400, f"data hold {len(data)} sounds, expected {shape[0]} for shape {shape}")
         return to_features(data, "data", (shape[1], shape[2]))
     if not isinstance(data, list):
-        raise RequestError(400, f"data are a JSON {type(data).__name__}, expected an array of numbers")
+        raise RequestError(400, f"data is {json_type(data)}, expected an array of numbers")
     if len(data) != math.prod(shape):
         raise RequestError(400, f"data hold {len(data)} numbers, expected {math.prod(shape)} for shape {shape}")
     numbers = to_numbers(data, 1)

@@ -123,10 +123,10 @@ def test_match_invalid_start_names_the_parameter(client, wav, near, start, messa
         ),
         (lambda _: {"files": {"start": b"{}"}}, "the form holds no file"),
         (lambda _: {"json": {"sound": ""}}, "'sound' is unknown, expected target or start"),
-        (lambda _: {"json": {"target": 3}}, "target is a JSON"),
+        (lambda _: {"json": {"target": 3}}, "target is a number"),
         (lambda _: {"json": {"target": ""}}, "target is empty"),
         (lambda _: {"json": {"target": "AAAA"}}, "sound"),
-        (lambda _: {"json": []}, "the body is a JSON"),
+        (lambda _: {"json": []}, "the body is an array"),
     ],
 )
 def test_match_invalid_request_with_a_start_is_refused(client, wav, request_of, message):

@@ -66,7 +66,7 @@ def test_render_json_has_distance_from_target(client, settings, sound, wav):
     ("change", "message"),
     [
         ({"filter_cutoff": {"value": 1e6}}, "filter_cutoff is 1e+06, outside of 60 to 5000 Hz"),
-        ({"filter_cutoff": None}, "filter_cutoff is None, not a number"),
+        ({"filter_cutoff": None}, "filter_cutoff is null, not a number"),
         ({"filter_type": "comb"}, "filter_type is 'comb'. It must be one of: lowpass"),
         ({"oscillator_1_pitch": 0.5}, "oscillator_1_pitch is 0.5, which is not in steps of 1 semitones"),
         ({"reverb": 1}, "unknown: ['reverb']"),
@@ -82,7 +82,7 @@ def test_render_invalid_parameter_names_it(client, settings, change, message):
 
 @pytest.mark.parametrize(
     ("target", "message"),
-    [(3, "target is a JSON int"), ("%%", "target is not base64"), ("", "target is empty"), ("AAAA", "sound")],
+    [(3, "target is a number"), ("%%", "target is not base64"), ("", "target is empty"), ("AAAA", "sound")],
 )
 def test_render_invalid_target_is_refused(client, settings, target, message):
     preset = preset_to_json(INSTRUMENT, settings)

@@ -126,8 +126,8 @@ def nested(depth: int) -> list[Any]:
     [
         ("filter_cutoff", 6000, "filter_cutoff is 6000, outside of 60 to 5000 Hz"),
         ("filter_cutoff", {"value": "loud"}, "filter_cutoff is 'loud', not a number"),
-        ("filter_cutoff", {}, "filter_cutoff is None, not a number"),
-        ("filter_cutoff", True, "filter_cutoff is True, not a number"),
+        ("filter_cutoff", {}, "filter_cutoff is null, not a number"),
+        ("filter_cutoff", True, "filter_cutoff is true, not a number"),
         ("filter_cutoff", float("nan"), "filter_cutoff is nan, not a number"),
         ("filter_cutoff", 10**400, "filter_cutoff is an integer of 1329 bits, not a number"),
         ("filter_cutoff", {"value": 1, "unit": "kHz"}, "filter_cutoff has the unit 'kHz', not 'Hz'"),
