@@ -19,7 +19,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.errors import RequestError, SoundError
+from synthray.errors import Busy, RequestError, SoundError
 from synthray.match.sound import is_instrument_model, require_instrument
 from synthray.serve.match_answer import MatchOptions, encode_match, encode_wav, find_match, guess_sound, render_wav
 from synthray.serve.models import Served
@@ -33,7 +33,7 @@ from synthray.serve.request_sound import (
     require_sound_type,
     sound_header,
 )
-from synthray.serve.responses import error_kind, json_response, model_header
+from synthray.serve.responses import error_kind, json_response, model_header, status_of
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.uploads import FORM, Upload, read_form
 from synthray.synth.instrument import N_SAMPLES
@@ -86,7 +86,11 @@ async def warm_up(service: Service) -> None:
 async def _match_form(
     request: Request, service: Service, served: Served, uploads: list[Upload], options: MatchOptions
 ) -> Response:
-    """Return the presets of the files of a form."""
+    """Return the presets of the files of a form, and the errors of those that have none.
+
+    Raises:
+        Busy: no file had a place in the queue.
+    """
     preferred(request, (JSON,))
     longest_s = service.config.max_refine_s
     if options.refine_s * len(uploads) > longest_s:
@@ -96,7 +100,14 @@ async def _match_form(
             "together. Send fewer files, or search less.",
         )
     async with _while_client_waits(request) as has_left:
-        matches = [await _match_upload(service, served, upload, options, has_left) for upload in uploads]
+        found = [await _match_upload(service, served, upload, options, has_left) for upload in uploads]
+    busy = [each for each in found if isinstance(each, Busy)]
+    if len(busy) == len(found):
+        raise busy[-1]
+    matches = [
+        {"name": upload.name} | (each if isinstance(each, dict) else _refusal(service, each))
+        for upload, each in zip(uploads, found, strict=True)
+    ]
     return json_response({"matches": matches}, headers=model_header(served))
 
 
@@ -135,14 +146,20 @@ def _match_json(
 
 async def _match_upload(
     service: Service, served: Served, upload: Upload, options: MatchOptions, has_left: HasLeft
-) -> dict[str, Any]:
-    """Return the match of one file of a form, or the reason why there is none."""
+) -> dict[str, Any] | SoundError | Busy:
+    """Return the match of one file of a form, or the error because of which there is none."""
 
     def work() -> dict[str, Any]:
         return _match_json(service, served, decode_sound(service, served, upload.raw), options, has_left)
 
     try:
-        return {"name": upload.name} | await service.submit_match(options.refine_s, work)
-    except SoundError as error:
-        service.metrics.add("errors_total", kind=error_kind(error))
-        return {"name": upload.name, "error": str(error)}
+        return await service.submit_match(options.refine_s, work)
+    except (SoundError, Busy) as error:
+        return error
+
+
+def _refusal(service: Service, error: SoundError | Busy) -> dict[str, Any]:
+    """Return the JSON of a file's error, and count it."""
+    service.metrics.add("errors_total", kind=error_kind(error))
+    wait = {"retry_after_s": error.retry_after_s} if isinstance(error, Busy) else {}
+    return {"error": str(error), "status": status_of(error), **wait}

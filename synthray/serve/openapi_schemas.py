@@ -44,7 +44,7 @@ def schemas(card: ModelCard) -> dict[str, Schema]:
             progress={"type": "number", "minimum": 0, "maximum": 1},
         ),
         "Matches": record(
-            {"matches": array({"anyOf": [ref("Match"), record({"name": TEXT, "error": TEXT})]})},
+            {"matches": array({"anyOf": [ref("Match"), _refusal()]})},
         ),
         "MatchedPart": record(
             {"skipped_s": NUMBER, "used_s": NUMBER, "length_s": {"type": ["number", "null"]}},
@@ -87,6 +87,11 @@ def example_preset() -> dict[str, Any]:
     """Return a preset with each parameter in the middle of its range."""
     middle = np.array([[0.0 if isinstance(p, Choice) else 0.5 for p in INSTRUMENT.learned]])
     return preset_to_json(INSTRUMENT, INSTRUMENT.labels_to_settings(middle)[0])
+
+
+def _refusal() -> Schema:
+    number = {"type": "integer"}
+    return record({"name": TEXT, "error": TEXT, "status": number}, retry_after_s=number)
 
 
 def _unnamed(outputs: dict[str, Schema]) -> Schema:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from synthray.errors import SoundError
+from synthray.errors import Busy, SoundError
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.models import FixedModels, Served
@@ -93,7 +93,32 @@ def test_match_of_a_form_answers_each_file(client, wav):
     assert (first["name"], broken["name"], last["name"]) == ("a.wav", "notes.txt", "ä b.wav")
     alone = client.post(MATCH, content=wav).json()["preset"]["parameters"]
     assert first["preset"]["parameters"] == last["preset"]["parameters"] == alone
-    assert set(broken) == {"name", "error"}
+    assert set(broken) == {"name", "error", "status"}
+    assert broken["status"] == 400
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_match_of_a_form_with_a_full_queue_keeps_the_finished_matches(predictor, wav, monkeypatch, free):
+    service, places = service_of(predictor), iter([True] * free + [False] * 3)
+    submit = service.submit_match
+
+    def submit_or_refuse(refine_s, function):
+        if not next(places):
+            raise Busy("16 sounds are waiting or running already.", 3)
+        return submit(refine_s, function)
+
+    monkeypatch.setattr(Service, "submit_match", lambda _, *request: submit_or_refuse(*request))
+    with TestClient(build_app(service)) as client:
+        answer = client.post(MATCH, files=[("sound", (name, wav)) for name in ("a.wav", "b.wav", "c.wav")])
+    reason = "16 sounds are waiting or running already. Retry in 3 s."
+    if not free:
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+        assert answer.json() == {"error": reason}
+        return
+    first, *others = answer.json()["matches"]
+    assert first["preset"]["parameters"]
+    refused = {"error": reason, "status": 429, "retry_after_s": 3}
+    assert others == [{"name": name} | refused for name in ("b.wav", "c.wav")]
 
 
 def test_match_of_a_form_accepts_only_json(client, wav):
