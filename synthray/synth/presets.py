@@ -174,7 +174,7 @@ def _within(parameter: Range | Constant, value: float) -> float:
     rounding = 1e-5 * max(abs(parameter.minimum), abs(parameter.maximum))
     if not parameter.minimum - rounding <= value <= parameter.maximum + rounding:
         allowed = f"{parameter.minimum:g} to {parameter.maximum:g} {parameter.unit}".rstrip()
-        raise SoundError(f"{parameter.name} is {value:g}, outside of {allowed}")
+        raise SoundError(f"{parameter.name} is {value:g}. It must be from {allowed}.")
     if parameter.step:
         nearest = float(parameter.from_unit_interval(parameter.to_unit_interval(value)))
         if abs(value - nearest) > rounding:

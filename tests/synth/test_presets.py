@@ -124,7 +124,7 @@ def nested(depth: int) -> list[Any]:
 @pytest.mark.parametrize(
     ("name", "entry", "message"),
     [
-        ("filter_cutoff", 6000, "filter_cutoff is 6000, outside of 60 to 5000 Hz"),
+        ("filter_cutoff", 6000, "filter_cutoff is 6000. It must be from 60 to 5000 Hz"),
         ("filter_cutoff", {"value": "loud"}, "filter_cutoff is 'loud', not a number"),
         ("filter_cutoff", {}, "filter_cutoff is null, not a number"),
         ("filter_cutoff", True, "filter_cutoff is true, not a number"),
