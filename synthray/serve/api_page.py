@@ -11,8 +11,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.serve.openapi import document
-from synthray.serve.service import model_for, service_of
+from synthray.serve.openapi import api_of, document
 
 STYLE = """
 :root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
@@ -33,7 +32,7 @@ _HEADERS = {
 
 async def api_page(request: Request) -> Response:
     """Return the page."""
-    api = document(service_of(request), model_for(request).predictor.card)
+    api = document(api_of(request))
     return Response(render(api), media_type="text/html", headers=_HEADERS)
 
 

@@ -1,6 +1,5 @@
 """The OpenAPI document: it is valid, complete, and what a running service does."""
 
-import io
 import re
 from contextlib import suppress
 
@@ -20,22 +19,12 @@ from schemathesis.specs.openapi.checks import (
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
-from synthray.serve.config import AppConfig
-from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
-from synthray.serve.service import Service
-from synthray.synth.sound_file import write_wav
+from tests.serve.openapi_parts import service_of
 from tests.serve.serving import running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 LARGE = ("predict", "modelInfer")
 """Operations whose features are too many numbers to generate for a model of the instrument."""
-
-
-def service_of(predictor):
-    metrics = PrometheusMetrics()
-    config = AppConfig(max_refine_s=0.2)
-    return Service(FixedModels((Served(predictor),)), config, metrics, scraped=metrics.encode)
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +35,6 @@ def app(foreign_predictor):
 @pytest.fixture(scope="module")
 def document(app):
     return TestClient(app).get("/openapi.json").json()
-
-
-def document_of(predictor):
-    return TestClient(build_app(service_of(predictor))).get("/openapi.json").json()
 
 
 def test_document_is_valid(document):
@@ -96,40 +81,6 @@ def test_running_service_conforms_to_its_document(request, model):
                 if model == "predictor" and name.startswith(LARGE):
                     continue
                 _call(operation, mode)
-
-
-@pytest.mark.slow
-def test_examples_and_sounds_get_answers_that_conform(predictor, foreign_predictor, sound):
-    wav = io.BytesIO()
-    write_wav(wav, sound)
-    sounds = {"match": wav.getvalue(), "analyse": wav.getvalue()}
-    answered = set()
-    for model in (predictor, foreign_predictor):
-        with running(service_of(model)) as url:
-            for result in schemathesis.openapi.from_url(f"{url}/openapi.json").get_all_operations():
-                operation = result.ok()
-                raw = operation.definition.raw
-                name, parameters = raw["operationId"], raw.get("parameters", [])
-                verb = name.removesuffix("Version").removesuffix("Label")
-                content = raw.get("requestBody", {}).get("content", {})
-                values = {"path_parameters": {p["name"]: p["example"] for p in parameters if p["in"] == "path"}}
-                if verb == "match" and model is foreign_predictor:
-                    continue
-                if verb in sounds:
-                    values |= {"body": sounds[verb], "media_type": "application/octet-stream"}
-                    queries = [p for p in parameters if p["in"] == "query" and verb == "match"]
-                    values["query"] = {p["name"]: p["example"] for p in queries}
-                    values["query"].pop("refine", None)
-                elif "example" in content.get("application/json", {}):
-                    values |= {"body": content["application/json"]["example"], "media_type": "application/json"}
-                elif content:
-                    continue
-                answer = operation.Case(**values).call_and_validate(checks=CHECKS, timeout=200)  # Numba may compile
-                assert answer.status_code == 200, (name, answer.text)
-                answered.add(name)
-    paths = document_of(foreign_predictor)["paths"]
-    names = {operation["operationId"] for item in paths.values() for operation in item.values()}
-    assert answered == names - {"openapi"}  # schemathesis leaves the document's own path out
 
 
 def _call(operation, mode):

@@ -1,0 +1,98 @@
+"""Errors in the OpenAPI document: their meanings, and messages as examples.
+
+The code that refuses requests makes the messages where it needs no real request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+
+from synthray.errors import SynthrayError
+from synthray.serve.access import refusal
+from synthray.serve.decode import decode_json
+from synthray.serve.match_answer import MatchOptions
+from synthray.serve.matching import require_sound_type
+from synthray.serve.models import FixedModels, choose
+from synthray.serve.openapi_examples import Api, Json, example, preset
+from synthray.serve.openapi_schemas import INTEGER, ref
+from synthray.serve.request_body import JSON, WAV, preferred
+from synthray.synth.instrument import INSTRUMENT
+from synthray.synth.presets import preset_from_json
+from synthray.synth.sound_file import read_sound
+
+ERRORS = {
+    400: "A field, index or value of the request is invalid.",
+    401: "The token is missing or wrong.",
+    404: "There is no such path, version or label.",
+    406: "No media type that `Accept` names is available.",
+    408: "The body arrives too slowly.",
+    409: "The served model is of another instrument, so that it cannot match sounds.",
+    413: "The body is too long, before or after decompression.",
+    415: "The content type of the body, or its compression, is not supported.",
+    429: "Too many requests wait. Retry after the seconds in the header `Retry-After`.",
+    503: "No model is ready yet.",
+}
+
+
+def error_responses(api: Api) -> Json:
+    """Return the responses of errors by name."""
+    return {f"Error{status}": _response(status, _messages(api)[status]) for status in ERRORS}
+
+
+def _response(status: int, messages: dict[str, str]) -> Json:
+    examples = {name.replace(" ", "-"): example(name, {"error": text}) for name, text in messages.items()}
+    response: Json = {"description": ERRORS[status], "content": {JSON: {"schema": ref("Error"), "examples": examples}}}
+    if status == 429:
+        response["headers"] = {"Retry-After": {"schema": INTEGER, "description": "seconds"}}
+    if status == 401:
+        response["headers"] = {"WWW-Authenticate": {"schema": {"const": "Bearer"}, "description": "the scheme"}}
+    return response
+
+
+def _messages(api: Api) -> dict[int, dict[str, str]]:
+    """Return example messages by status, then by a summary."""
+    config, card = api.service.config, api.served.predictor.card
+    limit = config.max_body_bytes
+    too_high = {"preset": preset() | {"parameters": preset()["parameters"] | {"filter_cutoff": 9000}}}
+    other_version = str(api.served.version + 1)
+    models = FixedModels((api.served,))
+    return {
+        400: {
+            "query": _message(MatchOptions.of, _request(query="refine=-1"), config.max_refine_s),
+            "sound file": _message(read_sound, b"text"),
+            "preset": _message(preset_from_json, INSTRUMENT, too_high),
+            "features": _message(decode_json, b'{"instances": [[[0]]]}', card.feature_shape),
+        },
+        401: {
+            "no token": refusal(Headers(), "", ("token",)) or "",
+            "wrong token": refusal(Headers({"authorization": "Bearer wrong"}), "", ("token",)) or "",
+        },
+        404: {"version": _message(lambda: choose(models, version=other_version))},
+        406: {"Accept": _message(preferred, _request(accept="image/png"), (WAV, JSON))},
+        408: {"body": f"the body: timed out after {config.body_timeout_s:g} s, with 65536 bytes. Send it faster."},
+        409: {
+            "instrument": f"{card.name} was trained on another instrument. It can predict from features, "
+            "but it cannot match a sound."
+        },
+        413: {"body": f"the body has {limit + 1} bytes, the limit is {limit}"},
+        415: {"content type": _message(require_sound_type, "text/html")},
+        429: {"sounds": f"{config.max_sounds + 1} sounds are waiting or being matched already. Retry in a second."},
+        503: {"no model": _message(choose, FixedModels())},
+    }
+
+
+def _message(function: Callable[..., Any], *args: Any) -> str:
+    """Return the message of the error that a function raises."""
+    try:
+        function(*args)
+    except SynthrayError as error:
+        return str(error)
+    raise AssertionError(f"{function} accepts an invalid example")
+
+
+def _request(query: str = "", accept: str = "*/*") -> Request:
+    return Request({"type": "http", "query_string": query.encode(), "headers": [(b"accept", accept.encode())]})

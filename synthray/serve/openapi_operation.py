@@ -1,0 +1,122 @@
+"""One operation of the OpenAPI document, and what its answers and parameters are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from synthray.serve.models import BASE, STABLE
+from synthray.serve.openapi_examples import Api, Json
+from synthray.serve.openapi_schemas import TEXT, Schema
+from synthray.serve.responses import MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER
+
+TAGS = {
+    "Sounds": "From a sound to a preset, and back.",
+    "Features": "The network alone, in TensorFlow Serving's REST API.",
+    "Model": "The served models, in TensorFlow Serving's REST API.",
+    "Open Inference Protocol": "Version 2 of the protocol, which clients of KServe, Triton and MLServer speak.",
+    "Service": "Health, metrics, this document, and the web page.",
+}
+MODEL: Json = {MODEL_HEADER: {"schema": TEXT, "description": "name of the model that answered"}}
+SOUND: Json = {
+    SOUND_HEADER: {
+        "schema": TEXT,
+        "description": "the part of the file that was used, in seconds; `length_s` only if it is known",
+        "example": "skipped_s=0.52, used_s=2.0, length_s=7.1",
+    }
+}
+SHAPE: Json = {SHAPE_HEADER: {"schema": TEXT, "description": "frames and numbers a frame", "example": "20,551"}}
+BODY_ERRORS = (408, 413, 415, 429)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation."""
+
+    tag: str
+    """Key of ``TAGS``."""
+    name: str
+    """Its identifier."""
+    summary: str
+    """One line."""
+    answer: str
+    """Description of the answer."""
+    content: Json
+    """Answers by media type, as ``media`` returns them."""
+    errors: tuple[int, ...] = ()
+    """Statuses of ``openapi_errors.ERRORS``."""
+    description: str = ""
+    """Sentences, with code in backticks."""
+    parameters: tuple[Json, ...] = ()
+    """Parameters in the path, query and headers."""
+    body: Json | None = None
+    """Bodies by media type, as ``media`` returns them."""
+    headers: Json | None = None
+    """Headers of the answer."""
+    is_open: bool = False
+    """True if it needs no token."""
+    variant_of: str = ""
+    """Name of the operation that is the same for the model that the service chooses."""
+
+    def to_json(self) -> Json:
+        """Return the operation as the document has it."""
+        answer: Json = {"description": self.answer, "content": self.content}
+        responses: Json = {"200": answer | ({"headers": self.headers} if self.headers else {})}
+        responses |= {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(self.errors)}
+        body = {"required": True, "content": self.body} if self.body else None
+        optional = {
+            "description": self.description,
+            "parameters": list(self.parameters),
+            "requestBody": body,
+            "x-variant-of": self.variant_of,
+        }
+        operation: Json = {"tags": [self.tag], "operationId": self.name, "summary": self.summary}
+        operation |= {key: value for key, value in optional.items() if value}
+        return operation | {"responses": responses} | ({"security": []} if self.is_open else {})
+
+
+def media(schema: Schema, **examples: Json) -> Json:
+    """Return the schema of a media type with its examples."""
+    return {"schema": schema} | ({"examples": examples} if examples else {})
+
+
+def path_parameter(name: str, text: str, example: str) -> Json:
+    """Return a parameter of the path."""
+    return {"name": name, "in": "path", "required": True, "schema": TEXT, "description": text, "example": example}
+
+
+def query_parameter(name: str, schema: Schema, text: str, example: Any) -> Json:
+    """Return a parameter of the query."""
+    return {"name": name, "in": "query", "schema": schema, "description": text, "example": example}
+
+
+def version_parameter(api: Api) -> Json:
+    """Return the parameter that names a model by its number."""
+    return path_parameter(
+        "version", "number of a served model; the status of the models lists them", str(api.served.version)
+    )
+
+
+def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operation]:
+    """Return an operation by its path: for the model that the service chooses, for a version, and for a label.
+
+    Args:
+        path: behind the path of the model, such as ``:predict``.
+    """
+    label = path_parameter("label", f"`{STABLE}`, or `canary` if the service has one", api.served.label)
+
+    def variant(name: str, where: str, parameter: Json) -> Operation:
+        return replace(
+            operation,
+            name=f"{operation.name}{name}",
+            summary=f"{operation.summary}, of the model with a given {where}",
+            parameters=(parameter, *operation.parameters),
+            errors=tuple({*operation.errors, 404}),
+            variant_of=operation.name,
+        )
+
+    return {
+        f"{BASE}{path}": operation,
+        f"{BASE}/versions/{{version}}{path}": variant("Version", "number", version_parameter(api)),
+        f"{BASE}/labels/{{label}}{path}": variant("Label", "label", label),
+    }

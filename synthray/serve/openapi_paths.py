@@ -1,0 +1,197 @@
+"""The operations of the OpenAPI document by path, the most used ones first.
+
+Those of the Open Inference Protocol and of the service itself are in openapi_more_paths.py.
+"""
+
+from __future__ import annotations
+
+from synthray.serve import openapi_examples as examples
+from synthray.serve.models import BASE
+from synthray.serve.openapi_examples import SHORTENED, SOUND_PATH, Api, Json, example, shared
+from synthray.serve.openapi_more_paths import open_inference_operations, service_operations
+from synthray.serve.openapi_operation import (
+    BODY_ERRORS,
+    MODEL,
+    SHAPE,
+    SOUND,
+    Operation,
+    media,
+    query_parameter,
+    with_versions,
+)
+from synthray.serve.openapi_schemas import NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, ref
+from synthray.serve.progress_stream import EVENT_STREAM
+from synthray.serve.request_body import JSON, RAW, WAV
+from synthray.serve.uploads import FORM
+from synthray.synth.features import ANALYSES
+
+PARAMETERS = "`value`, `unit`, `confidence`, `audible` and `why_inaudible`"
+
+
+def paths(api: Api) -> Json:
+    """Return the paths of a service."""
+    operations = _sound_operations(api) | with_versions(api, ":predict", _predict(api))
+    operations |= with_versions(api, "", _status()) | with_versions(api, "/metadata", _metadata())
+    operations |= open_inference_operations(api) | service_operations(api)
+    return {path: {"post" if operation.body else "get": operation.to_json()} for path, operation in operations.items()}
+
+
+def _sound_operations(api: Api) -> dict[str, Operation]:
+    return {f"{BASE}:match": _match(api), f"{BASE}:render": _render(api), f"{BASE}:analyse": _analyse(api)}
+
+
+def _sound_bodies(api: Api) -> Json:
+    file = {"summary": "A sound file of this service", "externalValue": f"{api.url}{SOUND_PATH}"}
+    return {RAW: media(SOUND_FILE, file=file), "audio/*": media(SOUND_FILE, file=file)}
+
+
+def _match(api: Api) -> Operation:
+    longest_s = api.service.config.max_refine_s
+    refine = NUMBER | {"minimum": 0, "maximum": longest_s, "default": 0}
+    files = array({"type": "string", "contentMediaType": RAW}) | {"minItems": 1}
+    form = {"type": "object", "properties": {"sound": files}, "description": "sound files, under any field names"}
+    return Operation(
+        tag="Sounds",
+        name="match",
+        summary="Find the preset of a sound",
+        description="The body is a sound file: WAV, RF64, FLAC, OGG, MP3, AIFF, CAF, AU or another format that "
+        "libsndfile reads. The service matches 2 s from the onset of the sound, as one channel at 11025 Hz. For each "
+        f"parameter, the preset has {PARAMETERS}. With `Accept: {WAV}` the answer is the preset's sound. With "
+        f"`Accept: {EVENT_STREAM}` it is the progress of the search: an event `improvement` for each better preset, "
+        "and at the end `match` or `error`. To stop a search, close the connection. A form with several files is "
+        "answered with one entry a file.",
+        answer="The preset of the sound, and the part of the file that was matched.",
+        content={
+            JSON: media(
+                {"anyOf": [ref("Match"), ref("Matches")]},
+                match=example("A sound file", examples.match(api)),
+                sounds=example(f"With include=sounds; {SHORTENED}", examples.match_with_sounds(api)),
+                form=example("A form with two files", examples.matches(api)),
+            ),
+            WAV: media(WAV_FILE),
+            EVENT_STREAM: media(
+                TEXT | {"description": "server-sent events; the data of an event are as in the JSON answer"},
+                events=example("A search", examples.events(api)),
+            ),
+        },
+        errors=(400, 401, 406, 409, *BODY_ERRORS, 503),
+        parameters=(
+            query_parameter(
+                "refine",
+                refine,
+                f"length of the search for a nearer preset, in seconds, up to {longest_s:g} for all files of a form "
+                "together; 0 for the network's answer alone",
+                api.refine_s,
+            ),
+            query_parameter(
+                "include",
+                {"enum": ["sounds"]},
+                "`sounds` adds both sounds to a JSON answer, as WAV files in base64",
+                "sounds",
+            ),
+        ),
+        body=_sound_bodies(api) | {FORM: media(form)},
+        headers=MODEL | SOUND,
+    )
+
+
+def _render(api: Api) -> Operation:
+    preset = examples.preset()
+    target = {"preset": preset, "target": examples.short_wav()}
+    return Operation(
+        tag="Sounds",
+        name="render",
+        summary="Return the sound of a preset",
+        description="The body is a preset, or the answer of `:match` as it is. All parameters are needed. With "
+        f"`Accept: {JSON}` the answer has the sound in base64, and its distance from `target`, a sound file in base64.",
+        answer="The sound of the preset.",
+        content={
+            WAV: media(WAV_FILE),
+            JSON: media(ref("Rendered"), rendered=example(f"With a target; {SHORTENED}", examples.rendered(api))),
+        },
+        errors=(400, 401, 406, *BODY_ERRORS),
+        body={
+            JSON: media(
+                ref("PresetRequest"),
+                preset=example("A preset", preset),
+                target=example("A preset and a sound file of 50 ms", target),
+            )
+        },
+    )
+
+
+def _analyse(api: Api) -> Operation:
+    card = api.served.predictor.card
+    return Operation(
+        tag="Sounds",
+        name="analyse",
+        summary="Return the features of a sound",
+        description="The body is a sound file, as for `:match`. The features describe 2 s from the onset of the sound "
+        f"in frames of 0.1 s. `:predict` takes the answer as its body. With `Accept: {RAW}` the answer is the numbers "
+        "alone, as little-endian float32, frame by frame.",
+        answer="The features of the sound.",
+        content={
+            JSON: media(ref("Analysed"), zeros=example("Zeros in the shape of features", examples.analysed(api))),
+            RAW: media({"description": "the features, as little-endian float32"}),
+        },
+        errors=(400, 401, 406, *BODY_ERRORS, 503),
+        parameters=(
+            query_parameter(
+                "analysis",
+                {"enum": list(ANALYSES), "default": card.analysis},
+                "the analysis that makes the features; the default is that of the served model",
+                card.analysis,
+            ),
+        ),
+        body=_sound_bodies(api),
+        headers=SHAPE | SOUND,
+    )
+
+
+def _predict(api: Api) -> Operation:
+    frames, bins = api.served.predictor.card.feature_shape
+    size = frames * bins * 4
+    raw = f"the features, as little-endian float32 [sounds, {frames} frames, {bins} numbers]: {size} bytes a sound"
+    return Operation(
+        tag="Features",
+        name="predict",
+        summary="Return the network's outputs for features",
+        description=f"The features of a sound are {frames} frames of {bins} numbers, and `:analyse` returns them. The "
+        "body is JSON with sounds in rows (`instances`) or in columns (`inputs`), or raw float32. An output of a range "
+        "is its position from 0 to 1. An output of a choice is the probabilities of its values.",
+        answer="The outputs: one object a sound (`predictions`), or for `inputs` one array an output (`outputs`).",
+        content={JSON: media(ref("PredictAnswer"), outputs=shared("predicted"))},
+        errors=(400, 401, *BODY_ERRORS, 503),
+        body={
+            JSON: media(ref("PredictRequest"), zeros=shared("predict")),
+            RAW: media({"description": raw}),
+        },
+        headers=MODEL,
+    )
+
+
+def _status() -> Operation:
+    return Operation(
+        tag="Model",
+        name="status",
+        summary="Return the status of the models",
+        description="A newer model that failed to load has the version 0, the state END and the reason. The previous "
+        "model keeps answering.",
+        answer="One entry a model: its number, state, name and label.",
+        content={
+            JSON: media(ref("Status"), available=shared("status"), failed=shared("failed")),
+        },
+        errors=(401, 503),
+    )
+
+
+def _metadata() -> Operation:
+    return Operation(
+        tag="Model",
+        name="metadata",
+        summary="Return the inputs, outputs and parameters of the model",
+        description="The parameters have their units, ranges and values, which tell the meaning of the outputs.",
+        answer="The signature of the model, and below `synthray` its name, SHA-256 and parameters.",
+        content={JSON: media(ref("Metadata"), metadata=shared("metadata"))},
+        errors=(401, 503),
+    )

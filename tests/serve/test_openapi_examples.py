@@ -1,0 +1,192 @@
+"""Examples of the OpenAPI document: requests can be sent as they are, and answers are as the service answers."""
+
+import base64
+import io
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+from starlette.testclient import TestClient
+
+from synthray.serve.app import build_app
+from synthray.serve.models import FixedModels
+from synthray.serve.service import Service
+from tests.serve.openapi_parts import check, document_of, examples_of, operations_of, resolved, service_of
+from tests.serve.serving import running
+
+JSON, EVENTS, TEXT = "application/json", "text/event-stream", "text/plain"
+SHOWN = (JSON, EVENTS, TEXT)
+"""Media types of answers that an example can show."""
+BASE = "/v1/models/synthray"
+
+
+@pytest.fixture(scope="module", params=["predictor", "foreign_predictor"])
+def model(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def document(model):
+    return document_of(model)
+
+
+def test_each_operation_with_a_body_has_a_request_example(document):
+    bodies = {
+        operation["operationId"]: operation["requestBody"]["content"]
+        for _, _, operation in operations_of(document)
+        if "requestBody" in operation
+    }
+    assert {"match", "render", "analyse", "predict", "predictLabel", "modelInfer"} <= set(bodies)
+    without = [name for name, content in bodies.items() if not any("examples" in kind for kind in content.values())]
+    assert without == []
+
+
+def test_each_answer_that_is_text_has_an_example(document):
+    missing = [
+        (operation["operationId"], status, kind)
+        for _, _, operation in operations_of(document)
+        for status, response in operation["responses"].items()
+        for kind, media in resolved(document, response)["content"].items()
+        if kind in SHOWN and "examples" not in media
+    ]
+    assert missing == []
+
+
+def test_answer_examples_are_as_their_schemas_say(document):
+    checked = 0
+    for _, _, operation in operations_of(document):
+        for response in operation["responses"].values():
+            for media in resolved(document, response)["content"].values():
+                for example in examples_of(document, media).values():
+                    check(document, media["schema"], example["value"])
+                    checked += 1
+    assert checked > 50
+
+
+def test_answers_have_schemas_with_properties(document):
+    for _, _, operation in operations_of(document):
+        schema = operation["responses"]["200"]["content"].get(JSON, {"schema": {"properties": {}}})["schema"]
+        for option in schema.get("anyOf", [schema]):
+            found = resolved(document, option)
+            assert "properties" in found or "oneOf" in found, operation["operationId"]
+
+
+def test_parameters_have_a_meaning_and_an_example(document):
+    for _, _, operation in operations_of(document):
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"]
+            if parameter["in"] != "header":
+                check(document, parameter["schema"], parameter["example"])
+
+
+def test_document_with_long_features_stays_short(predictor):
+    answer = TestClient(build_app(service_of(predictor))).get("/openapi.json")
+    assert predictor.card.feature_shape == (20, 551)
+    assert len(answer.content) < 300_000
+
+
+@pytest.mark.slow
+def test_request_examples_get_answers_that_conform(model):
+    sent = 0
+    with running(service_of(model)) as url, httpx.Client(base_url=url, timeout=200) as client:  # Numba may compile
+        document = client.get("/openapi.json").json()
+        for path, method, operation in operations_of(document):
+            content = operation.get("requestBody", {}).get("content", {})
+            examples = [(k, each) for k, media in content.items() for each in examples_of(document, media).values()]
+            for kind, example in examples or [(None, {})]:
+                if operation["operationId"] == "match" and model.card.name == "model_3_1":
+                    continue  # of another instrument
+                for accept in operation["responses"]["200"]["content"]:
+                    answer = _send(client, path, method, operation, kind, example, accept)
+                    assert answer.status_code == 200, (path, answer.text)
+                    _check_answer(document, operation, answer, accept)
+                    sent += 1
+    assert sent > 30
+
+
+def _send(client, path, method, operation, kind, example, accept):
+    """Send an example with the examples of all parameters that have one."""
+    parameters = [p for p in operation.get("parameters", []) if "example" in p]
+    path = path.format(**{p["name"]: p["example"] for p in parameters if p["in"] == "path"})
+    query = {p["name"]: p["example"] for p in parameters if p["in"] == "query"}
+    headers = {"accept": accept} | ({"content-type": kind} if kind else {})
+    body = {"json": example["value"]} if "value" in example else {}
+    if "externalValue" in example:
+        body = {"content": client.get(example["externalValue"]).raise_for_status().content}
+    return client.request(method, path, params=query, headers=headers, **body)
+
+
+def _check_answer(document, operation, answer, accept):
+    content = operation["responses"]["200"]["content"]
+    kind = answer.headers["content-type"].partition(";")[0]
+    assert kind in content
+    if len(content) < 5:
+        assert kind == accept or set(content) == {JSON, "application/octet-stream"}
+    if kind == JSON:
+        check(document, content[JSON]["schema"], answer.json())
+
+
+def test_sounds_in_examples_are_wav_files(predictor):
+    answers = document_of(predictor)["paths"][f"{BASE}:render"]["post"]["responses"]["200"]["content"]
+    [example] = answers[JSON]["examples"].values()
+    audio, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(example["value"]["sound"])))
+    assert rate_hz == 11025
+    assert np.abs(audio).max() > 0.1
+
+
+ERRORS = {
+    "query": (400, f"{BASE}:match?refine=-1", {"content": b"text"}),
+    "sound-file": (400, f"{BASE}:match", {"content": b"text"}),
+    "preset": (400, f"{BASE}:render", {}),
+    "features": (400, f"{BASE}:predict", {"json": {"instances": [[[0]]]}}),
+    "version": (404, f"{BASE}/versions/8:predict", {"json": {}}),
+    "Accept": (406, f"{BASE}:render", {"headers": {"accept": "image/png"}, "json": {}}),
+    "body": (413, f"{BASE}:match", {"headers": {"content-length": str(32 * 2**20 + 1)}}),
+    "content-type": (415, f"{BASE}:match", {"headers": {"content-type": "text/html"}, "content": b"text"}),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error_examples_are_the_services_messages(predictor, name):
+    status, path, request = ERRORS[name]
+    document = document_of(predictor)
+    responses = document["components"]["responses"]
+    expected = responses[f"Error{status}"]["content"][JSON]["examples"][name]["value"]
+    if name == "preset":
+        body = document["paths"][f"{BASE}:render"]["post"]["requestBody"]["content"][JSON]
+        preset = body["examples"]["preset"]["value"]
+        request = {"json": {**preset, "parameters": {**preset["parameters"], "filter_cutoff": 9000}}}
+    answer = TestClient(build_app(service_of(predictor))).post(path, **request)
+    assert (answer.status_code, answer.json()) == (status, expected)
+
+
+def test_error_example_of_another_instrument_is_the_services_message(foreign_predictor):
+    [expected] = document_of(foreign_predictor)["components"]["responses"]["Error409"]["content"][JSON][
+        "examples"
+    ].values()
+    answer = TestClient(build_app(service_of(foreign_predictor))).post(f"{BASE}:match", content=b"text")
+    assert (answer.status_code, answer.json()) == (409, expected["value"])
+
+
+def test_error_examples_of_tokens_are_the_services_messages(predictor):
+    examples = document_of(predictor)["components"]["responses"]["Error401"]["content"][JSON]["examples"]
+    client = TestClient(build_app(service_of(predictor, tokens=("open sesame",))))
+    for name, headers in (("no-token", {}), ("wrong-token", {"authorization": "Bearer wrong"})):
+        answer = client.get(BASE, headers=headers)
+        assert (answer.status_code, answer.json()) == (401, examples[name]["value"])
+
+
+def test_error_example_without_a_model_is_the_services_message(predictor):
+    [expected] = document_of(predictor)["components"]["responses"]["Error503"]["content"][JSON]["examples"].values()
+    answer = TestClient(build_app(Service(FixedModels()))).get("/healthz")
+    assert (answer.status_code, answer.json()) == (503, expected["value"])
+
+
+def test_metric_example_is_one_of_the_metrics(predictor):
+    paths = document_of(predictor)["paths"]
+    [example] = paths["/metrics"]["get"]["responses"]["200"]["content"][TEXT]["examples"].values()
+    client = TestClient(build_app(service_of(predictor)))
+    client.get("/healthz")
+    scraped = client.get("/metrics").text.splitlines()
+    assert [line for line in example["value"].splitlines() if line not in scraped] == []
