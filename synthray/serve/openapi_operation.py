@@ -58,8 +58,8 @@ class Operation:
     variant_of: str = ""
     """Name of the operation that is the same for the model that the service chooses."""
 
-    def to_json(self) -> Json:
-        """Return the operation as the document has it."""
+    def to_json(self, samples: dict[str, list[dict[str, str]]]) -> Json:
+        """Return the operation, with its samples of ``openapi_curl.curl_samples``."""
         answer: Json = {"description": self.answer, "content": self.content}
         responses: Json = {"200": answer | ({"headers": self.headers} if self.headers else {})}
         responses |= {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(self.errors)}
@@ -68,6 +68,7 @@ class Operation:
             "description": self.description,
             "parameters": list(self.parameters),
             "requestBody": body,
+            "x-codeSamples": samples.get(self.name),
             "x-variant-of": self.variant_of,
         }
         operation: Json = {"tags": [self.tag], "operationId": self.name, "summary": self.summary}

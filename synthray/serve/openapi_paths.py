@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from synthray.serve import openapi_examples as examples
 from synthray.serve.models import BASE
+from synthray.serve.openapi_curl import curl_samples
 from synthray.serve.openapi_examples import SHORTENED, SOUND_PATH, Api, Json, example, shared
 from synthray.serve.openapi_more_paths import open_inference_operations, service_operations
 from synthray.serve.openapi_operation import (
@@ -33,7 +34,11 @@ def paths(api: Api) -> Json:
     operations = _sound_operations(api) | with_versions(api, ":predict", _predict(api))
     operations |= with_versions(api, "", _status()) | with_versions(api, "/metadata", _metadata())
     operations |= open_inference_operations(api) | service_operations(api)
-    return {path: {"post" if operation.body else "get": operation.to_json()} for path, operation in operations.items()}
+    samples = curl_samples(api)
+    return {
+        path: {"post" if operation.body else "get": operation.to_json(samples)}
+        for path, operation in operations.items()
+    }
 
 
 def _sound_operations(api: Api) -> dict[str, Operation]:

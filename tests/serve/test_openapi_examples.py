@@ -2,6 +2,9 @@
 
 import base64
 import io
+import os
+import shutil
+import subprocess
 
 import httpx
 import numpy as np
@@ -125,6 +128,27 @@ def _check_answer(document, operation, answer, accept):
         assert kind == accept or set(content) == {JSON, "application/octet-stream"}
     if kind == JSON:
         check(document, content[JSON]["schema"], answer.json())
+
+
+@pytest.mark.slow
+def test_curl_samples_work(predictor, tmp_path):
+    if not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    done = []
+    with running(service_of(predictor, tokens=("open sesame",))) as url:
+        document = httpx.get(f"{url}/openapi.json").json()
+        for _, _, operation in operations_of(document):
+            for number, sample in enumerate(operation.get("x-codeSamples", [])):
+                folder = tmp_path / f"{operation['operationId']}{number}"
+                folder.mkdir()
+                script = 'set -e -o pipefail; curl() { command curl -sS --fail-with-body "$@"; }\n' + sample["source"]
+                variables = os.environ | {"SYNTHRAY_API_TOKEN": "open sesame"}
+                ended = subprocess.run(["bash", "-c", script], cwd=folder, env=variables, capture_output=True)
+                assert ended.returncode == 0, (sample["source"], ended.stdout[:500], ended.stderr)
+                assert b'"error"' not in ended.stdout
+                done.append(operation["operationId"])
+    assert {"match", "render", "analyse", "predict", "modelInfer", "status", "metadata"} <= set(done)
+    assert soundfile.info(tmp_path / "render0" / "preset.wav").duration == pytest.approx(2.0)
 
 
 def test_sounds_in_examples_are_wav_files(predictor):

@@ -1,0 +1,110 @@
+"""Shell commands that show how to call the service, as ``x-codeSamples`` in the OpenAPI document.
+
+Each can be pasted as it is: a command that needs a sound gets one from the service first.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from synthray.model.heads import INPUT_NAME
+from synthray.serve.access import TOKEN_VARIABLE
+from synthray.serve.infer_codec import LENGTH_HEADER
+from synthray.serve.models import BASE, MODEL_NAME
+from synthray.serve.openapi_examples import SOUND_PATH, Api
+from synthray.serve.request_body import JSON, RAW, WAV
+from synthray.serve.tensors import FLOAT32
+
+SOUND = SOUND_PATH.rpartition("/")[2]
+
+
+def curl_samples(api: Api) -> dict[str, list[dict[str, str]]]:
+    """Return the samples of the operations, by their names."""
+    get_sound = f"curl -sO {_url(api, SOUND_PATH)}"
+    call = _call(api)
+    match, render, analyse, predict = (
+        _url(api, f"{BASE}:{name}") for name in ("match", "render", "analyse", "predict")
+    )
+    search = _url(api, f"{BASE}:match?refine={api.refine_s:g}")
+    with_sounds = _url(api, f"{BASE}:match?include=sounds")
+    return {
+        "match": [
+            _sample("a preset", get_sound, f"{call} --data-binary @{SOUND} {match}"),
+            _sample("its sound", get_sound, f"{call} --data-binary @{SOUND} -H 'Accept: {WAV}' -o match.wav {match}"),
+            _sample("a preset after a search", get_sound, f"{call} --data-binary @{SOUND} {search}"),
+            _sample(
+                "the progress of a search",
+                get_sound,
+                f"{call} -N --data-binary @{SOUND} -H 'Accept: text/event-stream' {search}",
+            ),
+            _sample("a preset and both sounds", get_sound, f"{call} --data-binary @{SOUND} {with_sounds}"),
+            _sample("presets of several files", get_sound, f"{call} -F a=@{SOUND} -F b=@{SOUND} {match}"),
+        ],
+        "render": [
+            _sample(
+                "the sound of a match",
+                get_sound,
+                f"{call} --data-binary @{SOUND} -o preset.json {match}",
+                f"{call} --data-binary @preset.json -H 'Content-Type: {JSON}' -o preset.wav {render}",
+            )
+        ],
+        "analyse": [
+            _sample("features", get_sound, f"{call} --data-binary @{SOUND} -o features.json {analyse}"),
+            _sample(
+                "features as raw float32",
+                get_sound,
+                f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
+            ),
+        ],
+        "predict": [
+            _sample(
+                "outputs for a sound",
+                get_sound,
+                f"{call} --data-binary @{SOUND} -o features.json {analyse}",
+                f"{call} --data-binary @features.json -H 'Content-Type: {JSON}' {predict}",
+            ),
+            _sample(
+                "the same with raw float32",
+                get_sound,
+                f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
+                f"{call} --data-binary @features.f32 -H 'Content-Type: {RAW}' {predict}",
+            ),
+        ],
+        "status": [_sample("", f"{call} {_url(api, BASE)}")],
+        "metadata": [_sample("", f"{call} {_url(api, f'{BASE}/metadata')}")],
+        "modelMetadata": [_sample("", f"{call} {_url(api, f'/v2/models/{MODEL_NAME}')}")],
+        "modelInfer": [_infer(api, get_sound)],
+        "health": [_sample("", f"curl {_url(api, '/healthz')}")],
+        "openapi": [_sample("", f"curl -o openapi.json {_url(api, '/openapi.json')}")],
+    }
+
+
+def _infer(api: Api, get_sound: str) -> dict[str, str]:
+    """Return a sample with features as bytes behind the JSON."""
+    frames, bins = api.served.predictor.card.feature_shape
+    call, analyse = _call(api), _url(api, f"{BASE}:analyse")
+    tensor: dict[str, Any] = {"name": INPUT_NAME, "datatype": FLOAT32, "shape": [1, frames, bins]}
+    tensor["parameters"] = {"binary_data_size": frames * bins * 4}
+    text = json.dumps({"inputs": [tensor]})
+    return _sample(
+        "outputs for a sound, whose features follow the JSON as float32",
+        get_sound,
+        f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
+        f"printf %s '{text}' | cat - features.f32 > request.bin",
+        f"{call} --data-binary @request.bin -H 'Content-Type: {RAW}' \\\n"
+        f"  -H '{LENGTH_HEADER}: {len(text)}' {_url(api, f'/v2/models/{MODEL_NAME}/infer')}",
+    )
+
+
+def _call(api: Api) -> str:
+    return f'curl -H "Authorization: Bearer ${TOKEN_VARIABLE}"' if api.service.tokens else "curl"
+
+
+def _url(api: Api, path: str) -> str:
+    return shlex.quote(api.url + path)
+
+
+def _sample(label: str, *lines: str) -> dict[str, str]:
+    return {"lang": "Shell", "label": label or "curl", "source": "\n".join(lines)}
