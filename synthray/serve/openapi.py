@@ -69,5 +69,5 @@ def _description(api: Api) -> str:
         f"search: features of the sound, and the network's outputs for them. The served model is `{name}`.\n\n"
         f"{access} A body may be compressed with gzip or deflate and may have up to "
         f"{config.max_body_bytes / 2**20:g} MiB, also after decompression. A form may have up to {MAX_FILES} files. "
-        'An error is JSON: `{"error": "…"}` names the field, index or value.'
+        "An error is JSON with the entry `error`, which names the field, index or value that is wrong."
     )

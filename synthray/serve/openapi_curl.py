@@ -31,42 +31,42 @@ def curl_samples(api: Api) -> dict[str, list[dict[str, str]]]:
     with_sounds = _url(api, f"{BASE}:match?include=sounds")
     return {
         "match": [
-            _sample("a preset", get_sound, f"{call} --data-binary @{SOUND} {match}"),
-            _sample("its sound", get_sound, f"{call} --data-binary @{SOUND} -H 'Accept: {WAV}' -o match.wav {match}"),
-            _sample("a preset after a search", get_sound, f"{call} --data-binary @{SOUND} {search}"),
+            _sample("A preset", get_sound, f"{call} --data-binary @{SOUND} {match}"),
+            _sample("Its sound", get_sound, f"{call} --data-binary @{SOUND} -H 'Accept: {WAV}' -o match.wav {match}"),
+            _sample("A preset after a search", get_sound, f"{call} --data-binary @{SOUND} {search}"),
             _sample(
-                "the progress of a search",
+                "The progress of a search",
                 get_sound,
                 f"{call} -N --data-binary @{SOUND} -H 'Accept: text/event-stream' {search}",
             ),
-            _sample("a preset and both sounds", get_sound, f"{call} --data-binary @{SOUND} {with_sounds}"),
-            _sample("presets of several files", get_sound, f"{call} -F a=@{SOUND} -F b=@{SOUND} {match}"),
+            _sample("A preset and both sounds", get_sound, f"{call} --data-binary @{SOUND} {with_sounds}"),
+            _sample("Presets of several files", get_sound, f"{call} -F a=@{SOUND} -F b=@{SOUND} {match}"),
         ],
         "render": [
             _sample(
-                "the sound of a match",
+                "The sound of a match",
                 get_sound,
                 f"{call} --data-binary @{SOUND} -o preset.json {match}",
                 f"{call} --data-binary @preset.json -H 'Content-Type: {JSON}' -o preset.wav {render}",
             )
         ],
         "analyse": [
-            _sample("features", get_sound, f"{call} --data-binary @{SOUND} -o features.json {analyse}"),
+            _sample("Features", get_sound, f"{call} --data-binary @{SOUND} -o features.json {analyse}"),
             _sample(
-                "features as raw float32",
+                "Features as raw float32",
                 get_sound,
                 f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
             ),
         ],
         "predict": [
             _sample(
-                "outputs for a sound",
+                "Outputs for a sound",
                 get_sound,
                 f"{call} --data-binary @{SOUND} -o features.json {analyse}",
                 f"{call} --data-binary @features.json -H 'Content-Type: {JSON}' {predict}",
             ),
             _sample(
-                "the same with raw float32",
+                "The same with raw float32",
                 get_sound,
                 f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
                 f"{call} --data-binary @features.f32 -H 'Content-Type: {RAW}' {predict}",
@@ -89,7 +89,7 @@ def _infer(api: Api, get_sound: str) -> dict[str, str]:
     tensor["parameters"] = {"binary_data_size": frames * bins * 4}
     text = json.dumps({"inputs": [tensor]})
     return _sample(
-        "outputs for a sound, whose features follow the JSON as float32",
+        "Outputs for a sound, whose features follow the JSON as float32",
         get_sound,
         f"{call} --data-binary @{SOUND} -H 'Accept: {RAW}' -o features.f32 {analyse}",
         f"printf %s '{text}' | cat - features.f32 > request.bin",

@@ -59,12 +59,12 @@ def _match(api: Api) -> Operation:
         tag="Sounds",
         name="match",
         summary="Find the preset of a sound",
-        description="The body is a sound file: WAV, RF64, FLAC, OGG, MP3, AIFF, CAF, AU or another format that "
+        description=f"The body is a sound file: WAV, RF64, FLAC, OGG, MP3, AIFF, CAF, AU or another format that "
         "libsndfile reads. The service matches 2 s from the onset of the sound, as one channel at 11025 Hz. For each "
-        f"parameter, the preset has {PARAMETERS}. With `Accept: {WAV}` the answer is the preset's sound. With "
-        f"`Accept: {EVENT_STREAM}` it is the progress of the search: an event `improvement` for each better preset, "
-        "and at the end `match` or `error`. To stop a search, close the connection. A form with several files is "
-        "answered with one entry a file.",
+        f"parameter, the preset has {PARAMETERS}.\n\n"
+        f"With `Accept: {WAV}` the answer is the preset's sound. With `Accept: {EVENT_STREAM}` it is the progress of "
+        "the search: an event `improvement` for each better preset, and at the end `match` or `error`. To stop a "
+        "search, close the connection. A form with several files is answered in JSON, with one entry a file.",
         answer="The preset of the sound, and the part of the file that was matched.",
         content={
             JSON: media(
@@ -84,8 +84,8 @@ def _match(api: Api) -> Operation:
             query_parameter(
                 "refine",
                 refine,
-                f"length of the search for a nearer preset, in seconds, up to {longest_s:g} for all files of a form "
-                "together; 0 for the network's answer alone",
+                "seconds of search for a nearer preset; 0 for the network's answer alone. Each file of a form takes as "
+                f"long, and all of them together may take {longest_s:g} s.",
                 api.refine_s,
             ),
             query_parameter(
