@@ -176,7 +176,8 @@ def _variants(page: Document, operation: Json) -> str:
         own = [parameter for parameter in variant["parameters"] if json.dumps(parameter) not in known]
         text = f"<p><code>{method.upper()} {path_html(path)}</code></p>{_parameters('', own)}"
         parts.append(f'<div id="{escape(variant["operationId"])}">{text}</div>')
-    return f"<h4>The same for one of the served models</h4>{''.join(parts)}" if parts else ""
+    heading = "<h4>The same for one of the served models; 404 for any other</h4>"
+    return heading + "".join(parts) if parts else ""
 
 
 def _list(rows: list[tuple[str, str]]) -> str:

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 NUMBER_OR_NULL: Schema = {"type": ["number", "null"]}
 SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+CURVES = (
+    "from a position, 0 to 1, to a value: minimum + position * (maximum - minimum) if linear, and "
+    "minimum * (maximum / minimum) ** position if log"
+)
 DISTANCE = "mean difference of the levels in three mel spectrograms of both sounds, in dB; 0 is equal"
 
 
@@ -136,14 +140,17 @@ def _predict_answer(card: ModelCard) -> Schema:
     rows = {}
     for parameter, tensor in zip(card.table.learned, outputs_of(card), strict=True):
         if isinstance(parameter, Choice):
-            text = f"probabilities of {', '.join(parameter.values)}"
+            text = f"probabilities of {', '.join(parameter.values)}, from 0 to 1, which sum to 1"
         else:
-            text = f"position of {parameter.name} in its range, from 0 to 1"
+            text = f"one number: the position of {parameter.name} in its range, from 0 to 1"
         rows[tensor.name] = described(array(NUMBER, tensor.shape[1]), text)
-    columns = {name: described(array(row), f"[sounds]: {row['description']}") for name, row in rows.items()}
+    columns = {name: described(array(row), f"one entry a sound: {row['description']}") for name, row in rows.items()}
     return {
         "description": "Outputs of the network. GET …/metadata has the ranges and values of the parameters.",
-        "oneOf": [record({"predictions": array(_unnamed(rows))}), record({"outputs": _unnamed(columns)})],
+        "oneOf": [
+            record({"predictions": described(array(_unnamed(rows)), "one entry a sound")}),
+            record({"outputs": _unnamed(columns)}),
+        ],
     }
 
 
@@ -189,24 +196,29 @@ def _metadata(card: ModelCard) -> Schema:
 
 def _tensor_shape() -> Schema:
     size = described(TEXT, "length of an axis; -1 is the number of sounds")
-    return record({"dim": array(record({"size": size, "name": TEXT})), "unknown_rank": FLAG})
+    return record(
+        {"dim": described(array(record({"size": size, "name": TEXT})), "one entry an axis"), "unknown_rank": FLAG}
+    )
 
 
 def _parameter() -> Schema:
     about = {"name": TEXT, "description": TEXT}
     unit = {"unit": described(TEXT, "empty if the value has no unit")}
-    value = {"value": NUMBER}
+    value = {"value": described(NUMBER, "in the unit")}
     bounds = {
         "minimum": described(NUMBER, "in the unit"),
         "maximum": described(NUMBER, "in the unit"),
-        "curve": described({"enum": ["linear", "log"]}, "from the position, 0 to 1, to the value"),
+        "curve": described({"enum": ["linear", "log"]}, CURVES),
         "step": described(NUMBER, "difference of neighbouring values; 0 if every value is allowed"),
     }
     return {
         "description": "A parameter: a number in a range, a choice of values, or a constant, which is not predicted.",
         "oneOf": [
             record({"kind": {"const": "range"}} | about | unit | bounds),
-            record({"kind": {"const": "choice"}, "values": array(TEXT)} | about),
+            record(
+                {"kind": {"const": "choice"}, "values": described(array(TEXT), "in the order of the probabilities")}
+                | about
+            ),
             record({"kind": {"const": "constant"}} | about | unit | value),
         ],
     }
@@ -227,8 +239,8 @@ def _model_metadata(card: ModelCard) -> Schema:
             "name": {"const": MODEL_NAME},
             "versions": described(array(TEXT), "numbers of the served models"),
             "platform": {"const": PLATFORM},
-            "inputs": array(inputs),
-            "outputs": array(outputs),
+            "inputs": described(array(inputs), "one tensor, the features of one or more sounds"),
+            "outputs": described(array(outputs), "one tensor a parameter"),
         }
     )
 
@@ -244,7 +256,7 @@ def _infer_answer(card: ModelCard) -> Schema:
         {
             "model_name": {"const": MODEL_NAME},
             "model_version": described(TEXT, "number of the model that answered"),
-            "outputs": array(tensor),
+            "outputs": described(array(tensor), "one tensor a parameter, of those that the request names"),
         },
         id=described(TEXT, "the request's identifier"),
     )

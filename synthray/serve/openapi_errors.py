@@ -5,19 +5,16 @@ The code that refuses requests makes the messages where it needs no real request
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from synthray.errors import SynthrayError
+from synthray.match.sound import is_instrument_model
 from synthray.serve.access import refusal
 from synthray.serve.decode import decode_json
 from synthray.serve.match_answer import MatchOptions
 from synthray.serve.matching import require_sound_type
 from synthray.serve.models import FixedModels, choose
-from synthray.serve.openapi_examples import Api, Json, example, preset
+from synthray.serve.openapi_examples import Api, Json, error_message, example, preset
 from synthray.serve.openapi_schemas import INTEGER, ref
 from synthray.serve.request_body import JSON, WAV, preferred
 from synthray.synth.instrument import INSTRUMENT
@@ -58,40 +55,32 @@ def _messages(api: Api) -> dict[int, dict[str, str]]:
     config, card = api.service.config, api.served.predictor.card
     limit = config.max_body_bytes
     too_high = {"preset": preset() | {"parameters": preset()["parameters"] | {"filter_cutoff": 9000}}}
+    other = "model_9_20" if is_instrument_model(api.served.predictor) else card.name
     other_version = str(api.served.version + 1)
     models = FixedModels((api.served,))
     return {
         400: {
-            "query": _message(MatchOptions.of, _request(query="refine=-1"), config.max_refine_s),
-            "sound file": _message(read_sound, b"text"),
-            "preset": _message(preset_from_json, INSTRUMENT, too_high),
-            "features": _message(decode_json, b'{"instances": [[[0]]]}', card.feature_shape),
+            "query": error_message(MatchOptions.of, _request(query="refine=-1"), config.max_refine_s),
+            "sound file": error_message(read_sound, b"text"),
+            "preset": error_message(preset_from_json, INSTRUMENT, too_high),
+            "features": error_message(decode_json, b'{"instances": [[[0]]]}', card.feature_shape),
         },
         401: {
             "no token": refusal(Headers(), "", ("token",)) or "",
             "wrong token": refusal(Headers({"authorization": "Bearer wrong"}), "", ("token",)) or "",
         },
-        404: {"version": _message(lambda: choose(models, version=other_version))},
-        406: {"Accept": _message(preferred, _request(accept="image/png"), (WAV, JSON))},
+        404: {"version": error_message(lambda: choose(models, version=other_version))},
+        406: {"Accept": error_message(preferred, _request(accept="image/png"), (WAV, JSON))},
         408: {"body": f"the body: timed out after {config.body_timeout_s:g} s, with 65536 bytes. Send it faster."},
         409: {
-            "instrument": f"{card.name} was trained on another instrument. It can predict from features, "
+            "instrument": f"{other} was trained on another instrument. It can predict from features, "
             "but it cannot match a sound."
         },
         413: {"body": f"the body has {limit + 1} bytes, the limit is {limit}"},
-        415: {"content type": _message(require_sound_type, "text/html")},
+        415: {"content type": error_message(require_sound_type, "text/html")},
         429: {"sounds": f"{config.max_sounds + 1} sounds are waiting or being matched already. Retry in a second."},
-        503: {"no model": _message(choose, FixedModels())},
+        503: {"no model": error_message(choose, FixedModels())},
     }
-
-
-def _message(function: Callable[..., Any], *args: Any) -> str:
-    """Return the message of the error that a function raises."""
-    try:
-        function(*args)
-    except SynthrayError as error:
-        return str(error)
-    raise AssertionError(f"{function} accepts an invalid example")
 
 
 def _request(query: str = "", accept: str = "*/*") -> Request:

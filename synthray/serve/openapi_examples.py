@@ -6,6 +6,7 @@ The code that answers requests makes the answers. They are of an invented sound,
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from synthray.errors import SynthrayError
 from synthray.match.match import Match, described_preset
 from synthray.model.heads import INPUT_NAME
 from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
@@ -25,11 +27,11 @@ from synthray.synth.audible import audible
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import preset_to_json
-from synthray.synth.sound_file import Sound
+from synthray.synth.sound_file import Sound, read_sound
 
 SOUND_PATH = "/page/examples/pluck.flac"
 """Path of a sound file that the service offers to everybody."""
-IN_ZEROS = "Zeros in the shape of one sound's features. :analyse returns those of a sound file."
+IN_ZEROS = "Zeros in the shape of one sound's features. `:analyse` returns those of a sound file."
 SHORTENED = "the sounds are shortened to 50 ms"
 Json = dict[str, Any]
 
@@ -53,6 +55,15 @@ class Api:
 def example(summary: str, value: Any) -> Json:
     """Return an example."""
     return {"summary": summary, "value": value}
+
+
+def error_message(function: Callable[..., Any], *args: Any) -> str:
+    """Return the message of the error that a function raises."""
+    try:
+        function(*args)
+    except SynthrayError as error:
+        return str(error)
+    raise AssertionError(f"{function} accepts an invalid example")
 
 
 @cache
@@ -115,7 +126,7 @@ def match_with_sounds(api: Api) -> Json:
 
 def matches(api: Api) -> Json:
     """Return an answer to a form with two files."""
-    error = "the sound cannot be read: Format not recognised."
+    error = error_message(read_sound, b"text")
     return {"matches": [{"name": "pluck.flac"} | match(api), {"name": "notes.txt", "error": error}]}
 
 

@@ -38,7 +38,7 @@ def open_inference_operations(api: Api) -> dict[str, Operation]:
         operations[f"/v2/models/{{model}}/versions/{{version}}{path}"] = replace(
             operation,
             name=f"{operation.name}Version",
-            summary=f"{operation.summary}, of the model with a given number",
+            summary=f"{operation.summary} (the model with a given number)",
             parameters=(operation.parameters[0], version_parameter(api), *operation.parameters[1:]),
             variant_of=operation.name,
         )
@@ -172,11 +172,13 @@ def _pages() -> dict[str, Operation]:
         is_open=True,
     )
     docs = replace(
-        document, name="docs", summary="Return this document for people", answer="A page without scripts.", content=html
+        document,
+        name="docs",
+        summary="Return this document for people",
+        answer="This document as a web page.",
+        content=html,
     )
-    page = replace(
-        docs, name="page", summary="Return the page that matches a sound", answer="The page for musicians.", errors=()
-    )
+    page = replace(docs, name="page", summary="Return the page that matches a sound", answer="The web page.", errors=())
     files: Json = {kind: media({}) for kind in media_types()}
     file = replace(
         page,

@@ -8,7 +8,7 @@ from typing import Any
 from synthray.serve.models import BASE, STABLE
 from synthray.serve.openapi_examples import Api, Json
 from synthray.serve.openapi_schemas import TEXT, Schema
-from synthray.serve.responses import MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER
+from synthray.serve.responses import MODEL_HEADER, SOUND_HEADER
 
 TAGS = {
     "Sounds": "From a sound to a preset, and back.",
@@ -25,7 +25,6 @@ SOUND: Json = {
         "example": "skipped_s=0.52, used_s=2.0, length_s=7.1",
     }
 }
-SHAPE: Json = {SHAPE_HEADER: {"schema": TEXT, "description": "frames and numbers a frame", "example": "20,551"}}
 BODY_ERRORS = (408, 413, 415, 429)
 
 
@@ -110,7 +109,7 @@ def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operat
         return replace(
             operation,
             name=f"{operation.name}{name}",
-            summary=f"{operation.summary}, of the model with a given {where}",
+            summary=f"{operation.summary} (the model with a given {where})",
             parameters=(parameter, *operation.parameters),
             errors=tuple({*operation.errors, 404}),
             variant_of=operation.name,

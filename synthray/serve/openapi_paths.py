@@ -13,7 +13,6 @@ from synthray.serve.openapi_more_paths import open_inference_operations, service
 from synthray.serve.openapi_operation import (
     BODY_ERRORS,
     MODEL,
-    SHAPE,
     SOUND,
     Operation,
     media,
@@ -23,6 +22,7 @@ from synthray.serve.openapi_operation import (
 from synthray.serve.openapi_schemas import NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, ref
 from synthray.serve.progress_stream import EVENT_STREAM
 from synthray.serve.request_body import JSON, RAW, WAV
+from synthray.serve.responses import SHAPE_HEADER
 from synthray.serve.uploads import FORM
 from synthray.synth.features import ANALYSES
 
@@ -127,29 +127,35 @@ def _render(api: Api) -> Operation:
 
 def _analyse(api: Api) -> Operation:
     card = api.served.predictor.card
+    known = "; ".join(f"`{name}`: {each.shape[0]} frames of {each.shape[1]} numbers" for name, each in ANALYSES.items())
+    shape = {
+        "schema": TEXT,
+        "description": "frames, and numbers a frame",
+        "example": "{},{}".format(*card.feature_shape),
+    }
     return Operation(
         tag="Sounds",
         name="analyse",
         summary="Return the features of a sound",
         description="The body is a sound file, as for `:match`. The features describe 2 s from the onset of the sound "
-        f"in frames of 0.1 s. `:predict` takes the answer as its body. With `Accept: {RAW}` the answer is the numbers "
-        "alone, as little-endian float32, frame by frame.",
+        "in frames of 0.1 s. With the model's analysis, `:predict` takes the answer as its body. With "
+        f"`Accept: {RAW}` the answer is the numbers alone, as little-endian float32, frame by frame.",
         answer="The features of the sound.",
         content={
             JSON: media(ref("Analysed"), zeros=example("Zeros in the shape of features", examples.analysed(api))),
-            RAW: media({"description": "the features, as little-endian float32"}),
+            RAW: media({"description": "the numbers [frames, numbers a frame], as little-endian float32"}),
         },
         errors=(400, 401, 406, *BODY_ERRORS, 503),
         parameters=(
             query_parameter(
                 "analysis",
                 {"enum": list(ANALYSES), "default": card.analysis},
-                "the analysis that makes the features; the default is that of the served model",
+                f"the analysis that makes the features ({known}), by default that of the served model",
                 card.analysis,
             ),
         ),
         body=_sound_bodies(api),
-        headers=SHAPE | SOUND,
+        headers={SHAPE_HEADER: shape} | SOUND,
     )
 
 
@@ -162,9 +168,9 @@ def _predict(api: Api) -> Operation:
         name="predict",
         summary="Return the network's outputs for features",
         description=f"The features of a sound are {frames} frames of {bins} numbers, and `:analyse` returns them. The "
-        "body is JSON with sounds in rows (`instances`) or in columns (`inputs`), or raw float32. An output of a range "
-        "is its position from 0 to 1. An output of a choice is the probabilities of its values.",
-        answer="The outputs: one object a sound (`predictions`), or for `inputs` one array an output (`outputs`).",
+        "body is JSON with sounds in rows (`instances`) or in columns (`inputs`), or raw float32. The output for "
+        "a range is a position in the range, from 0 to 1. The output for a choice is the probability of each value.",
+        answer="One object for each sound (`predictions`), or for `inputs` one array for each output (`outputs`).",
         content={JSON: media(ref("PredictAnswer"), outputs=shared("predicted"))},
         errors=(400, 401, *BODY_ERRORS, 503),
         body={

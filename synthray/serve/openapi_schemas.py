@@ -91,7 +91,7 @@ def _preset_request() -> Schema:
 def _predict_request() -> Schema:
     some = {"type": "array", "minItems": 1}
     row = {"anyOf": [ref("Features"), record({INPUT_NAME: ref("Features")})]}
-    column = some | {"items": ref("Features")}
+    column = described(some | {"items": ref("Features")}, "one entry a sound")
     signature = described({"enum": ["serving_default", ""]}, "the model's only signature; may be left out")
     rows = described(some | {"items": row}, "the features of one or more sounds")
     columns = {"anyOf": [column, record({INPUT_NAME: column})], "description": "the features of one or more sounds"}

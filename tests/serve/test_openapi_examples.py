@@ -214,3 +214,31 @@ def test_metric_example_is_one_of_the_metrics(predictor):
     client.get("/healthz")
     scraped = client.get("/metrics").text.splitlines()
     assert [line for line in example["value"].splitlines() if line not in scraped] == []
+
+
+def test_numbers_and_arrays_of_schemas_are_described(document):
+    described, bare = [], []
+
+    def walk(schema, where):
+        if isinstance(schema, list):
+            for each in schema:
+                walk(each, where)
+        if not isinstance(schema, dict):
+            return
+        for name, each in schema.get("properties", {}).items():
+            if isinstance(each, dict) and {"number", "integer", "array"} & set(np.atleast_1d(each.get("type", ""))):
+                (described if "description" in each else bare).append(f"{where}/{name}")
+        for key, each in schema.items():
+            walk(each, f"{where}/{key}")
+
+    walk(document["components"]["schemas"], "")
+    assert len(described) > 40
+    assert bare == []
+
+
+def test_example_of_a_form_has_the_services_message(predictor):
+    answers = document_of(predictor)["paths"][f"{BASE}:match"]["post"]["responses"]["200"]["content"]
+    failed = answers[JSON]["examples"]["form"]["value"]["matches"][1]
+    client = TestClient(build_app(service_of(predictor)))
+    answer = client.post(f"{BASE}:match", files={"sound": (failed["name"], b"text")})
+    assert answer.json() == {"matches": [failed]}
