@@ -86,7 +86,16 @@ def shared_examples(api: Api) -> Json:
     tensor = {"name": INPUT_NAME, "datatype": FLOAT32, "shape": [1, *served.predictor.card.feature_shape]}
     failure = "model_9_20.keras does not match its card: its SHA-256 differs."
     longest_s = api.service.config.max_refine_s
+    target = {"preset": preset(), "target": short_wav()}
     return {
+        "match": example("A sound file", _match(api)),
+        "matchWithSounds": example(f"With include=sounds; {SHORTENED}", _match_with_sounds(api)),
+        "matches": example("A form with two files", _matches(api)),
+        "events": example("A search", _events(api)),
+        "preset": example("A preset", preset()),
+        "presetWithTarget": example("A preset and a sound file of 50 ms", target),
+        "rendered": example(f"With a target; {SHORTENED}", _rendered()),
+        "analysed": example("Zeros in the shape of features", _analysed(api)),
         "predict": example(IN_ZEROS, {"instances": [zeros]}),
         "predicted": example("Outputs of one sound", _predicted(api)),
         "status": example("One model", encode_status((served,))),
@@ -104,7 +113,7 @@ def shared(name: str) -> Json:
     return {"$ref": f"#/components/examples/{name}"}
 
 
-def match(api: Api) -> Json:
+def _match(api: Api) -> Json:
     """Return an answer to a sound file."""
     settings = _settings()
     found = Match(
@@ -119,31 +128,31 @@ def match(api: Api) -> Json:
     return encode_match(api.service, api.served, sound, found, MatchOptions())
 
 
-def match_with_sounds(api: Api) -> Json:
+def _match_with_sounds(api: Api) -> Json:
     """Return an answer with both sounds."""
-    return match(api) | {"sounds": {"original": short_wav(), "match": short_wav()}}
+    return _match(api) | {"sounds": {"original": short_wav(), "match": short_wav()}}
 
 
-def matches(api: Api) -> Json:
+def _matches(api: Api) -> Json:
     """Return an answer to a form with two files."""
     error = error_message(read_sound, b"text")
-    return {"matches": [{"name": "pluck.flac"} | match(api), {"name": "notes.txt", "error": error}]}
+    return {"matches": [{"name": "pluck.flac"} | _match(api), {"name": "notes.txt", "error": error}]}
 
 
-def events(api: Api) -> str:
+def _events(api: Api) -> str:
     """Return the events of a search."""
-    found = match(api)
+    found = _match(api)
     end = found | {"preset": found["preset"] | {"distance_db": 1.165, "evaluations": 8139, "seconds": 1.012}}
     sent = (("improvement", found | {"progress": 0.0}), ("match", end))
     return "".join(f"event: {name}\ndata: {orjson.dumps(data).decode()}\n\n" for name, data in sent)
 
 
-def rendered(_: Api) -> Json:
+def _rendered() -> Json:
     """Return an answer with the sound of a preset and its distance from a target."""
     return {"preset": described_preset(_settings()), "distance_db": 2.308, "sound": short_wav()}
 
 
-def analysed(api: Api) -> Json:
+def _analysed(api: Api) -> Json:
     """Return an answer with features."""
     card = api.served.predictor.card
     return {"analysis": card.analysis, "shape": list(card.feature_shape), "instances": [_zeros(api)]}

@@ -111,7 +111,7 @@ def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operat
             name=f"{operation.name}{name}",
             summary=f"{operation.summary} (the model with a given {where})",
             parameters=(parameter, *operation.parameters),
-            errors=tuple({*operation.errors, 404}),
+            errors=tuple({*operation.errors, 404, 503}),
             variant_of=operation.name,
         )
 

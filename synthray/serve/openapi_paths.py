@@ -5,10 +5,9 @@ Those of the Open Inference Protocol and of the service itself are in openapi_mo
 
 from __future__ import annotations
 
-from synthray.serve import openapi_examples as examples
 from synthray.serve.models import BASE
 from synthray.serve.openapi_curl import curl_samples
-from synthray.serve.openapi_examples import SHORTENED, SOUND_PATH, Api, Json, example, shared
+from synthray.serve.openapi_examples import SOUND_PATH, Api, Json, shared
 from synthray.serve.openapi_more_paths import open_inference_operations, service_operations
 from synthray.serve.openapi_operation import (
     BODY_ERRORS,
@@ -42,7 +41,7 @@ def paths(api: Api) -> Json:
 
 
 def _sound_operations(api: Api) -> dict[str, Operation]:
-    return {f"{BASE}:match": _match(api), f"{BASE}:render": _render(api), f"{BASE}:analyse": _analyse(api)}
+    return {f"{BASE}:match": _match(api), f"{BASE}:render": _render(), f"{BASE}:analyse": _analyse(api)}
 
 
 def _sound_bodies(api: Api) -> Json:
@@ -69,14 +68,14 @@ def _match(api: Api) -> Operation:
         content={
             JSON: media(
                 {"anyOf": [ref("Match"), ref("Matches")]},
-                match=example("A sound file", examples.match(api)),
-                sounds=example(f"With include=sounds; {SHORTENED}", examples.match_with_sounds(api)),
-                form=example("A form with two files", examples.matches(api)),
+                match=shared("match"),
+                sounds=shared("matchWithSounds"),
+                form=shared("matches"),
             ),
             WAV: media(WAV_FILE),
             EVENT_STREAM: media(
                 TEXT | {"description": "server-sent events; the data of an event are as in the JSON answer"},
-                events=example("A search", examples.events(api)),
+                events=shared("events"),
             ),
         },
         errors=(400, 401, 406, 409, *BODY_ERRORS, 503),
@@ -100,9 +99,7 @@ def _match(api: Api) -> Operation:
     )
 
 
-def _render(api: Api) -> Operation:
-    preset = examples.preset()
-    target = {"preset": preset, "target": examples.short_wav()}
+def _render() -> Operation:
     return Operation(
         tag="Sounds",
         name="render",
@@ -112,14 +109,14 @@ def _render(api: Api) -> Operation:
         answer="The sound of the preset.",
         content={
             WAV: media(WAV_FILE),
-            JSON: media(ref("Rendered"), rendered=example(f"With a target; {SHORTENED}", examples.rendered(api))),
+            JSON: media(ref("Rendered"), rendered=shared("rendered")),
         },
         errors=(400, 401, 406, *BODY_ERRORS),
         body={
             JSON: media(
                 ref("PresetRequest"),
-                preset=example("A preset", preset),
-                target=example("A preset and a sound file of 50 ms", target),
+                preset=shared("preset"),
+                target=shared("presetWithTarget"),
             )
         },
     )
@@ -142,7 +139,7 @@ def _analyse(api: Api) -> Operation:
         f"`Accept: {RAW}` the answer is the numbers alone, as little-endian float32, frame by frame.",
         answer="The features of the sound.",
         content={
-            JSON: media(ref("Analysed"), zeros=example("Zeros in the shape of features", examples.analysed(api))),
+            JSON: media(ref("Analysed"), zeros=shared("analysed")),
             RAW: media({"description": "the numbers [frames, numbers a frame], as little-endian float32"}),
         },
         errors=(400, 401, 406, *BODY_ERRORS, 503),

@@ -152,8 +152,9 @@ def test_curl_samples_work(predictor, tmp_path):
 
 
 def test_sounds_in_examples_are_wav_files(predictor):
-    answers = document_of(predictor)["paths"][f"{BASE}:render"]["post"]["responses"]["200"]["content"]
-    [example] = answers[JSON]["examples"].values()
+    document = document_of(predictor)
+    answers = document["paths"][f"{BASE}:render"]["post"]["responses"]["200"]["content"]
+    [example] = examples_of(document, answers[JSON]).values()
     audio, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(example["value"]["sound"])))
     assert rate_hz == 11025
     assert np.abs(audio).max() > 0.1
@@ -179,7 +180,7 @@ def test_error_examples_are_the_services_messages(predictor, name):
     expected = responses[f"Error{status}"]["content"][JSON]["examples"][name]["value"]
     if name == "preset":
         body = document["paths"][f"{BASE}:render"]["post"]["requestBody"]["content"][JSON]
-        preset = body["examples"]["preset"]["value"]
+        preset = examples_of(document, body)["preset"]["value"]
         request = {"json": {**preset, "parameters": {**preset["parameters"], "filter_cutoff": 9000}}}
     answer = TestClient(build_app(service_of(predictor))).post(path, **request)
     assert (answer.status_code, answer.json()) == (status, expected)
@@ -237,8 +238,9 @@ def test_numbers_and_arrays_of_schemas_are_described(document):
 
 
 def test_example_of_a_form_has_the_services_message(predictor):
-    answers = document_of(predictor)["paths"][f"{BASE}:match"]["post"]["responses"]["200"]["content"]
-    failed = answers[JSON]["examples"]["form"]["value"]["matches"][1]
+    document = document_of(predictor)
+    answers = document["paths"][f"{BASE}:match"]["post"]["responses"]["200"]["content"]
+    failed = examples_of(document, answers[JSON])["form"]["value"]["matches"][1]
     client = TestClient(build_app(service_of(predictor)))
     answer = client.post(f"{BASE}:match", files={"sound": (failed["name"], b"text")})
     assert answer.json() == {"matches": [failed]}
