@@ -105,7 +105,14 @@ def _both_sounds() -> Schema:
 
 def _matches() -> Schema:
     name = {"name": described(TEXT, "the file's name in the form")}
-    failed = record(name | {"error": described(TEXT, "the reason why there is no match")})
+    failed = record(
+        name
+        | {
+            "error": described(TEXT, "the reason why there is no match"),
+            "status": described(INTEGER, "the status that the file alone would have got"),
+        },
+        retry_after_s=described(INTEGER, "seconds after which a busy service may have a place"),
+    )
     found = {"allOf": [ref("Match"), record(name)]}
     return record({"matches": described(array({"anyOf": [found, failed]}), "one entry a file, in the form's order")})
 

@@ -40,6 +40,12 @@ def curl_samples(api: Api) -> dict[str, list[dict[str, str]]]:
                 f"{call} -N --data-binary @{SOUND} -H 'Accept: text/event-stream' {search}",
             ),
             _sample("A preset and both sounds", get_sound, f"{call} --data-binary @{SOUND} {with_sounds}"),
+            _sample(
+                "A search that starts at a preset",
+                get_sound,
+                f"{call} --data-binary @{SOUND} -o preset.json {match}",
+                f"{call} -F sound=@{SOUND} -F start=@preset.json {search}",
+            ),
             _sample("Presets of several files", get_sound, f"{call} -F a=@{SOUND} -F b=@{SOUND} {match}"),
         ],
         "render": [

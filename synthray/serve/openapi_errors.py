@@ -12,11 +12,11 @@ from synthray.match.sound import is_instrument_model
 from synthray.serve.access import refusal
 from synthray.serve.decode import decode_json
 from synthray.serve.match_answer import MatchOptions
-from synthray.serve.matching import require_sound_type
 from synthray.serve.models import FixedModels, choose
 from synthray.serve.openapi_examples import Api, Json, error_message, example, preset
 from synthray.serve.openapi_schemas import INTEGER, ref
 from synthray.serve.request_body import JSON, WAV, preferred
+from synthray.serve.request_sound import require_sound_type
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
 from synthray.synth.sound_file import read_sound
@@ -78,7 +78,7 @@ def _messages(api: Api) -> dict[int, dict[str, str]]:
         },
         413: {"body": f"the body has {limit + 1} bytes, the limit is {limit}"},
         415: {"content type": error_message(require_sound_type, "text/html")},
-        429: {"sounds": f"{config.max_sounds + 1} sounds are waiting or being matched already. Retry in a second."},
+        429: {"sounds": f"{config.max_sounds} sounds are waiting or running already."},
         503: {"no model": error_message(choose, FixedModels())},
     }
 

@@ -94,6 +94,7 @@ def shared_examples(api: Api) -> Json:
         "events": example("A search", _events(api)),
         "preset": example("A preset", preset()),
         "presetWithTarget": example("A preset and a sound file of 50 ms", target),
+        "soundWithStart": example("A sound file of 50 ms and a preset", {"target": short_wav(), "start": preset()}),
         "rendered": example(f"With a target; {SHORTENED}", _rendered()),
         "analysed": example("Zeros in the shape of features", _analysed(api)),
         "predict": example(IN_ZEROS, {"instances": [zeros]}),
@@ -136,7 +137,7 @@ def _match_with_sounds(api: Api) -> Json:
 def _matches(api: Api) -> Json:
     """Return an answer to a form with two files."""
     error = error_message(read_sound, b"text")
-    return {"matches": [{"name": "pluck.flac"} | _match(api), {"name": "notes.txt", "error": error}]}
+    return {"matches": [{"name": "pluck.flac"} | _match(api), {"name": "notes.txt", "error": error, "status": 400}]}
 
 
 def _events(api: Api) -> str:

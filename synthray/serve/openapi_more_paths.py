@@ -23,10 +23,6 @@ from synthray.serve.tensors import EXTENSIONS, SERVER_NAME
 
 PROTOCOL = "Open Inference Protocol"
 TRUE = {"const": True}
-METRIC = """# HELP synthray_queue_length Predictions that wait for the network
-# TYPE synthray_queue_length gauge
-synthray_queue_length 0.0
-"""
 
 
 def open_inference_operations(api: Api) -> dict[str, Operation]:
@@ -65,7 +61,7 @@ def service_operations(api: Api) -> dict[str, Operation]:
         )
     }
     if api.service.scraped:
-        operations["/metrics"] = _metrics()
+        operations["/metrics"] = _metrics(api)
     return operations | _pages()
 
 
@@ -146,13 +142,19 @@ def _server_operations() -> dict[str, Operation]:
     return {"/v2": metadata, "/v2/health/live": live, "/v2/health/ready": ready}
 
 
-def _metrics() -> Operation:
+def _metrics(api: Api) -> Operation:
+    labels = f'label="{api.served.label}",route="health",status="200",version="{api.served.version}"'
+    metric = (
+        "# HELP synthray_requests_total Requests by route, status and model\n"
+        "# TYPE synthray_requests_total counter\n"
+        f"synthray_requests_total{{{labels}}} 1.0\n"
+    )
     return Operation(
         tag="Service",
         name="metrics",
         summary="Return the metrics for Prometheus",
         answer="Requests, errors, times and queues in Prometheus' text format.",
-        content={"text/plain": media(TEXT, metric=example("One of the metrics", METRIC))},
+        content={"text/plain": media(TEXT, metric=example("One of the metrics", metric))},
         errors=(401,),
     )
 

@@ -5,7 +5,6 @@ Those of the Open Inference Protocol and of the service itself are in openapi_mo
 
 from __future__ import annotations
 
-from synthray.serve.models import BASE
 from synthray.serve.openapi_curl import curl_samples
 from synthray.serve.openapi_examples import SOUND_PATH, Api, Json, shared
 from synthray.serve.openapi_more_paths import open_inference_operations, service_operations
@@ -18,7 +17,7 @@ from synthray.serve.openapi_operation import (
     query_parameter,
     with_versions,
 )
-from synthray.serve.openapi_schemas import NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, ref
+from synthray.serve.openapi_schemas import BASE64, NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, described, record, ref
 from synthray.serve.progress_stream import EVENT_STREAM
 from synthray.serve.request_body import JSON, RAW, WAV
 from synthray.serve.responses import SHAPE_HEADER
@@ -41,7 +40,12 @@ def paths(api: Api) -> Json:
 
 
 def _sound_operations(api: Api) -> dict[str, Operation]:
-    return {f"{BASE}:match": _match(api), f"{BASE}:render": _render(), f"{BASE}:analyse": _analyse(api)}
+    operations = {":match": _match(api), ":render": _render(), ":analyse": _analyse(api)}
+    return {
+        path: each
+        for verb, operation in operations.items()
+        for path, each in with_versions(api, verb, operation).items()
+    }
 
 
 def _sound_bodies(api: Api) -> Json:
@@ -53,7 +57,11 @@ def _match(api: Api) -> Operation:
     longest_s = api.service.config.max_refine_s
     refine = NUMBER | {"minimum": 0, "maximum": longest_s, "default": 0}
     files = array({"type": "string", "contentMediaType": RAW}) | {"minItems": 1}
-    form = {"type": "object", "properties": {"sound": files}, "description": "sound files, under any field names"}
+    start = described(ref("PresetRequest"), "a preset at which the search starts; then the form has one sound file")
+    form = {"type": "object", "properties": {"sound": files, "start": start}}
+    form["description"] = "sound files, under any field names but `start`"
+    target = {"target": described(BASE64, "a sound file in base64")}
+    started = described(record(target, start=start), "a sound file, and a preset at which the search starts")
     return Operation(
         tag="Sounds",
         name="match",
@@ -63,7 +71,8 @@ def _match(api: Api) -> Operation:
         f"parameter, the preset has {PARAMETERS}.\n\n"
         f"With `Accept: {WAV}` the answer is the preset's sound. With `Accept: {EVENT_STREAM}` it is the progress of "
         "the search: an event `improvement` for each better preset, and at the end `match` or `error`. To stop a "
-        "search, close the connection. A form with several files is answered in JSON, with one entry a file.",
+        "search, close the connection. A form with several files is answered in JSON, with one entry a file.\n\n"
+        "With `start`, the search begins at this preset, too. The answer is never further from the sound than it.",
         answer="The preset of the sound, and the part of the file that was matched.",
         content={
             JSON: media(
@@ -94,7 +103,7 @@ def _match(api: Api) -> Operation:
                 "sounds",
             ),
         ),
-        body=_sound_bodies(api) | {FORM: media(form)},
+        body=_sound_bodies(api) | {FORM: media(form), JSON: media(started, start=shared("soundWithStart"))},
         headers=MODEL | SOUND,
     )
 

@@ -88,7 +88,7 @@ def test_errors_have_words(name, page, document):
 
 def test_errors_have_examples_of_their_messages(page):
     errors = page.partition('<section id="errors">')[2]
-    assert "filter_cutoff is 9000, outside of 60 to 5000 Hz" in errors
+    assert "filter_cutoff is 9000. It must be from 60 to 5000 Hz." in errors
     assert "no model is ready yet" in errors
 
 

@@ -98,7 +98,7 @@ def test_request_examples_get_answers_that_conform(model):
             content = operation.get("requestBody", {}).get("content", {})
             examples = [(k, each) for k, media in content.items() for each in examples_of(document, media).values()]
             for kind, example in examples or [(None, {})]:
-                if operation["operationId"] == "match" and model.card.name == "model_3_1":
+                if path.endswith(":match") and model.card.name == "model_3_1":
                     continue  # of another instrument
                 for accept in operation["responses"]["200"]["content"]:
                     answer = _send(client, path, method, operation, kind, example, accept)
