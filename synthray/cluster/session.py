@@ -30,6 +30,7 @@ from synthray.errors import SynthrayError, summary
 from synthray.model.registry import served_model
 from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.models import BASE
+from synthray.serve.tls import require_certificate
 from synthray.storage import open_store
 
 POLL_S = 5.0
@@ -60,6 +61,7 @@ def serve_until_stopped(
         announce: receives the lines for people instead of stdout: the URL, and the model at each change.
 
     Raises:
+        ConfigError: the certificate cannot be used.
         NotFound: there is no such model, or the promoted one is missing.
         ModelError: the model cannot be used.
         SynthrayError: the address is in use, or the application runs already and ``take_over`` is False. Later: the
@@ -67,6 +69,7 @@ def serve_until_stopped(
     """
     announce = announce or partial(print, flush=True)  # also in a job's log, where the caller waits for the line
     grpc_options(address)  # refuses an address before anything starts
+    require_certificate(address)
     config = _resolve_model(config)
     connect(verbose=verbose, quiet="ray.serve")
     with stop_requests() as requested:

@@ -21,6 +21,7 @@ from synthray.serve.matching import warm_up
 from synthray.serve.metrics import PrometheusMetrics
 from synthray.serve.models import BASE
 from synthray.serve.service import Service
+from synthray.serve.tls import require_certificate
 
 if TYPE_CHECKING:
     import grpc
@@ -57,10 +58,12 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
         announce: receives the lines for people instead of stdout.
 
     Raises:
+        ConfigError: the certificate cannot be used.
         NotFound: there is no such model.
         ModelError: the model cannot be used.
         SynthrayError: the address is in use.
     """
+    require_certificate(address)
     address.check_free()
     with address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, address, listener, announce or partial(print, flush=True)))
