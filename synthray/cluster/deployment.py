@@ -23,6 +23,7 @@ from ray.serve.config import BackpressureConfig
 from starlette.applications import Starlette
 
 from synthray.cluster.grpc_ingress import GrpcIngress
+from synthray.cluster.serve_log import log_to_serve
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.config import AppConfig, ReplicaConfig, from_values
 from synthray.serve.hot_swap import HotSwapModels
@@ -53,6 +54,7 @@ class ModelServer(GrpcIngress, HotSwapModels):
     """
 
     def __init__(self, config: AppConfig, follow_s: float, tokens: tuple[str, ...] = ()) -> None:
+        log_to_serve()
         super().__init__(follow_s)
         self._config, self._owner = config, ""
         self._tokens = tuple({*tokens, *tokens_from_environment()})

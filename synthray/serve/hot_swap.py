@@ -22,7 +22,7 @@ from synthray.serve.models import STABLE, Served, require_ready
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
-logger = logging.getLogger("ray.serve")
+logger = logging.getLogger(__name__)
 
 
 class HotSwapModels:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -65,8 +67,23 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
     """
     require_certificate(address)
     address.check_free()
-    with address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with _log_on_stderr(), address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, address, listener, announce or partial(print, flush=True)))
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Write the service's log to stderr: without a handler, Python writes warnings only."""
+    logger, handler = logging.getLogger("synthray.serve"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 async def _serve(

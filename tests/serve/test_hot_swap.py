@@ -126,7 +126,7 @@ def test_follow_errors_keep_the_model_and_are_logged_once(
         promote(f"{folder}/a/model_3.keras", str(folder))
         await wait_until_served(model, "model_3")
 
-    with caplog.at_level(logging.WARNING, "ray.serve"):
+    with caplog.at_level(logging.WARNING, hot_swap.__name__):
         run_with_model(body, load_unless_corrupt)
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2

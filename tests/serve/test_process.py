@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from synthray.model.registry import promote
 from tests.waiting import HOST, free_port, wait_for
 
 
@@ -40,5 +42,25 @@ def test_search_that_runs_at_a_stop_answers_with_the_best_so_far(wav: bytes, acc
             assert answer.result().content.startswith(b"RIFF") == (accept == "audio/wav")
             assert ("event: match" in answer.result().text) == (accept == "text/event-stream")
             assert "Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_promotion_is_logged_without_ray(model_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    for name in ("model_3_1.keras", "model_3_1.json"):
+        shutil.copy(model_folder / "foreign" / name, folder)
+    command = [sys.executable, "-m", "synthray.cli.main", "serve", "--no-ray", f"--port={free_port()}"]
+    with subprocess.Popen(
+        [*command, f"--model={folder}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout
+            assert process.stderr
+            assert "serving model_3_1" in process.stdout.readline()
+            promote(f"{folder}/model_3_1.keras", str(folder))
+            assert f"INFO serving model_3_1.keras, promoted at {folder}" in process.stderr.readline()
         finally:
             process.kill()
