@@ -197,9 +197,13 @@ class Address:
 
     def check_free(self) -> None:
         """Raise SynthrayError if a port is in use or the address is not this machine's."""
-        self._check_free(self.port, "--port")
+        self._bind(self.port, "--port").close()
+        self.check_grpc_free()
+
+    def check_grpc_free(self) -> None:
+        """Raise SynthrayError as above for the gRPC port."""
         if self.grpc_port:
-            self._check_free(self.grpc_port, "--grpc-port")
+            self._bind(self.grpc_port, "--grpc-port").close()
 
     def listener(self) -> socket.socket:
         """Return a socket that listens at the port, so that no other process can; raise SynthrayError as above."""
@@ -210,9 +214,6 @@ class Address:
             listener.close()
             raise self._refused(self.port, "--port", error) from None
         return listener
-
-    def _check_free(self, port: int, flag: str) -> None:
-        self._bind(port, flag).close()
 
     def _bind(self, port: int, flag: str) -> socket.socket:
         try:

@@ -66,7 +66,7 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
         SynthrayError: the address is in use.
     """
     require_certificate(address)
-    address.check_free()
+    address.check_grpc_free()
     with _log_on_stderr(), address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(config, address, listener, announce or partial(print, flush=True)))
 

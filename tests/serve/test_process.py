@@ -12,7 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from synthray.errors import NotFound, SynthrayError
 from synthray.model.registry import promote
+from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.process import serve_here
 from tests.waiting import HOST, free_port, wait_for
 
 
@@ -64,3 +67,19 @@ def test_promotion_is_logged_without_ray(model_folder: Path, tmp_path: Path) -> 
             assert f"INFO serving model_3_1.keras, promoted at {folder}" in process.stderr.readline()
         finally:
             process.kill()
+
+
+def test_serve_binds_each_port_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    bound: list[int] = []
+    bind = Address._bind
+    monkeypatch.setattr(Address, "_bind", lambda self, port, flag: (bound.append(port), bind(self, port, flag))[1])
+    address = Address(HOST, free_port(), grpc_port=free_port())
+    with pytest.raises(NotFound):
+        serve_here(ReplicaConfig(model="/none/model_1_1.keras"), address)
+    assert sorted(bound) == sorted([address.port, address.grpc_port])
+
+
+def test_serve_at_a_grpc_port_in_use_raises() -> None:
+    taken = Address(HOST, free_port())
+    with taken.listener(), pytest.raises(SynthrayError, match=r"Try --grpc-port"):
+        serve_here(ReplicaConfig(), Address(HOST, free_port(), grpc_port=taken.port))
