@@ -29,7 +29,7 @@ from synthray.cluster.signals import StopRequest, sigterm_ignored, stop_requests
 from synthray.errors import SynthrayError, summary
 from synthray.model.registry import served_model
 from synthray.serve.config import Address, ReplicaConfig
-from synthray.serve.models import BASE
+from synthray.serve.models import announcement
 from synthray.serve.tls import require_certificate
 from synthray.storage import open_store
 
@@ -166,10 +166,7 @@ def _watch(owner: str, address: Address, model: str, announce: Callable[[str], N
     Raises:
         SynthrayError: another job removed or replaced the application, or Serve's controller does not come back.
     """
-    announce(
-        f"serving {model} at {address.url}   (Ctrl-C stops it)\n"
-        f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
-    )
+    announce(announcement(model, address.url))
     announced, status_failures = (model, False), 0
     while not requested.wait(POLL_S):
         try:

@@ -72,6 +72,11 @@ def require_name(name: str) -> None:
         raise RequestError(404, f"model {name!r} does not exist. The model is {MODEL_NAME!r}.")
 
 
+def announcement(name: str, url: str) -> str:
+    """Return the lines that tell people that a model is served at a URL, and how to send it a sound."""
+    return f"serving {name} at {url}   (Ctrl-C stops it)\n  curl --data-binary @sound.wav {url}{BASE}:match"
+
+
 def model_labels(served: Served | None) -> dict[str, str]:
     """Return the labels of metrics that name a model."""
     return {"version": str(served.version), "label": served.label} if served else {"version": "", "label": ""}

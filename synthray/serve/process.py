@@ -21,7 +21,7 @@ from synthray.serve.config import Address, ReplicaConfig
 from synthray.serve.hot_swap import HotSwapModels
 from synthray.serve.matching import warm_up
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import BASE
+from synthray.serve.models import announcement
 from synthray.serve.service import Service
 from synthray.serve.tls import require_certificate
 
@@ -115,11 +115,8 @@ async def _serve(
         await asyncio.sleep(0.005)
     if server.started:
         name = models.served[0].predictor.card.name
-        announce(
-            f"serving {name} at {address.url}   (Ctrl-C stops it)\n"
-            f"  curl --data-binary @sound.wav {address.url}{BASE}:match"
-            + (f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else "")
-        )
+        grpc_line = f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else ""
+        announce(announcement(name, address.url) + grpc_line)
     try:
         await running
     finally:
