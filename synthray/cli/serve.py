@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import fields
 
-from synthray.cli.flags import add_setting
+from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.errors import ConfigError
 from synthray.serve.access import TOKEN_VARIABLE, tokens_from_environment
@@ -64,19 +65,11 @@ def configure(parser: ArgumentParser) -> None:
 def serve(arguments: Namespace) -> None:
     """Serve the model until the process is interrupted."""
     config = ReplicaConfig(
-        model=arguments.model,
-        canary=arguments.canary,
-        canary_percent=arguments.canary_percent,
-        replicas=arguments.replicas,
-        max_refine_s=arguments.max_refine_s,
-        max_waiting=arguments.max_waiting,
-        max_sounds=arguments.max_sounds,
-        max_searches=arguments.max_searches,
-        body_timeout_s=arguments.body_timeout_s,
+        **given(arguments, [field.name for field in fields(ReplicaConfig)]),
         max_body_bytes=_bytes(arguments.max_body_mib),
         allow_origins=tuple(arguments.allow_origin),
     )
-    address = Address(arguments.host, arguments.port, arguments.tls_cert, arguments.tls_key, arguments.grpc_port)
+    address = Address(**given(arguments, [field.name for field in fields(Address)]))
 
     # before Ray is started: a missing model is reported at once
     from synthray.model.registry import served_model
