@@ -18,10 +18,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray.serve import open_inference, tensorflow_serving
-from synthray.serve.api_page import api_page
 from synthray.serve.matching import match_sounds
 from synthray.serve.middleware import middleware
-from synthray.serve.openapi import openapi
+from synthray.serve.openapi.document import openapi
+from synthray.serve.openapi.page import api_page
 from synthray.serve.page_files import page_file
 from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
 from synthray.serve.service import Service, model_for, service_of

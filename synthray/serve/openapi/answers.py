@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from synthray.model.heads import INPUT_NAME
 from synthray.serve.models import MODEL_NAME
-from synthray.serve.openapi_schemas import (
+from synthray.serve.openapi.schemas import (
     BASE64,
     FLAG,
     INTEGER,

@@ -6,12 +6,12 @@ from http import HTTPStatus
 import pytest
 from starlette.testclient import TestClient
 
-from synthray.serve.api_page import render
-from synthray.serve.api_page_json import shown_json, shown_text
 from synthray.serve.app import build_app
-from synthray.serve.openapi import document as document_for
-from synthray.serve.openapi_examples import Api
-from tests.serve.openapi_parts import document_of, operations_of, service_of
+from synthray.serve.openapi.document import document as document_for
+from synthray.serve.openapi.examples import Api
+from synthray.serve.openapi.page import render
+from synthray.serve.openapi.page_json import shown_json, shown_text
+from tests.serve.openapi.parts import document_of, operations_of, service_of
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from html import escape
 from http import HTTPStatus
 from typing import Any
 
-from synthray.serve.api_page_json import shown_json, shown_text
+from synthray.serve.openapi.page_json import shown_json, shown_text
 
 Json = dict[str, Any]
 Found = tuple[str, str, Json]

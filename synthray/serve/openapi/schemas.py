@@ -1,6 +1,6 @@
 """JSON schemas of the service's requests, for the served model, and the parts that all schemas are made of.
 
-Schemas of answers are in openapi_answers.py.
+Schemas of answers are in answers.py.
 """
 
 from __future__ import annotations

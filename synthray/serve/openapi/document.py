@@ -1,7 +1,7 @@
 """The service's OpenAPI 3.1 document, at ``/openapi.json``.
 
-Operations are in openapi_paths.py, schemas in openapi_schemas.py and openapi_answers.py, examples in
-openapi_examples.py. api_page.py shows the document to people.
+Operations are in paths.py, schemas in schemas.py and answers.py, examples in
+examples.py. page.py shows the document to people.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from starlette.responses import Response
 
 from synthray import __version__
 from synthray.serve.access import TOKEN_VARIABLE
-from synthray.serve.openapi_answers import answer_schemas
-from synthray.serve.openapi_errors import error_responses
-from synthray.serve.openapi_examples import Api, Json, shared_examples
-from synthray.serve.openapi_operation import TAGS
-from synthray.serve.openapi_paths import paths
-from synthray.serve.openapi_schemas import request_schemas
+from synthray.serve.openapi.answers import answer_schemas
+from synthray.serve.openapi.errors import error_responses
+from synthray.serve.openapi.examples import Api, Json, shared_examples
+from synthray.serve.openapi.operation import TAGS
+from synthray.serve.openapi.paths import paths
+from synthray.serve.openapi.schemas import request_schemas
 from synthray.serve.responses import json_response
 from synthray.serve.service import model_for, service_of
 from synthray.serve.uploads import MAX_FILES

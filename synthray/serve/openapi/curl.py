@@ -13,7 +13,7 @@ from synthray.model.heads import INPUT_NAME
 from synthray.serve.access import TOKEN_VARIABLE
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.models import BASE, MODEL_NAME
-from synthray.serve.openapi_examples import SOUND_PATH, Api
+from synthray.serve.openapi.examples import SOUND_PATH, Api
 from synthray.serve.request_body import JSON, RAW, WAV
 from synthray.serve.tensors import FLOAT32
 

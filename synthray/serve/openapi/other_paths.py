@@ -7,8 +7,8 @@ from dataclasses import replace
 from synthray import __version__
 from synthray.serve.infer_codec import LENGTH_HEADER
 from synthray.serve.models import MODEL_NAME
-from synthray.serve.openapi_examples import Api, Json, example, shared
-from synthray.serve.openapi_operation import (
+from synthray.serve.openapi.examples import Api, Json, example, shared
+from synthray.serve.openapi.operation import (
     BODY_ERRORS,
     MODEL,
     Operation,
@@ -16,7 +16,7 @@ from synthray.serve.openapi_operation import (
     path_parameter,
     version_parameter,
 )
-from synthray.serve.openapi_schemas import INTEGER, TEXT, described, record, ref
+from synthray.serve.openapi.schemas import INTEGER, TEXT, described, record, ref
 from synthray.serve.page_files import media_types
 from synthray.serve.request_body import JSON, RAW
 from synthray.serve.tensors import EXTENSIONS, SERVER_NAME

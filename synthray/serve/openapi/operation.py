@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from synthray.serve.models import BASE, STABLE
-from synthray.serve.openapi_examples import Api, Json
-from synthray.serve.openapi_schemas import TEXT, Schema
+from synthray.serve.openapi.examples import Api, Json
+from synthray.serve.openapi.schemas import TEXT, Schema
 from synthray.serve.responses import MODEL_HEADER, SOUND_HEADER
 
 TAGS = {
@@ -43,7 +43,7 @@ class Operation:
     content: Json
     """Answers by media type, as ``media`` returns them."""
     errors: tuple[int, ...] = ()
-    """Statuses of ``openapi_errors.ERRORS``."""
+    """Statuses of ``errors.ERRORS``."""
     description: str = ""
     """Sentences, with code in backticks."""
     parameters: tuple[Json, ...] = ()
@@ -58,7 +58,7 @@ class Operation:
     """Name of the operation that is the same for the model that the service chooses."""
 
     def to_json(self, samples: dict[str, list[dict[str, str]]]) -> Json:
-        """Return the operation, with its samples of ``openapi_curl.curl_samples``."""
+        """Return the operation, with its samples of ``curl.curl_samples``."""
         answer: Json = {"description": self.answer, "content": self.content}
         responses: Json = {"200": answer | ({"headers": self.headers} if self.headers else {})}
         responses |= {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(self.errors)}

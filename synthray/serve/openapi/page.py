@@ -1,6 +1,6 @@
 """A page, at ``/docs``, that shows the OpenAPI document without scripts and without another host.
 
-Operations are in api_page_operation.py, the looks in api_page_style.py.
+Operations are in page_operation.py, the looks in page_style.py.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.serve.api_page_json import shown_json
-from synthray.serve.api_page_operation import Document, Json, code, operation_html, paragraphs
-from synthray.serve.api_page_style import STYLE
-from synthray.serve.openapi import api_of, document
+from synthray.serve.openapi.document import api_of, document
+from synthray.serve.openapi.page_json import shown_json
+from synthray.serve.openapi.page_operation import Document, Json, code, operation_html, paragraphs
+from synthray.serve.openapi.page_style import STYLE
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 _HEADERS = {

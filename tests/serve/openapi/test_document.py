@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
-from tests.serve.openapi_parts import service_of
+from tests.serve.openapi.parts import service_of
 from tests.serve.serving import running
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

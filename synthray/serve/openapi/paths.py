@@ -1,14 +1,13 @@
 """The operations of the OpenAPI document by path, the most used ones first.
 
-Those of the Open Inference Protocol and of the service itself are in openapi_more_paths.py.
+Those of the Open Inference Protocol and of the service itself are in other_paths.py.
 """
 
 from __future__ import annotations
 
-from synthray.serve.openapi_curl import curl_samples
-from synthray.serve.openapi_examples import SOUND_PATH, Api, Json, shared
-from synthray.serve.openapi_more_paths import open_inference_operations, service_operations
-from synthray.serve.openapi_operation import (
+from synthray.serve.openapi.curl import curl_samples
+from synthray.serve.openapi.examples import SOUND_PATH, Api, Json, shared
+from synthray.serve.openapi.operation import (
     BODY_ERRORS,
     MODEL,
     SOUND,
@@ -17,7 +16,8 @@ from synthray.serve.openapi_operation import (
     query_parameter,
     with_versions,
 )
-from synthray.serve.openapi_schemas import BASE64, NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, described, record, ref
+from synthray.serve.openapi.other_paths import open_inference_operations, service_operations
+from synthray.serve.openapi.schemas import BASE64, NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, described, record, ref
 from synthray.serve.progress_stream import EVENT_STREAM
 from synthray.serve.request_body import JSON, RAW, WAV
 from synthray.serve.responses import SHAPE_HEADER

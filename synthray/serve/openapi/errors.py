@@ -13,8 +13,8 @@ from synthray.serve.access import refusal
 from synthray.serve.decode import decode_json
 from synthray.serve.match_answer import MatchOptions
 from synthray.serve.models import FixedModels, choose
-from synthray.serve.openapi_examples import Api, Json, error_message, example, preset
-from synthray.serve.openapi_schemas import INTEGER, ref
+from synthray.serve.openapi.examples import Api, Json, error_message, example, preset
+from synthray.serve.openapi.schemas import INTEGER, ref
 from synthray.serve.request_body import JSON, WAV, preferred
 from synthray.serve.request_sound import require_sound_type
 from synthray.synth.instrument import INSTRUMENT
