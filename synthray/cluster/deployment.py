@@ -1,6 +1,6 @@
 """The Ray Serve deployment of the HTTP application: replicas, their limits, and their models.
 
-The application itself is ``synthray.serve.app``'s concern. A Serve configuration file names this module::
+The application itself is in ``synthray.serve.app``. A Serve configuration file names this module::
 
     applications:
       - name: synthray

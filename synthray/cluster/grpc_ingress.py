@@ -1,6 +1,6 @@
 """The Open Inference Protocol over Ray Serve's gRPC proxy.
 
-The RPCs themselves are ``synthray.serve.grpc_inference``'s concern, which needs the extra ``grpc``.
+The RPCs themselves are in ``synthray.serve.grpc_inference``, which needs the extra ``grpc``.
 """
 
 from __future__ import annotations

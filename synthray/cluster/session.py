@@ -1,6 +1,6 @@
 """A serving job's session: connect, deploy the application, watch it, and remove it.
 
-Replicas and the application's arguments are deployment.py's concern.
+Replicas and the application's arguments are in ``deployment.py``.
 """
 
 from __future__ import annotations

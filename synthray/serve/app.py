@@ -6,8 +6,8 @@
     /healthz               readiness
     /                      web page that matches a sound
 
-Handlers decode, compute and encode. Each long step runs in a thread, because the event loop must stay free. Ray Serve
-is ``synthray.cluster.deployment``'s concern, running without Ray process.py's.
+Handlers decode, compute and encode. Each long step runs in a thread, because the event loop must stay free.
+``synthray.cluster.deployment`` runs it on Ray Serve, ``process.py`` without Ray.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Decoding of request bodies into feature arrays; every error names the instance, row and column.
 
-Reading the body is request_body.py's concern, the answer encode.py's.
+``request_body.py`` reads the body, ``encode.py`` writes the answer.
 """
 
 from __future__ import annotations

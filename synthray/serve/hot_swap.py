@@ -1,6 +1,6 @@
 """The served models: loaded on request, and swapped when their folder promotes another one.
 
-HTTP is app.py's concern, loading and trying out one model load.py's, promotions are ``synthray.model.registry``'s.
+HTTP is in ``app.py``, loading and trying out a model in ``load.py``, promotions are in ``synthray.model.registry``.
 """
 
 from __future__ import annotations

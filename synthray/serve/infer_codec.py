@@ -1,6 +1,6 @@
 """Decoding and encoding of inference over HTTP: JSON, and JSON followed by binary tensors.
 
-The tensors themselves are tensors.py's concern.
+The tensors themselves are in ``tensors.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The models that an application answers with, as its handlers see them.
 
-Loading and swapping models is hot_swap.py's concern.
+``hot_swap.py`` loads and swaps models.
 """
 
 from __future__ import annotations

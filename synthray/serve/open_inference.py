@@ -6,8 +6,8 @@ GET  /v2/models/synthray               inputs and outputs
 GET  /v2/models/synthray/ready
 POST /v2/models/synthray/infer         outputs of features, in JSON or as binary tensors
 
-The paths of a model also exist below ``/v2/models/synthray/versions/<number>``. The protocol over gRPC is
-grpc_inference.py's concern.
+The paths of a model also exist below ``/v2/models/synthray/versions/<number>``. ``grpc_inference.py``
+has the protocol over gRPC.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Query, headers and body of a request: its options, its media type, the answers it accepts, its bytes within a limit.
 
-The meaning of the bytes is decode.py's concern.
+``decode.py`` reads the bytes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Tensors of the Open Inference Protocol, the same over HTTP and gRPC.
 
-The messages around them are infer_codec.py's and grpc_inference.py's concern.
+The messages around them are in ``infer_codec.py`` and ``grpc_inference.py``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files of a form (multipart/form-data), and its field ``start``. The sounds in them are request_sound.py's concern."""
+"""Files of a form (multipart/form-data), and its field ``start``. ``request_sound.py`` reads the sounds in them."""
 
 from __future__ import annotations
 
