@@ -9,7 +9,7 @@ export class Refinement {
   #timer = null;
   #improvements = 0;
 
-  /** `improve(answer, signal)` shows an answer, `finish(detail)` records the last one. */
+  /** `improve(answer, signal)` shows an answer if it is closer, `finish(detail)` records the last one that was shown. */
   constructor({ getState, improve, finish }) {
     Object.assign(this, { getState, improve, finish });
     byId("refine").addEventListener("submit", (event) => { event.preventDefault(); this.#start(); });
@@ -65,15 +65,17 @@ export class Refinement {
       const response = await refineSound(sound.file, seconds, signal);
       for await (const { event, data } of readEvents(response)) {
         if (event === "error") throw new ServiceError(data.error);
-        if (this.#improvements === 0) this.#showTime(seconds);
+        if (last === null) this.#showTime(seconds);
         last = event;
-        await this.improve(data, signal);
+        const isShown = await this.improve(data, signal);
         if (signal.aborted) return;
+        if (!isShown) continue;
         this.#improvements += 1;
         this.#showDistance("Searching", distance);
       }
       if (last !== "match") throw new ServiceError("The search ended early. Try again.");
-      this.#showDistance("Done", distance);
+      if (this.#improvements) this.#showDistance("Done", distance);
+      else showMessage("refine-message", `Done: no match is closer than ${this.getState().distance.toFixed(2)} dB`);
     } catch (error) {
       if (signal.aborted) return;
       showMessage("refine-message", error.message, true);

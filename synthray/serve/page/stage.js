@@ -45,13 +45,17 @@ export class Stage {
     await shown;
   }
 
-  /** Show a better match of the sound that is open, without a step in the history. */
+  /**
+   * Show a match of the sound that is open, if it is closer than what is shown, without a step in the history. Return
+   * whether it is shown.
+   */
   async improve(answer, signal) {
     const state = { ...(await this.#stateOf(this.state.sound, answer)), original: this.state.original };
-    if (signal.aborted) return;
+    if (signal.aborted || !isCloser(state, this.state)) return false;
     this.#renderer.cancel();
     this.#set(state);
     await this.#setMatchSound(fromBase64(answer.sounds.match));
+    return !signal.aborted;
   }
 
   /** Make what is shown a step that can be undone, and an entry of the history. */
@@ -208,6 +212,11 @@ export class Stage {
     enable("redo", this.#edits.canRedo);
     enable("reset", Object.keys(values).some((name) => values[name] !== matched[name]));
   }
+}
+
+/** Return whether a state is closer to its sound than another one, whose distance may still be unknown. */
+function isCloser({ distance }, shown) {
+  return shown.distance === null || distance < shown.distance;
 }
 
 /** Enable or disable a button; a disabled one gives its focus to the title, from where the next key goes on. */

@@ -1,0 +1,88 @@
+"""The search for a closer match, with answers of the service that the tests choose."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.web.conftest import distance_db, drop
+from tests.web.test_page import expect
+
+pytestmark = pytest.mark.web
+MATCH = "**/v1/models/synthray:match*"
+
+
+def matched(page: Any, file: Path) -> dict[str, Any]:
+    """Choose a file; return the service's answer, whose match is shown."""
+    answers = []
+
+    def keep(route: Any) -> None:
+        response = route.fetch()
+        answers.append(response.json())
+        route.fulfill(response=response)
+
+    page.route(MATCH, keep)
+    drop(page, file)
+    page.unroute(MATCH)
+    return answers[0]
+
+
+def at_distance(answer: dict[str, Any], distance_db: float, cutoff_hz: float) -> dict[str, Any]:
+    """Return an answer with another distance and another cutoff."""
+    changed = copy.deepcopy(answer)
+    changed["preset"]["distance_db"] = distance_db
+    changed["preset"]["parameters"]["filter_cutoff"]["value"] = cutoff_hz
+    return changed
+
+
+def stream(*events: tuple[str, dict[str, Any]]) -> str:
+    """Return server-sent events."""
+    return "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+
+
+def answer_search(page: Any, *events: tuple[str, dict[str, Any]]) -> None:
+    """Answer each search with these events."""
+    body = stream(*events)
+    page.route("**/*refine=*", lambda route: route.fulfill(content_type="text/event-stream", body=body))
+
+
+def cutoff(page: Any) -> str:
+    return page.get_by_role("slider", name="Filter cutoff", exact=True).get_attribute("aria-valuetext")
+
+
+def test_search_without_a_closer_match_keeps_what_is_shown(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    answer = matched(page, tone)
+    before_db, before = distance_db(page), cutoff(page)
+    answer_search(
+        page,
+        ("improvement", at_distance(answer, before_db + 3, 111)),
+        ("match", at_distance(answer, before_db + 0.01, 222)),
+    )
+    page.locator("#refine-start").click()
+    expect(page.locator("#refine-message")).to_have_text(f"Done: no match is closer than {before_db:.2f} dB")
+    assert (distance_db(page), cutoff(page)) == (before_db, before)
+    assert page.locator("#history button").count() == 1
+    assert page.locator("#undo").is_disabled()
+
+
+def test_search_records_its_closest_match(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    answer = matched(page, tone)
+    before_db = distance_db(page)
+    closest_db = before_db - 0.2
+    answer_search(
+        page,
+        ("improvement", at_distance(answer, before_db + 3, 111)),
+        ("improvement", at_distance(answer, closest_db, 222)),
+        ("match", at_distance(answer, before_db - 0.1, 333)),
+    )
+    page.locator("#refine-start").click()
+    expect(page.locator("#refine-message")).to_have_text(f"Done: {before_db:.2f} \N{RIGHTWARDS ARROW} {closest_db:.2f} dB")
+    assert cutoff(page) == "222 Hz"
+    expect(page.locator("#history .figure").nth(1)).to_have_text(f"{closest_db:.2f} dB")
