@@ -86,3 +86,18 @@ def test_search_records_its_closest_match(open_page: Callable[..., Any], tone: P
     expect(page.locator("#refine-message")).to_have_text(f"Done: {before_db:.2f} \N{RIGHTWARDS ARROW} {closest_db:.2f} dB")
     assert cutoff(page) == "222 Hz"
     expect(page.locator("#history .figure").nth(1)).to_have_text(f"{closest_db:.2f} dB")
+
+
+def test_search_ends_when_a_sound_is_added(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    drop(page, tone)
+    before_db = distance_db(page)
+    page.locator("label[for=seconds-10]").click()
+    page.locator("#refine-start").click()
+    expect(page.locator("#refine-message")).to_contain_text("Searching: ")
+    page.route(MATCH, lambda route: None)  # the sound is not matched before the assertions
+    page.get_by_role("button", name="FM bell").click()
+    expect(page.locator("#refine-message")).to_have_text("Stopped to match another sound.")
+    assert page.locator("#scene-title").inner_text() == "tone.wav"
+    assert distance_db(page) < before_db
+    expect(page.locator("#history button")).to_have_count(2)

@@ -18,7 +18,7 @@ import { Stage } from "./stage.js";
 const player = new Player();
 const pictures = new Pictures();
 const blind = new BlindTest(player);
-const sounds = new SoundList({ match, open: openSound, fail: showFailure });
+const sounds = new SoundList({ match, open: openSound, fail: showFailure, onAsked: makeWay });
 const refinement = new Refinement({
   getState: () => stage.state,
   improve: (answer, signal) => stage.improve(answer, signal),
@@ -80,6 +80,11 @@ function showFailure(sound) {
 
 function stopSearch() {
   refinement.stop("Stopped, because you changed a setting.");
+}
+
+/** Stop the search, because a service with few processors would match the sound only after it. */
+function makeWay() {
+  refinement.stop("Stopped to match another sound.");
 }
 
 /** Show what belongs to a state that was opened. */

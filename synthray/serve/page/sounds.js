@@ -17,13 +17,16 @@ class Sound {
   }
 }
 
-/** The queue. `match(sound)` resolves when a sound is matched, `open(sound)` shows a matched one. */
+/**
+ * The queue. `match(sound)` resolves when a sound is matched, `open(sound)` shows a matched one. `onAsked()` is called
+ * when a person asks for a match.
+ */
 export class SoundList {
   #sounds = [];
   #isRunning = false;
 
-  constructor({ match, open, fail }) {
-    Object.assign(this, { match, open, fail });
+  constructor({ match, open, fail, onAsked }) {
+    Object.assign(this, { match, open, fail, onAsked });
   }
 
   /** Add files. They are matched one after another; the first one is opened. */
@@ -37,7 +40,7 @@ export class SoundList {
     }
     byId("sounds-title").hidden = false;
     byId("session-empty").hidden = true;
-    this.#run(added[0]);
+    this.#ask(added[0]);
   }
 
   /** Show which sound is open. */
@@ -57,6 +60,11 @@ export class SoundList {
     if (sound.state !== "failed") return;
     sound.state = "waiting";  // try again
     this.#show(sound);
+    this.#ask(sound);
+  }
+
+  #ask(sound) {
+    this.onAsked();
     this.#run(sound);
   }
 
