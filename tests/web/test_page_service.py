@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,24 +16,58 @@ from tests.web.test_page import expect
 pytestmark = pytest.mark.web
 
 
+def refuse(page: Any, times: int, status: int = 429, retry_after_s: float = 1) -> list[int]:
+    """Let the service refuse the next matches; return a list of the refusals, which grows."""
+    refusals: list[int] = []
+
+    def answer(route: Any) -> None:
+        if len(refusals) == times:
+            route.continue_()
+            return
+        refusals.append(status)
+        route.fulfill(status=status, headers={"Retry-After": str(retry_after_s)}, json={"error": "busy"})
+
+    page.route("**/v1/models/synthray:match*", answer)
+    return refusals
+
+
 @pytest.mark.parametrize(("status", "word"), [(429, "busy"), (503, "not ready")])
 def test_page_waits_while_the_service_is_busy(
     open_page: Callable[..., Any], tone: Path, status: int, word: str
 ) -> None:
     page = open_page()
-    answers = iter([status])
-
-    def refuse_once(route: Any) -> None:
-        if next(answers, None) is None:
-            route.continue_()
-        else:
-            route.fulfill(status=status, headers={"Retry-After": "2"}, json={"error": "busy"})
-
-    page.route("**/v1/models/synthray:match*", refuse_once)
+    refuse(page, times=1, status=status, retry_after_s=4)
     page.locator("#files").set_input_files(tone)
-    expect(page.locator("#busy")).to_contain_text(f"{word}, trying again in 2 s")
+    expect(page.locator("#busy-text")).to_have_text(f"The service is {word}. Next try in 2 s.")  # the seconds go down
     page.locator("#panel").wait_for()
-    assert page.locator("#busy").inner_text() == ""
+    assert page.locator("#busy").is_hidden()
+
+
+def test_page_tries_until_the_service_is_free(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    refusals = refuse(page, times=8, retry_after_s=0.05)
+    page.locator("#files").set_input_files(tone)
+    page.locator("#panel").wait_for()
+    assert len(refusals) == 8
+    assert page.locator("#source-message").inner_text() == ""
+
+
+def test_page_waits_for_half_a_minute_at_most(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    refuse(page, times=1, retry_after_s=3600)
+    page.locator("#files").set_input_files(tone)
+    expect(page.locator("#busy-text")).to_contain_text(re.compile(r"in (30|2\d) s"))
+
+
+def test_page_stops_trying_when_asked_to(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    refusals = refuse(page, times=99, retry_after_s=20)
+    page.locator("#files").set_input_files(tone)
+    page.locator("#busy-cancel").click()
+    expect(page.locator("#source-message")).to_contain_text("Cancelled, because the service was busy.")
+    assert page.locator("#busy").is_hidden()
+    assert len(refusals) == 1
+    expect(page.locator("#sounds .figure")).to_have_text("try again")
 
 
 def test_page_without_a_service_says_so(open_page: Callable[..., Any], tone: Path) -> None:

@@ -2,14 +2,16 @@
 
 const BASE = new URL("../v1/models/synthray", import.meta.url).href;
 const LARGEST_WAIT_S = 30;
-const MOST_TRIES = 6;
 const TOKEN_KEY = "synthray-token";
 
 /** A failed request; the message is for people. */
 export class ServiceError extends Error {}
 
-/** Callbacks that the page sets: `wait(text)` while the service is busy, `askToken(wasWrong)` resolves to a token. */
-export const hooks = { wait: () => {}, askToken: async () => null };
+/**
+ * Callbacks that the page sets. `wait(reason, seconds, signal)` resolves when it is time for the next try, to false if
+ * there shall be none. `askToken(wasWrong)` resolves to a token.
+ */
+export const hooks = { wait: async () => false, askToken: async () => null };
 
 /** Return what the service says of its model and limits: the table of parameters, and the longest search in seconds. */
 export async function readMetadata() {
@@ -45,8 +47,7 @@ async function request(path, options) {
     const answer = await send(path, options);
     if (answer.ok) return answer;
     if (answer.status === 401 && (await askToken())) continue;
-    const isBusy = answer.status === 429 || answer.status === 503;
-    if (!isBusy || attempt >= MOST_TRIES) throw new ServiceError(await reason(answer, isBusy));
+    if (answer.status !== 429 && answer.status !== 503) throw new ServiceError(await reason(answer));
     await waitFor(answer, attempt, options.signal);
   }
 }
@@ -68,21 +69,15 @@ async function askToken() {
   return Boolean(token);
 }
 
-async function reason(answer, isBusy) {
-  if (isBusy) return "The service is still busy. Try again in a minute.";
+async function reason(answer) {
   const { error } = await answer.json().catch(() => ({}));
   return error || `The service answered with HTTP status ${answer.status}.`;
 }
 
 async function waitFor(answer, attempt, signal) {
   const asked = Number(answer.headers.get("Retry-After")) || 2 ** (attempt - 1);
-  const seconds = Math.min(asked, LARGEST_WAIT_S);
   const state = answer.status === 503 ? "not ready" : "busy";
-  hooks.wait(`The service is ${state}, trying again in ${seconds} s.`);
-  await new Promise((resolve) => {
-    setTimeout(resolve, seconds * 1000);
-    signal?.addEventListener("abort", resolve, { once: true });
-  });
-  hooks.wait("");
+  const goesOn = await hooks.wait(`The service is ${state}.`, Math.min(asked, LARGEST_WAIT_S), signal);
   signal?.throwIfAborted();
+  if (!goesOn) throw new ServiceError(`Cancelled, because the service was ${state}. Try again later.`);
 }

@@ -1,7 +1,8 @@
 /** The page: makes its parts and connects them. */
 
-import { hooks, matchSound, readMetadata } from "./api.js";
+import { matchSound, readMetadata } from "./api.js";
 import { BlindTest } from "./blind.js";
+import { connectBusy } from "./busy.js";
 import { announce, byId, showMessage } from "./dom.js";
 import { titleOf } from "./history.js";
 import { fromFragment } from "./link.js";
@@ -28,7 +29,7 @@ let stage = null;
 let ready = null;  // promise of the stage; null before a start, and after one that failed
 const started = () => (ready ??= start().catch((error) => { ready = null; throw error; }));
 
-hooks.wait = (text) => { byId("busy").textContent = text; };
+connectBusy();
 connectToken();
 connectSource(add);
 new Recorder((file) => add([file]));
