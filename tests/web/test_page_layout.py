@@ -85,3 +85,17 @@ def test_page_has_no_inline_code_and_no_other_hosts() -> None:
     for module in PAGE_FOLDER.glob("*.js"):
         assert "http" not in module.read_text().replace("http://www.w3.org/2000/svg", "").replace("HTTP", ""), module
     assert sum(file.stat().st_size for file in PAGE_FOLDER.glob("examples/*")) < 250_000
+
+
+def test_bar_of_confidence_has_four_lengths(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    drop(page, tone)
+    lengths = page.locator("[data-name=filter_cutoff] .sure").evaluate(
+        """(element) => ["1", "2", "3", "4"].map((quarters) => {
+          element.dataset.sure = quarters;
+          return getComputedStyle(element, "::before").backgroundSize.split(" ")[0];
+        })"""
+    )
+    assert lengths == ["25%", "50%", "75%", "100%"]
+    bar = "element => { element.dataset.sure = ''; return getComputedStyle(element, '::before').content; }"
+    assert page.locator("[data-name=filter_cutoff] .sure").evaluate(bar) == "none"
