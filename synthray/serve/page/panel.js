@@ -13,6 +13,7 @@ export class Panel {
   #drawings = new Map();
   #values = {};
   #facts = {};
+  #explained = null;  // the parameter that the line at the panel's end is about
 
   /** `onInput(values, name)` is called for each change, `onCommit(name)` when one is complete. */
   constructor(table, { onInput, onCommit }) {
@@ -41,6 +42,7 @@ export class Panel {
   showFacts(facts) {
     this.#facts = facts;
     for (const [name, control] of this.#controls) this.#describe(control, facts[name] ?? {});
+    this.#explain();
   }
 
   #group(key, parameters) {
@@ -63,7 +65,9 @@ export class Panel {
     const callbacks = { onInput: (value) => this.#change(name, value), onCommit: () => this.onCommit(name) };
     const control = parameter.kind === "choice" ? new ChoiceControl(parameter, callbacks) : new Knob(parameter, callbacks);
     this.#controls.set(name, control);
-    for (const kind of ["focusin", "pointerenter"]) control.element.addEventListener(kind, () => this.#explain(parameter));
+    for (const kind of ["focusin", "pointerenter"]) {
+      control.element.addEventListener(kind, () => { this.#explained = parameter; this.#explain(); });
+    }
     return control;
   }
 
@@ -85,10 +89,13 @@ export class Panel {
     control.note.textContent = inSentences(fact);
   }
 
-  #explain(parameter) {
-    const value = formatValue(parameter, this.#values[parameter.name]);
-    const sentences = inSentences(this.#facts[parameter.name] ?? {});
-    byId("info").textContent = `${asTitle(parameter.name)}, ${value}: ${parameter.description}. ${sentences}`;
+  /** Write about one parameter where it stays in sight. */
+  #explain() {
+    if (!this.#explained) return;
+    const { name, description } = this.#explained;
+    const value = formatValue(this.#explained, this.#values[name]);
+    const title = create("b", {}, `${asTitle(name)}, ${value}`);
+    byId("info").replaceChildren(title, `: ${description}. ${inSentences(this.#facts[name] ?? {})}`);
   }
 }
 

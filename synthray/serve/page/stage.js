@@ -124,6 +124,7 @@ export class Stage {
     this.onChange();
     this.state = { ...this.state, values, distance: null };  // until it is rendered
     this.wav = null;
+    this.panel.showFacts(this.#facts());
     this.#renderer.request(this.state);
     this.#showButtons();
   }
