@@ -20,6 +20,36 @@ new PerformanceObserver((list) => {
   for (const entry of list.getEntries()) window.shift += entry.hadRecentInput ? 0 : entry.value;
 }).observe({ type: "layout-shift", buffered: true });
 """
+# Texts or controls of the panel that overlap, and groups that are too narrow. Each value is as wide as can be.
+CROWDED = """() => {
+  const panel = document.querySelector("#panel");
+  for (const field of panel.querySelectorAll(".typed input")) {
+    field.value = "-50.0";
+    field.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+  for (const sure of panel.querySelectorAll(".sure")) sure.textContent = "not heard";
+  const boxes = [...panel.querySelectorAll(".typed input")].map((field) => ["field", field.getBoundingClientRect()]);
+  const texts = document.createTreeWalker(panel, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    if (texts.currentNode.parentElement.closest(".hidden, .info") || !texts.currentNode.data.trim()) continue;
+    const range = document.createRange();
+    range.selectNodeContents(texts.currentNode);
+    for (const box of range.getClientRects()) boxes.push([texts.currentNode.data, box]);
+  }
+  const width = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left);
+  const height = (a, b) => Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+  const overlaps = (boxes, most) => boxes.flatMap(([name, a], i) => {
+    const others = boxes.slice(i + 1).filter(([, b]) => width(a, b) > 0.5 && height(a, b) > most);
+    return others.map(([other]) => `${name} | ${other}`);
+  });
+  const controls = [...panel.querySelectorAll(".segments, .dial")].map((each) => [each.className, each.getBoundingClientRect()]);
+  const wide = [...panel.querySelectorAll(".group")].filter((group) => group.scrollWidth > group.clientWidth);
+  const found = [...overlaps(boxes, 6), ...overlaps(controls, 0.5), ...wide.map((group) => group.className)];
+  return { count: boxes.length, found };  // the frame of a field is not drawn and may reach into the next line
+}"""
+LINES_OF_WAVEFORMS = """() => [...document.querySelectorAll("#panel .drawn")].map((segments) => {
+  return new Set([...segments.querySelectorAll("label")].map((label) => label.offsetTop)).size;
+})"""
 
 
 @pytest.mark.parametrize(
@@ -99,3 +129,16 @@ def test_bar_of_confidence_has_four_lengths(open_page: Callable[..., Any], tone:
     assert lengths == ["25%", "50%", "75%", "100%"]
     bar = "element => { element.dataset.sure = ''; return getComputedStyle(element, '::before').content; }"
     assert page.locator("[data-name=filter_cutoff] .sure").evaluate(bar) == "none"
+
+
+def test_texts_of_the_panel_do_not_overlap(open_page: Callable[..., Any], tone: Path) -> None:
+    mouse, touch = open_page(), open_page(**PHONE)
+    for page in (mouse, touch):
+        drop(page, tone)
+        for width in (320, 360, 640, 768, 900, 1000, 1200, 1280, 1440, 1920):
+            page.set_viewport_size({"width": width, "height": 800})
+            crowded = page.evaluate(CROWDED)
+            assert crowded["count"] > 120
+            assert (width, crowded["found"]) == (width, [])
+            assert (width, page.evaluate(LINES_OF_WAVEFORMS)) == (width, [1] * 5)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width

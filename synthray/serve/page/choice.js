@@ -31,7 +31,7 @@ export class ChoiceControl {
     this.sure = create("span", { class: "sure", "aria-hidden": "true" });
     const legend = create("legend", { class: "hidden" }, asTitle(choice.name));
     const caption = create("span", { class: "label", "aria-hidden": "true" }, shortName(choice.name));
-    const segments = create("div", { class: isDrawn ? "segments drawn" : "segments" }, ...options);
+    const segments = create("div", { class: `segments segments-${options.length / 2}${isDrawn ? " drawn" : ""}` }, ...options);
     this.element = create("fieldset", { class: "control choice", "data-name": choice.name, "aria-describedby": note },
       legend, caption, segments, this.sure, this.note);
     this.element.addEventListener("keydown", (event) => this.#restore(event));
