@@ -1,7 +1,9 @@
 /** A knob: a real range input under a drawing, with a field for typing. */
 
 import { create, createSvg } from "./dom.js";
-import { asTitle, formatNumber, formatValue, fromPosition, numSteps, parseTyped, shortName, shortUnit, toPosition } from "./table.js";
+import { hideRemark, showRemark } from "./remark.js";
+import { asTitle, formatNumber, formatValue, fromPosition, numSteps, shortName, shortUnit, toPosition } from "./table.js";
+import { readTyped } from "./typed.js";
 
 const STEPS = 1000;  // of a range that has every value
 const DRAG_PX = 180;  // for the whole range
@@ -37,10 +39,11 @@ export class Knob {
     this.dial = create("div", { class: "dial" }, svg, this.slider);
     this.note = create("span", { class: "hidden", id: note });
     this.sure = create("span", { class: "sure", "aria-hidden": "true" });
+    this.place = create("span", { class: "place" });  // of remarks
     this.element = create("div", { class: "control knob", "data-name": range.name },
       create("span", { class: "label", "aria-hidden": "true" }, shortName(range.name)), this.dial,
       create("span", { class: "typed" }, this.field, create("span", { class: "unit", "aria-hidden": "true" }, shortUnit(range))),
-      this.sure, this.note);
+      this.place, this.sure, this.note);
     this.#listen();
   }
 
@@ -57,7 +60,8 @@ export class Knob {
     this.dial.addEventListener("pointerdown", (event) => this.#grab(event));
     this.dial.addEventListener("dblclick", () => this.#restore());
     this.field.addEventListener("change", () => this.#read());
-    this.field.addEventListener("input", () => this.#fit());
+    this.field.addEventListener("input", () => { hideRemark(); this.#fit(); });
+    this.field.addEventListener("keydown", ({ key }) => { if (key === "Escape") this.#leave(); });
     this.field.addEventListener("focus", () => this.field.select());
     this.field.addEventListener("blur", () => this.#showNumber());
   }
@@ -76,7 +80,8 @@ export class Knob {
   }
 
   #change(value) {
-    if (value === this.#value || Number.isNaN(value)) return;
+    if (value === this.#value) return;
+    hideRemark();
     this.#isChanged = true;
     this.#set(value);
     this.onInput(value);
@@ -93,11 +98,20 @@ export class Knob {
     this.#commit();
   }
 
+  /** Take over what was typed, or say why not. */
   #read() {
-    const value = parseTyped(this.range, this.field.value);
-    this.#change(value);
+    const { value, remark } = readTyped(this.range, this.field.value);
+    if (value !== null) this.#change(value);
     this.#showNumber();
     this.#commit();
+    const kept = value === null ? ` The value stays ${formatValue(this.range, this.#value)}.` : "";
+    if (remark) showRemark(this.place, this.field, `${asTitle(this.range.name)}: ${remark}${kept}`);
+  }
+
+  /** Forget what was typed. */
+  #leave() {
+    this.#showNumber();
+    this.field.select();
   }
 
   #showNumber() {

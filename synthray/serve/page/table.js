@@ -41,16 +41,6 @@ export function formatValue(parameter, value) {
 /** Return the unit as it fits next to a field. */
 export const shortUnit = ({ unit = "" }) => SHORT_UNITS[unit] ?? unit;
 
-/** Return the value that was typed, within the range; NaN if it is not a number. "1.2k" and "1,2 kHz" are 1200. */
-export function parseTyped(range, text) {
-  const found = /^([-+]?\d*\.?\d+(?:e[-+]?\d+)?)\s*(k?)/i.exec(text.trim().replace("\u2212", "-").replace(",", "."));
-  if (!found) return NaN;
-  const value = Number(found[1]) * (found[2] ? 1000 : 1);
-  if (!Number.isFinite(value)) return NaN;
-  const limited = Math.min(range.maximum, Math.max(range.minimum, value));
-  return range.step ? fromPosition(range, toPosition(range, limited)) : Number(limited.toPrecision(6));
-}
-
 /** Return the key of a parameter's group: "oscillator_1", "filter_envelope", "noise". */
 export function groupOf(name) {
   const [first, second, ...rest] = name.split("_");
