@@ -77,6 +77,30 @@ def test_page_without_a_service_says_so(open_page: Callable[..., Any], tone: Pat
     expect(page.locator("#source-message")).to_contain_text("The service cannot be reached")
 
 
+def test_error_of_a_sound_is_shown_until_its_retry_succeeds(
+    open_page: Callable[..., Any], tone: Path, tmp_path: Path
+) -> None:
+    page = open_page()
+    first, second, broken = (tmp_path / name for name in ("first.wav", "second.wav", "broken.wav"))
+    for file in (first, second):
+        file.write_bytes(tone.read_bytes())
+    broken.write_bytes(b"no sound at all")
+    page.route("**/v1/models/synthray:match*", lambda route: route.abort())
+    page.locator("#files").set_input_files([first, second])
+    message = page.locator("#source-message")
+    expect(message).to_have_text(re.compile("^first.wav, second.wav: The service cannot be reached"))
+    page.unroute("**/v1/models/synthray:match*")
+    page.locator("#files").set_input_files(broken)
+    expect(message.locator("p").nth(1)).to_contain_text("broken.wav: ")
+    page.locator("#sounds button").nth(0).click()
+    expect(page.locator("#scene-title")).to_have_text("first.wav")
+    expect(message.locator("p")).to_have_count(2)
+    expect(message).to_contain_text("second.wav: The service cannot be reached")
+    expect(message).not_to_contain_text("first.wav")
+    page.locator("#sounds button").nth(1).click()
+    expect(message).to_have_text(re.compile("^broken.wav: "))
+
+
 def test_page_asks_for_the_token_and_keeps_it(open_page: Callable[..., Any], guarded_url: str, tone: Path) -> None:
     page = open_page(url=guarded_url)
     page.locator("#files").set_input_files(tone)

@@ -3,12 +3,13 @@
 import { matchSound, readMetadata } from "./api.js";
 import { BlindTest } from "./blind.js";
 import { connectBusy } from "./busy.js";
-import { announce, byId, showMessage } from "./dom.js";
+import { announce, byId } from "./dom.js";
 import { titleOf } from "./history.js";
 import { fromFragment } from "./link.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
+import { showProblem } from "./problems.js";
 import { Recorder } from "./recorder.js";
 import { Refinement } from "./refine.js";
 import { connectSaving, enableSaving } from "./save.js";
@@ -19,7 +20,7 @@ import { Stage } from "./stage.js";
 const player = new Player();
 const pictures = new Pictures();
 const blind = new BlindTest(player);
-const sounds = new SoundList({ match, open: openSound, fail: showFailure, onAsked: makeWay });
+const sounds = new SoundList({ match, open: openSound, onAsked: makeWay });
 const refinement = new Refinement({
   getState: () => stage.state,
   improve: (answer, signal) => stage.improve(answer, signal),
@@ -51,13 +52,14 @@ async function openLink() {
     await started();
     const values = fromFragment(stage.table, location.hash);
     if (values) await stage.openPreset(values);
+    showProblem("link", "");
   } catch (error) {
-    showMessage("source-message", error.message, true);
+    showProblem("link", error.message);
   }
 }
 
 function add(files) {
-  showMessage("source-message", "");
+  for (const cause of ["link", "file"]) showProblem(cause, "");
   sounds.add(files);
 }
 
@@ -73,10 +75,6 @@ async function openSound(sound) {
   await stage.openMatch(sound, sound.answer, "match");
   announce(`${sound.name} is matched, at a distance of ${sound.distance.toFixed(2)} decibels.`);
   return undefined;
-}
-
-function showFailure(sound) {
-  showMessage("source-message", `${sound.name}: ${sound.error}`, true);
 }
 
 function stopSearch() {

@@ -1,6 +1,7 @@
 /** The list of sounds: files, recordings and examples, matched one after another. */
 
 import { byId, create } from "./dom.js";
+import { showProblem } from "./problems.js";
 
 /** A sound that was added, and what became of it. */
 class Sound {
@@ -25,8 +26,8 @@ export class SoundList {
   #sounds = [];
   #isRunning = false;
 
-  constructor({ match, open, fail, onAsked }) {
-    Object.assign(this, { match, open, fail, onAsked });
+  constructor({ match, open, onAsked }) {
+    Object.assign(this, { match, open, onAsked });
   }
 
   /** Add files. They are matched one after another; the first one is opened. */
@@ -58,8 +59,7 @@ export class SoundList {
   #select(sound) {
     if (sound.state === "matched") this.#open(sound);
     if (sound.state !== "failed") return;
-    sound.state = "waiting";  // try again
-    this.#show(sound);
+    this.#set(sound, "waiting");  // try again
     this.#ask(sound);
   }
 
@@ -69,7 +69,7 @@ export class SoundList {
   }
 
   #open(sound) {
-    this.open(sound).catch((error) => { sound.error = error.message; this.fail(sound); });
+    this.open(sound).then(() => this.#set(sound, "matched"), (error) => this.#set(sound, "matched", error.message));
   }
 
   async #run(wanted) {
@@ -92,22 +92,21 @@ export class SoundList {
       this.#set(sound, "matched");
       if (sound === this.wanted) this.#open(sound);
     } catch (error) {
-      sound.error = error.message;
-      this.#set(sound, "failed");
-      this.fail(sound);
+      this.#set(sound, "failed", error.message);
       if (sound === this.wanted) this.wanted = this.#sounds[this.#sounds.indexOf(sound) + 1];
     }
   }
 
-  #set(sound, state) {
-    sound.state = state;
+  #set(sound, state, error = "") {
+    Object.assign(sound, { state, error });
+    showProblem(sound, error, sound.name);
     this.#show(sound);
   }
 
   #show(sound) {
     const words = { waiting: "waiting", matching: "matching \u2026", failed: "try again" };
     sound.figure.textContent = words[sound.state] ?? `${sound.distance.toFixed(2)} dB`;
-    sound.detail.textContent = sound.state === "failed" ? sound.error : "";
-    sound.detail.classList.toggle("error", sound.state === "failed");
+    sound.detail.textContent = sound.error;
+    sound.detail.classList.toggle("error", sound.error !== "");
   }
 }

@@ -1,7 +1,8 @@
 /** Where sounds come from: files that are chosen or dropped, and examples; and the field for the token. */
 
 import { hooks } from "./api.js";
-import { byId, showMessage } from "./dom.js";
+import { byId } from "./dom.js";
+import { showProblem } from "./problems.js";
 
 /** Call `add(files)` for chosen or dropped files, and for examples. */
 export function connectSource(add) {
@@ -25,7 +26,7 @@ function connectDrop(add) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     if (event.dataTransfer.files.length) add([...event.dataTransfer.files]);
-    else showMessage("source-message", "No file was dropped. Drop sound files, not links or text.", true);
+    else showProblem("file", "No file was dropped. Drop sound files, not links or text.");
   });
 }
 
@@ -35,7 +36,7 @@ async function addExample(button, add) {
     if (!answer.ok) throw new Error(`HTTP status ${answer.status}`);
     add([new File([await answer.blob()], button.textContent)]);
   } catch (error) {
-    showMessage("source-message", `${button.textContent} could not be loaded (${error.message}). Try again.`, true);
+    showProblem("file", `${button.textContent} could not be loaded (${error.message}). Try again.`);
   }
 }
 
@@ -51,7 +52,7 @@ export function connectToken() {
 function askOnce(wasWrong) {
   const form = byId("token-form");
   const text = wasWrong ? "The service did not accept the token. Enter it again." : "This service needs a token. Enter it below.";
-  showMessage("source-message", text, true);
+  showProblem("token", text);
   form.hidden = false;
   byId("token").focus();
   return new Promise((resolve) => {
@@ -60,7 +61,7 @@ function askOnce(wasWrong) {
       const token = byId("token").value.trim();
       byId("token").value = "";
       const isAscii = /^[\x20-\x7e]+$/.test(token);  // a header can hold nothing else
-      showMessage("source-message", isAscii ? "" : "A token holds only ASCII letters, digits and signs. Copy it again.", true);
+      showProblem("token", isAscii ? "" : "A token holds only ASCII letters, digits and signs. Copy it again.");
       form.hidden = isAscii;
       if (isAscii) resolve(token);
     };
