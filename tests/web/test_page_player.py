@@ -12,7 +12,7 @@ import pytest
 
 from synthray.synth.sound_file import write_wav
 from tests.evaluate.html.samples import sine
-from tests.web.conftest import drop
+from tests.web.conftest import drop, slider
 from tests.web.loudspeaker import RECORD, recorded, tone_share
 from tests.web.test_page import expect
 
@@ -72,6 +72,29 @@ def test_waveform_keys_move_the_position(open_page: Callable[..., Any], tone: Pa
     page.locator("h1").click()
     page.keyboard.press("1")
     assert page.locator("#voice-1").is_checked()  # keys act only on the player
+
+
+def test_keys_switch_and_play_while_a_knob_is_turned(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    drop(page, tone)
+    expect(page.locator("#panel .hint")).to_contain_text("1 original, 2 match, P play, Shift fine steps")
+    slider(page, "Filter cutoff").focus()
+    for key in ("ArrowUp", "2"):
+        page.keyboard.press(key)
+    assert page.locator("#voice-1").is_checked()
+    page.keyboard.press("p")
+    expect(page.locator("#play")).to_have_text("Pause")
+    page.locator("#filter_type-notch").focus()
+    for key in ("1", "P"):
+        page.keyboard.press(key)
+    assert page.locator("#voice-0").is_checked()
+    expect(page.locator("#play")).to_have_text("Play")
+    field = page.get_by_role("textbox", name="Filter cutoff, value in Hz")
+    field.focus()
+    page.keyboard.type("2p")
+    assert field.input_value() == "2p"
+    assert page.locator("#voice-0").is_checked()
+    assert page.locator("#play").inner_text() == "Play"
 
 
 def test_equal_loudness_shows_gains_and_can_be_switched_off(open_page: Callable[..., Any], tone: Path) -> None:

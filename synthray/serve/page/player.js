@@ -33,7 +33,7 @@ export class Player {
     }
     this.#slider.addEventListener("pointerdown", (event) => this.#drag(event));
     this.#slider.addEventListener("keydown", (event) => this.#steer(event));
-    for (const id of ["transport", "scene"]) byId(id).addEventListener("keydown", (event) => this.#shortcut(event));
+    byId("work").addEventListener("keydown", (event) => this.#shortcut(event));
   }
 
   /** Set the original (0) or the match (1): `{ bytes, samples }`, or null if there is none. */
@@ -97,7 +97,7 @@ export class Player {
 
   #shortcut(event) {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input[type=text]")) return;
-    if (event.key === "p") this.toggle();
+    if (event.key === "p" || event.key === "P") this.toggle();
     else if ((event.key === "1" || event.key === "2") && !byId("voices").disabled) this.choose(Number(event.key) - 1);
     else return;
     event.preventDefault();
