@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -101,3 +102,30 @@ def test_search_ends_when_a_sound_is_added(open_page: Callable[..., Any], tone: 
     assert page.locator("#scene-title").inner_text() == "tone.wav"
     assert distance_db(page) < before_db
     expect(page.locator("#history button")).to_have_count(2)
+
+
+WATCH_SPEECH = """() => {
+  window.said = [];
+  for (const region of document.querySelectorAll("[role=status], [role=alert], [aria-live]")) {
+    const watch = new MutationObserver(() => window.said.push([region.id, region.textContent, performance.now()]));
+    watch.observe(region, { childList: true, characterData: true, subtree: true });
+  }
+}"""
+
+
+def test_search_is_announced_in_one_place_now_and_then(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page()
+    answer = matched(page, tone)
+    expect(page.locator("#live")).to_contain_text("is matched")
+    before_db = distance_db(page)
+    answers = [("improvement", at_distance(answer, before_db - 0.1 * i, 200 + i)) for i in range(1, 9)]
+    answer_search(page, *answers, ("match", at_distance(answer, before_db - 1, 300)))
+    page.evaluate(WATCH_SPEECH)
+    page.locator("#refine-start").click()
+    end = f"Done: {before_db:.2f} to {before_db - 1:.2f} decibels"
+    expect(page.locator("#live")).to_have_text(end)
+    said = page.evaluate("window.said")
+    assert {region for region, _, _ in said} == {"live"}
+    assert len(said) <= 3
+    times = [time_ms for _, _, time_ms in said]
+    assert all(later - earlier > 2000 for earlier, later in itertools.pairwise(times))

@@ -1,6 +1,10 @@
 /** Elements of the document: finding, making, and speaking to people through them. */
 
 const SVG = "http://www.w3.org/2000/svg";
+const PAUSE_MS = 2500;  // between texts for screen readers
+
+let nextText = null;  // to be said after the pause
+let pause = null;
 
 /** Return the element with an id. */
 export const byId = (id) => document.getElementById(id);
@@ -30,9 +34,16 @@ export function showMessage(id, text, isError = false) {
   place.classList.toggle("error", isError && text !== "");
 }
 
-/** Let screen readers say a text, in addition to what is visible. */
+/** Let screen readers say a text, in addition to what is visible. Of texts that follow fast, the newest is said. */
 export function announce(text) {
-  byId("live").textContent = text;
+  nextText = text;
+  if (pause === null) say();
+}
+
+function say() {
+  pause = nextText === null ? null : setTimeout(say, PAUSE_MS);
+  if (nextText !== null) byId("live").textContent = nextText;
+  nextText = null;
 }
 
 /** Offer a blob as a download. */

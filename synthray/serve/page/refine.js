@@ -1,7 +1,7 @@
 /** The search for a closer match: start, progress, stop. Each improvement is shown while the search goes on. */
 
 import { refineSound, ServiceError } from "./api.js";
-import { byId, showMessage } from "./dom.js";
+import { announce, byId, showMessage } from "./dom.js";
 import { readEvents } from "./sse.js";
 
 export class Refinement {
@@ -40,7 +40,7 @@ export class Refinement {
   /** Stop the search; the last improvement stays. */
   stop(text) {
     if (!this.#abort) return;
-    showMessage("refine-message", text);
+    say(text);
     this.#abort.abort();
     this.#end("searched, then stopped");
   }
@@ -60,7 +60,7 @@ export class Refinement {
     this.#improvements = 0;
     let last = null;
     this.#showRunning(true);
-    showMessage("refine-message", `Searching for ${seconds} s \u2026`);
+    say(`Searching for ${seconds} s \u2026`);
     try {
       const response = await refineSound(sound.file, seconds, signal);
       for await (const { event, data } of readEvents(response)) {
@@ -75,10 +75,10 @@ export class Refinement {
       }
       if (last !== "match") throw new ServiceError("The search ended early. Try again.");
       if (this.#improvements) this.#showDistance("Done", distance);
-      else showMessage("refine-message", `Done: no match is closer than ${this.getState().distance.toFixed(2)} dB`);
+      else say(`Done: no match is closer than ${this.getState().distance.toFixed(2)} dB`);
     } catch (error) {
       if (signal.aborted) return;
-      showMessage("refine-message", error.message, true);
+      say(error.message, true);
     }
     this.#end(`searched for ${seconds} s`);
   }
@@ -103,6 +103,11 @@ export class Refinement {
   #showDistance(word, before) {
     const { distance } = this.getState();
     const from = before === null ? "" : `${before.toFixed(2)} \u2192 `;
-    showMessage("refine-message", `${word}: ${from}${distance.toFixed(2)} dB`);
+    say(`${word}: ${from}${distance.toFixed(2)} dB`);
   }
+}
+
+function say(text, isError = false) {
+  showMessage("refine-message", text, isError);
+  announce(text.replace("\u2192", "to").replace(/ dB$/, " decibels"));
 }

@@ -6,7 +6,7 @@
  * filled in when it is rendered. Undo steps and the history hold states.
  */
 
-import { byId, showMessage } from "./dom.js";
+import { announce, byId, showMessage } from "./dom.js";
 import { Edits } from "./edits.js";
 import { History } from "./history.js";
 import { Renderer } from "./renderer.js";
@@ -179,6 +179,7 @@ export class Stage {
     this.panel.showFacts(this.#facts());
     showMessage("panel-message", "");
     this.#showDistance();
+    if (this.state.distance !== null) announce(`The distance is ${this.state.distance.toFixed(2)} decibels.`);
     await this.#setMatchSound(fromBase64(answer.sound));
   }
 
