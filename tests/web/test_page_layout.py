@@ -142,3 +142,21 @@ def test_texts_of_the_panel_do_not_overlap(open_page: Callable[..., Any], tone: 
             assert (width, crowded["found"]) == (width, [])
             assert (width, page.evaluate(LINES_OF_WAVEFORMS)) == (width, [1] * 5)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_sounds_are_listed_before_the_player_on_a_phone(
+    open_page: Callable[..., Any], tone: Path, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"a sound with a long name {i}.wav" for i in range(4)]
+    for file in files:
+        file.write_bytes(tone.read_bytes())
+    page = open_page(script=WATCH_SHIFTS, **PHONE)
+    page.locator("#files").set_input_files(files)
+    expect(page.locator("#sounds .figure").nth(3)).to_contain_text("dB")
+    top, bottom = (page.locator(each).bounding_box() for each in ("#sounds", "#transport"))
+    assert top["y"] + top["height"] < bottom["y"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("shift") == 0
+    page.locator("#sounds button").nth(3).click()
+    expect(page.locator("#scene-title")).to_have_text(files[3].name)
+    expect(page.locator("#sounds [aria-current=true]")).to_be_in_viewport(ratio=0.9)

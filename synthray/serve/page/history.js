@@ -23,8 +23,7 @@ export class History {
     entry.button.addEventListener("click", () => this.open(entry.state));
     this.#entries.push(entry);
     byId("history").append(create("li", {}, entry.button));
-    byId("history-title").hidden = false;
-    byId("session-empty").hidden = true;
+    byId("history-empty").hidden = true;
     this.#mark(entry);
     this.#fill(entry, detail, state);
   }

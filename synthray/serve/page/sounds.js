@@ -39,8 +39,7 @@ export class SoundList {
       this.#sounds.push(sound);
       this.#show(sound);
     }
-    byId("sounds-title").hidden = false;
-    byId("session-empty").hidden = true;
+    byId("sounds-empty").hidden = true;
     this.#ask(added[0]);
   }
 
@@ -48,6 +47,10 @@ export class SoundList {
   mark(current) {
     this.wanted = current;  // a match that is finished later does not replace it
     for (const sound of this.#sounds) sound.button.setAttribute("aria-current", sound === current);
+    if (!current) return;
+    const [list, { button }] = [byId("sounds"), current];
+    const left = button.offsetLeft - list.offsetLeft - (list.clientWidth - button.offsetWidth) / 2;
+    list.scrollTo(left, button.offsetTop - list.offsetTop - (list.clientHeight - button.offsetHeight) / 2);
   }
 
   /** Show the distance of a state whose sound is in the list. */
