@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.conftest import distance_db, drop
+from tests.web.conftest import distance_db, drop, slider
 from tests.web.test_page import expect
 
 pytestmark = pytest.mark.web
@@ -87,6 +87,33 @@ def test_search_records_its_closest_match(open_page: Callable[..., Any], tone: P
     expect(page.locator("#refine-message")).to_have_text(f"Done: {before_db:.2f} \N{RIGHTWARDS ARROW} {closest_db:.2f} dB")
     assert cutoff(page) == "222 Hz"
     expect(page.locator("#history .figure").nth(1)).to_have_text(f"{closest_db:.2f} dB")
+
+
+KEEP_STARTS = """
+window.starts = [];
+const send = window.fetch;
+window.fetch = (address, options) => {
+  if (options?.body instanceof FormData) window.starts.push(options.body.get("start"));
+  return send(address, options);
+};
+"""
+
+
+def test_search_starts_at_the_preset_that_is_shown(open_page: Callable[..., Any], tone: Path) -> None:
+    page = open_page(script=KEEP_STARTS)
+    drop(page, tone)
+    slider(page, "Filter cutoff").focus()
+    page.keyboard.press("Home")
+    for seconds in (3, 1):
+        expect(page.locator("#distance b")).not_to_have_text("\N{EN DASH}")
+        before_db = distance_db(page)
+        page.locator(f"label[for=seconds-{seconds}]").click()
+        page.locator("#refine-start").click()
+        expect(page.locator("#refine-message")).to_contain_text("Done: ")
+        assert distance_db(page) <= before_db
+    starts = [json.loads(start)["parameters"] for start in page.evaluate("window.starts")]
+    assert starts[0]["filter_cutoff"] == 60
+    assert len(starts[1]) == 46
 
 
 def test_search_ends_when_a_sound_is_added(open_page: Callable[..., Any], tone: Path) -> None:

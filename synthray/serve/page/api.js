@@ -22,13 +22,16 @@ export async function readMetadata() {
 
 /** Match a sound file; return the service's answer with both sounds. */
 export async function matchSound(file, signal) {
-  return (await request(":match?include=sounds", { method: "POST", body: file, signal, headers: binary("application/json") })).json();
+  const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
+  return (await request(":match?include=sounds", { method: "POST", body: file, signal, headers })).json();
 }
 
-/** Start a search of some seconds; return the response, which is a stream of events. */
-export function refineSound(file, seconds, signal) {
-  const headers = binary("text/event-stream");
-  return request(`:match?refine=${seconds}&include=sounds`, { method: "POST", body: file, signal, headers });
+/** Search from a preset for some seconds; return the response, which is a stream of events. */
+export function refineSound(file, parameters, seconds, signal) {
+  const body = new FormData();  // whose content type the browser writes
+  body.append("file", file, "sound");
+  body.append("start", JSON.stringify({ parameters }));
+  return request(`:match?refine=${seconds}&include=sounds`, { method: "POST", body, signal, headers: { Accept: "text/event-stream" } });
 }
 
 /** Render values by name; return the preset, the distance to the target (if any) and the sound. */
@@ -36,10 +39,6 @@ export async function renderPreset(parameters, target, signal) {
   const body = JSON.stringify(target ? { parameters, target } : { parameters });
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   return (await request(":render", { method: "POST", body, signal, headers })).json();
-}
-
-function binary(accept) {
-  return { "Content-Type": "application/octet-stream", Accept: accept };
 }
 
 async function request(path, options) {

@@ -54,7 +54,7 @@ export class Refinement {
   async #start() {
     if (this.#abort) return;  // Enter submits the form during a search, too
     const seconds = new FormData(byId("refine")).get("seconds");
-    const { sound, distance } = this.getState();
+    const { sound, values, distance } = this.getState();
     this.#abort = new AbortController();
     const { signal } = this.#abort;
     this.#improvements = 0;
@@ -62,7 +62,7 @@ export class Refinement {
     this.#showRunning(true);
     say(`Searching for ${seconds} s \u2026`);
     try {
-      const response = await refineSound(sound.file, seconds, signal);
+      const response = await refineSound(sound.file, values, seconds, signal);
       for await (const { event, data } of readEvents(response)) {
         if (event === "error") throw new ServiceError(data.error);
         if (last === null) this.#showTime(seconds);
