@@ -9,7 +9,8 @@ import { fromFragment } from "./link.js";
 import { Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
-import { showProblem } from "./problems.js";
+import { isPresetFile, readPreset } from "./preset_file.js";
+import { forgetProblems, showProblem } from "./problems.js";
 import { Recorder } from "./recorder.js";
 import { Refinement } from "./refine.js";
 import { connectSaving, enableSaving } from "./save.js";
@@ -51,16 +52,29 @@ async function openLink() {
   try {
     await started();
     const values = fromFragment(stage.table, location.hash);
-    if (values) await stage.openPreset(values);
+    if (values) await stage.openLink(values);
     showProblem("link", "");
   } catch (error) {
     showProblem("link", error.message);
   }
 }
 
+/** Match sounds, and show presets. */
 function add(files) {
-  for (const cause of ["link", "file"]) showProblem(cause, "");
-  sounds.add(files);
+  forgetProblems();
+  files.filter(isPresetFile).forEach(openFile);
+  const others = files.filter((file) => !isPresetFile(file));
+  if (others.length) sounds.add(others);
+}
+
+/** Show a preset file, in comparison with the sound that is open. */
+async function openFile(file) {
+  try {
+    await started();
+    await stage.openPreset(await readPreset(stage.table, file), file.name);
+  } catch (error) {
+    showProblem(file.name, error.message, file.name);
+  }
 }
 
 async function match(sound) {

@@ -3,7 +3,7 @@
 import { byId, create } from "./dom.js";
 
 /** Return the name of what a state shows. */
-export const titleOf = (state) => state.sound?.name ?? "Preset from a link";
+export const titleOf = (state) => state.sound?.name ?? state.title;
 
 export class History {
   #entries = [];

@@ -1,6 +1,6 @@
 /** Links that hold a preset in their fragment: `#preset=` and base64url of JSON. */
 
-import { fromPosition, toPosition } from "./table.js";
+import { accept, inWords } from "./table.js";
 import { fromBase64 } from "./wave.js";
 
 const PREFIX = "#preset=";
@@ -38,12 +38,10 @@ function parse(text) {
 }
 
 function check(parameter, value) {
-  if (parameter.kind === "choice" && Number.isInteger(value) && value in parameter.values) return parameter.values[value];
-  if (typeof value === "number" && value >= parameter.minimum && value <= parameter.maximum) {
-    return parameter.step ? fromPosition(parameter, toPosition(parameter, value)) : value;
-  }
-  const name = parameter.name.replaceAll("_", " ");
-  throw new LinkError(`This link gives ${name} a value that it cannot have (${value}). Copy the whole link again.`);
+  const isIndex = parameter.kind === "choice" && Number.isInteger(value);
+  const accepted = accept(parameter, isIndex ? parameter.values[value] : value);
+  if (accepted !== null) return accepted;
+  throw new LinkError(`This link gives ${inWords(parameter.name)} a value that it cannot have (${value}). Copy the whole link again.`);
 }
 
 /** Return a short text that changes with the table's parameters (FNV-1a). */

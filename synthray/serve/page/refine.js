@@ -34,7 +34,7 @@ export class Refinement {
   enable(state) {
     byId("refine-seconds").disabled = !state.sound;
     byId("refine-progress").value = 0;
-    showMessage("refine-message", state.sound ? "" : "A preset from a link has no original to search for.");
+    showMessage("refine-message", state.sound ? "" : "This preset has no original to search for.");
   }
 
   /** Stop the search; the last improvement stays. */

@@ -52,7 +52,7 @@ export function connectToken() {
 function askOnce(wasWrong) {
   const form = byId("token-form");
   const text = wasWrong ? "The service did not accept the token. Enter it again." : "This service needs a token. Enter it below.";
-  showProblem("token", text);
+  showProblem(form, text);
   form.hidden = false;
   byId("token").focus();
   return new Promise((resolve) => {
@@ -61,7 +61,7 @@ function askOnce(wasWrong) {
       const token = byId("token").value.trim();
       byId("token").value = "";
       const isAscii = /^[\x20-\x7e]+$/.test(token);  // a header can hold nothing else
-      showProblem("token", isAscii ? "" : "A token holds only ASCII letters, digits and signs. Copy it again.");
+      showProblem(form, isAscii ? "" : "A token holds only ASCII letters, digits and signs. Copy it again.");
       form.hidden = isAscii;
       if (isAscii) resolve(token);
     };

@@ -1,9 +1,9 @@
 /**
  * What is shown and heard: one state, and the changes from it to the next.
  *
- * A state is `{ sound, original, matched, values, facts, distance }`. `matched` are the values to return to, `facts` say
- * by parameter what is heard and how sure the match is. The values of a state never change; its facts and distance are
- * filled in when it is rendered. Undo steps and the history hold states.
+ * A state is `{ sound, original, matched, values, facts, distance }`; without a sound it has a title. `matched` are the
+ * values to return to, `facts` say by parameter what is heard and how sure the match is. The values of a state never
+ * change; its facts and distance are filled in when it is rendered. Undo steps and the history hold states.
  */
 
 import { announce, byId, showMessage } from "./dom.js";
@@ -67,10 +67,20 @@ export class Stage {
     this.#showButtons();
   }
 
-  /** Show values without a sound to compare with. */
-  async openPreset(values) {
-    const shown = this.open({ sound: null, original: null, matched: values, values, facts: {}, distance: null });
-    this.record("link");
+  /** Show the preset of a file, and compare it with the sound that is open, if there is one. */
+  openPreset(values, name) {
+    const { sound = null, original = null } = this.state ?? {};
+    return this.#openValues({ sound, original, values, title: name }, `preset ${name}`);
+  }
+
+  /** Show the preset of a link, without a sound to compare with. */
+  openLink(values) {
+    return this.#openValues({ sound: null, original: null, values, title: "Preset from a link" }, "link");
+  }
+
+  async #openValues(state, detail) {
+    const shown = this.open({ ...state, matched: state.values, facts: {}, distance: null });
+    this.record(detail);
     await shown;
   }
 

@@ -23,6 +23,16 @@ export function numSteps({ minimum, maximum, step }) {
   return step ? Math.round((maximum - minimum) / step) : 0;
 }
 
+/** Return a value of a preset, moved to the next step; null if the parameter cannot have it. */
+export function accept(parameter, value) {
+  if (parameter.kind === "choice") return parameter.values.includes(value) ? value : null;
+  if (parameter.kind === "constant") return value === parameter.value ? value : null;
+  const { minimum, maximum } = parameter;
+  const rounding = 1e-5 * Math.max(Math.abs(minimum), Math.abs(maximum));  // files have six digits
+  if (typeof value !== "number" || !(value >= minimum - rounding && value <= maximum + rounding)) return null;
+  return parameter.step ? fromPosition(parameter, toPosition(parameter, value)) : Math.min(maximum, Math.max(minimum, value));
+}
+
 /** Return a value as a number to read and to type: at most two decimals. */
 export function formatNumber({ step }, value) {
   if (step) return String(value);
