@@ -77,6 +77,21 @@ def test_page_without_a_service_says_so(open_page: Callable[..., Any], tone: Pat
     expect(page.locator("#source-message")).to_contain_text("The service cannot be reached")
 
 
+def test_file_that_is_too_large_is_refused_in_megabytes(open_page: Callable[..., Any], tmp_path: Path) -> None:
+    page = open_page()
+    sent = []
+    page.on("request", lambda request: sent.append(request.url) if ":match" in request.url else None)
+    for name, size in (("first.wav", 34_044_178), ("second.wav", 40_000_000)):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size)
+        page.locator("#files").set_input_files(tmp_path / name)
+        expect(page.locator("#source-message")).to_contain_text(f"{name}: ")
+    text = page.locator("#source-message").inner_text()
+    assert "first.wav: 34.1 MB is too large; the limit is 33.5 MB." in text
+    assert "second.wav: 40 MB is too large; the limit is 33.5 MB." in text
+    assert len(sent) == 1
+
+
 def test_error_of_a_sound_is_shown_until_its_retry_succeeds(
     open_page: Callable[..., Any], tone: Path, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ const BASE = new URL("../v1/models/synthray", import.meta.url).href;
 const LARGEST_WAIT_S = 30;
 const TOKEN_KEY = "synthray-token";
 
+let largestBody = Infinity;  // bytes; known once the service has refused a larger one
+
 /** A failed request; the message is for people. */
 export class ServiceError extends Error {}
 
@@ -22,6 +24,7 @@ export async function readMetadata() {
 
 /** Match a sound file; return the service's answer with both sounds. */
 export async function matchSound(file, signal) {
+  if (file.size > largestBody) throw new ServiceError(tooLarge(file.size));
   const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
   return (await request(":match?include=sounds", { method: "POST", body: file, signal, headers })).json();
 }
@@ -46,7 +49,7 @@ async function request(path, options) {
     const answer = await send(path, options);
     if (answer.ok) return answer;
     if (answer.status === 401 && (await askToken())) continue;
-    if (answer.status !== 429 && answer.status !== 503) throw new ServiceError(await reason(answer));
+    if (answer.status !== 429 && answer.status !== 503) throw new ServiceError(await reason(answer, options.body));
     await waitFor(answer, attempt, options.signal);
   }
 }
@@ -68,8 +71,13 @@ async function askToken() {
   return Boolean(token);
 }
 
-async function reason(answer) {
+async function reason(answer, body) {
   const { error } = await answer.json().catch(() => ({}));
+  const limit = answer.status === 413 && / limit (?:is|of) (\d+)/.exec(error);
+  if (limit) {
+    largestBody = Number(limit[1]);
+    if (body.size) return tooLarge(body.size);
+  }
   return error || `The service answered with HTTP status ${answer.status}.`;
 }
 
@@ -79,4 +87,9 @@ async function waitFor(answer, attempt, signal) {
   const goesOn = await hooks.wait(`The service is ${state}.`, Math.min(asked, LARGEST_WAIT_S), signal);
   signal?.throwIfAborted();
   if (!goesOn) throw new ServiceError(`Cancelled, because the service was ${state}. Try again later.`);
+}
+
+function tooLarge(bytes) {
+  const [size, limit] = [Math.ceil(bytes / 1e5) / 10, Math.floor(largestBody / 1e5) / 10];
+  return `${size} MB is too large; the limit is ${limit} MB. Save a shorter part: only the first 2 s of the sound are matched.`;
 }
