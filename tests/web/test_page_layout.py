@@ -42,7 +42,8 @@ CROWDED = """() => {
     const others = boxes.slice(i + 1).filter(([, b]) => width(a, b) > 0.5 && height(a, b) > most);
     return others.map(([other]) => `${name} | ${other}`);
   });
-  const controls = [...panel.querySelectorAll(".segments, .dial")].map((each) => [each.className, each.getBoundingClientRect()]);
+  const controls = [...panel.querySelectorAll(".segments, .dial")]
+    .map((each) => [each.className, each.getBoundingClientRect()]);
   const wide = [...panel.querySelectorAll(".group")].filter((group) => group.scrollWidth > group.clientWidth);
   const found = [...overlaps(boxes, 6), ...overlaps(controls, 0.5), ...wide.map((group) => group.className)];
   return { count: boxes.length, found };  // the frame of a field is not drawn and may reach into the next line

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import wait_for
 from tests.web.conftest import drop, slider
 from tests.web.test_page import expect
 from tests.web.test_page_layout import PHONE
+from tests.web.test_page_refine import WATCH_SPEECH
 
 pytestmark = pytest.mark.web
 
@@ -55,7 +57,7 @@ TYPED = [
     ("Filter cutoff", "300 ms", "700 Hz", "“300 ms” is not a number in Hz. The value stays 700 Hz."),
     ("Filter cutoff", "1.2.3", "700 Hz", "“1.2.3” is not a number in Hz. The value stays 700 Hz."),
     ("Filter cutoff", "", "700 Hz", "No number was typed. The value stays 700 Hz."),
-    ("Oscillator 1 pitch", "-3 st", "−3 semitones", ""),
+    ("Oscillator 1 pitch", "-3 st", "\N{MINUS SIGN}3 semitones", ""),
     ("Oscillator 1 pitch", "2.4", "2 semitones", "“2.4” is between two steps. Set to 2 semitones."),
 ]
 
@@ -63,6 +65,7 @@ TYPED = [
 def test_typed_values_that_are_refused_or_changed_are_explained(open_page: Callable[..., Any], tone: Path) -> None:
     page = open_page()
     drop(page, tone)
+    page.evaluate(WATCH_SPEECH)
     for name, text, value, remark in TYPED:
         field = page.get_by_role("textbox", name=f"{name}, value in")
         field.fill("700")
@@ -73,7 +76,7 @@ def test_typed_values_that_are_refused_or_changed_are_explained(open_page: Calla
         assert page.locator("#remark").all_inner_texts() == ([f"{name}: {remark}"] if remark else [])
         described = field.get_attribute("aria-describedby")
         assert described == ("remark" if remark else None)
-    expect(page.locator("#live")).to_contain_text("between two steps")
+    wait_for(lambda: "between two steps" in str(page.evaluate("window.said")))
 
 
 def test_remark_is_beside_its_field_until_a_person_goes_on(open_page: Callable[..., Any], tone: Path) -> None:

@@ -29,7 +29,6 @@ def saved(open_page: Callable[..., Any], tone: Path, tmp_path: Path) -> Path:
     return file
 
 
-
 def test_saved_preset_is_compared_with_the_sound_that_is_open(
     open_page: Callable[..., Any], tone: Path, saved: Path
 ) -> None:

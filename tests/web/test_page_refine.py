@@ -84,7 +84,9 @@ def test_search_records_its_closest_match(open_page: Callable[..., Any], tone: P
         ("match", at_distance(answer, before_db - 0.1, 333)),
     )
     page.locator("#refine-start").click()
-    expect(page.locator("#refine-message")).to_have_text(f"Done: {before_db:.2f} \N{RIGHTWARDS ARROW} {closest_db:.2f} dB")
+    expect(page.locator("#refine-message")).to_have_text(
+        f"Done: {before_db:.2f} \N{RIGHTWARDS ARROW} {closest_db:.2f} dB"
+    )
     assert cutoff(page) == "222 Hz"
     expect(page.locator("#history .figure").nth(1)).to_have_text(f"{closest_db:.2f} dB")
 

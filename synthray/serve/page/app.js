@@ -78,7 +78,7 @@ async function openFile(file) {
 }
 
 async function match(sound) {
-  announce(`Matching ${sound.name}`);
+  announce("match", `Matching ${sound.name}.`);
   await started();
   sound.answer = await matchSound(sound.file);
   sound.distance = sound.answer.preset.distance_db;
@@ -87,7 +87,7 @@ async function match(sound) {
 async function openSound(sound) {
   if (sound.latest) return stage.open(sound.latest);
   await stage.openMatch(sound, sound.answer, "match");
-  announce(`${sound.name} is matched, at a distance of ${sound.distance.toFixed(2)} decibels.`);
+  announce("match", `${sound.name} is matched, at a distance of ${sound.distance.toFixed(2)} decibels.`);
   return undefined;
 }
 

@@ -30,7 +30,7 @@ function wait(reason, seconds, signal) {
     signal?.addEventListener("abort", abort);
     waits.add(entry);
     show();
-    announce(sentence(entry));
+    announce("service", sentence(entry));
   });
 }
 

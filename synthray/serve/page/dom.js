@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PAUSE_MS = 2500;  // between texts for screen readers
 
-let nextText = null;  // to be said after the pause
+const unsaid = new Map();  // texts by subject
 let pause = null;
 
 /** Return the element with an id. */
@@ -34,16 +34,16 @@ export function showMessage(id, text, isError = false) {
   place.classList.toggle("error", isError && text !== "");
 }
 
-/** Let screen readers say a text, in addition to what is visible. Of texts that follow fast, the newest is said. */
-export function announce(text) {
-  nextText = text;
+/** Let screen readers say a text, in addition to what is visible. Until it is said, a newer one on its subject replaces it. */
+export function announce(subject, text) {
+  unsaid.set(subject, text);
   if (pause === null) say();
 }
 
 function say() {
-  pause = nextText === null ? null : setTimeout(say, PAUSE_MS);
-  if (nextText !== null) byId("live").textContent = nextText;
-  nextText = null;
+  pause = unsaid.size ? setTimeout(say, PAUSE_MS) : null;
+  if (unsaid.size) byId("live").textContent = [...unsaid.values()].join(" ");
+  unsaid.clear();
 }
 
 /** Offer a blob as a download. */

@@ -109,5 +109,5 @@ export class Refinement {
 
 function say(text, isError = false) {
   showMessage("refine-message", text, isError);
-  announce(text.replace("\u2192", "to").replace(/ dB$/, " decibels"));
+  announce("search", text.replace("\u2192", "to").replace(/ dB$/, " decibels"));
 }

@@ -16,7 +16,7 @@ export function showRemark(place, field, text) {
   box.textContent = text;
   place.append(box);
   box.scrollIntoView({ block: "nearest" });
-  announce(text);
+  announce("remark", text);
 }
 
 export function hideRemark() {

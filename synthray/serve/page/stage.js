@@ -189,7 +189,7 @@ export class Stage {
     this.panel.showFacts(this.#facts());
     showMessage("panel-message", "");
     this.#showDistance();
-    if (this.state.distance !== null) announce(`The distance is ${this.state.distance.toFixed(2)} decibels.`);
+    if (this.state.distance !== null) announce("distance", `The distance is ${this.state.distance.toFixed(2)} decibels.`);
     await this.#setMatchSound(fromBase64(answer.sound));
   }
 
