@@ -61,9 +61,16 @@ def test_page_has_no_accessibility_violations(
 ) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     page = open_page(reduced_motion="reduce", bypass_csp=True, **options)
-    for state in ("empty", "matched", "blind"):
+    for state in ("empty", "matched", "remark", "busy", "blind"):
         if state == "matched":
             drop(page, tone)
+        if state == "remark":
+            page.get_by_role("textbox", name="Filter cutoff, value in").fill("none")
+            page.keyboard.press("Tab")
+        if state == "busy":
+            page.route("**/*:match*", lambda route: route.fulfill(status=429, headers={"Retry-After": "30"}))
+            page.get_by_role("button", name="FM bell").click()
+            page.locator("#busy").wait_for()
         if state == "blind":
             page.locator("#blind").check()
         results = axe.Axe().run(page).response
