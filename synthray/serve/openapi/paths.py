@@ -54,14 +54,6 @@ def _sound_bodies(api: Api) -> Json:
 
 
 def _match(api: Api) -> Operation:
-    longest_s = api.service.config.max_refine_s
-    refine = NUMBER | {"minimum": 0, "maximum": longest_s, "default": 0}
-    files = array({"type": "string", "contentMediaType": RAW}) | {"minItems": 1}
-    start = described(ref("PresetRequest"), "a preset at which the search starts; then the form has one sound file")
-    form = {"type": "object", "properties": {"sound": files, "start": start}}
-    form["description"] = "sound files, under any field names but `start`"
-    target = {"target": described(BASE64, "a sound file in base64")}
-    started = described(record(target, start=start), "a sound file, and a preset at which the search starts")
     return Operation(
         tag="Sounds",
         name="match",
@@ -88,24 +80,35 @@ def _match(api: Api) -> Operation:
             ),
         },
         errors=(400, 401, 406, 409, *BODY_ERRORS, 503),
-        parameters=(
-            query_parameter(
-                "refine",
-                refine,
-                "seconds of search for a nearer preset; 0 for the network's answer alone. Each file of a form takes as "
-                f"long, and all of them together may take {longest_s:g} s.",
-                api.refine_s,
-            ),
-            query_parameter(
-                "include",
-                {"enum": ["sounds"]},
-                "`sounds` adds both sounds to a JSON answer, as WAV files in base64",
-                "sounds",
-            ),
-        ),
-        body=_sound_bodies(api) | {FORM: media(form), JSON: media(started, start=shared("soundWithStart"))},
+        parameters=_match_queries(api),
+        body=_sound_bodies(api) | _start_bodies(),
         headers=MODEL | SOUND,
     )
+
+
+def _match_queries(api: Api) -> tuple[Json, ...]:
+    longest_s = api.service.config.max_refine_s
+    refine = NUMBER | {"minimum": 0, "maximum": longest_s, "default": 0}
+    text = (
+        "seconds of search for a nearer preset; 0 for the network's answer alone. Each file of a form takes as "
+        f"long, and all of them together may take {longest_s:g} s."
+    )
+    both = "`sounds` adds both sounds to a JSON answer, as WAV files in base64"
+    return (
+        query_parameter("refine", refine, text, api.refine_s),
+        query_parameter("include", {"enum": ["sounds"]}, both, "sounds"),
+    )
+
+
+def _start_bodies() -> Json:
+    """Return the bodies of a match that may have a preset beside the sound."""
+    files = array({"type": "string", "contentMediaType": RAW}) | {"minItems": 1}
+    start = described(ref("PresetRequest"), "a preset at which the search starts; then the form has one sound file")
+    form = {"type": "object", "properties": {"sound": files, "start": start}}
+    form["description"] = "sound files, under any field names but `start`"
+    target = {"target": described(BASE64, "a sound file in base64")}
+    started = described(record(target, start=start), "a sound file, and a preset at which the search starts")
+    return {FORM: media(form), JSON: media(started, start=shared("soundWithStart"))}
 
 
 def _render() -> Operation:
