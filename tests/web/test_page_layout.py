@@ -14,6 +14,9 @@ from tests.web.test_page import expect
 pytestmark = pytest.mark.web
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
 PAGE_FOLDER = Path("synthray/serve/page")
+LARGEST_SHIFT = 0.001
+"""Cumulative layout shift; 0.1 is good. On a busy machine, the answer to a click may come after the 500 ms in which
+shifts do not count: 0.00004 was seen."""
 WATCH_SHIFTS = """
 window.shift = 0;
 new PerformanceObserver((list) => {
@@ -99,7 +102,7 @@ def test_page_does_not_shift(open_page: Callable[..., Any], tone: Path) -> None:
     page.locator("#refine-start").click()
     expect(page.locator("#refine-message")).to_contain_text("Done")
     page.wait_for_timeout(300)
-    assert page.evaluate("shift") == 0
+    assert page.evaluate("shift") < LARGEST_SHIFT
 
 
 def test_page_transfers_less_than_200_kb(open_page: Callable[..., Any]) -> None:
@@ -164,7 +167,7 @@ def test_sounds_are_listed_before_the_player_on_a_phone(
     top, bottom = (page.locator(each).bounding_box() for each in ("#sounds", "#transport"))
     assert top["y"] + top["height"] < bottom["y"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert page.evaluate("shift") == 0
+    assert page.evaluate("shift") < LARGEST_SHIFT
     page.locator("#sounds button").nth(3).click()
     expect(page.locator("#scene-title")).to_have_text(files[3].name)
     expect(page.locator("#sounds [aria-current=true]")).to_be_in_viewport(ratio=0.9)
