@@ -1,4 +1,4 @@
-"""The service's log as a part of Ray Serve's, which names the replica and the request."""
+"""Pass the service's log to Ray Serve's log, which names the replica and the request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TO_SERVE = _ToServe()
 
 
 def log_to_serve() -> None:
-    """Write the log of ``synthray.serve`` to that of Serve in this process."""
+    """Pass the log of ``synthray.serve`` in this process to Ray Serve's log."""
     logger = logging.getLogger("synthray.serve")
     logger.setLevel(logging.INFO)
     logger.addHandler(_TO_SERVE)  # once, however often this is called

@@ -81,7 +81,7 @@ def find_match(
 
 
 def or_start(answer: Guess, found: Match, options: MatchOptions) -> Match:
-    """Return the start instead of a match that is further from the sound."""
+    """Return the match, or the start preset if that is nearer to the sound."""
     if options.start is None:
         return found
     kept = answer.kept(options.start, found.evaluations)

@@ -86,7 +86,7 @@ async def warm_up(service: Service) -> None:
 async def _match_form(
     request: Request, service: Service, served: Served, uploads: list[Upload], options: MatchOptions
 ) -> Response:
-    """Return the presets of the files of a form, and the errors of those that have none.
+    """Return the presets of the files of a form, and the errors of files without a preset.
 
     Raises:
         Busy: no file had a place in the queue.
@@ -147,7 +147,7 @@ def _match_json(
 async def _match_upload(
     service: Service, served: Served, upload: Upload, options: MatchOptions, has_left: HasLeft
 ) -> dict[str, Any] | SoundError | Busy:
-    """Return the match of one file of a form, or the error because of which there is none."""
+    """Return the match of one file of a form, or the error that prevented it."""
 
     def work() -> dict[str, Any]:
         return _match_json(service, served, decode_sound(service, served, upload.raw), options, has_left)

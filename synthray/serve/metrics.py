@@ -115,7 +115,7 @@ class PrometheusMetrics:
 
 @contextmanager
 def timed(metrics: Metrics, stage: str, served: Served | None) -> Iterator[None]:
-    """Record the time that the block takes as a stage of a request to a model; None for a request that needs none."""
+    """Record the time of the block as a stage of a request. ``served`` is None if the request needs no model."""
     started_s = time.perf_counter()
     yield
     metrics.observe("stage_seconds", time.perf_counter() - started_s, stage=stage, **model_labels(served))

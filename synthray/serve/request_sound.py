@@ -1,4 +1,4 @@
-"""The sound in a request, and the preset at which its search starts: as a file, in JSON, or in a form.
+"""Read the sound in a request, and the start preset of its search. A body is a sound file, JSON or a form.
 
 The match is in matching.py, reading of bodies and forms in request_body.py and uploads.py.
 """
@@ -49,7 +49,7 @@ async def read_request_sound(request: Request, service: Service, served: Served 
 
 
 def decode_sound(service: Service, served: Served | None, raw: bytes) -> Sound:
-    """Return the sound in a file's bytes, and record the time that it takes for the model, if there is one."""
+    """Return the sound in a file's bytes, and record the time of the decoding."""
     with timed(service.metrics, "decode", served):
         return read_sound(raw)
 

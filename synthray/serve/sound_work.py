@@ -71,7 +71,7 @@ class SoundWork:
         return self.submit_within(None, partial(function, *args, **kwargs))
 
     def submit_within(self, budget_s: float | None, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Return :meth:`submit`, with the time that the function is allowed to take if it is known.
+        """Do what ``submit`` does. ``budget_s`` is the time that the function may take; None if it is not known.
 
         Raises:
             Busy: all places in the queue are taken. It says when they will be free by the budgets or by recent times.

@@ -33,7 +33,7 @@ class Upload:
 
 @dataclass(frozen=True)
 class Form:
-    """The files of a form in their order, and its start."""
+    """The sound files of a form, in their order, and the preset at which the search starts."""
 
     uploads: list[Upload]
     start: bytes | None
@@ -41,7 +41,7 @@ class Form:
 
 
 async def read_form(request: Request, config: AppConfig) -> Form:
-    """Return the files and the start of a form.
+    """Return the sound files and the start preset of a form.
 
     Raises:
         RequestError: 400, the form is corrupt, holds no file or several starts; as ``read_body``.

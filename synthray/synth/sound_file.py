@@ -26,7 +26,7 @@ KEPT = 55
 SILENT_RUN = 20
 """Equal samples that are no noise. The silence of a file at another rate is not exact, because the filter rings."""
 OFFSET_FROM = 0.01
-"""A mean above this share of the RMS level is an offset. A smaller one comes from periods that 2 s cut."""
+"""A mean above this share of the RMS level is an offset. A smaller mean is normal: 2 s may end within a period."""
 ABOVE_NOISE_PEAK = 1.25
 """An onset exceeds the largest of 110 samples of noise by this factor. The next 330 samples of noise rarely do."""
 MAX_SILENT_SAMPLES = 600 * 2 * 96_000

@@ -1,4 +1,4 @@
-"""What reaches the loudspeaker of a real browser, on a machine whose scripts are slow."""
+"""Record the sound that a page plays in a real browser, while its scripts run slowly."""
 
 from __future__ import annotations
 

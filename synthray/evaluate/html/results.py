@@ -21,7 +21,7 @@ class Result:
     distances: Mapping[str, Estimate]
     """By name of the distance in ``DISTANCES``."""
     scores: tuple[Score, ...] = ()
-    """Of all parameters, with those of chance; none for a search or a baseline."""
+    """Scores of all parameters, each with the score of chance. A search or a baseline has no scores."""
     uri: str = ""
     """URI of the model; empty for a search or a baseline."""
 

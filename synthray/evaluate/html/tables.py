@@ -102,7 +102,7 @@ def _setting_cell(parameter: Range | Choice, setting: float, is_audible: bool, c
 
 
 def _comparison(parameter: Range | Choice, setting: float, truth: float) -> Html:
-    """Return a verdict on a choice, or a small picture of a setting and the true one in their range."""
+    """Return the word right or wrong for a choice; for a range, a small picture of both settings."""
     if isinstance(parameter, Choice):
         right = setting == truth
         return tag("span", "\N{CHECK MARK} right" if right else "\N{MULTIPLICATION SIGN} wrong", class_="verdict")

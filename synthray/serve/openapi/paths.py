@@ -101,7 +101,7 @@ def _match_queries(api: Api) -> tuple[Json, ...]:
 
 
 def _start_bodies() -> Json:
-    """Return the bodies of a match that may have a preset beside the sound."""
+    """Return the two bodies that can hold a start preset: a form, and JSON."""
     files = array({"type": "string", "contentMediaType": RAW}) | {"minItems": 1}
     start = described(ref("PresetRequest"), "a preset at which the search starts; then the form has one sound file")
     form = {"type": "object", "properties": {"sound": files, "start": start}}
