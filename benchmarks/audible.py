@@ -1,7 +1,7 @@
 """Compare the rules for audible parameters with measured differences between sounds.
 
-    python benchmarks/audible.py                            # 500 random presets, in a minute
-    python benchmarks/audible.py --presets 10000 --seed 5   # as in docs/benchmarks.md, in about 20 minutes
+    python benchmarks/audible.py                            # 500 random presets, in half a minute
+    python benchmarks/audible.py --presets 10000 --seed 5   # as in docs/benchmarks.md, in 8 minutes
     python benchmarks/audible.py --prior musical
 
 Each parameter of each preset is moved: a choice to its other classes, a range by a quarter of its width up and down.
