@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 
 from synthray.cluster.grpc_ingress import GrpcIngress
 from synthray.cluster.serve_log import log_to_serve
+from synthray.memory import prepare_for_requests
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.config import AppConfig, ReplicaConfig, from_values
 from synthray.serve.hot_swap import HotSwapModels
@@ -81,6 +82,7 @@ class ModelServer(GrpcIngress, HotSwapModels):
         from synthray.serve.matching import warm_up
 
         await warm_up(self.service)  # Serve has built the application before
+        prepare_for_requests()
 
     async def owner(self) -> str:
         """Return ``ReplicaConfig.owner``, the token of the job that deployed it."""

@@ -15,6 +15,8 @@ import time
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from synthray.memory import prepare_for_requests
+
 SETTING = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware"}
 """Environment variable of the nodes on which proxies run."""
 PATHS = re.compile(r"/(v1/models/synthray|v2/models/synthray|v2/health|healthz)([/:]|$)")
@@ -29,7 +31,8 @@ MAX_RECORDED_BYTES = 2**20
 
 
 def middleware() -> list[Middleware]:
-    """Return the middleware for Serve's proxies."""
+    """Return the middleware for Serve's proxies; a proxy calls this once, when it starts."""
+    prepare_for_requests()
     return [Middleware(Resend)]
 
 

@@ -15,6 +15,7 @@ import ray.data
 from ray.exceptions import RayTaskError
 
 from synthray.errors import SynthrayError
+from synthray.memory import keep_freed_memory
 
 BatchFunction = Callable[[dict[str, np.ndarray]], dict[str, list[Any]]]
 
@@ -54,6 +55,7 @@ def each(function: Callable[[Any], Any], *, threads: int = 1) -> BatchFunction:
     """Return a function for ``Dataset.map_batches`` that calls ``function`` with each value of a one-column batch."""
 
     def call_with_each(batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        keep_freed_memory()  # in the process of the task
         [column] = batch.values()
         try:
             with ThreadPoolExecutor(threads) as pool:

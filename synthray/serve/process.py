@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 import uvloop
 
+from synthray.memory import prepare_for_requests
 from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import Address, ReplicaConfig
@@ -94,6 +95,7 @@ async def _serve(
     metrics = PrometheusMetrics()
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     await warm_up(service)
+    prepare_for_requests()
     server = _Server(
         uvicorn.Config(
             build_app(service),

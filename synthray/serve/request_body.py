@@ -82,27 +82,30 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
         raise RequestError(400, f"content-length is {stated!r}, expected a number")
     if int(stated) > limit:
         raise RequestError(413, f"the body has {int(stated)} bytes, the limit is {limit}")
-    received = bytearray()
+    blocks: list[bytes] = []
+    received = 0
     try:
         async with asyncio.timeout(config.body_timeout_s):
             async for block in request.stream():
-                if len(received) + len(block) > limit:
+                if received + len(block) > limit:
                     raise RequestError(413, f"the body is longer than the limit of {limit} bytes")
                 service_of(request).body_memory.take(request, len(block))
-                received += block
+                blocks.append(block)
+                received += len(block)
     except TimeoutError:
         raise RequestError(
-            408, f"the body: timed out after {config.body_timeout_s:g} s, with {len(received)} bytes. Send it faster."
+            408, f"the body: timed out after {config.body_timeout_s:g} s, with {received} bytes. Send it faster."
         ) from None
+    body = b"".join(blocks)
     window_bits = _COMPRESSIONS[encoding]
     if not window_bits:
-        return bytes(received)
-    text = await run_in_threadpool(_decompressed, received, limit, window_bits)
+        return body
+    text = await run_in_threadpool(_decompressed, body, limit, window_bits)
     service_of(request).body_memory.take(request, len(text))
     return text
 
 
-def _decompressed(body: bytearray, limit: int, window_bits: int) -> bytes:
+def _decompressed(body: bytes, limit: int, window_bits: int) -> bytes:
     decompressor = zlib.decompressobj(window_bits)
     try:
         text = decompressor.decompress(body, limit + 1)
