@@ -10,6 +10,7 @@ import orjson
 
 from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME, output_name
+from synthray.serve.config import AppConfig
 from synthray.serve.models import Served
 
 
@@ -61,8 +62,8 @@ def encode_status(served: Sequence[Served], last_error: str | None = None) -> di
     return {"model_version_status": versions}
 
 
-def encode_metadata(served: Served, model_name: str, max_refine_s: float) -> dict[str, Any]:
-    """Return the shapes of inputs and outputs, the parameter table, and the longest search in seconds."""
+def encode_metadata(served: Served, model_name: str, config: AppConfig) -> dict[str, Any]:
+    """Return the shapes of inputs and outputs, the parameter table, and the limits that a client should know."""
     card = served.predictor.card
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
@@ -78,7 +79,8 @@ def encode_metadata(served: Served, model_name: str, max_refine_s: float) -> dic
                 "name": card.name,
                 "sha256": card.sha256,
                 "parameters": card.table.to_json(),
-                "max_refine_s": max_refine_s,
+                "max_refine_s": config.max_refine_s,
+                "max_body_bytes": config.max_body_bytes,
             },
         },
     }

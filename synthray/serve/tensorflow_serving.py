@@ -59,9 +59,8 @@ async def status(request: Request) -> Response:
 
 
 async def metadata(request: Request) -> Response:
-    """Return the shapes of inputs and outputs, the parameter table, and the longest search in seconds."""
-    longest_s = service_of(request).config.max_refine_s
-    return json_response(encode_metadata(model_for(request), MODEL_NAME, longest_s))
+    """Return the shapes of inputs and outputs, the parameter table, and the limits that a client should know."""
+    return json_response(encode_metadata(model_for(request), MODEL_NAME, service_of(request).config))
 
 
 async def predict(request: Request) -> Response:

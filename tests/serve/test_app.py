@@ -77,6 +77,7 @@ def test_metadata_states_shapes_of_inputs_and_outputs(foreign):
     assert {tensor["dtype"] for side in ("inputs", "outputs") for tensor in signature[side].values()} == {"DT_FLOAT"}
     assert body["metadata"]["synthray"]["parameters"] == json.loads(json.dumps(FOREIGN.to_json()))
     assert body["metadata"]["synthray"]["max_refine_s"] == AppConfig.max_refine_s
+    assert body["metadata"]["synthray"]["max_body_bytes"] == 10_000
 
 
 def test_predict_instances_return_predictions_and_inputs_return_outputs(foreign, foreign_predictor):

@@ -190,6 +190,7 @@ def _metadata(card: ModelCard) -> Schema:
             "sha256": described(TEXT, "SHA-256 of the model's file"),
             "parameters": described(array(ref("Parameter")), "the parameters that the model was trained on"),
             "max_refine_s": described(NUMBER, "longest search that :match allows, in seconds"),
+            "max_body_bytes": described(INTEGER, "longest body of a request, in bytes"),
         }
     )
     signatures = record({"signature_def": record({"serving_default": signature})})

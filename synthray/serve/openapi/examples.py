@@ -85,7 +85,6 @@ def shared_examples(api: Api) -> Json:
     zeros = _zeros(api)
     tensor = {"name": INPUT_NAME, "datatype": FLOAT32, "shape": [1, *served.predictor.card.feature_shape]}
     failure = "model_9_20.keras does not match its card: its SHA-256 differs."
-    longest_s = api.service.config.max_refine_s
     target = {"preset": preset(), "target": short_wav()}
     return {
         "match": example("A sound file", _match(api)),
@@ -101,7 +100,7 @@ def shared_examples(api: Api) -> Json:
         "predicted": example("Outputs of one sound", _predicted(api)),
         "status": example("One model", encode_status((served,))),
         "failed": example("A newer model failed to load", encode_status((served,), failure)),
-        "metadata": example("The served model", encode_metadata(served, MODEL_NAME, longest_s)),
+        "metadata": example("The served model", encode_metadata(served, MODEL_NAME, api.service.config)),
         "infer": example(IN_ZEROS, {"inputs": [tensor | {"data": [zeros]}]}),
         "inferred": example("Outputs of one sound", _inferred(api)),
         "modelMetadata": example("The served model", model_metadata(models, served)),

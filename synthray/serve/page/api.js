@@ -4,7 +4,7 @@ const BASE = new URL("../v1/models/synthray", import.meta.url).href;
 const LARGEST_WAIT_S = 30;
 const TOKEN_KEY = "synthray-token";
 
-let largestBody = Infinity;  // bytes; known once the service has refused a larger one
+let largestBody = Infinity;  // bytes; known once the metadata are read
 
 /** A failed request; the message is for people. */
 export class ServiceError extends Error {}
@@ -19,6 +19,7 @@ export const hooks = { wait: async () => false, askToken: async () => null };
 export async function readMetadata() {
   const { metadata } = await (await request("/metadata", {})).json();
   const { parameters, max_refine_s: longestSearch } = metadata.synthray;
+  largestBody = metadata.synthray.max_body_bytes;
   return { table: parameters, longestSearch };
 }
 
@@ -49,7 +50,7 @@ async function request(path, options) {
     const answer = await send(path, options);
     if (answer.ok) return answer;
     if (answer.status === 401 && (await askToken())) continue;
-    if (answer.status !== 429 && answer.status !== 503) throw new ServiceError(await reason(answer, options.body));
+    if (answer.status !== 429 && answer.status !== 503) throw new ServiceError(await reason(answer));
     await waitFor(answer, attempt, options.signal);
   }
 }
@@ -71,13 +72,8 @@ async function askToken() {
   return Boolean(token);
 }
 
-async function reason(answer, body) {
+async function reason(answer) {
   const { error } = await answer.json().catch(() => ({}));
-  const limit = answer.status === 413 && / limit (?:is|of) (\d+)/.exec(error);
-  if (limit) {
-    largestBody = Number(limit[1]);
-    if (body.size) return tooLarge(body.size);
-  }
   return error || `The service answered with HTTP status ${answer.status}.`;
 }
 
