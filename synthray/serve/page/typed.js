@@ -6,7 +6,7 @@ const LONGEST_QUOTE = 20;
 
 /**
  * Return `{ value, remark }` for a range. The value is null if the text is refused; the remark is empty if the value is
- * what was typed. "1.2k", "1,2 kHz" and "1.200,0" are 1200.
+ * what was typed. "1.2k", "1,2 kHz" and "1.200,0" are 1200; "1,200" is 1.2 if that is within the range, otherwise 1200.
  */
 export function readTyped(range, text) {
   const quote = `\u201c${text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}\u2026` : text}\u201d`;
@@ -32,12 +32,14 @@ function parse(range, text) {
   const [, sign, digits, exponent = "", kilo, rest] = found;
   const unit = rest.trim().toLowerCase();
   const isUnit = [range.unit ?? "", shortUnit(range)].some((name) => name.toLowerCase().startsWith(unit));
-  return isUnit ? Number(sign + withPoint(digits) + exponent) * (kilo ? 1000 : 1) : NaN;
+  if (!isUnit) return NaN;
+  const numbers = readings(digits).map((reading) => Number(sign + reading + exponent) * (kilo ? 1000 : 1));
+  return numbers.find((number) => range.minimum <= number && number <= range.maximum) ?? numbers[0] ?? NaN;
 }
 
-/** Return digits with a decimal point and without separators of thousands; "x" if they are neither. */
-function withPoint(digits) {
-  if (/^(\d+[.,]?\d*|[.,]\d+)$/.test(digits)) return digits.replace(",", ".");
+/** Return what digits can mean, with a decimal point and without separators of thousands, the likeliest first. */
+function readings(digits) {
+  const decimal = /^(\d+[.,]?\d*|[.,]\d+)$/.test(digits) ? [digits.replace(",", ".")] : [];
   const grouped = /^(\d{1,3}(?:\.\d{3})+)(,\d+)?$/.exec(digits) ?? /^(\d{1,3}(?:,\d{3})+)(\.\d+)?$/.exec(digits);
-  return grouped ? grouped[1].replaceAll(/\D/g, "") + (grouped[2] ?? "").replace(",", ".") : "x";
+  return grouped ? [...decimal, grouped[1].replaceAll(/\D/g, "") + (grouped[2] ?? "").replace(",", ".")] : decimal;
 }
