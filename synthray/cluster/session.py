@@ -82,10 +82,7 @@ def serve_until_stopped(
             with suppress(KeyboardInterrupt):  # a second signal also ends the session in order
                 _watch(config.owner, address, model, announce, requested)
         finally:
-            # Serve's controller ends itself at last, which Ray prints as two failed tasks.
-            with sigterm_ignored(), redirect_stdout(io.StringIO()):
-                _remove(config.owner, with_serve=running is None or APPLICATION in running)
-                ray.shutdown()
+            _leave(config.owner, with_serve=running is None or APPLICATION in running)
 
 
 def _resolve_model(config: ReplicaConfig) -> ReplicaConfig:
@@ -213,6 +210,14 @@ def _first_answer(address: Address, requested: StopRequest) -> str:
                 ) from None
         if requested.wait(DEPLOY_POLL_S):
             raise requested.interruption()
+
+
+def _leave(owner: str, *, with_serve: bool) -> None:
+    """Remove the application and leave the cluster."""
+    # Serve's controller ends itself at last, which Ray prints as two failed tasks.
+    with sigterm_ignored(), redirect_stdout(io.StringIO()):
+        _remove(owner, with_serve=with_serve)
+        ray.shutdown()
 
 
 def _remove(owner: str, *, with_serve: bool) -> None:

@@ -74,9 +74,15 @@ def refine(
         random = np.random.default_rng(seed)
         found = search(objective, proposal, progress, random, on_improvement=on_improvement, first=candidates)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
+    labels, distance_db = _nearest(audio, candidates)
+    return Refined(labels, distance_db, objective.evaluations + len(candidates))
+
+
+def _nearest(audio: Floats, candidates: Floats) -> tuple[Floats, float]:
+    """Return the nearest of ``candidates`` (presets, learned) by ``EXACT``, and its distance in dB."""
     distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
     nearest = int(distances.argmin())
-    return Refined(candidates[nearest], float(distances[nearest]), objective.evaluations + len(candidates))
+    return candidates[nearest], float(distances[nearest])
 
 
 def _progress(

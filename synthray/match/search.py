@@ -102,8 +102,9 @@ def search(
     breeding = Breeding(proposal, random, config)
     labels = proposal.likeliest()[None] if first is None else first
     distances = distance(labels)
-    population = Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size)
-    populations = (population,) * config.populations
+    populations = (
+        Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size),
+    ) * config.populations
     evaluations, best = len(labels), np.inf
     while True:
         leader = min(populations, key=lambda population: float(population.distances[0]))
@@ -117,10 +118,17 @@ def search(
             populations = (_together(populations, config.size),)
         count = config.children * config.populations // len(populations)
         litters = [breeding.children(population.labels, count, share) for population in populations]
-        distances = distance(np.concatenate(litters))
-        evaluations += len(distances)
-        parts = zip(populations, litters, np.split(distances, len(populations)), strict=True)
-        populations = tuple(population.best_with(litter, part, config.size) for population, litter, part in parts)
+        populations = _survivors(populations, litters, distance, config.size)
+        evaluations += count * len(populations)
+
+
+def _survivors(
+    populations: tuple[Found, ...], litters: list[Floats], distance: Distance, size: int
+) -> tuple[Found, ...]:
+    """Return the best presets of each population and its children."""
+    distances = np.split(distance(np.concatenate(litters)), len(litters))
+    parts = zip(populations, litters, distances, strict=True)
+    return tuple(population.best_with(litter, part, size) for population, litter, part in parts)
 
 
 def _together(populations: tuple[Found, ...], size: int) -> Found:
