@@ -27,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from synthray.cli.match import SHORT_SEARCH
 from synthray.evaluate.baselines import Candidates
 from synthray.match.distances.table import DISTANCES, measure_distances
 from synthray.match.match import match
@@ -76,6 +77,7 @@ def main() -> None:
     answers = [answer(Predictor.load(arguments.notebook), originals, NOTEBOOK)] if arguments.notebook else []
     answers += [
         answer(model, originals, "network"),
+        answer(model, originals, f"network and {SHORT_SEARCH} presets", max_evaluations=SHORT_SEARCH),
         answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine),
         answer(model, longer, f"network and {arguments.long_refine:g} s on two cores", arguments.long_refine, 2),
     ]
@@ -91,12 +93,19 @@ def main() -> None:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def answer(predictor: Predictor, originals: np.ndarray, name: str, refine_s: float = 0.0, threads: int = 1) -> Answers:
+def answer(
+    predictor: Predictor,
+    originals: np.ndarray,
+    name: str,
+    refine_s: float = 0.0,
+    threads: int = 1,
+    max_evaluations: int | None = None,
+) -> Answers:
     """Match each sound."""
     with Progress(name, len(originals), "sounds") as progress:
         matches = []
         for audio in originals:
-            matches.append(match(predictor, audio, refine_s, threads=threads))
+            matches.append(match(predictor, audio, refine_s, max_evaluations=max_evaluations, threads=threads))
             progress.advance()
     seconds, evaluations = (np.mean([getattr(m, field) for m in matches]) for field in ("elapsed_s", "evaluations"))
     return Answers(name, np.stack([m.settings for m in matches]), float(seconds), float(evaluations))

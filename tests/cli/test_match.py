@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthray.cli.main import main
-from synthray.cli.match import unique_names
+from synthray.cli.match import SHORT_SEARCH, unique_names
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
 from synthray.synth.sound_file import write_wav
@@ -58,16 +58,20 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     assert json.loads(output.out)["sound"] == {"skipped_s": 0.0, "used_s": 2.0, "length_s": 4.0}
 
 
-def test_match_refine_searches_for_a_nearer_preset(files: Path, tmp_path: Path) -> None:
+def test_match_searches_for_a_nearer_preset(files: Path, tmp_path: Path) -> None:
     found = []
-    for seconds in ("0", "0.3"):
-        out = tmp_path / f"{seconds}.json"
-        command = ["match", str(files / "sound.wav"), "--model", str(files / "models"), "--refine", seconds]
-        assert main([*command, "--out", str(out)]) == 0
+    for name, flags in {"network": ["--refine", "0"], "search": ["--refine", "0.3"], "one": [], "other": []}.items():
+        out = tmp_path / f"{name}.json"
+        command = ["match", str(files / "sound.wav"), "--model", str(files / "models"), "--out", str(out)]
+        assert main([*command, *flags]) == 0
         found.append(json.loads(out.read_text()))
-    network, refined = found
-    assert network["evaluations"] == 0 < refined["evaluations"]
-    assert refined["distance_db"] < network["distance_db"]
+    network, search, one, other = found
+    assert network["evaluations"] == 0
+    for nearer in (search, one):
+        assert nearer["evaluations"] > 0
+        assert nearer["distance_db"] < network["distance_db"]
+    assert one["evaluations"] >= SHORT_SEARCH
+    assert one["parameters"] == other["parameters"]
 
 
 @pytest.mark.parametrize("seconds", ["-1", "nan", "inf"])
@@ -84,7 +88,7 @@ def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, c
     write_wav(later, np.concatenate([np.zeros(5733), soundfile.read(files / "sound.wav")[0]]))
     presets = []
     for sound in (files / "sound.wav", later):
-        assert main(["match", str(sound), "--model", str(files / "models")]) == 0
+        assert main(["match", str(sound), "--model", str(files / "models"), "--refine", "0"]) == 0
         output = capsys.readouterr()
         presets.append(json.loads(output.out))
     assert output.err == f"{later} lasts 2.52 s. Matched is the part from 0.52 to 2.52 s.\n"
