@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.web.conftest import distance_db, drop, slider
@@ -54,6 +55,13 @@ def answer_search(page: Any, *events: tuple[str, dict[str, Any]]) -> None:
 
 def cutoff(page: Any) -> str:
     return page.get_by_role("slider", name="Filter cutoff", exact=True).get_attribute("aria-valuetext")
+
+
+def test_first_match_of_a_sound_is_searched_for(open_page: Callable[..., Any], service_url: str, tone: Path) -> None:
+    page = open_page()
+    drop(page, tone)
+    network = httpx.post(f"{service_url}v1/models/synthray:match", content=tone.read_bytes()).json()
+    assert distance_db(page) < network["preset"]["distance_db"] - 0.1
 
 
 def test_search_without_a_closer_match_keeps_what_is_shown(open_page: Callable[..., Any], tone: Path) -> None:

@@ -3,8 +3,11 @@
 const BASE = new URL("../v1/models/synthray", import.meta.url).href;
 const LARGEST_WAIT_S = 30;
 const TOKEN_KEY = "synthray-token";
+const FIRST_SEARCH_S = 0.3;
 
-let largestBody = Infinity;  // bytes; known once the metadata are read
+// Known once the metadata are read.
+let largestBody = Infinity;  // bytes
+let firstSearch = 0;  // seconds of search for the first match of a sound, which a person hardly waits for
 
 /** A failed request; the message is for people. */
 export class ServiceError extends Error {}
@@ -20,6 +23,7 @@ export async function readMetadata() {
   const { metadata } = await (await request("/metadata", {})).json();
   const { parameters, max_refine_s: longestSearch } = metadata.synthray;
   largestBody = metadata.synthray.max_body_bytes;
+  firstSearch = Math.min(FIRST_SEARCH_S, longestSearch);
   return { table: parameters, longestSearch };
 }
 
@@ -27,7 +31,7 @@ export async function readMetadata() {
 export async function matchSound(file, signal) {
   if (file.size > largestBody) throw new ServiceError(tooLarge(file.size));
   const headers = { "Content-Type": "application/octet-stream", Accept: "application/json" };
-  return (await request(":match?include=sounds", { method: "POST", body: file, signal, headers })).json();
+  return (await request(`:match?refine=${firstSearch}&include=sounds`, { method: "POST", body: file, signal, headers })).json();
 }
 
 /** Search from a preset for some seconds; return the response, which is a stream of events. */
