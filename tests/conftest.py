@@ -5,6 +5,7 @@ Each is started by the first test that asks for it.
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterator
@@ -36,6 +37,15 @@ settings.load_profile("suite")
 # TensorFlow and Ray read these at import, so they are set before any test imports them.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.update(LOOPBACK_ONLY, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
+
+# A collection of garbage looks through the millions of objects of TensorFlow, Ray and the tests, which all live on.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
