@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import HeadLayout
 from synthray.model.networks import build_fused, build_named
 from synthray.model.normalisation import LIMIT, SPREAD, STANDARD, set_statistics
@@ -73,43 +74,53 @@ def test_few_outliers_in_the_sample_hide_no_other_values() -> None:
 
 PLAIN = """
 import sys, keras, numpy as np
-model = keras.models.load_model(sys.argv[1])
-features = np.load(sys.argv[2])
-before = keras.tree.flatten(model.predict(features, verbose=0))
-np.savez(sys.argv[3], *before)
-statistics = [weight.copy() for name in ("{SPREAD}", "{STANDARD}") for weight in model.get_layer(name).get_weights()]
-model.compile(optimizer=keras.optimizers.SGD(0.01), loss=["mean_absolute_error"] * len(before))
-model.fit(features, [np.zeros_like(each) for each in before], epochs=1, verbose=0)
-after = [weight for name in ("{SPREAD}", "{STANDARD}") for weight in model.get_layer(name).get_weights()]
-assert all(map(np.array_equal, statistics, after)), "fit changed the statistics"
-assert not np.array_equal(keras.tree.flatten(model.predict(features, verbose=0))[0], before[0])
+features = np.load("features.npy")
+
+def statistics(model):
+    return [weight.copy() for name in ("{SPREAD}", "{STANDARD}") for weight in model.get_layer(name).get_weights()]
+
+for path in sys.argv[1:]:
+    model = keras.models.load_model(path)
+    before, known = keras.tree.flatten(model.predict(features, verbose=0)), statistics(model)
+    np.savez(path + ".npz", *before)
+    model.compile(optimizer=keras.optimizers.SGD(0.01), loss=["mean_absolute_error"] * len(before))
+    model.fit(features, [np.zeros_like(each) for each in before], epochs=1, verbose=0)
+    assert all(map(np.array_equal, known, statistics(model))), "fit changed the statistics"
+    assert not np.array_equal(keras.tree.flatten(model.predict(features, verbose=0))[0], before[0])
 assert "synthray" not in sys.modules
 """.replace("{SPREAD}", SPREAD).replace("{STANDARD}", STANDARD)
 
 
-@pytest.mark.parametrize("network", ["notebook", "log", "histogram"])
-def test_saved_model_predicts_in_plain_keras_and_numpy_the_same(network: str, tmp_path: Path) -> None:
+def test_saved_model_predicts_in_plain_keras_and_numpy_the_same(tmp_path: Path) -> None:
     features = 1e6 * np.exp(np.random.default_rng(0).standard_normal((16, *SHAPE))).astype(np.float32)
     features[..., 1] = 0
-    bins = 32 if network == "histogram" else 0
-    fused = build_fused(network, SHAPE, HeadLayout(FOREIGN, bins), 3, width=8, normalise=True)
-    set_statistics(fused, features)
-    named = build_named(network, SHAPE, FOREIGN, width=8, weights=fused.get_weights(), normalise=True)
-    uri = save_model(named, str(tmp_path), build_card(FOREIGN, SHAPE, bins=bins))
-    assert read_card(uri).numpy
     np.save(tmp_path / "features.npy", features)
-    arguments = [uri, f"{tmp_path}/features.npy", f"{tmp_path}/outputs.npz"]
-    subprocess.run([sys.executable, "-c", PLAIN, *arguments], check=True, timeout=300, cwd=tmp_path, env={})
-    with np.load(tmp_path / "outputs.npz") as saved:
+    saved = []
+    for network, architecture in ARCHITECTURES.items():
+        bins = architecture.bins
+        fused = build_fused(network, SHAPE, HeadLayout(FOREIGN, bins), 3, width=8, normalise=True)
+        set_statistics(fused, features)
+        named = build_named(network, SHAPE, FOREIGN, width=8, weights=fused.get_weights(), normalise=True)
+        saved.append((named, save_model(named, str(tmp_path / network), build_card(FOREIGN, SHAPE, bins=bins))))
+    command = [sys.executable, "-c", PLAIN, *(uri for _, uri in saved)]
+    subprocess.run(command, check=True, timeout=300, cwd=tmp_path, env={})
+    for named, uri in saved:
+        assert_predicts_the_same(uri, named, features)
+
+
+def assert_predicts_the_same(uri: str, named: keras.Model, features: np.ndarray) -> None:
+    """Compare a network with its outputs in plain Keras, which are in a file, and in NumPy."""
+    assert read_card(uri).numpy
+    with np.load(f"{uri}.npz") as saved:
         outputs = [saved[name] for name in saved.files]
     expected = [np.asarray(each) for each in keras.tree.flatten(named(features))]
     for found, own in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(found, own, atol=1e-5)
     raw, card = read_verified(uri)
-    in_numpy = read_network(raw, HeadLayout(FOREIGN, bins), SHAPE)
+    layout = HeadLayout(card.table, card.bins)
+    in_numpy = read_network(raw, layout, SHAPE)
     assert in_numpy is not None
     heads = dict(zip(named.output_names, expected, strict=True))
-    layout = HeadLayout(card.table, bins)
     joined = np.concatenate([heads[layout.head_name(parameter)] for parameter in FOREIGN.learned], axis=1)
     np.testing.assert_allclose(in_numpy(features), joined, atol=1e-5)
     assert open_model(raw, uri).output_names == named.output_names

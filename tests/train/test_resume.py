@@ -21,14 +21,27 @@ WITHIN_EPOCH = {"batch_size": 32, "epochs": 2}
 """Six steps an epoch."""
 
 
-@pytest.mark.parametrize("step", [1, 3, 5])
-def test_killed_within_an_epoch_and_resumed_is_the_same(dataset: Dataset, tmp_path: Path, step: int) -> None:
-    settings = {"checkpoint_steps": 1, **WITHIN_EPOCH}
-    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", **settings), dataset)
-    config = make_config(dataset, tmp_path / "killed", **settings)
-    train_until_killed(config, dataset, step=step)
-    assert checkpoints(tmp_path / "killed")[-1] == f"000000-{step:08d}.npz"
-    assert_same(train(config, dataset), uninterrupted)
+@pytest.fixture(scope="module")
+def uninterrupted(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> loop.TrainResult:
+    """A training of three epochs with the settings of ``make_config``."""
+    return train(make_config(dataset, tmp_path_factory.mktemp("uninterrupted")), dataset)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted_within(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> loop.TrainResult:
+    return train(make_config(dataset, tmp_path_factory.mktemp("uninterrupted"), **WITHIN_EPOCH), dataset)
+
+
+def test_killed_within_an_epoch_and_resumed_is_the_same(
+    dataset: Dataset, tmp_path: Path, uninterrupted_within: loop.TrainResult
+) -> None:
+    config = make_config(dataset, tmp_path, checkpoint_steps=1, **WITHIN_EPOCH)
+    done = 0
+    for step in (1, 5):
+        train_until_killed(config, dataset, step=step - done)
+        assert checkpoints(tmp_path)[-1] == f"000000-{step:08d}.npz"
+        done = step
+    assert_same(train(config, dataset), uninterrupted_within)
 
 
 RECIPES = {
@@ -86,14 +99,15 @@ def test_killed_before_the_first_step_and_resumed_has_the_same_statistics(datase
     assert_same(train(config, dataset), uninterrupted)
 
 
-def test_stop_request_writes_a_checkpoint_to_resume_from(dataset: Dataset, tmp_path: Path) -> None:
-    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted", **WITHIN_EPOCH), dataset)
-    config = make_config(dataset, tmp_path / "stopped", **WITHIN_EPOCH)
+def test_stop_request_writes_a_checkpoint_to_resume_from(
+    dataset: Dataset, tmp_path: Path, uninterrupted_within: loop.TrainResult
+) -> None:
+    config = make_config(dataset, tmp_path, **WITHIN_EPOCH)
     requests = iter([False] * 8)
     with pytest.raises(Stopped, match=r"stopped in epoch 2 after step 4 of 6"):
         train(config, dataset, stop=lambda: next(requests, True))
-    assert checkpoints(tmp_path / "stopped")[-1] == "000001-00000004.npz"
-    assert_same(train(config, dataset), uninterrupted)
+    assert checkpoints(tmp_path)[-1] == "000001-00000004.npz"
+    assert_same(train(config, dataset), uninterrupted_within)
 
 
 @pytest.mark.parametrize("batch_size", [200, 100])
@@ -111,28 +125,25 @@ def test_stop_request_without_a_written_checkpoint_is_an_error(dataset: Dataset,
         train(make_config(dataset, tmp_path, batch_size=32), dataset, stop=lambda: True)
 
 
-def test_epochs_may_be_raised_later(dataset: Dataset, tmp_path: Path) -> None:
-    train(make_config(dataset, tmp_path / "raised", epochs=2), dataset)
-    raised = train(make_config(dataset, tmp_path / "raised", epochs=3), dataset)
-    assert len(raised.history) == 3
-    assert_same(raised, train(make_config(dataset, tmp_path / "at once", epochs=3), dataset))
-
-
-def test_fewer_epochs_than_are_done_is_an_error(dataset: Dataset, tmp_path: Path) -> None:
+def test_epochs_may_be_raised_later_but_not_lowered(
+    dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult
+) -> None:
     train(make_config(dataset, tmp_path, epochs=2), dataset)
     with pytest.raises(ConfigError, match="2 epochs of this training are done, more than --epochs 1"):
         train(make_config(dataset, tmp_path, epochs=1), dataset)
+    raised = train(make_config(dataset, tmp_path), dataset)
+    assert len(raised.history) == 3
+    assert_same(raised, uninterrupted)
 
 
 @pytest.mark.faults
 def test_corrupt_newest_checkpoint_is_skipped(
-    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult, caplog: pytest.LogCaptureFixture
 ) -> None:
-    uninterrupted = train(make_config(dataset, tmp_path / "uninterrupted"), dataset)
-    train(make_config(dataset, tmp_path / "out", epochs=2), dataset)
-    newest = sorted((tmp_path / "out" / "checkpoints").rglob("*.npz"))[-1]
+    train(make_config(dataset, tmp_path, epochs=2), dataset)
+    newest = sorted((tmp_path / "checkpoints").rglob("*.npz"))[-1]
     newest.write_bytes(newest.read_bytes()[:-10])
-    resumed = train(make_config(dataset, tmp_path / "out"), dataset)
+    resumed = train(make_config(dataset, tmp_path), dataset)
     assert "000002-00000000.npz: corrupt or missing checkpoint" in caplog.text
     assert_same(resumed, uninterrupted)
 
@@ -161,13 +172,12 @@ class Group:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("normalise", [False, True])
 def test_worker_falls_back_if_an_equal_training_deletes_the_checkpoint(
-    normalise: bool, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The chief finds epoch 1, and the equal training, two epochs later, has deleted it before the other reads it."""
     monkeypatch.setattr(loop, "_RESUME_PAUSE_S", 0.0)
-    config = make_config(dataset, tmp_path, epochs=3, keep_checkpoints=1, normalise=normalise, width=4)
+    config = make_config(dataset, tmp_path, epochs=3, keep_checkpoints=1, normalise=True, width=4)
     train(replace(config, epochs=1), dataset)
     digest, strategy, group = config.run_digest(dataset.manifest), tf.distribute.get_strategy(), Group()
     with CheckpointFolder(config.out, digest, 1) as folder:
@@ -191,7 +201,7 @@ def test_worker_that_can_read_no_checkpoint_ends_with_one_line(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop, "_RESUME_PAUSE_S", 0.0)
-    config, group = make_config(dataset, tmp_path, width=4), Group()
+    config, group = make_config(dataset, tmp_path, width=4, epochs=1), Group()
     group.sent = ["000001-00000000.npz"] * 9
     with CheckpointFolder(config.out, config.run_digest(dataset.manifest), 1) as folder:
         state = TrainState(config, dataset, tf.distribute.get_strategy())
@@ -201,14 +211,14 @@ def test_worker_that_can_read_no_checkpoint_ends_with_one_line(
 
 
 def test_other_settings_start_anew_and_log_the_other_checkpoints(
-    dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = {"epochs": 1}
-    train(make_config(dataset, tmp_path / "out", **first), dataset)
-    other = train(make_config(dataset, tmp_path / "out", learning_rate=0.001, **first), dataset)
-    message = f"no checkpoint of these settings in {tmp_path}/out/checkpoints; found checkpoints of other settings: 1"
+    first = make_config(dataset, tmp_path, learning_rate=0.1, epochs=1)
+    train(first, dataset)
+    other = train(make_config(dataset, tmp_path), dataset)
+    message = f"no checkpoint of these settings in {tmp_path}/checkpoints; found checkpoints of other settings: 1"
     assert caplog.text.count("other settings") == 1
     assert message in caplog.text
-    assert_same(other, train(make_config(dataset, tmp_path / "alone", learning_rate=0.001, **first), dataset))
-    train(make_config(dataset, tmp_path / "out", epochs=2), dataset)
+    assert_same(other, uninterrupted)
+    train(replace(first, epochs=2), dataset)
     assert caplog.text.count("other settings") == 1
