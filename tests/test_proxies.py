@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -89,13 +90,20 @@ def test_bypass_works_with_any_form_of_list_and_keeps_its_entries(
     assert os.environ[name].split(",")[: len(kept)] == kept
     if form in REFUSED_BY_HTTPX:
         with pytest.raises(httpx.InvalidURL):
-            httpx.Client()
+            httpx.Client(verify=False)  # certificates take long to read
     else:
-        httpx.Client().close()
+        httpx.Client(verify=False).close()
 
 
-@pytest.mark.parametrize("host", ["[::1]", "[fd00::7]", "127.0.0.1", "10.1.2.3", "localhost"])
-@pytest.mark.parametrize("form", ["", "[::1]", "fe80::/10", "10.0.0.0/8"])
+@pytest.mark.parametrize(
+    ("form", "host"),
+    [
+        ("", "127.0.0.1"),
+        ("", "10.1.2.3"),
+        ("", "localhost"),
+        *itertools.product(("", "fe80::/10"), ("[::1]", "[fd00::7]")),
+    ],
+)
 def test_s3_client_of_a_private_address_has_no_proxy(host: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     set_proxies(monkeypatch, http_proxy=DEAD, https_proxy=DEAD, no_proxy=form)
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -141,7 +149,7 @@ def test_bypass_keeps_a_list_that_exempts_every_host(name: str, monkeypatch: pyt
     assert "10.0.0.7" in os.environ[LISTS[2]].split(",")  # gRPC compares * with the host
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def grpc_address() -> Iterator[str]:
     """The address of a gRPC server, such as another worker's TensorFlow."""
 
