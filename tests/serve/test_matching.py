@@ -21,6 +21,7 @@ from synthray.serve.service import Service
 from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.sound_file import read_sound
 from tests.serve.serving import running
+from tests.waiting import wait_for
 
 MATCH = "/v1/models/synthray:match"
 EVENTS = {"accept": "text/event-stream"}
@@ -198,7 +199,7 @@ def test_match_closed_by_client_stops_the_search(predictor, wav, accept):
         if accept == "text/event-stream":
             assert connection.getresponse().readline() == b"event: improvement\n"
         else:
-            time.sleep(1)
+            wait_for(lambda: any(task.started_s for task in service.search_work._tasks))
         connection.close()
         started_s = time.monotonic()
         other = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
@@ -213,12 +214,12 @@ def test_match_beyond_the_queue_is_answered_with_429(predictor, wav, accept):
     with running(service) as url:
         connections = [http.client.HTTPConnection(urlsplit(url).netloc, timeout=60) for _ in range(4)]
         for connection in connections:
-            connection.request("POST", f"{MATCH}?refine=2", wav, {"accept": accept})
+            connection.request("POST", f"{MATCH}?refine=1.1", wav, {"accept": accept})
         answers = [connection.getresponse() for connection in connections]
         refused = [answer for answer in answers if answer.status == 429]
         assert sorted({answer.status for answer in answers}) == [200, 429]
         waits_s = [int(answer.headers["retry-after"]) for answer in refused]
-        assert all(2 <= wait_s <= 4 for wait_s in waits_s), waits_s
+        assert all(2 <= wait_s <= 3 for wait_s in waits_s), waits_s
         assert f"Retry in {waits_s[0]} s." in json.load(refused[0])["error"]
 
 
