@@ -217,25 +217,35 @@ COSTLY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", COSTLY)
-def test_load_plain_costly_pickles_are_refused(case: str, tmp_path: Path) -> None:
+def test_load_plain_costly_pickles_are_refused(tmp_path: Path) -> None:
     """Read each in a process of its own, which it could exhaust."""
-    file = tmp_path / "costly.pkl"
-    file.write_bytes(COSTLY[case])
+    for case, raw in COSTLY.items():
+        (tmp_path / case).write_bytes(raw)
     script = """
-import pathlib, resource, sys
+import os, pathlib, resource, sys
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import UnsafePickle
-resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    load_plain(pathlib.Path(sys.argv[1]).read_bytes())
-except UnsafePickle as error:
-    print("refused", error, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024 < 300)
+
+def read(file):
+    resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        load_plain(file.read_bytes())
+    except UnsafePickle:
+        if (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024 < 300:
+            os._exit(0)
+
+for file in sorted(pathlib.Path(sys.argv[1]).iterdir()):
+    child = os.fork()
+    if not child:
+        read(file)
+        os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        print(file.name)
 """
-    ended = subprocess.run([sys.executable, "-c", script, str(file)], cwd=REPOSITORY, capture_output=True, text=True)
-    assert ended.returncode == 0, ended
-    assert re.match(r"refused .* True$", ended.stdout), ended
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert ended.stdout == "", "these were read, or took too much memory or time"
 
 
 @pytest.mark.parametrize("case", BOMBS)
