@@ -7,7 +7,7 @@ import pickle
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,7 +54,7 @@ def unsplit(source: Path, tmp_path: Path) -> Manifest:
 
 
 @pytest.fixture
-def small_shards(unsplit: Manifest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Split batches of 32 examples, which are 100 kB as float64, into five parts."""
     set_sizes(monkeypatch, 50_000, 12_000)
 
@@ -86,7 +86,7 @@ def make_plan(source: Path, out: Path, **options: object) -> Plan:
     return Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out), **options))
 
 
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("unsplit", "small_shards")
 def test_large_batches_are_split_in_order_and_keep_every_example(
     source: Path, tmp_path: Path, unsplit: Manifest
 ) -> None:
@@ -151,7 +151,7 @@ def test_any_split_gives_the_examples_of_the_whole_batches(
         assert_nearly_equal(parts_statistics, whole_statistics)
 
 
-@pytest.mark.usefixtures("small_shards")
+@pytest.mark.usefixtures("unsplit", "small_shards")
 def test_fortran_order_is_not_split(source: Path, tmp_path: Path) -> None:
     np.save(source / FEATURES, np.asfortranarray(np.load(source / FEATURES)))
     plan = make_plan(source, tmp_path / "out")
