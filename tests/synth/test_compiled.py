@@ -75,8 +75,9 @@ def test_corrupt_cache_is_replaced(corrupt: Callable[[Path], None], suffix: str,
 
 
 @pytest.mark.parametrize("limit", [0, 100, 3000])
-def test_full_disk_leaves_the_function_uncached(limit: int, folder: Path) -> None:
+def test_full_disk_leaves_the_function_uncached(limit: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """RLIMIT_FSIZE makes the kernel refuse a write half way, without a full disk."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # Python would write part of a file without an error
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limits[1]))
     try:
