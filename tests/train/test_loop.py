@@ -35,14 +35,6 @@ def test_same_seed_gives_same_weights_and_another_seed_others(dataset: Dataset, 
     assert any((a != b).any() for a, b in zip(weights(first), weights(other), strict=True))
 
 
-def test_epoch_loss_does_not_depend_on_checkpoint_steps(dataset: Dataset, tmp_path: Path) -> None:
-    rarely, often = (
-        train(make_config(dataset, tmp_path / str(steps), checkpoint_steps=steps, epochs=1), dataset).history
-        for steps in (1000, 1)
-    )
-    assert often[0]["loss"] == pytest.approx(rarely[0]["loss"], rel=1e-5)
-
-
 @pytest.mark.parametrize("corrupt", [False, True])
 def test_result_has_weights_and_report_of_the_best_epoch(
     corrupt: bool, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -87,10 +79,9 @@ def test_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(dat
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("rate", [1e30, 1e38])
-def test_weights_with_a_loss_that_is_not_finite_are_not_saved(rate: float, dataset: Dataset, tmp_path: Path) -> None:
+def test_weights_with_a_loss_that_is_not_finite_are_not_saved(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 of 4: the loss after it is (nan|inf)\. Lower"):
-        train(make_config(dataset, tmp_path, learning_rate=rate, checkpoint_steps=1), dataset)
+        train(make_config(dataset, tmp_path, learning_rate=1e38, checkpoint_steps=1), dataset)
     assert not checkpoints(tmp_path)
 
 

@@ -29,6 +29,7 @@ def uninterrupted(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def uninterrupted_within(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> loop.TrainResult:
+    """A training of two epochs that saves no checkpoint within one."""
     return train(make_config(dataset, tmp_path_factory.mktemp("uninterrupted"), **WITHIN_EPOCH), dataset)
 
 
