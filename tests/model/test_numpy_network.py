@@ -74,7 +74,7 @@ def test_network_returns_the_outputs_of_plain_keras(
     assert read_card(uri).numpy
 
 
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(table=tables, network=st.sampled_from(sorted(ARCHITECTURES)), shape=shapes, seed=st.integers(0, 99))
 @example(table=ParameterTable((Range("a", 0, 6, step=1),)), network="histogram", shape=(3, 1), seed=0)
 def test_network_of_any_table_returns_the_outputs_of_plain_keras(
