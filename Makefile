@@ -35,7 +35,7 @@ test: quick
 	$(BIN)/python -m pytest $(RERUN) -m ray $(ARGS)
 
 quick: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 -m "not ray and not s3 and not web and not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not ray and not s3 and not web and not slow" $(ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/python -m ruff check .
