@@ -36,7 +36,7 @@ synthray match sound.wav --model s3://bucket/models/model_9_20.keras
 """
 
 SHORT_SEARCH = 2048
-"""Presets of the default search, which takes some 0.2 s. A number instead of a time makes the result reproducible."""
+"""Presets of the default search, which takes about 0.25 s. A number instead of a time makes the result reproducible."""
 MENTIONED_FROM_S = 0.01
 """Skipping less than this is not mentioned."""
 
@@ -77,7 +77,7 @@ def configure(parser: ArgumentParser) -> None:
         type=float,
         metavar="SECONDS",
         help="search this long for the preset of each sound; 1 helps much, 10 more, and 0 gives the network's answer "
-        f"(default: try {SHORT_SEARCH} presets, which takes some 0.2 s)",
+        f"(default: try {SHORT_SEARCH} presets, which takes about 0.25 s)",
     )
 
 
