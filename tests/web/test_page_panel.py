@@ -54,6 +54,7 @@ TYPED = [
     ("Filter cutoff", "1,2 kHz", "1200 Hz", ""),
     ("Filter cutoff", "1,200", "1200 Hz", ""),
     ("Filter cutoff", "1.200", "1200 Hz", ""),
+    ("Filter envelope attack", "5,500", "5.50 ms", ""),
     ("Filter cutoff", "99999", "5000 Hz", "“99999” is too large. Set to 5000 Hz, the largest value."),
     ("Filter cutoff", "-1", "60.0 Hz", "“-1” is too small. Set to 60.0 Hz, the smallest value."),
     ("Filter cutoff", "abc", "700 Hz", "“abc” is not a number in Hz. The value stays 700 Hz."),
