@@ -14,6 +14,7 @@ from synthray.errors import ConfigError, Stopped, StorageError
 from synthray.train import loop
 from synthray.train.checkpoint import Checkpoint, CheckpointFolder
 from synthray.train.config import with_recipe
+from synthray.train.reports import EpochReport
 from synthray.train.step import TrainState
 from tests.train.training import assert_same, checkpoints, make_config, train, train_until_killed
 
@@ -144,8 +145,10 @@ def test_corrupt_newest_checkpoint_is_skipped(
     train(make_config(dataset, tmp_path, epochs=2), dataset)
     newest = sorted((tmp_path / "checkpoints").rglob("*.npz"))[-1]
     newest.write_bytes(newest.read_bytes()[:-10])
-    resumed = train(make_config(dataset, tmp_path), dataset)
+    reports: list[EpochReport] = []
+    resumed = train(make_config(dataset, tmp_path), dataset, report=reports.append)
     assert "000002-00000000.npz: corrupt or missing checkpoint" in caplog.text
+    assert len(reports) == 2  # from the checkpoint before it, not anew
     assert_same(resumed, uninterrupted)
 
 
