@@ -35,7 +35,6 @@ def run_blocks(setup: str) -> tuple[int, int]:
     return int(pages), int(objects)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have other allocators")
 @pytest.mark.parametrize(
     ("setup", "collects_less"),
     [
@@ -51,6 +50,25 @@ def test_freed_memory_is_used_again(setup: str, collects_less: bool) -> None:
     pages, objects = run_blocks(setup)
     assert pages < PAGES_OF_BLOCKS / 100
     assert (objects > 1000) == collects_less
+
+
+CYCLE = """
+import gc, weakref
+from synthray.memory import prepare_for_requests
+class Model: pass
+model = Model()
+model.layers = [model]
+prepare_for_requests()
+reference = weakref.ref(model)
+del model
+prepare_for_requests()
+print(reference() is None, gc.get_freeze_count() > 0)
+"""
+
+
+def test_later_call_frees_a_model_that_was_replaced() -> None:
+    output = subprocess.run([sys.executable, "-c", CYCLE], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert output == "True True\n"
 
 
 def test_process_without_ray_clears_no_memory_for_each_body(model_folder: Path) -> None:
