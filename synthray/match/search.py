@@ -102,10 +102,8 @@ def search(
     breeding = Breeding(proposal, random, config)
     labels = proposal.likeliest()[None] if first is None else first
     distances = distance(labels)
-    populations = (
-        Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size),
-    ) * config.populations
-    evaluations, best = len(labels), np.inf
+    population = Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size)
+    populations, evaluations, best = (population,) * config.populations, len(labels), np.inf
     while True:
         leader = min(populations, key=lambda population: float(population.distances[0]))
         if leader.distances[0] < best:
