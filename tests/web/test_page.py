@@ -57,8 +57,8 @@ def test_page_by_keyboard_alone_leads_from_a_file_to_its_preset(
     open_page: Callable[..., Any], tone: Path, tmp_path: Path
 ) -> None:
     page = open_page()
-    _tab_to(page, "files")
-    with page.expect_file_chooser() as chooser:
+    with page.expect_file_chooser() as chooser:  # from here on: Chromium needs a moment until it reports the dialog
+        _tab_to(page, "files")
         page.keyboard.press("Enter")
     chooser.value.set_files(tone)
     page.locator("#panel").wait_for()
