@@ -58,7 +58,7 @@ def cutoff(page: Any) -> str:
 
 
 def test_first_match_of_a_sound_is_searched_for(open_page: Callable[..., Any], service_url: str, tone: Path) -> None:
-    page = open_page()
+    page = open_page(searches=True)
     drop(page, tone)
     network = httpx.post(f"{service_url}v1/models/synthray:match", content=tone.read_bytes()).json()
     assert distance_db(page) < network["preset"]["distance_db"] - 0.1
