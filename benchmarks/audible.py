@@ -25,9 +25,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from synthray.synth.audible import audible, with_inaudible_defaults
+from synthray.synth.audible.audible import audible, with_inaudible_defaults
+from synthray.synth.dsp.lanes import Seeds
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.lanes import Seeds
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import Prior, random_presets

@@ -35,13 +35,13 @@ from synthray.match.sound import normalize_level
 from synthray.model.predictor import Predictor
 from synthray.model.shipped import shipped_model
 from synthray.progress import Progress
-from synthray.synth.audible import audible
+from synthray.synth.audible.audible import audible
 from synthray.synth.features import analyse
+from synthray.synth.files.sound_file import read_sound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
-from synthray.synth.sound_file import read_sound
 from synthray.synth.voice import render
 
 NOTEBOOK = "notebook's network"

@@ -148,7 +148,7 @@ def print_side_by_side(*presets: dict[str, Any]) -> None:
 def print_distances(original: Path, matches: dict[str, Path]) -> None:
     """Print how far matches are from the original: 15 is that of a random preset, 1 is as good as it gets."""
     from synthray.match.distances.spectral import mel_levels, multi_scale_distance
-    from synthray.synth.sound_file import read_sound
+    from synthray.synth.files.sound_file import read_sound
 
     def levels(path: Path) -> Any:
         return mel_levels(read_sound(Path(f"{path}.wav").read_bytes()).audio[None])

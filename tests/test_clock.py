@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from synthray.cluster.chief import Phases
-from synthray.cluster.coordinator import RunCoordinator
+from synthray.cluster.training.chief import Phases
+from synthray.cluster.training.coordinator import RunCoordinator
 from synthray.errors import StorageError
 from synthray.model import registry
 from synthray.model.registry import promote, promoted

@@ -24,7 +24,7 @@ from synthray.model.predictor import Predictor
 from synthray.model.saved import open_model, read_card, read_verified
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from synthray.train.config import TrainConfig, with_recipe

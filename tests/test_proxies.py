@@ -15,7 +15,7 @@ import pytest
 from botocore.utils import get_environ_proxies as proxies_of_boto3
 from requests.utils import get_environ_proxies as proxies_of_ray_jobs
 
-from synthray.cluster.tf_backend import _set_tf_config
+from synthray.cluster.training.tf_backend import _set_tf_config
 from synthray.proxies import LOCAL_HOSTS, bypass, is_private
 from synthray.storage.s3_client import client
 

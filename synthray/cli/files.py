@@ -47,8 +47,8 @@ def preset_text(preset: dict[str, Any]) -> str:
 def render_wav(table: ParameterTable, preset: dict[str, Any]) -> bytes:
     """Render a preset and return the bytes of a WAV file. Raises SoundError."""
     # imported here: the instrument loads a compiler
+    from synthray.synth.files.sound_file import write_wav
     from synthray.synth.presets import preset_from_json
-    from synthray.synth.sound_file import write_wav
     from synthray.synth.voice import render
 
     settings = preset_from_json(table, preset)

@@ -20,7 +20,7 @@ from synthray.storage import open_store
 
 if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
-    from synthray.synth.sound_file import Sound
+    from synthray.synth.files.sound_file import Sound
 
 DESCRIPTION = """
 Find the presets of sound files: a network predicts one, and a search improves it. A match uses 2 s from the beginning
@@ -174,7 +174,7 @@ def _match_one(target: Target, predictor: Callable[[], Predictor], refine_s: flo
 
 
 def _read(uri: str) -> Sound:
-    from synthray.synth.sound_file import read_sound
+    from synthray.synth.files.sound_file import read_sound
 
     raw = read_file(uri)
     try:

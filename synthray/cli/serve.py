@@ -1,4 +1,4 @@
-"""The ``synthray serve`` command. The work is in ``synthray.cluster.session`` and ``synthray.serve``."""
+"""The ``synthray serve`` command. The work is in ``synthray.cluster.serving.session`` and ``synthray.serve``."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import fields
 from synthray.cli.flags import add_setting, given
 from synthray.cli.runner import set_up
 from synthray.errors import ConfigError
-from synthray.serve.access import TOKEN_VARIABLE, tokens_from_environment
 from synthray.serve.config import MAX_BODY_BYTES, Address, ReplicaConfig
+from synthray.serve.http.access import TOKEN_VARIABLE, tokens_from_environment
 
 MIB = 2**20
 
@@ -92,10 +92,10 @@ def serve(arguments: Namespace) -> None:
         serve_here(config, address)
     else:
         if arguments.haproxy:
-            from synthray.cluster.haproxy import use_haproxy
+            from synthray.cluster.serving.haproxy import use_haproxy
 
             use_haproxy(address)
-        from synthray.cluster.session import serve_until_stopped
+        from synthray.cluster.serving.session import serve_until_stopped
 
         serve_until_stopped(config, address, take_over=arguments.replace, verbose=arguments.verbose)
 

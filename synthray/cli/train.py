@@ -1,4 +1,4 @@
-"""The ``synthray train`` command. The work is in ``synthray.cluster.trainer`` and ``synthray.train``."""
+"""The ``synthray train`` command. The work is in ``synthray.cluster.training.trainer`` and ``synthray.train``."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _add_recipe_flags(parser: ArgumentParser) -> None:
 
 
 def _add_worker_flags(parser: ArgumentParser) -> None:
-    """Add the flags of ``synthray.cluster.trainer.Workers``.
+    """Add the flags of ``synthray.cluster.training.trainer.Workers``.
 
     The class is not imported here because it loads Ray.
     """
@@ -143,8 +143,8 @@ def train(arguments: Namespace) -> None:
         print(f"saved {saved} before. To train again, give more --epochs or another --out.")
         return
 
-    from synthray.cluster import trainer
     from synthray.cluster.connect import connect
+    from synthray.cluster.training import trainer
 
     workers = trainer.Workers.parse(arguments.workers, gpu=arguments.gpu, **given(arguments, WORKER_FLAGS))
     connect(verbose=arguments.verbose)

@@ -1,4 +1,4 @@
-"""The ``synthray tune`` command. The work is in ``synthray.cluster.tuner`` and ``synthray.tune``."""
+"""The ``synthray tune`` command. The work is in ``synthray.cluster.tuning.tuner`` and ``synthray.tune``."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ def tune(arguments: Namespace) -> None:
     # before Ray is started: wrong settings are reported at once
     config.configs(open_dataset(config.data).manifest)
 
-    from synthray.cluster import tuner
     from synthray.cluster.connect import connect
+    from synthray.cluster.tuning import tuner
 
     tuner.silence_ray_tune(verbose=arguments.verbose)
     connect(verbose=arguments.verbose)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from synthray.match.distances.spectra import mel_filters
 from synthray.match.distances.spectral import LOG_SPECTRAL_FLOOR
+from synthray.synth.dsp.lanes import Floats, Seeds, f32
 from synthray.synth.features import CHUNK_SAMPLES, N_BINS, render_features
 from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.lanes import Floats, Seeds, f32
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets

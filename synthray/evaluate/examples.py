@@ -13,7 +13,7 @@ import numpy as np
 
 from synthray.evaluate.matches import Matches
 from synthray.match.distances.table import DISTANCES
-from synthray.synth.lanes import Floats
+from synthray.synth.dsp.lanes import Floats
 from synthray.synth.voice import render
 
 Kind = Literal["best", "median", "worst", "random"]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from synthray.evaluate.bootstrap import Estimate, estimate_mean
 from synthray.match.distances.table import DISTANCES, compare, describe
+from synthray.synth.dsp.lanes import LANES, Floats, Seeds
 from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.lanes import LANES, Floats, Seeds
 from synthray.synth.voice import in_threads, render
 
 

@@ -21,9 +21,9 @@ from synthray.evaluate.baselines import Candidates, answer_noise_seeds, random_s
 from synthray.evaluate.matches import Matches
 from synthray.evaluate.scores import Sums, sum_scores
 from synthray.model.saved import ModelCard
+from synthray.synth.dsp.lanes import Floats, Seeds
 from synthray.synth.features import ANALYSES, feature_shape, render_features
 from synthray.synth.instrument import INSTRUMENT
-from synthray.synth.lanes import Floats, Seeds
 from synthray.synth.parameters import ParameterTable
 from synthray.synth.voice import render
 
@@ -217,7 +217,7 @@ def audible_parameters(table: ParameterTable, labels: np.ndarray) -> npt.NDArray
     """Return which parameters can be heard, bool ``(sounds, learned)``; of a foreign table all of them."""
     if table != INSTRUMENT:
         return np.ones(labels.shape, np.bool_)
-    from synthray.synth.audible import audible
+    from synthray.synth.audible.audible import audible
 
     return audible(settings_of(labels))
 

@@ -15,7 +15,7 @@ from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.refine import refine
 from synthray.match.sound import is_instrument_model, normalize_level, require_instrument, require_sound
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.audible import audible, why_inaudible, with_inaudible_defaults
+from synthray.synth.audible.audible import audible, why_inaudible, with_inaudible_defaults
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.presets import preset_to_json

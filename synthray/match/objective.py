@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from synthray.match.distances.spectral import SCALES
 from synthray.match.spectrum import Resolution, Spectrograph
+from synthray.synth.dsp.lanes import LANES, Floats, compiled, f32, use_widest_registers
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from synthray.synth.lanes import LANES, Floats, compiled, f32, use_widest_registers
 from synthray.synth.voice import check_settings, in_threads, render_interleaved_into
 
 RESOLUTIONS = (

@@ -17,7 +17,7 @@ from synthray.match.objective import EXACT, Objective
 from synthray.match.search import Improvement, search
 from synthray.match.sound import require_sound
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.lanes import Floats
+from synthray.synth.dsp.lanes import Floats
 
 FINALISTS = 8
 """Presets of a search that are compared by ``EXACT``."""

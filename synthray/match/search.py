@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.lanes import LANES, Floats
+from synthray.synth.dsp.lanes import LANES, Floats
 from synthray.synth.parameters import Choice, Range
 
 Distance = Callable[[Floats], npt.NDArray[np.float64]]

@@ -28,8 +28,8 @@ from synthray.match.vectors import (
     store,
     subtract,
 )
+from synthray.synth.dsp.lanes import LANES, Floats, Scalar, compiled, f32, inlined, use_widest_registers
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.lanes import LANES, Floats, Scalar, compiled, f32, inlined, use_widest_registers
 from synthray.synth.spectra import hann
 
 LOWEST_DB = -80.0

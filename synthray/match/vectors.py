@@ -14,7 +14,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import models, register_model
 
-from synthray.synth.lanes import compiled_intrinsic
+from synthray.synth.dsp.lanes import compiled_intrinsic
 
 WIDTH = 16
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)

@@ -7,7 +7,7 @@
     /                      web page that matches a sound
 
 Handlers decode, compute and encode. Each long step runs in a thread, because the event loop must stay free.
-``synthray.cluster.deployment`` runs it on Ray Serve, ``process.py`` without Ray.
+``synthray.cluster.serving.deployment`` runs it on Ray Serve, ``process.py`` without Ray.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from synthray.serve import open_inference, tensorflow_serving
-from synthray.serve.matching import match_sounds
+from synthray.serve.http.responses import EXCEPTION_HANDLERS, json_response
 from synthray.serve.middleware import middleware
 from synthray.serve.openapi.document import openapi
 from synthray.serve.openapi.page import api_page
 from synthray.serve.page_files import page_file
-from synthray.serve.responses import EXCEPTION_HANDLERS, json_response
+from synthray.serve.protocols import open_inference, tensorflow_serving
 from synthray.serve.service import Service, model_for, service_of
-from synthray.serve.sounds import analyse_sound, render_preset
+from synthray.serve.sounds.matching import match_sounds
+from synthray.serve.sounds.render_and_analyse import analyse_sound, render_preset
 
 
 def build_app(service: Service) -> Starlette:

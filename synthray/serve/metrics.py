@@ -1,6 +1,7 @@
 """Metrics of the service: their names, and what records them.
 
-With Ray they go through Ray's own metrics (``synthray.cluster.serve_metrics``), without Ray through prometheus_client.
+With Ray they go through Ray's own metrics (``synthray.cluster.serving.metrics``), without Ray through
+prometheus_client.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from synthray.serve.models import Served, model_labels
+from synthray.serve.models.served import Served, model_labels
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

@@ -10,10 +10,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from synthray.serve.access import refusal
-from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.models import model_labels
-from synthray.serve.responses import KINDS, MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER, json_response
+from synthray.serve.http.access import refusal
+from synthray.serve.http.responses import KINDS, MODEL_HEADER, SHAPE_HEADER, SOUND_HEADER, json_response
+from synthray.serve.models.served import model_labels
+from synthray.serve.protocols.infer_codec import LENGTH_HEADER
 
 if TYPE_CHECKING:
     from synthray.serve.service import Service

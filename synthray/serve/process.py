@@ -16,15 +16,15 @@ import uvicorn
 import uvloop
 
 from synthray.memory import prepare_for_requests
-from synthray.serve.access import tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import Address, ReplicaConfig
-from synthray.serve.hot_swap import HotSwapModels
-from synthray.serve.matching import warm_up
+from synthray.serve.http.access import tokens_from_environment
+from synthray.serve.http.tls import require_certificate
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import announcement
+from synthray.serve.models.hot_swap import HotSwapModels
+from synthray.serve.models.served import announcement
 from synthray.serve.service import Service
-from synthray.serve.tls import require_certificate
+from synthray.serve.sounds.matching import warm_up
 
 if TYPE_CHECKING:
     import grpc
@@ -128,6 +128,6 @@ async def _serve(
 
 
 async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:
-    from synthray.serve.grpc_inference import start_server  # needs the extra grpc
+    from synthray.serve.protocols.grpc_inference import start_server  # needs the extra grpc
 
     return await start_server(service, address)

@@ -16,12 +16,12 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from synthray.errors import Busy
-from synthray.serve.batching import Batcher
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import Metrics, NoMetrics
-from synthray.serve.models import Models, Served, choose
-from synthray.serve.sound_work import SoundWork
-from synthray.serve.waits import RecentMean, retry_after_s
+from synthray.serve.models.served import Models, Served, choose
+from synthray.serve.queues.batching import Batcher
+from synthray.serve.queues.sound_work import SoundWork
+from synthray.serve.queues.waits import RecentMean, retry_after_s
 
 P = ParamSpec("P")
 T = TypeVar("T")

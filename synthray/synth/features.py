@@ -14,8 +14,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from synthray.errors import ConfigError, SoundError
+from synthray.synth.dsp.lanes import LANES, Floats, compiled
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.lanes import LANES, Floats, compiled
 from synthray.synth.spectra import SPECTRA_SHAPE, spectra
 from synthray.synth.voice import check_seeds, check_settings, in_threads, render_into
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
+from synthray.synth.dsp.lanes import Floats, compiled
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats, compiled
 
 N_FRAMES = 20
 FRAME_SAMPLES = N_SAMPLES // N_FRAMES  # 1102, 0.1 s

@@ -7,7 +7,7 @@ Envelopes, LFOs, pitch and filter coefficients are computed every ``CONTROL_PERI
 A preset's sound is bit-identical at any batch size, position in the batch and number of threads. It is always computed
 in a full block of lanes, by the same instructions, from its own settings and noise seed.
 
-This module checks settings, compiles the kernel and starts threads. The signal processing is in ``kernel.py``.
+This module checks settings, compiles the kernel and starts threads. The signal processing is in ``dsp/kernel.py``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.errors import SoundError
+from synthray.synth.dsp.kernel import render_block, render_interleaved
+from synthray.synth.dsp.lanes import LANES, Floats, Seeds, compiled, use_widest_registers
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from synthray.synth.kernel import render_block, render_interleaved
-from synthray.synth.lanes import LANES, Floats, Seeds, compiled, use_widest_registers
 from synthray.synth.parameters import Choice, Constant, Range
 
 CONSTANT_LIMITS = {
@@ -40,7 +40,8 @@ CONSTANT_LIMITS = {
 }
 """Limits of settings that are constants in data sets, but that a person may change in a preset."""
 KERNEL_SOURCES = (
-    "filters.py", "instrument.py", "kernel.py", "lanes.py", "modulation.py", "oscillators.py", "parameters.py",
+    "dsp/filters.py", "dsp/kernel.py", "dsp/lanes.py", "dsp/modulation.py", "dsp/oscillators.py",
+    "instrument.py", "parameters.py",
 )  # fmt: skip
 """Files of the compiled kernel; a change in one of them makes the cached machine code invalid."""
 ROUNDING = 1e-4  # of a range's width, for the errors of float32 and of a conversion there and back

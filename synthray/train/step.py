@@ -21,7 +21,7 @@ from synthray.model.architectures import ARCHITECTURES
 from synthray.model.heads import HeadLayout
 from synthray.model.losses import UNHEARD, score
 from synthray.model.networks import build_fused, check_network
-from synthray.synth.audible import audible
+from synthray.synth.audible.audible import audible
 from synthray.synth.instrument import INSTRUMENT
 from synthray.train.checkpoint import Checkpoint, TrainProgress
 from synthray.train.config import TrainConfig

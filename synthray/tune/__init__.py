@@ -1,1 +1,1 @@
-"""Hyperparameter search: space, configuration and results. Running trials is in ``synthray.cluster.tuner``."""
+"""Hyperparameter search: space, configuration and results. Running trials is in ``synthray.cluster.tuning.tuner``."""

@@ -1,4 +1,4 @@
-"""The results of a search and the folder they are written to. Trials are run by ``synthray.cluster.tuner``."""
+"""The results of a search and the folder they are written to. Trials are run by ``synthray.cluster.tuning.tuner``."""
 
 from __future__ import annotations
 

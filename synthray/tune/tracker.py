@@ -1,4 +1,4 @@
-"""Tracking of running trials: collects their epochs and writes each result. Events come from ``cluster/tuner.py``."""
+"""Tracking of running trials: collects their epochs and writes each result. ``cluster/tuning`` sends events."""
 
 from __future__ import annotations
 

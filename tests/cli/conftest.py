@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from synthray.cli.main import main
+from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Range
 from synthray.synth.presets import preset_to_json
-from synthray.synth.sound_file import write_wav
 from synthray.synth.voice import render
 from tests import foreign
 from tests.conftest import convert_here

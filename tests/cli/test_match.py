@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from synthray.cli.main import main
 from synthray.cli.match import SHORT_SEARCH, unique_names
+from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
-from synthray.synth.sound_file import write_wav
 from synthray.synth.voice import render
 from tests.cli.conftest import assert_fails
 

@@ -19,7 +19,7 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ReplicaConfig, Addre
     def serve(config: ReplicaConfig, address: Address, *, take_over: bool, verbose: bool) -> None:
         started.append((config, address, take_over))
 
-    monkeypatch.setattr("synthray.cluster.session.serve_until_stopped", serve)
+    monkeypatch.setattr("synthray.cluster.serving.session.serve_until_stopped", serve)
     return started
 
 

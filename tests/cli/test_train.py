@@ -24,14 +24,14 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfig, Any]]:
         started.append((config, workers))
         return "model.keras"
 
-    monkeypatch.setattr("synthray.cluster.trainer.train", train)
+    monkeypatch.setattr("synthray.cluster.training.trainer.train", train)
     return started
 
 
 def test_train_without_flags_has_the_defaults_of_its_configs(
     home: Path, dataset_uri: str, trainings: list[Any], capsys: pytest.CaptureFixture
 ) -> None:
-    from synthray.cluster.trainer import Workers
+    from synthray.cluster.training.trainer import Workers
 
     assert main(["train", "--data", dataset_uri]) == 0
     assert trainings == [(TrainConfig(dataset_uri, f"{home}/models/whole", **RECIPE), Workers())]
@@ -57,7 +57,7 @@ def test_train_flags_change_the_recipe(dataset_uri: str, trainings: list[Any]) -
 
 
 def test_train_flags_set_settings_and_workers(home: Path, dataset_uri: str, trainings: list[Any]) -> None:
-    from synthray.cluster.trainer import Workers
+    from synthray.cluster.training.trainer import Workers
 
     settings = ["--network", "log", "--clip-norm", "1", "--jit", "--epochs", "3", "--out", f"{home}/out"]
     workers = ["--workers", "1:4", "--max-failures", "7", "--step-timeout-s", "9", "--rescale-interval-s", "5"]
@@ -85,7 +85,7 @@ def test_train_wrong_value_exits_with_2_before_it_starts(
 
 
 def test_train_help_states_the_defaults_of_its_workers(capsys: pytest.CaptureFixture) -> None:
-    from synthray.cluster.trainer import Workers
+    from synthray.cluster.training.trainer import Workers
 
     with pytest.raises(SystemExit):
         main(["train", "--help"])

@@ -31,7 +31,7 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> list[SearchConfig]:
         log("a line")
         return folder
 
-    monkeypatch.setattr("synthray.cluster.tuner.search", search)
+    monkeypatch.setattr("synthray.cluster.tuning.tuner.search", search)
     return started
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from synthray.cluster.coordinator import RunCoordinator
+from synthray.cluster.training.coordinator import RunCoordinator
 from synthray.errors import BadBatch, DataError, TrainingError
 
 pytestmark = pytest.mark.faults
@@ -88,7 +88,7 @@ def test_stop_before_the_first_start_returns_false() -> None:
 
 
 def test_first_step_logs_each_phase_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synthray.cluster.coordinator.time", SimpleNamespace(monotonic=lambda: 107.5))
+    monkeypatch.setattr("synthray.cluster.training.coordinator.time", SimpleNamespace(monotonic=lambda: 107.5))
     coordinator = RunCoordinator(3, started_s=100.0)
     coordinator.register_group(2)
     coordinator.first_step([("TensorFlow", 2.5)])

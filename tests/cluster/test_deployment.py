@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthray.cluster import deployment
-from synthray.cluster.deployment import ModelServer
+from synthray.cluster.serving import deployment
+from synthray.cluster.serving.deployment import ModelServer
 from synthray.errors import ModelError
 from synthray.serve.config import AppConfig
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 
 pytestmark = pytest.mark.faults

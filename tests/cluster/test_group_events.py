@@ -14,7 +14,7 @@ from ray.train.v2._internal.execution.controller.state import PreemptingState, R
 from ray.train.v2.api.exceptions import WorkerGroupError
 from ray.train.v2.api.preemption import PreemptionInfo
 
-from synthray.cluster.group_events import GroupEvents, death_of
+from synthray.cluster.training.group_events import GroupEvents, death_of
 
 pytestmark = pytest.mark.faults
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthray.cluster.grpc_ingress import grpc_options, require_listening
+from synthray.cluster.serving.grpc_ingress import grpc_options, require_listening
 from synthray.errors import ConfigError, SynthrayError
 from synthray.serve.config import Address
 from tests.waiting import free_port

@@ -26,7 +26,7 @@ class Chief:
     """An actor that uses the metrics as the chief worker of a training does."""
 
     def __init__(self, config: TrainConfig, manifest: Manifest) -> None:
-        from synthray.cluster.metrics import TrainMetrics
+        from synthray.cluster.training.metrics import TrainMetrics
 
         self._metrics = TrainMetrics(config, manifest, restarts=2)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from synthray.cluster.own_status import NO_ANSWER, model_status
+from synthray.cluster.serving.own_status import NO_ANSWER, model_status
 from synthray.model.predictor import Predictor
 from synthray.serve.config import Address
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 from tests.serve.serving import running
 from tests.waiting import HOST

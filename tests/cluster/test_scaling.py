@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import ray
 
-from synthray.cluster.scaling import Workers, missing_gpus
+from synthray.cluster.training.scaling import Workers, missing_gpus
 from synthray.errors import ConfigError
 
 

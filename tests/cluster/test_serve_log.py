@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from synthray.cluster.serve_log import log_to_serve
+from synthray.cluster.serving.log import log_to_serve
 
 
 @pytest.mark.parametrize(("level", "expected"), [(logging.INFO, ["swapped", "failed"]), (logging.WARNING, ["failed"])])
@@ -23,7 +23,7 @@ def test_log_to_serve_is_written_once_at_the_level_of_serve(
     monkeypatch.setattr(package, "handlers", [])
     log_to_serve()
     log_to_serve()
-    logger = logging.getLogger("synthray.serve.hot_swap")
+    logger = logging.getLogger("synthray.serve.models.hot_swap")
     logger.info("swapped")
     logger.warning("failed")
     assert messages == expected

@@ -62,8 +62,8 @@ def served(ray_cluster: object, models: tuple[str, str, str], grpc_port: int) ->
     """URL of the first model on the suite's Ray."""
     from ray import serve
 
-    from synthray.cluster.deployment import build
-    from synthray.cluster.grpc_ingress import grpc_options
+    from synthray.cluster.serving.deployment import build
+    from synthray.cluster.serving.grpc_ingress import grpc_options
     from synthray.serve.config import Address
 
     port = free_port()
@@ -308,7 +308,7 @@ def test_serving_a_killed_replica_and_a_promotion_fail_no_request(
     from ray import serve
     from ray.util.state import list_actors
 
-    from synthray.cluster.deployment import build
+    from synthray.cluster.serving.deployment import build
     from synthray.model.registry import promote
 
     folder = models[0].rpartition("/")[0]
@@ -345,7 +345,7 @@ def test_serving_a_killed_controller_fails_no_request_and_a_killed_proxy_comes_b
     from ray import serve
     from ray.util.state import list_actors
 
-    from synthray.cluster.deployment import build
+    from synthray.cluster.serving.deployment import build
 
     serve.run(build({"model": models[0], **OPTIONS}), name="synthray")
 

@@ -12,7 +12,7 @@ from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.schema import ApplicationStatus
 
-from synthray.cluster import session
+from synthray.cluster.serving import session
 from synthray.cluster.signals import StopRequest
 from synthray.errors import SynthrayError
 from synthray.serve.config import Address, ReplicaConfig

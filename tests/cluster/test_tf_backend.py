@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import ray
 
-from synthray.cluster import tf_backend
+from synthray.cluster.training import tf_backend
 from tests.waiting import HOST
 
 pytestmark = pytest.mark.faults
@@ -40,7 +40,7 @@ def test_reserved_port_is_refused_to_others(address: tuple[str, int]) -> None:
 TENSORFLOW = """
 import socket, sys
 import ray
-from synthray.cluster import tf_backend
+from synthray.cluster.training import tf_backend
 ray.util.get_node_ip_address = lambda: "127.0.0.1"
 addresses = [tf_backend._reserve_address() for _ in range(2)]
 import tensorflow as tf

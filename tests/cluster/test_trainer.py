@@ -12,9 +12,9 @@ import ray.train
 from ray.train.v2._internal.exceptions import WorkerGroupStartupFailedError, WorkerGroupStartupTimeoutError
 from ray.train.v2._internal.execution.controller.state import ReschedulingState, RunningState
 
-from synthray.cluster import startup, trainer
-from synthray.cluster.coordinator import RunStatus
 from synthray.cluster.signals import StopRequest
+from synthray.cluster.training import startup, trainer
+from synthray.cluster.training.coordinator import RunStatus
 from synthray.errors import CorruptShard, TrainingError
 
 START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"

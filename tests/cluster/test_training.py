@@ -40,7 +40,7 @@ def train(
     dataset: Dataset, out: Path, workers: int, lines: list[str] | None = None, epochs: int = EPOCHS, **options: Any
 ) -> tuple[str, list[str]]:
     """Return the URI of the model, and the lines that the driver printed."""
-    from synthray.cluster import trainer
+    from synthray.cluster.training import trainer
 
     lines = [] if lines is None else lines
     settings = {"batch_size": 48} | options.pop("config", {})

@@ -40,7 +40,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def search(config: SearchConfig) -> tuple[list[dict[str, str]], list[str]]:
     """Return the rows of the table, and the logged lines except those about running trials."""
-    from synthray.cluster import tuner
+    from synthray.cluster.tuning import tuner
 
     lines: list[str] = []
     tuner.silence_ray_tune(verbose=False)

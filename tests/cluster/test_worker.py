@@ -13,9 +13,10 @@ import ray
 import ray.train
 from ray.train import collective
 
-from synthray.cluster import trial, worker
-from synthray.cluster.coordinator import RunCoordinator
-from synthray.cluster.worker import WorkerConfig, work
+from synthray.cluster.training import worker
+from synthray.cluster.training.coordinator import RunCoordinator
+from synthray.cluster.training.worker import WorkerConfig, work
+from synthray.cluster.tuning import trial
 from synthray.errors import ConfigError, CorruptShard, NotFound, Stopped, StorageError, SynthrayError, TrainingError
 from synthray.train.config import TrainConfig
 

@@ -10,7 +10,7 @@ STATUSES = ("200", "404", "429", "500", "503", "OK", "NOT_FOUND", "INTERNAL", "U
 
 
 def test_monitoring_guide_names_every_metric(root: Path) -> None:
-    from synthray.cluster.metrics import GAUGES, STEP_SECONDS, STEPS
+    from synthray.cluster.training.metrics import GAUGES, STEP_SECONDS, STEPS
 
     exported = {f"ray_synthray_train_{name}" for name in [*GAUGES, f"{STEP_SECONDS}_bucket", f"{STEPS}_total"]}
     text = (root / "infra" / "monitoring" / "README.md").read_text()

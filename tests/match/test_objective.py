@@ -5,8 +5,8 @@ import pytest
 
 from synthray.match.objective import LARGEST_LOUDNESS_DB, LOUDNESS_WEIGHT, RESOLUTIONS, Objective
 from synthray.match.spectrum import Spectrograph
+from synthray.synth.dsp.lanes import LANES
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
-from synthray.synth.lanes import LANES
 from synthray.synth.priors import random_presets
 from synthray.synth.voice import render
 

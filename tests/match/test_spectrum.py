@@ -5,8 +5,8 @@ import pytest
 
 from synthray.match.distances.spectra import mel_filters
 from synthray.match.spectrum import LOWEST_DB, Resolution, Spectrograph
+from synthray.synth.dsp.lanes import LANES
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.lanes import LANES
 from synthray.synth.priors import random_presets
 from synthray.synth.voice import render
 

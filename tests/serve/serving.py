@@ -11,7 +11,7 @@ import uvicorn
 
 from synthray.serve.app import build_app
 from synthray.serve.config import Address
-from synthray.serve.grpc_inference import start_server
+from synthray.serve.protocols.grpc_inference import start_server
 from synthray.serve.service import Service
 from tests.waiting import HOST, free_port, wait_for
 

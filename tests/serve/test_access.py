@@ -15,11 +15,11 @@ from starlette.datastructures import Headers
 from starlette.testclient import TestClient
 
 from synthray.errors import ConfigError
-from synthray.serve.access import is_authorised, tokens_from_environment
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
+from synthray.serve.http.access import is_authorised, tokens_from_environment
 from synthray.serve.metrics import METRICS, PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 from tests.models import FOREIGN_SHAPE
 from tests.serve.serving import running

@@ -12,12 +12,12 @@ from synthray.errors import RequestError
 from synthray.model.predictor import Predictor
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.encode import encode_predictions
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
+from synthray.serve.protocols.encode import encode_predictions
 from synthray.serve.service import Service
+from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.sound_file import write_wav
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 BASE = "/v1/models/synthray"
@@ -266,7 +266,7 @@ def test_match_silent_sound_is_refused(client):
 
 @pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
 def test_match_accept_wav_returns_sound(client, wav, accept):
-    from synthray.synth.sound_file import read_sound
+    from synthray.synth.files.sound_file import read_sound
 
     answer = client.post(MATCH, content=wav, headers={"accept": accept})
     assert answer.status_code == 200

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from synthray.errors import Busy
-from synthray.serve.batching import MAX_BATCH_SOUNDS, Batcher
 from synthray.serve.metrics import NoMetrics
-from synthray.serve.models import Served
+from synthray.serve.models.served import Served
+from synthray.serve.queues.batching import MAX_BATCH_SOUNDS, Batcher
 
 
 class Doubling:

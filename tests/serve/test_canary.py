@@ -12,9 +12,9 @@ import pytest
 from synthray.errors import ConfigError, NotFound
 from synthray.model.registry import promote
 from synthray.model.saved import read_card
-from synthray.serve.canary import Share
-from synthray.serve.hot_swap import HotSwapModels
-from synthray.serve.models import choose
+from synthray.serve.models.canary import Share
+from synthray.serve.models.hot_swap import HotSwapModels
+from synthray.serve.models.served import choose
 from tests.model.files import write_model
 
 

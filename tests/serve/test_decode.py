@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthray.errors import RequestError
-from synthray.serve.decode import decode_json, decode_raw
+from synthray.serve.protocols.decode import decode_json, decode_raw
 
 SHAPE = (2, 3)
 GOOD = [[1, 2.5, 3], [4, 5, 6]]

@@ -16,8 +16,8 @@ import pytest
 from synthray.errors import ConfigError, ModelError, NotFound, StorageError
 from synthray.model.registry import promote, rollback
 from synthray.model.saved import read_card
-from synthray.serve import hot_swap
-from synthray.serve.hot_swap import HotSwapModels
+from synthray.serve.models import hot_swap
+from synthray.serve.models.hot_swap import HotSwapModels
 from tests.model.files import write_model
 
 pytestmark = pytest.mark.faults

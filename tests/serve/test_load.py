@@ -10,7 +10,7 @@ import pytest
 from synthray.errors import ModelError
 from synthray.model.predictor import Predictor
 from synthray.model.saved import save_model
-from synthray.serve.load import load_predictor, require_usable
+from synthray.serve.models.load import load_predictor, require_usable
 from synthray.synth.parameters import Choice
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Range

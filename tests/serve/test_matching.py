@@ -16,10 +16,10 @@ from starlette.testclient import TestClient
 from synthray.errors import Busy, SoundError
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
+from synthray.synth.files.sound_file import read_sound
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.sound_file import read_sound
 from tests.serve.serving import running
 from tests.waiting import wait_for
 
@@ -168,7 +168,7 @@ def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch):
             improved(distance_db, 0.0, 33)
         return answer.described(3.0)
 
-    module = "synthray.serve.progress_stream"
+    module = "synthray.serve.sounds.progress_stream"
     answer = SimpleNamespace(labels=7.0, described=lambda labels, _=0: SimpleNamespace(distance_db=labels))
     monkeypatch.setattr(f"{module}.INTERVAL_S", 0)
     monkeypatch.setattr(f"{module}.guess_sound", lambda *_: answer)
@@ -183,7 +183,7 @@ def test_match_stream_reports_error_as_event(client, wav, monkeypatch):
     def silent(*_):
         raise SoundError("the sound is silent in its first 2 s: there is nothing to match")
 
-    monkeypatch.setattr("synthray.serve.match_answer.guess", silent)
+    monkeypatch.setattr("synthray.serve.sounds.match_answer.guess", silent)
     answer = client.post(f"{MATCH}?refine=1", content=wav, headers=EVENTS)
     assert events_of(answer.text) == [
         ("error", {"error": "the sound is silent in its first 2 s: there is nothing to match"})

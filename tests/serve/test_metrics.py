@@ -13,9 +13,9 @@ from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.grpc_inference import Inference
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
+from synthray.serve.protocols.grpc_inference import Inference
 from synthray.serve.service import Service
 
 BASE = "/v1/models/synthray"
@@ -76,7 +76,7 @@ def test_unexpected_error_is_counted_as_internal(predictor, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("synthray.serve.tensorflow_serving.model_for", fail)
+    monkeypatch.setattr("synthray.serve.protocols.tensorflow_serving.model_for", fail)
     service = service_of(Served(predictor))
     with TestClient(build_app(service), raise_server_exceptions=False) as client:
         assert client.post(PREDICT).status_code == 500

@@ -24,9 +24,9 @@ from tritonclient.utils import InferenceServerException
 from synthray.errors import RequestError
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
-from synthray.serve.infer_codec import LENGTH_HEADER, InferRequest, decode_infer, encode_infer
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
+from synthray.serve.protocols.infer_codec import LENGTH_HEADER, InferRequest, decode_infer, encode_infer
 from synthray.serve.service import Service
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card
 from tests.serve.serving import running_with_grpc

@@ -11,8 +11,8 @@ import pytest
 from starlette.requests import Request
 
 from synthray.errors import Busy
+from synthray.serve.queues.sound_work import SoundWork
 from synthray.serve.service import BodyMemory
-from synthray.serve.sound_work import SoundWork
 
 
 def test_sound_work_close_waits_for_the_running_function() -> None:

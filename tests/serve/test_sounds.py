@@ -11,13 +11,13 @@ from starlette.testclient import TestClient
 
 from synthray.match.match import distance_db
 from synthray.serve.app import build_app
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 from synthray.synth.features import analyse
+from synthray.synth.files.sound_file import read_sound, write_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json, preset_to_json
 from synthray.synth.priors import random_presets
-from synthray.synth.sound_file import read_sound, write_wav
 from synthray.synth.voice import render
 
 RENDER, ANALYSE = (f"/v1/models/synthray:{name}" for name in ("render", "analyse"))

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from synthray.errors import ConfigError
 from synthray.serve.config import Address, ReplicaConfig
+from synthray.serve.http.tls import require_certificate
 from synthray.serve.process import serve_here
-from synthray.serve.tls import require_certificate
 from tests.serve.test_open_inference import write_certificate
 from tests.waiting import HOST, free_port
 

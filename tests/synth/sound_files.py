@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import soundfile
 
-from synthray.synth.container_repair import mp3_frame_bytes
+from synthray.synth.files.container_repair import mp3_frame_bytes
 
 RATE_HZ = 44100
 

@@ -8,13 +8,13 @@ from scipy import signal
 
 from benchmarks.audible import LEAST_DB, changes_by_defaults_db, measure
 from synthray.errors import SoundError
-from synthray.synth.audible import DEFAULTS, audible, why_inaudible, with_inaudible_defaults
-from synthray.synth.audible_rules import RULES
+from synthray.synth.audible.audible import DEFAULTS, audible, why_inaudible, with_inaudible_defaults
+from synthray.synth.audible.rules import RULES
+from synthray.synth.audible.spectrum_estimate import DB_PER_OCTAVE, envelope, filter_gain
 from synthray.synth.instrument import FILTER_TYPES, INSTRUMENT, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
-from synthray.synth.spectrum_estimate import DB_PER_OCTAVE, envelope, filter_gain
 from synthray.synth.voice import render
 from tests.synth.sounds import plain_settings, random_settings
 

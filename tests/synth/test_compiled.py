@@ -17,7 +17,7 @@ import pytest
 import synthray
 
 MODULE = """
-from synthray.synth.lanes import compiled
+from synthray.synth.dsp.lanes import compiled
 
 @compiled
 def twice(value):

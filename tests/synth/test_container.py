@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthray.errors import SoundError
-from synthray.synth.container import PartsFile
-from synthray.synth.container_repair import mp3_frame_bytes
-from synthray.synth.sound_file import read_sound
+from synthray.synth.files.container import PartsFile
+from synthray.synth.files.container_repair import mp3_frame_bytes
+from synthray.synth.files.sound_file import read_sound
 from tests.synth.sound_files import (
     RATE_HZ,
     aiff_of_sizes,

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthray.errors import SoundError
+from synthray.synth.files.sound_file import KEPT, PRE_ROLL, SILENT_RUN, read_sound
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import LOOK_S, MAX_SILENCE_S, find_onset, measure_levels
-from synthray.synth.sound_file import KEPT, PRE_ROLL, SILENT_RUN, read_sound
 from synthray.synth.voice import render
 from tests.synth.sound_files import encoded
 from tests.synth.sounds import plain_settings, random_settings

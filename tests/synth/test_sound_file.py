@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from synthray.errors import SoundError
+from synthray.synth.files.sound_file import Sound, read_sound, write_wav
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.sound_file import Sound, read_sound, write_wav
 from synthray.synth.voice import render
 from tests.synth.sound_files import encoded, sine
 from tests.synth.sounds import plain_settings
@@ -174,10 +174,10 @@ def test_sound_is_cut_from_50_ms_on(seconds: float, is_cut: bool) -> None:
 def test_read_sound_of_hours_is_not_decoded_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     hours = np.tile(sine(440.0, 4000, 1.0), 2 * 3600).astype(np.float32)
     raw = encoded(hours, 4000, subtype="PCM_U8")
-    monkeypatch.setattr("synthray.synth.decoding.BLOCK_FRAMES", 4000)
+    monkeypatch.setattr("synthray.synth.files.decoding.BLOCK_FRAMES", 4000)
     blocks = []
     monkeypatch.setattr(
-        "synthray.synth.decoding.SoundDecoder._check", lambda self, block: blocks.append(block.shape[0])
+        "synthray.synth.files.decoding.SoundDecoder._check", lambda self, block: blocks.append(block.shape[0])
     )
     sound = read_sound(raw)
     assert sound.to_json() == {"skipped_s": 0.0, "used_s": 2.0, "length_s": None}

@@ -16,6 +16,7 @@ import pytest
 
 import synthray.synth
 from synthray.errors import SoundError
+from synthray.synth.dsp.lanes import LANES, Floats, compiled, f32, inlined, use_widest_registers
 from synthray.synth.instrument import (
     FILTER_TYPES,
     INSTRUMENT,
@@ -25,7 +26,6 @@ from synthray.synth.instrument import (
     SAMPLE_RATE_HZ,
     WAVEFORMS,
 )
-from synthray.synth.lanes import LANES, Floats, compiled, f32, inlined, use_widest_registers
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.voice import (
@@ -389,13 +389,13 @@ def test_use_widest_registers_sets_attributes_of_the_compiled_function() -> None
 def test_compiled_kernel_cache_key_covers_all_sources() -> None:
     """The variables of a closure are part of the key of Numba's cache."""
     folder = Path(synthray.synth.__file__).parent
-    sources, unread = set(), ["kernel"]
+    sources, unread = set(), ["dsp/kernel.py"]
     while unread:  # the kernel, and what it imports
         name = unread.pop()
-        sources.add(f"{name}.py")
-        imported = re.findall(r"^from synthray\.synth\.(\w+) import", (folder / f"{name}.py").read_text(), re.MULTILINE)
-        unread += [other for other in imported if f"{other}.py" not in sources]
-    assert {"oscillators.py", "lanes.py"} < sources
+        sources.add(name)
+        imported = re.findall(r"^from synthray\.synth\.([\w.]+) import", (folder / name).read_text(), re.MULTILINE)
+        unread += {f"{other.replace('.', '/')}.py" for other in imported} - sources
+    assert {"dsp/oscillators.py", "dsp/lanes.py", "parameters.py"} < sources
     digest = hashlib.sha256(b"".join((folder / source).read_bytes() for source in sorted(sources))).hexdigest()
     assert inspect.getclosurevars(compiled_kernel().py_func).nonlocals["digest"] == digest
 

@@ -182,7 +182,7 @@ def test_search_config_refuses_labels_that_the_network_cannot_learn(config: Sear
 
 
 def test_search_without_a_finished_epoch_fails(config: SearchConfig, manifest: Manifest, data: str) -> None:
-    from synthray.cluster import tuner
+    from synthray.cluster.tuning import tuner
 
     here = replace(config, data=data)
     folder = SearchFolder(here, manifest)

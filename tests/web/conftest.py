@@ -14,8 +14,8 @@ import httpx
 import numpy as np
 import pytest
 
+from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.sound_file import write_wav
 from tests.waiting import HOST, free_port, wait_for
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthray.synth.sound_file import write_wav
+from synthray.synth.files.sound_file import write_wav
 from tests.evaluate.html.samples import sine
 from tests.web.conftest import drop, slider
 from tests.web.loudspeaker import RECORD, recorded, tone_share

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.sound_file import write_wav
 
 Floats = npt.NDArray[np.float64]
 

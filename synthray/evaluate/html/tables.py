@@ -12,7 +12,7 @@ from synthray.evaluate.html.markup import Html, number, percent, readable, tag
 from synthray.evaluate.html.plots import marker
 from synthray.evaluate.html.results import Result
 from synthray.match.distances.table import DISTANCES
-from synthray.synth.audible import audible
+from synthray.synth.audible.audible import audible
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Range
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.match.distances.spectra import frames
+from synthray.synth.dsp.lanes import Floats
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats
 
 WINDOW, HOP = int(0.05 * SAMPLE_RATE_HZ), int(0.025 * SAMPLE_RATE_HZ)
 

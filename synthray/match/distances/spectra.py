@@ -10,8 +10,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
+from synthray.synth.dsp.lanes import Floats, f32
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats, f32
 from synthray.synth.spectra import power_spectra
 
 SMALLEST_POWER = 1e-10

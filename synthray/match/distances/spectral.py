@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.match.distances.spectra import decibels, mel_spectrogram, power_spectrogram
+from synthray.synth.dsp.lanes import Floats, compiled, f32
 from synthray.synth.features import CHUNK_SAMPLES, analyse
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats, compiled, f32
 
 SCALES = tuple(
     (int(window_s * SAMPLE_RATE_HZ), int(hop_s * SAMPLE_RATE_HZ), bands)

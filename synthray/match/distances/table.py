@@ -20,8 +20,8 @@ from synthray.match.distances.spectral import (
     transport_distance,
 )
 from synthray.match.distances.warping import cepstra, warped_distance, warped_timbre_distance
+from synthray.synth.dsp.lanes import Floats
 from synthray.synth.instrument import N_SAMPLES
-from synthray.synth.lanes import Floats
 
 BLOCK_SOUNDS = 8
 """Sounds that are compared together, so that their spectrograms take a few megabytes."""

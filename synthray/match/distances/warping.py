@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy import fft
 
 from synthray.match.distances.spectra import decibels, mel_spectrogram
+from synthray.synth.dsp.lanes import Floats, compiled, f32
 from synthray.synth.instrument import SAMPLE_RATE_HZ
-from synthray.synth.lanes import Floats, compiled, f32
 
 WINDOW, HOP, BANDS = int(0.05 * SAMPLE_RATE_HZ), int(0.01 * SAMPLE_RATE_HZ), 128
 COEFFICIENTS = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from synthray.model.heads import INPUT_NAME
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.models.served import MODEL_NAME
 from synthray.serve.openapi.schemas import (
     BASE64,
     FLAG,
@@ -19,7 +19,7 @@ from synthray.serve.openapi.schemas import (
     ref,
     value_schema,
 )
-from synthray.serve.tensors import EXTENSIONS, FLOAT32, PLATFORM, SERVER_NAME, outputs_of
+from synthray.serve.protocols.tensors import EXTENSIONS, FLOAT32, PLATFORM, SERVER_NAME, outputs_of
 from synthray.synth.features import ANALYSES
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice

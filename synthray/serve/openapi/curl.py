@@ -10,12 +10,12 @@ import shlex
 from typing import Any
 
 from synthray.model.heads import INPUT_NAME
-from synthray.serve.access import TOKEN_VARIABLE
-from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.models import BASE, MODEL_NAME
+from synthray.serve.http.access import TOKEN_VARIABLE
+from synthray.serve.http.body import JSON, RAW, WAV
+from synthray.serve.models.served import BASE, MODEL_NAME
 from synthray.serve.openapi.examples import SOUND_PATH, Api
-from synthray.serve.request_body import JSON, RAW, WAV
-from synthray.serve.tensors import FLOAT32
+from synthray.serve.protocols.infer_codec import LENGTH_HEADER
+from synthray.serve.protocols.tensors import FLOAT32
 
 SOUND = SOUND_PATH.rpartition("/")[2]
 

@@ -10,16 +10,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from synthray import __version__
-from synthray.serve.access import TOKEN_VARIABLE
+from synthray.serve.http.access import TOKEN_VARIABLE
+from synthray.serve.http.responses import json_response
+from synthray.serve.http.uploads import MAX_FILES
 from synthray.serve.openapi.answers import answer_schemas
 from synthray.serve.openapi.errors import error_responses
 from synthray.serve.openapi.examples import Api, Json, shared_examples
 from synthray.serve.openapi.operation import TAGS
 from synthray.serve.openapi.paths import paths
 from synthray.serve.openapi.schemas import request_schemas
-from synthray.serve.responses import json_response
 from synthray.serve.service import model_for, service_of
-from synthray.serve.uploads import MAX_FILES
 
 
 async def openapi(request: Request) -> Response:

@@ -9,17 +9,17 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from synthray.match.sound import is_instrument_model
-from synthray.serve.access import refusal
-from synthray.serve.decode import decode_json
-from synthray.serve.match_answer import MatchOptions
-from synthray.serve.models import FixedModels, choose
+from synthray.serve.http.access import refusal
+from synthray.serve.http.body import JSON, WAV, preferred
+from synthray.serve.models.served import FixedModels, choose
 from synthray.serve.openapi.examples import Api, Json, error_message, example, preset
 from synthray.serve.openapi.schemas import INTEGER, ref
-from synthray.serve.request_body import JSON, WAV, preferred
-from synthray.serve.request_sound import require_sound_type
+from synthray.serve.protocols.decode import decode_json
+from synthray.serve.sounds.match_answer import MatchOptions
+from synthray.serve.sounds.request_sound import require_sound_type
+from synthray.synth.files.sound_file import read_sound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
-from synthray.synth.sound_file import read_sound
 
 ERRORS = {
     400: "A field, index or value of the request is invalid.",

@@ -17,17 +17,17 @@ import orjson
 from synthray.errors import SynthrayError
 from synthray.match.match import Match, described_preset
 from synthray.model.heads import INPUT_NAME
-from synthray.serve.encode import encode_metadata, encode_predictions, encode_status
-from synthray.serve.infer_codec import InferRequest, encode_infer
-from synthray.serve.match_answer import MatchOptions, encode_match, encode_wav
-from synthray.serve.models import MODEL_NAME, FixedModels, Served
+from synthray.serve.models.served import MODEL_NAME, FixedModels, Served
+from synthray.serve.protocols.encode import encode_metadata, encode_predictions, encode_status
+from synthray.serve.protocols.infer_codec import InferRequest, encode_infer
+from synthray.serve.protocols.tensors import FLOAT32, model_metadata, outputs_of
 from synthray.serve.service import Service
-from synthray.serve.tensors import FLOAT32, model_metadata, outputs_of
-from synthray.synth.audible import audible
+from synthray.serve.sounds.match_answer import MatchOptions, encode_match, encode_wav
+from synthray.synth.audible.audible import audible
+from synthray.synth.files.sound_file import Sound, read_sound
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import preset_to_json
-from synthray.synth.sound_file import Sound, read_sound
 
 SOUND_PATH = "/page/examples/pluck.flac"
 """Path of a sound file that the service offers to everybody."""

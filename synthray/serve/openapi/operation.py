@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from synthray.serve.models import BASE, STABLE
+from synthray.serve.http.responses import MODEL_HEADER, SOUND_HEADER
+from synthray.serve.models.served import BASE, STABLE
 from synthray.serve.openapi.examples import Api, Json
 from synthray.serve.openapi.schemas import TEXT, Schema
-from synthray.serve.responses import MODEL_HEADER, SOUND_HEADER
 
 TAGS = {
     "Sounds": "From a sound to a preset, and back.",

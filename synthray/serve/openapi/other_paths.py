@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from synthray import __version__
-from synthray.serve.infer_codec import LENGTH_HEADER
-from synthray.serve.models import MODEL_NAME
+from synthray.serve.http.body import JSON, RAW
+from synthray.serve.models.served import MODEL_NAME
 from synthray.serve.openapi.examples import Api, Json, example, shared
 from synthray.serve.openapi.operation import (
     BODY_ERRORS,
@@ -18,8 +18,8 @@ from synthray.serve.openapi.operation import (
 )
 from synthray.serve.openapi.schemas import INTEGER, TEXT, described, record, ref
 from synthray.serve.page_files import media_types
-from synthray.serve.request_body import JSON, RAW
-from synthray.serve.tensors import EXTENSIONS, SERVER_NAME
+from synthray.serve.protocols.infer_codec import LENGTH_HEADER
+from synthray.serve.protocols.tensors import EXTENSIONS, SERVER_NAME
 
 PROTOCOL = "Open Inference Protocol"
 TRUE = {"const": True}

@@ -5,6 +5,9 @@ Those of the Open Inference Protocol and of the service itself are in other_path
 
 from __future__ import annotations
 
+from synthray.serve.http.body import JSON, RAW, WAV
+from synthray.serve.http.responses import SHAPE_HEADER
+from synthray.serve.http.uploads import FORM
 from synthray.serve.openapi.curl import curl_samples
 from synthray.serve.openapi.examples import SOUND_PATH, Api, Json, shared
 from synthray.serve.openapi.operation import (
@@ -18,10 +21,7 @@ from synthray.serve.openapi.operation import (
 )
 from synthray.serve.openapi.other_paths import open_inference_operations, service_operations
 from synthray.serve.openapi.schemas import BASE64, NUMBER, SOUND_FILE, TEXT, WAV_FILE, array, described, record, ref
-from synthray.serve.progress_stream import EVENT_STREAM
-from synthray.serve.request_body import JSON, RAW, WAV
-from synthray.serve.responses import SHAPE_HEADER
-from synthray.serve.uploads import FORM
+from synthray.serve.sounds.progress_stream import EVENT_STREAM
 from synthray.synth.features import ANALYSES
 
 PARAMETERS = "`value`, `unit`, `confidence`, `audible` and `why_inaudible`"

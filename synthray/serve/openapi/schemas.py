@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from synthray.model.heads import INPUT_NAME
-from synthray.serve.infer_codec import UNSUPPORTED
-from synthray.serve.tensors import FLOAT32, outputs_of
+from synthray.serve.protocols.infer_codec import UNSUPPORTED
+from synthray.serve.protocols.tensors import FLOAT32, outputs_of
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Constant, Range
 from synthray.synth.presets import FORMAT

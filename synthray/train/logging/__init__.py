@@ -1,4 +1,4 @@
 """Logs of a training: terminal, TensorBoard, MLflow.
 
-Prometheus metrics are in ``synthray.cluster.metrics``, because Ray exports them.
+Prometheus metrics are in ``synthray.cluster.training.metrics``, because Ray exports them.
 """

@@ -12,7 +12,7 @@ from synthray.evaluate.html.markup import VOID_ELEMENTS
 from synthray.evaluate.html.page import render_report
 from synthray.evaluate.html.size import MAX_BYTES, examples_that_fit
 from synthray.evaluate.parts import BASELINES
-from synthray.synth.audible import audible
+from synthray.synth.audible.audible import audible
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from tests.evaluate.html.samples import SETTINGS, answer, evaluation, example, noise, sine
 

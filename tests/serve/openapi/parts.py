@@ -12,7 +12,7 @@ from synthray.model.predictor import Predictor
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import PrometheusMetrics
-from synthray.serve.models import FixedModels, Served
+from synthray.serve.models.served import FixedModels, Served
 from synthray.serve.service import Service
 
 Json = dict[str, Any]

@@ -13,7 +13,7 @@ import soundfile
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
-from synthray.serve.models import FixedModels
+from synthray.serve.models.served import FixedModels
 from synthray.serve.service import Service
 from tests.serve.openapi.parts import check, document_of, examples_of, operations_of, resolved, service_of
 from tests.serve.serving import running

@@ -1,0 +1,1 @@
+"""Training on Ray Train. The loop itself is in ``synthray.train``."""

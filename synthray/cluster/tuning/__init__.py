@@ -1,0 +1,1 @@
+"""Hyperparameter search on Ray Tune. Space and results are in ``synthray.tune``."""

@@ -1,0 +1,1 @@
+"""Parts of HTTP that all paths share: bodies, answers, uploads, tokens, certificates."""

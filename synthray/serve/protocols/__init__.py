@@ -1,0 +1,1 @@
+"""Predictions from features: the protocols of TensorFlow Serving and Open Inference."""

@@ -1,0 +1,1 @@
+"""Bounded queues between requests and the threads that predict, match and render."""

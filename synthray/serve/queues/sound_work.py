@@ -1,0 +1,111 @@
+"""Threads for work on sounds, each pool with a bounded queue of its own.
+
+The work itself is in ``serve/sounds``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from synthray.errors import Busy
+from synthray.serve.metrics import Metrics, NoMetrics
+from synthray.serve.queues.waits import RecentMean, retry_after_s
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class _Task:
+    """A function in the queue or in a thread."""
+
+    budget_s: float | None
+    """Time that it is allowed to take; None if it takes as long as recent ones."""
+    started_s: float = 0.0
+    ended_s: float = 0.0
+    """Times by ``time.perf_counter``; 0 if it has not started or ended."""
+
+    def left_s(self, recent_s: float) -> float:
+        """Return the time that it will take from now on."""
+        expected_s = recent_s if self.budget_s is None else self.budget_s
+        return max(0.0, expected_s - (time.perf_counter() - self.started_s)) if self.started_s else expected_s
+
+
+class SoundWork:
+    """Threads for one kind of work on sounds, with a bounded queue.
+
+    Args:
+        name: of the work, in the plural, for messages and for the threads.
+        threads: how many run at the same time.
+        max_waiting: how many may wait for a thread.
+        metrics: receives the length of the queue.
+    """
+
+    def __init__(self, name: str, threads: int, max_waiting: int, metrics: Metrics | None = None) -> None:
+        self._name, self._metrics = name, metrics or NoMetrics()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+        self._threads, self._places = threads, threads + max_waiting
+        self._tasks: set[_Task] = set()
+        self._recent = RecentMean()
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the function's result, computed in a thread.
+
+        Raises:
+            Busy: all places in the queue are taken.
+        """
+        return await self.submit(function, *args, **kwargs)
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """Take a place in the queue; return the future result of the function. Cancelling it frees a waiting place.
+
+        Raises:
+            Busy: all places in the queue are taken.
+        """
+        return self.submit_within(None, partial(function, *args, **kwargs))
+
+    def submit_within(self, budget_s: float | None, function: Callable[[], T]) -> asyncio.Future[T]:
+        """Do what ``submit`` does. ``budget_s`` is the time that the function may take; None if it is not known.
+
+        Raises:
+            Busy: all places in the queue are taken. It says when they will be free by the budgets or by recent times.
+        """
+        if len(self._tasks) >= self._places:
+            left_s = sum(task.left_s(self._recent.seconds) for task in self._tasks)
+            wait_s = retry_after_s(left_s / self._threads)
+            raise Busy(f"{len(self._tasks)} {self._name} are waiting or running already.", wait_s)
+        task = _Task(budget_s)
+        self._tasks.add(task)
+        self._record_length()
+
+        def run() -> T:
+            task.started_s = time.perf_counter()
+            try:
+                return function()
+            finally:
+                task.ended_s = time.perf_counter()
+
+        loop = asyncio.get_running_loop()
+        future = self._pool.submit(run)
+        # The place is free when the thread is, which may be after the client has left.
+        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release, task))
+        return asyncio.wrap_future(future)
+
+    async def close(self) -> None:
+        """Wait for the running functions. One that ends after the event loop could not free its place."""
+        await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+
+    def _release(self, task: _Task) -> None:
+        self._tasks.remove(task)
+        self._record_length()
+        if task.ended_s:
+            self._recent.add(task.ended_s - task.started_s)
+
+    def _record_length(self) -> None:
+        self._metrics.set("queue_length", max(0, len(self._tasks) - self._threads), queue=self._name)

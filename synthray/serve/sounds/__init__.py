@@ -1,0 +1,1 @@
+"""Requests with sounds and presets: ``:match``, ``:render``, ``:analyse``."""

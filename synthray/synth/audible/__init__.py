@@ -1,0 +1,1 @@
+"""Which parameters of a preset can be heard."""

@@ -1,0 +1,1 @@
+"""The compiled signal processing of the voice."""

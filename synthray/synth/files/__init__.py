@@ -1,0 +1,1 @@
+"""Sound files: reading, also of damaged ones, and writing."""
