@@ -33,7 +33,7 @@ PROGRAMS = {
     "match": f"from synthray.cli.main import main; main(['match', {str(SOUND)!r}, '--model', 'shipped'])\n",
     "replica": (
         "from synthray.model.shipped import shipped_model\n"
-        "from synthray.serve.models.hot_swap import load_predictor\n"
+        "from synthray.serve.models.load import load_predictor\n"
         "held = load_predictor(shipped_model())\n"
     ),
 }

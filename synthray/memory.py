@@ -1,4 +1,4 @@
-"""Memory settings of a process that uses large blocks again and again."""
+"""Memory settings of a process that uses large blocks repeatedly."""
 
 from __future__ import annotations
 

@@ -61,9 +61,8 @@ def configure(parser: ArgumentParser) -> None:
         "--model",
         default="",
         metavar="URI",
-        help="a .keras file, or a folder: its promoted model, or its newest "
-        "(default: the models under SYNTHRAY_HOME, or the model of the package if there are none; "
-        "shipped is always the model of the package)",
+        help="a .keras file, a folder (its promoted or else its newest model), or shipped, the model of the package "
+        "(default: the models under SYNTHRAY_HOME, or shipped if there are none)",
     )
     parser.add_argument("--out", metavar="PRESET.json", help="write the preset to this file (default: print it)")
     parser.add_argument("--wav", metavar="MATCH.wav", help="also render the preset to this file")
@@ -185,12 +184,12 @@ def _read(uri: str) -> Sound:
 
 
 def _report(uri: str, sound: Sound) -> None:
-    """Print where the match begins, if that is not the file's beginning, and what is cut off behind it."""
+    """Print which part of a file is matched, if it is not all of it."""
     if sound.skipped_s < MENTIONED_FROM_S and not sound.is_cut:
         return
-    length = "goes on" if sound.length_s is None else f"lasts {sound.length_s:.2f} s"
+    length = "a longer file" if sound.length_s is None else f"{sound.length_s:.2f} s"
     skipped, end = sound.skipped_s, sound.skipped_s + sound.used_s
-    print(f"{uri} {length}. Matched is the part from {skipped:.2f} to {end:.2f} s.", file=sys.stderr)
+    print(f"{uri}: matched {skipped:.2f} to {end:.2f} s of {length}", file=sys.stderr)
 
 
 def _predict(predictor: Predictor, sound: Sound, refine_s: float | None) -> dict[str, Any]:

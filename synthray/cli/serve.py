@@ -35,7 +35,10 @@ ray job submit --working-dir . -- python jobs/serve.py
 def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, serve, DESCRIPTION, EXAMPLES)
-    model = "a .keras file, or a folder: its promoted model, or its newest (default: models under SYNTHRAY_HOME)"
+    model = (
+        "a .keras file, a folder (its promoted or else its newest model), or shipped, the model of the package "
+        "(default: the models under SYNTHRAY_HOME, or shipped if there are none)"
+    )
     add_setting(parser, ReplicaConfig, "model", model, metavar="URI")
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
     add_setting(parser, Address, "port", "port to listen on")

@@ -1,7 +1,7 @@
 """Training input from Ray tasks: cached in shared memory, or streamed. ``data/order.py`` defines the order.
 
 Each shard is one plain Ray task. Ray Data is not used here: its executor costs the consumer 8 to 15 ms of CPU time a
-block and 0.5 s at the start. A task costs 2 ms and 30 ms.
+block and 0.5 s at the start. A plain task costs 2 ms a block and 30 ms at the start.
 """
 
 from __future__ import annotations

@@ -54,9 +54,9 @@ class PartResult:
     """The results of one part."""
 
     sums: Sums
-    """Of the models' answers, then of chance."""
+    """Sums for the models' answers, then for chance."""
     matches: Matches
-    """Of the models' answers, of these refined if asked for, then of ``BASELINES``.
+    """Matches of the models, then refined ones if asked for, then those of ``BASELINES``.
 
     There are no sounds for a foreign table.
     """

@@ -77,7 +77,7 @@ def _number(found: Estimate) -> str:
 
 
 def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return lines of aligned cells, the first ``left`` columns to the left."""
+    """Return lines of aligned cells. The first ``left`` columns are left-aligned."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     pads = [str.ljust if column < left else str.rjust for column in range(len(widths))]

@@ -1,4 +1,4 @@
-"""A search for a preset within a budget of time or of evaluations, and its choice among the last candidates.
+"""A search for a preset within a budget of time or evaluations. The exact distance chooses among its last candidates.
 
 The search itself is in ``search.py``, the distances in ``objective.py``.
 """

@@ -47,8 +47,8 @@ def require_instrument(predictor: Predictor) -> None:
 def normalize_level(audio: np.ndarray) -> np.ndarray:
     """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
 
-    Recordings are mostly louder than any training sound, so that these have the same answer at every level. The level
-    of the instrument's own sounds tells something about their presets, so that it is kept.
+    Recordings are mostly louder than any training sound, so they have the same answer at every level. The level of the
+    instrument's own sounds carries information about their presets and is kept.
 
     Raises:
         SoundError: the sound is silent.

@@ -125,7 +125,7 @@ def _conv1d(config: dict[str, Any], weights: list[Floats], shape: tuple[int, ...
     activation = _activation(config)
     if config["padding"] not in ("same", "valid"):
         raise NotSupported(f"padding={config['padding']!r}")
-    first = -((size - 1) // 2) if config["padding"] == "same" else 0  # of the frames that make frame 0
+    first = -((size - 1) // 2) if config["padding"] == "same" else 0  # input frame of output frame 0
     results = frames if config["padding"] == "same" else frames - size + 1
     flat = np.ascontiguousarray(kernel.transpose(1, 0, 2)).reshape(inputs, size * filters)
 

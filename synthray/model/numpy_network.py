@@ -48,7 +48,7 @@ class NumpyNetwork:
     layers: tuple[Layer, ...]
     """From features to the vector that the heads read."""
     kernel: Floats
-    """Of all heads, float32 ``(units, width)``."""
+    """Kernel of all heads, float32 ``(units, width)``."""
     bias: Floats
     """float32 ``(width,)``."""
     activations: tuple[tuple[Activation, np.ndarray], ...]

@@ -31,7 +31,7 @@ class Metric:
 
 METRICS = {
     "requests_total": Metric("counter", "Requests by route, status and model", ("route", "status", "version", "label")),
-    "errors_total": Metric("counter", "Requests that failed, and files of forms, by kind of error", ("kind",)),
+    "errors_total": Metric("counter", "Failed requests, and failed files of forms, by kind of error", ("kind",)),
     "request_seconds": Metric("histogram", "Time from request to response", ("route", "version", "label"), _SECONDS),
     "stage_seconds": Metric(
         "histogram", "Time in decode, network, render and refine", ("stage", "version", "label"), _SECONDS

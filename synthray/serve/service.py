@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from asyncio import Future
@@ -22,6 +21,7 @@ from synthray.serve.models.served import Models, Served, choose
 from synthray.serve.queues.batching import Batcher
 from synthray.serve.queues.sound_work import SoundWork
 from synthray.serve.queues.waits import RecentMean, retry_after_s
+from synthray.synth.voice import usable_cores
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class BodyMemory:
 
 def _threads() -> int:
     """Return the default number of threads of a queue: one CPU is left for the event loop."""
-    return max(1, (os.cpu_count() or 1) - 1)
+    return max(1, usable_cores() - 1)
 
 
 def service_of(request: Request) -> Service:

@@ -25,7 +25,7 @@ def write_together(store: Store, objects: Mapping[str, bytes | None]) -> None:
         objects: content by path; None for an object that must not exist.
 
     Raises:
-        StorageError: another job replaces the objects again and again.
+        StorageError: another job repeatedly replaces the objects.
     """
     for attempt in range(_ATTEMPTS):
         time.sleep(random.uniform(0, attempt * _PAUSE_S))

@@ -1,1 +1,4 @@
-"""The instrument: parameters, presets, the voice, features and sound files. NumPy, SciPy and Numba only."""
+"""The instrument: parameters, presets, the voice, features and sound files.
+
+It needs NumPy, SciPy, Numba, soundfile and soxr only.
+"""

@@ -1,6 +1,6 @@
 """The channel of a recording that holds its sound, and the moment at which the sound begins.
 
-Both come from levels of 20 ms, so that a long recording need not be kept. Decoding is in ``files/decoding.py``.
+Both come from levels of 20 ms, so a long recording need not be kept. Decoding is in ``files/decoding.py``.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ def uniform_numbers(seed: int, stream: int, first: int, count: int, width: int) 
 def in_canonical_order(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return presets with the louder oscillator first where both are only mixed.
 
-    Two mixed oscillators sound the same the other way round, so that nothing could tell which one is the first.
+    Two mixed oscillators sound the same the other way round, so nothing could tell which one is the first.
     The detune stays with the second oscillator. If it is not 0, it then detunes the other one of the two.
 
     Args:

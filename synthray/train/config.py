@@ -1,6 +1,6 @@
 """Define the settings of a training; this module is the only home of their defaults.
 
-The flags that set them are in ``synthray.cli``, and how many workers train is in ``synthray.cluster``.
+The flags that set them are in ``synthray.cli``, and how many workers train is in ``synthray.cluster.training``.
 """
 
 from __future__ import annotations

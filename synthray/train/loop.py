@@ -154,7 +154,7 @@ def _newest(state: TrainState, folder: CheckpointFolder, worker: WorkerContext) 
     """Return the newest checkpoint, the same one on all workers, or None if there is none.
 
     Raises:
-        StorageError: again and again, a worker cannot read the one that the chief has found.
+        StorageError: a worker repeatedly failed to read the checkpoint that the chief had found.
     """
     for _ in range(_RESUME_ATTEMPTS):
         found = folder.newest() if worker.is_chief else None

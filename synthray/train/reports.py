@@ -1,6 +1,6 @@
 """Reports of a training after a step and after an epoch.
 
-They are shown and stored by ``synthray.train.logging`` and ``synthray.cluster``.
+They are shown and stored by ``synthray.train.logging`` and ``synthray.cluster.training``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """End a worker that is alive but makes no step.
 
-Only its own process can notice that, while all other workers wait for it. ``synthray.cluster`` starts it again.
+Only its own process can notice that, while all other workers wait for it. ``cluster/training`` starts it again.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     assert main(match) == 0
     output = capsys.readouterr()
     assert json.loads(output.out)["model"] == "model_2_1"
-    assert output.err == f"{long_sound} lasts 4.00 s. Matched is the part from 0.00 to 2.00 s.\n"
+    assert output.err == f"{long_sound}: matched 0.00 to 2.00 s of 4.00 s\n"
     assert json.loads(output.out)["sound"] == {"skipped_s": 0.0, "used_s": 2.0, "length_s": 4.0}
 
 
@@ -91,7 +91,7 @@ def test_match_after_a_lead_in_is_the_same_preset(files: Path, tmp_path: Path, c
         assert main(["match", str(sound), "--model", str(files / "models"), "--refine", "0"]) == 0
         output = capsys.readouterr()
         presets.append(json.loads(output.out))
-    assert output.err == f"{later} lasts 2.52 s. Matched is the part from 0.52 to 2.52 s.\n"
+    assert output.err == f"{later}: matched 0.52 to 2.52 s of 2.52 s\n"
     assert presets[1]["sound"]["skipped_s"] == pytest.approx(0.52, abs=0.002)
     labels = [INSTRUMENT.settings_to_labels(preset_from_json(INSTRUMENT, preset)[None])[0] for preset in presets]
     # The untrained network exaggerates what a fraction of a millisecond changes.

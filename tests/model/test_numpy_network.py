@@ -107,7 +107,7 @@ def test_loading_and_matching_import_neither_tensorflow_nor_keras() -> None:
     program = (
         "import sys\n"
         "from synthray.match.match import warm_up\n"
-        "from synthray.serve.models.hot_swap import load_predictor\n"
+        "from synthray.serve.models.load import load_predictor\n"
         "from synthray.model.shipped import shipped_model\n"
         "import synthray.evaluate.parts, synthray.serve.app\n"
         "warm_up(load_predictor(shipped_model()))\n"

@@ -25,7 +25,7 @@ def grpc_options(address: Address) -> gRPCOptions | None:
     """Return Serve's options for the address' gRPC port; None without one.
 
     Raises:
-        ConfigError: Serve cannot listen in the way that the address asks for, or the extra ``grpc`` is missing.
+        ConfigError: Serve cannot listen at such an address, or the extra ``grpc`` is missing.
     """
     if not address.grpc_port:
         return None

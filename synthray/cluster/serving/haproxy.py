@@ -12,7 +12,7 @@ from synthray.cluster.ray_address import joins_cluster
 from synthray.errors import ConfigError
 from synthray.serve.config import Address
 
-HOST, PORT = "0.0.0.0", 8000  # noqa: S104  # HAProxy's own, which Serve does not let one change
+HOST, PORT = "0.0.0.0", 8000  # noqa: S104  # Serve fixes HAProxy's host and port
 SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",

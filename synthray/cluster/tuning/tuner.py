@@ -80,8 +80,8 @@ def search(config: SearchConfig, log: Callable[[str], None], *, verbose: bool = 
     folder.delete_checkpoints(zip(map(folder.get, trials), digests, strict=True))
     folder.write()
     if folder.best is None:
-        reason = folder.ranked[0].reason if folder.ranked else "the time limit was reached"
-        raise TrainingError(f"search: no trial finished an epoch. Reason of the first one: {reason}")
+        reason = f"The first one: {folder.ranked[0].reason}" if folder.ranked else "The time limit was reached."
+        raise TrainingError(f"search: no trial finished an epoch. {reason}")
     return folder
 
 

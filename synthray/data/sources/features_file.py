@@ -89,7 +89,7 @@ def decode_features(raw: bytes | memoryview, source: str) -> npt.NDArray[Any]:
 
 
 def _layout(beginning: bytes | memoryview, size: int, source: str) -> Layout:
-    """Return the layout of a file of ``size`` bytes, of which ``beginning`` has at least the header."""
+    """Return the layout of a file of ``size`` bytes. ``beginning`` holds at least its header."""
     raw = beginning
     try:
         begin = 10 + struct.unpack_from("<H", raw, 8)[0] if raw[6] == 1 else 12 + struct.unpack_from("<I", raw, 8)[0]

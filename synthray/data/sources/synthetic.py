@@ -23,7 +23,7 @@ from synthray.synth.priors import UNIFORM, Prior, random_presets
 
 BATCH_SIZE = 32
 
-_MAX_DRAWS = 100  # about one random preset in a hundred is silent, so that only too high a limit needs them all
+_MAX_DRAWS = 100  # about 1 % of random presets are silent, so only a limit that is too high needs all draws
 
 
 @dataclass(frozen=True)

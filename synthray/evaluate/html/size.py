@@ -6,13 +6,13 @@ from synthray.synth.instrument import N_SAMPLES
 
 MAX_BYTES = 5_000_000
 SOUND_BYTES = 4 * (2 * N_SAMPLES + 44) // 3 + 12_000
-"""Of one sound, at most: its WAV in base64, and its waveform, player and settings."""
+"""Upper bound for one sound: its WAV in base64, and its waveform, player and settings."""
 MODEL_BYTES = 30_000
-"""Of the scores of one model, at most."""
+"""Upper bound for the scores of one model."""
 PAGE_BYTES = 80_000
-"""Of everything else, at most: style, script, distances."""
+"""Upper bound for everything else: style, script, distances."""
 BYTES_PER_PIXEL = 0.75
-"""Of a spectrogram in base64, at most: the coarsest one of a difference of white noise."""
+"""Upper bound for a spectrogram in base64: the coarsest one of a difference of white noise."""
 SPECTROGRAM_SIZES = ((144, 320), (112, 240), (96, 200), (80, 160), (64, 128))
 """Rows and columns, from the finest to the coarsest."""
 

@@ -39,7 +39,8 @@ def multi_scale_distance(levels: tuple[Floats, ...], other: tuple[Floats, ...]) 
     """Return the mean absolute level difference over three mel spectrograms, in dB, float64 (pairs,).
 
     Each spectrogram is in dB of its own maximum, so the distance ignores the level of a sound. The quietest value is
-    -80 dB. A silent sound is 0 dB everywhere, as in librosa, so that it is far from all others. Two are at 0.
+    -80 dB. A silent sound is 0 dB everywhere, as in librosa, so it is far from all others. Two silent sounds have
+    the distance 0.
 
     Args:
         levels: of ``mel_levels``.
@@ -60,7 +61,8 @@ def transport_distance(cumulative: Floats, other: Floats) -> npt.NDArray[np.floa
 
     It is how far the magnitudes of one frame must move to become those of the other, as a share of the Nyquist
     frequency, averaged over frames (Torres, Peeters and Richard, 2024). It ignores the level of frames. A silent frame
-    has no magnitudes to move, so its distance is the other's mean cumulated share. Two are at 0.
+    has no magnitudes to move, so its distance is the other's mean cumulated share. Two silent frames are
+    at 0.
 
     Args:
         cumulative: of ``cumulative_spectra``.

@@ -1,6 +1,6 @@
 """The model that comes with the package, so that a sound can be matched right after installation.
 
-``infra/ship_model.py`` puts it here. Models of one's own are in ``registry.py``.
+``infra/ship_model.py`` puts it here. ``model/registry.py`` finds your own models.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Query, headers and body of a request: its options, its media type, the answers it accepts, its bytes within a limit.
 
-``protocols/decode.py`` reads the bytes.
+``protocols/decode.py`` decodes features, ``sounds/request_sound.py`` sounds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from synthray.errors import RequestError, shown
 from synthray.serve.config import AppConfig
 from synthray.serve.service import service_of
 
-# Window sizes for zlib: 31 expects gzip's header, 47 would also guess; deflate is zlib's own format.
+# zlib's wbits: 31 reads gzip only (47 would also detect zlib); 15 reads zlib's format, which HTTP calls deflate.
 _COMPRESSIONS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 JSON, WAV, RAW = "application/json", "audio/wav", "application/octet-stream"
 # Without an explicit content type, clients send none; curl sends this one.

@@ -44,7 +44,7 @@ async def read_form(request: Request, config: AppConfig) -> Form:
     """Return the sound files and the start preset of a form.
 
     Raises:
-        RequestError: 400, the form is corrupt, holds no file or several starts; as ``read_body``.
+        RequestError: 400, the form is corrupt, holds no file or several starts; also the errors of ``read_body``.
     """
     body = await read_body(request, config)
 

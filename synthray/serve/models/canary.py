@@ -15,7 +15,7 @@ CANARY = "canary"
 
 
 class Share:
-    """Picks a share of the requests, spread evenly: of 100 requests at 10 %, each tenth."""
+    """Picks a share of the requests, spread evenly: of 100 requests at 10 %, every tenth."""
 
     def __init__(self, percent: float) -> None:
         self._percent, self._asked = percent, 0

@@ -39,9 +39,9 @@ class HotSwapModels:
         self.canary: Served | None = None
         """The model that answers a share of the requests."""
         self._load_error: str | None = None
-        """Of the last :meth:`load`, whose configuration is not in effect then."""
+        """Error of the last :meth:`load`. Its configuration is then not in effect."""
         self._follow_error: str | None = None
-        """Of the last poll of the folder."""
+        """Error of the last poll of the folder."""
         self._share = Share(0)
         self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None

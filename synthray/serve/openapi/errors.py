@@ -27,7 +27,7 @@ ERRORS = {
     404: "There is no such path, version or label.",
     406: "No media type that `Accept` names is available.",
     408: "The body arrives too slowly.",
-    409: "The served model is of another instrument, so that it cannot match sounds.",
+    409: "The served model is of another instrument, so it cannot match sounds.",
     413: "The body is too long, before or after decompression.",
     415: "The content type of the body, or its compression, is not supported.",
     429: "Too many requests wait. Retry after the seconds in the header `Retry-After`.",

@@ -1,6 +1,6 @@
 """Facts about presets that decide what can be heard: shares of the sources, and changes when a parameter moves.
 
-The rules that use them are in ``audible.py``, the estimate behind them in ``spectrum_estimate.py``. Changes are RMS
+The rules that use them are in ``rules.py``, the estimate behind them in ``spectrum_estimate.py``. Changes are RMS
 level differences in dB over the moments and bands that can be heard.
 """
 

@@ -35,7 +35,7 @@ def repair_wav(raw: memoryview) -> Parts:
 
 
 def _riff_chunks(raw: memoryview, order: str) -> Iterator[tuple[bytes, memoryview]]:
-    """Yield names and contents of the chunks up to ``data``, and behind it where its size is true."""
+    """Yield names and contents of the chunks up to ``data``, and those after it if the size of ``data`` is right."""
     position, size_64, seen = 12, 0, set()
     while position + 8 <= len(raw):
         name, size = struct.unpack_from(f"{order}4sI", raw, position)
