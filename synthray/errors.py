@@ -143,6 +143,11 @@ LONGEST_TEXT = 80
 _SHOWN = _Shown()
 
 
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error may be gone at the next try: a store that cannot be reached may recover."""
+    return isinstance(error, StorageError) and not isinstance(error, NotFound)
+
+
 def shown(value: object) -> str:
     """Return a value for a message, with JSON's words, at most ``LONGEST_TEXT`` characters, whatever a client sent."""
     text = _SHOWN.repr(value)

@@ -49,6 +49,6 @@ def sound():
 @pytest.fixture(scope="session")
 def wav(sound):
     """The sound as the bytes of a WAV file."""
-    from synthray.serve.sounds.match_answer import encode_wav
+    from synthray.synth.files.sound_file import encode_wav
 
     return encode_wav(sound)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -47,11 +46,9 @@ def preset_text(preset: dict[str, Any]) -> str:
 def render_wav(table: ParameterTable, preset: dict[str, Any]) -> bytes:
     """Render a preset and return the bytes of a WAV file. Raises SoundError."""
     # imported here: the instrument loads a compiler
-    from synthray.synth.files.sound_file import write_wav
+    from synthray.synth.files.sound_file import encode_wav
     from synthray.synth.presets import preset_from_json
     from synthray.synth.voice import render
 
     settings = preset_from_json(table, preset)
-    buffer = io.BytesIO()
-    write_wav(buffer, render(settings[None])[0])
-    return buffer.getvalue()
+    return encode_wav(render(settings[None])[0])

@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from textwrap import indent
 from typing import Any
 
-from synthray.data.card.tables import printable
 from synthray.errors import ConfigError, SynthrayError, Terminated
 from synthray.storage.scratch import DISK_FULL
+from synthray.text_tables import printable
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}

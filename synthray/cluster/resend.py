@@ -16,10 +16,11 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from synthray.memory import prepare_for_requests
+from synthray.serve.models.served import BASE, MODEL_NAME
 
 SETTING = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware"}
 """Environment variable of the nodes on which proxies run."""
-PATHS = re.compile(r"/(v1/models/synthray|v2/models/synthray|v2/health|healthz)([/:]|$)")
+PATHS = re.compile(rf"({BASE}|/v2/models/{MODEL_NAME}|/v2/health|/healthz)([/:]|$)")
 """Paths of the service; a cluster may serve other applications too."""
 ATTEMPTS = 4
 PAUSE_S = 0.1

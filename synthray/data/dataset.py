@@ -93,11 +93,11 @@ class Dataset:
         if self.manifest.content == FEATURES:
             return batch
         # Imported late: stored features need neither the instrument nor its compiler.
-        from synthray.data.rendering import check_instrument, render
+        from synthray.data.rendering import check_instrument, features_of_labels
 
         check_instrument(self.manifest, self.uri)
         assert batch.noise_seeds is not None
-        features = render(batch.labels, batch.noise_seeds, self.manifest.feature_dtype, self.analysis)
+        features = features_of_labels(batch.labels, batch.noise_seeds, self.manifest.feature_dtype, self.analysis)
         return replace(batch, features=features)
 
     def read_bytes(self, number: int) -> bytes:

@@ -27,7 +27,9 @@ def check_instrument(manifest: Manifest, name: str) -> None:
             )
 
 
-def render(labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32", analysis: str = "fft") -> np.ndarray:
+def features_of_labels(
+    labels: np.ndarray, seeds: np.ndarray, dtype: str = "float32", analysis: str = "fft"
+) -> np.ndarray:
     """Return the features of presets.
 
     They are rendered in this thread alone, because parallel tasks already use the other cores.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from synthray.data.card.tables import printable
 from synthray.evaluate.bootstrap import Estimate
 from synthray.evaluate.report import RENDERED_AGAIN, Evaluation, measure
 from synthray.evaluate.scores import Score
 from synthray.match.distances.table import DISTANCES
+from synthray.text_tables import printable
 
 ORIGINS = {"holdout": "not used for training", "all": "all examples, possibly used for training"}
 NOTHING = "-"

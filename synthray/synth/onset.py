@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
-Floats = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 HOP = 220
 """Samples of one level: 20 ms, a period of the instrument's lowest tones."""
@@ -56,7 +56,7 @@ class Onset:
     """Difference from the sample at ``first`` that marks the onset; full scale is 1."""
 
 
-def measure_levels(blocks: Iterator[Floats], max_silence_s: float = MAX_SILENCE_S) -> Floats:
+def measure_levels(blocks: Iterator[Doubles], max_silence_s: float = MAX_SILENCE_S) -> Doubles:
     """Return the level of each channel in steps of 20 ms, up to ``LOOK_S`` after the first sound.
 
     A level is the standard deviation, so that an offset of the recording does not count.
@@ -68,8 +68,8 @@ def measure_levels(blocks: Iterator[Floats], max_silence_s: float = MAX_SILENCE_
     Returns:
         float64 (hops, channels and their mean), full scale at 1.
     """
-    levels: list[Floats] = []
-    kept: Floats | None = None
+    levels: list[Doubles] = []
+    kept: Doubles | None = None
     heard_at = None
     hops = 0
     for block in blocks:
@@ -90,13 +90,13 @@ def measure_levels(blocks: Iterator[Floats], max_silence_s: float = MAX_SILENCE_
     return np.concatenate(levels) if levels else np.empty((0, 2))
 
 
-def _levels(samples: Floats) -> Floats:
+def _levels(samples: Doubles) -> Doubles:
     hops = np.concatenate([samples, samples.mean(axis=1, keepdims=True)], axis=1).reshape(-1, HOP, samples.shape[1] + 1)
-    levels: Floats = hops.std(axis=1)
+    levels: Doubles = hops.std(axis=1)
     return levels
 
 
-def find_onset(levels: Floats) -> Onset | None:
+def find_onset(levels: Doubles) -> Onset | None:
     """Return where a recording's sound begins, or None if it is silent.
 
     The sound certainly has begun where it exceeds -40 dB of the loudest 20 ms. Slow attacks begin earlier. From there,

@@ -14,12 +14,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synthray.data.card.tables import escape_cell, markdown_table, sparkline
 from synthray.data.manifest import Manifest
 from synthray.errors import ConfigError, DataError
 from synthray.model.architectures import ARCHITECTURES
 from synthray.progress import duration
 from synthray.storage import open_store
+from synthray.text_tables import escape_cell, markdown_table, sparkline
 from synthray.train.config import SETTINGS, TrainConfig
 from synthray.tune.config import SearchConfig
 from synthray.tune.space import TUNABLE

@@ -95,7 +95,7 @@ class _StorageLog(logging.Handler):
 def _is_retryable(error: Exception) -> bool:
     """Return whether a restart may succeed: the store may recover, and a lost worker is replaced."""
     if isinstance(error, errors.SynthrayError):
-        return isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
+        return errors.is_transient(error)
     tf = sys.modules.get("tensorflow")  # missing if its import failed
     return isinstance(error, (ray.exceptions.RayError, OSError, *((tf.errors.OpError,) if tf else ())))
 

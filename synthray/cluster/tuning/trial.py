@@ -37,8 +37,7 @@ def run_trial(
         if len(finished) < config.epochs:
             _train(config, dataset, cached_shards)
     except errors.SynthrayError as error:
-        is_retryable = isinstance(error, errors.StorageError) and not isinstance(error, errors.NotFound)
-        ended = UNFINISHED if is_retryable else FAILED
+        ended = UNFINISHED if errors.is_transient(error) else FAILED
         # epoch 0 is below ASHA's grace period, so the NaN is not compared with other trials
         tune.report({"epoch": 0, "val_loss": math.nan, "ended": ended, "reason": str(error)})
 

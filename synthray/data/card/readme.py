@@ -13,13 +13,13 @@ import numpy as np
 
 from synthray.data.card.pictures import contact_sheet
 from synthray.data.card.summary import PARAMETER_COLUMNS, facts, loudness_lines, parameter_rows
-from synthray.data.card.tables import escape_cell, markdown_table
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import PRESETS, Manifest
 from synthray.data.parquet import FEATURES_COLUMN, NOISE_SEED_COLUMN
 from synthray.errors import Conflict
 from synthray.storage import Store
 from synthray.synth.parameters import Constant
+from synthray.text_tables import escape_cell, markdown_table
 
 CARD = "README.md"
 PICTURE = "card/examples.png"

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from synthray.data.card.tables import sparkline
 from synthray.data.manifest import PRESETS, Manifest
 from synthray.synth.parameters import Choice, Range
+from synthray.text_tables import sparkline
 
 PARAMETER_COLUMNS = ("parameter", "range", "mean", "deviation", "distribution")
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.data.examples import Examples
-from synthray.data.rendering import render
+from synthray.data.rendering import features_of_labels
 from synthray.errors import ConfigError, DataError
 from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 from synthray.synth.loudness import loudness_dbfs
@@ -69,8 +69,8 @@ class SoundGenerator:
         if analysis != "fft":
             if self.reject_silent_dbfs is not None:
                 labels = self.batch(first, count).labels  # loudness comes from the magnitudes of ``fft``
-            return Examples(render(labels, seeds, dtype, analysis), labels, seeds)
-        features = render(labels, seeds)  # in float32, so that the dtype does not decide which sounds are silent
+            return Examples(features_of_labels(labels, seeds, dtype, analysis), labels, seeds)
+        features = features_of_labels(labels, seeds)  # in float32: the dtype must not decide which sounds are silent
         if self.reject_silent_dbfs is None:
             return Examples(features.astype(dtype, copy=False), labels, seeds)
         silent = loudness_dbfs(features) < self.reject_silent_dbfs
@@ -79,7 +79,7 @@ class SoundGenerator:
             if not silent.any():
                 return Examples(features.astype(dtype, copy=False), labels, seeds, replaced)
             labels[silent] = random_presets(self.seed, first, count, redrawn, self.prior)[silent]
-            features[silent] = render(labels[silent], seeds[silent])
+            features[silent] = features_of_labels(labels[silent], seeds[silent])
             silent = loudness_dbfs(features) < self.reject_silent_dbfs
         raise DataError(
             f"sound {first + int(np.argmax(silent))} of seed {self.seed} is below {self.reject_silent_dbfs:g} dBFS in "

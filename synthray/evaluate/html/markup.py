@@ -8,7 +8,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from synthray.data.card.tables import printable
+from synthray.text_tables import printable
 
 VOID_ELEMENTS = frozenset({"br", "img", "input", "meta"})
 

@@ -6,17 +6,16 @@ Playing them is in ``report.js``.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from synthray.synth.files.sound_file import write_wav
+from synthray.synth.files.sound_file import encode_wav
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
-Floats = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 TARGET_LUFS = -18.0
 PEAK_LIMIT = 0.98  # of full scale
@@ -77,7 +76,7 @@ def loudness_lufs(audio: npt.NDArray[np.float32]) -> float:
     return float(_lufs(kept.mean()) + 20 * np.log10(peak))
 
 
-def k_weighted(audio: npt.NDArray[np.floating]) -> Floats:
+def k_weighted(audio: npt.NDArray[np.floating]) -> Doubles:
     """Return a sound ``(samples,)`` as the ear weights it.
 
     BS.1770 gives the filters for 48 kHz. Here their frequency response is applied, which fits every rate.
@@ -93,9 +92,7 @@ def k_weighted(audio: npt.NDArray[np.floating]) -> Floats:
 
 def wav_uri(audio: npt.NDArray[np.float32]) -> str:
     """Return a sound as the data URI of a 16-bit WAV file."""
-    file = io.BytesIO()
-    write_wav(file, audio)
-    return "data:audio/wav;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:audio/wav;base64," + base64.b64encode(encode_wav(audio)).decode()
 
 
 def outline(audio: npt.NDArray[np.float32], columns: int, height: int, peak: float) -> str:
@@ -118,6 +115,6 @@ def outline(audio: npt.NDArray[np.float32], columns: int, height: int, peak: flo
     return f"M{'L'.join(there + back)}Z"
 
 
-def _lufs(power: npt.ArrayLike) -> Floats:
+def _lufs(power: npt.ArrayLike) -> Doubles:
     with np.errstate(divide="ignore"):  # digital silence
         return np.asarray(-0.691 + 10 * np.log10(power))

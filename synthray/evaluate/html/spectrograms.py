@@ -15,7 +15,7 @@ import numpy.typing as npt
 from synthray.data.card.pictures import PALETTE
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
-Floats = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 RANGE_DB = 80.0
 """From the darkest to the brightest colour."""
@@ -27,7 +27,7 @@ LEVELS = 64  # colours, 1.3 dB each; fewer compress better
 QUIETER_RGB, LOUDER_RGB = (36, 120, 214), (224, 116, 0)  # blue and orange, told apart with any colour vision
 
 
-def levels_db(sounds: npt.NDArray[np.float32], rows: int, columns: int) -> Floats:
+def levels_db(sounds: npt.NDArray[np.float32], rows: int, columns: int) -> Doubles:
     """Return the levels of sounds against the loudest point of them all.
 
     A row is the mean power in a triangle between its neighbours on the mel scale.
@@ -50,7 +50,7 @@ def levels_db(sounds: npt.NDArray[np.float32], rows: int, columns: int) -> Float
 
 
 @cache
-def mel_filters(rows: int) -> Floats:
+def mel_filters(rows: int) -> Doubles:
     """Return the weights of the bins in each row, ``(rows, bins)``, each row with the sum 1."""
     edges_hz = mel_to_hz(np.linspace(0, hz_to_mel(SAMPLE_RATE_HZ / 2), rows + 2))
     bins_hz = np.fft.rfftfreq(FFT_LENGTH, 1 / SAMPLE_RATE_HZ)
@@ -59,12 +59,12 @@ def mel_filters(rows: int) -> Floats:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
-def hz_to_mel(frequency_hz: npt.ArrayLike) -> Floats:
+def hz_to_mel(frequency_hz: npt.ArrayLike) -> Doubles:
     """Return mels by O'Shaughnessy's formula, which HTK uses."""
     return np.asarray(2595 * np.log10(1 + np.asarray(frequency_hz) / 700))
 
 
-def mel_to_hz(mel: npt.ArrayLike) -> Floats:
+def mel_to_hz(mel: npt.ArrayLike) -> Doubles:
     """Return the inverse of ``hz_to_mel``."""
     return np.asarray(700 * (10 ** (np.asarray(mel) / 2595) - 1))
 
@@ -74,12 +74,12 @@ def height_of_hz(frequency_hz: float) -> float:
     return float(hz_to_mel(frequency_hz) / hz_to_mel(SAMPLE_RATE_HZ / 2))
 
 
-def level_uri(level_db: Floats) -> str:
+def level_uri(level_db: Doubles) -> str:
     """Return a PNG as data URI; ``level_db`` is ``(rows, columns)`` in dB from ``-RANGE_DB`` to 0."""
     return _png_uri(1 + level_db / RANGE_DB, level_colours())
 
 
-def difference_uri(match_db: Floats, original_db: Floats) -> str:
+def difference_uri(match_db: Doubles, original_db: Doubles) -> str:
     """Return a PNG as data URI of what is louder or quieter in the match, both ``(rows, columns)`` in dB."""
     return _png_uri(0.5 + (match_db - original_db) / (2 * DIFFERENCE_DB), difference_colours())
 
@@ -106,7 +106,7 @@ def gradient(colours: npt.NDArray[np.uint8]) -> str:
     return f"linear-gradient(to right, {', '.join(stops)})"
 
 
-def _png_uri(share: Floats, colours: npt.NDArray[np.uint8]) -> str:
+def _png_uri(share: Doubles, colours: npt.NDArray[np.uint8]) -> str:
     """Return the PNG of shares in [0, 1] of the way through the colours, ``(rows, columns)``, lowest row first."""
     from PIL import Image
 

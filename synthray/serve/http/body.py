@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import zlib
+from typing import Any
 
+import orjson
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
-from synthray.errors import RequestError, shown
+from synthray.errors import RequestError, json_type, shown
 from synthray.serve.config import AppConfig
 from synthray.serve.service import service_of
 
@@ -103,6 +106,26 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
     text = await run_in_threadpool(_decompressed, body, limit, window_bits)
     service_of(request).body_memory.take(request, len(text))
     return text
+
+
+def parse_object(body: bytes, name: str = "the body") -> dict[str, Any]:
+    """Return the JSON object in a body or in another text; raise RequestError 400 if there is none."""
+    try:
+        request = _parse(body)
+    except (ValueError, RecursionError) as error:
+        # UnicodeDecodeError is a ValueError, and json raises ValueError for numbers of thousands of digits.
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise RequestError(400, f"{name} is not JSON: {reason}") from None
+    if not isinstance(request, dict):
+        raise RequestError(400, f"{name} is {json_type(request)}, expected an object")
+    return request
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:  # NaN and integers beyond 64 bits, for which there are messages of our own
+        return json.loads(body)
 
 
 def _decompressed(body: bytes, limit: int, window_bits: int) -> bytes:

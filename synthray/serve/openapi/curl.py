@@ -13,7 +13,8 @@ from synthray.model.heads import INPUT_NAME
 from synthray.serve.http.access import TOKEN_VARIABLE
 from synthray.serve.http.body import JSON, RAW, WAV
 from synthray.serve.models.served import BASE, MODEL_NAME
-from synthray.serve.openapi.examples import SOUND_PATH, Api
+from synthray.serve.openapi.api import Api
+from synthray.serve.openapi.examples import SOUND_PATH
 from synthray.serve.protocols.infer_codec import LENGTH_HEADER
 from synthray.serve.protocols.tensors import FLOAT32
 

@@ -14,22 +14,17 @@ from synthray.serve.http.access import TOKEN_VARIABLE
 from synthray.serve.http.responses import json_response
 from synthray.serve.http.uploads import MAX_FILES
 from synthray.serve.openapi.answers import answer_schemas
+from synthray.serve.openapi.api import Api, Json, api_of
 from synthray.serve.openapi.errors import error_responses
-from synthray.serve.openapi.examples import Api, Json, shared_examples
+from synthray.serve.openapi.examples import shared_examples
 from synthray.serve.openapi.operation import TAGS
 from synthray.serve.openapi.paths import paths
 from synthray.serve.openapi.schemas import request_schemas
-from synthray.serve.service import model_for, service_of
 
 
 async def openapi(request: Request) -> Response:
     """Return the document of the served model."""
     return json_response(document(api_of(request)))
-
-
-def api_of(request: Request) -> Api:
-    """Return the service at the address that a request names; raise RequestError 503 if no model is ready."""
-    return Api(service_of(request), model_for(request), str(request.base_url).rstrip("/"))
 
 
 def document(api: Api) -> Json:

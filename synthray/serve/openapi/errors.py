@@ -12,7 +12,8 @@ from synthray.match.sound import is_instrument_model
 from synthray.serve.http.access import refusal
 from synthray.serve.http.body import JSON, WAV, preferred
 from synthray.serve.models.served import FixedModels, choose
-from synthray.serve.openapi.examples import Api, Json, error_message, example, preset
+from synthray.serve.openapi.api import Api, Json
+from synthray.serve.openapi.examples import error_message, example, preset
 from synthray.serve.openapi.schemas import INTEGER, ref
 from synthray.serve.protocols.decode import decode_json
 from synthray.serve.sounds.match_answer import MatchOptions

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -17,14 +16,14 @@ import orjson
 from synthray.errors import SynthrayError
 from synthray.match.match import Match, described_preset
 from synthray.model.heads import INPUT_NAME
-from synthray.serve.models.served import MODEL_NAME, FixedModels, Served
+from synthray.serve.models.served import MODEL_NAME, FixedModels
+from synthray.serve.openapi.api import Api, Json
 from synthray.serve.protocols.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.protocols.infer_codec import InferRequest, encode_infer
 from synthray.serve.protocols.tensors import FLOAT32, model_metadata, outputs_of
-from synthray.serve.service import Service
-from synthray.serve.sounds.match_answer import MatchOptions, encode_match, encode_wav
+from synthray.serve.sounds.match_answer import MatchOptions, encode_match
 from synthray.synth.audible.audible import audible
-from synthray.synth.files.sound_file import Sound, read_sound
+from synthray.synth.files.sound_file import Sound, encode_wav, read_sound
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import preset_to_json
@@ -33,23 +32,6 @@ SOUND_PATH = "/page/examples/pluck.flac"
 """Path of a sound file that the service offers to everybody."""
 IN_ZEROS = "Zeros in the shape of one sound's features. `:analyse` returns those of a sound file."
 SHORTENED = "the sounds are shortened to 50 ms"
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Api:
-    """The service that the document describes."""
-
-    service: Service
-    served: Served
-    """The model that answers."""
-    url: str
-    """Address of the service, without a slash at the end."""
-
-    @property
-    def refine_s(self) -> float:
-        """Return the length of the search in examples, in seconds."""
-        return min(1.0, self.service.config.max_refine_s)
 
 
 def example(summary: str, value: Any) -> Json:

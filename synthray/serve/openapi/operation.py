@@ -7,7 +7,7 @@ from typing import Any
 
 from synthray.serve.http.responses import MODEL_HEADER, SOUND_HEADER
 from synthray.serve.models.served import BASE, STABLE
-from synthray.serve.openapi.examples import Api, Json
+from synthray.serve.openapi.api import Api, Json
 from synthray.serve.openapi.schemas import TEXT, Schema
 
 TAGS = {

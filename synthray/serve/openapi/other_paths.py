@@ -7,7 +7,8 @@ from dataclasses import replace
 from synthray import __version__
 from synthray.serve.http.body import JSON, RAW
 from synthray.serve.models.served import MODEL_NAME
-from synthray.serve.openapi.examples import Api, Json, example, shared
+from synthray.serve.openapi.api import Api, Json
+from synthray.serve.openapi.examples import example, shared
 from synthray.serve.openapi.operation import (
     BODY_ERRORS,
     MODEL,

@@ -13,9 +13,10 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
-from synthray.serve.openapi.document import api_of, document
+from synthray.serve.openapi.api import Json, api_of
+from synthray.serve.openapi.document import document
 from synthray.serve.openapi.page_json import shown_json
-from synthray.serve.openapi.page_operation import Document, Json, code, operation_html, paragraphs
+from synthray.serve.openapi.page_operation import Document, code, operation_html, paragraphs
 from synthray.serve.openapi.page_style import STYLE
 
 _DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -36,10 +37,10 @@ async def api_page(request: Request) -> Response:
     return Response(render(document(api_of(request))), media_type="text/html", headers=_HEADERS)
 
 
-def render(api: Json) -> str:
+def render(content: Json) -> str:
     """Return an OpenAPI document as HTML."""
-    page = Document(api)
-    info = api["info"]
+    page = Document(content)
+    info = content["info"]
     title = f"{info['title']} {info['version']}"
     head = (
         f'<meta charset="utf-8"><title>{escape(title)} HTTP API</title>'
@@ -50,7 +51,7 @@ def render(api: Json) -> str:
         f"<header><h1>{escape(title)} HTTP API</h1><p>{escape(info['summary'])}.</p>{paragraphs(info['description'])}"
         f'<p>{_NOTE} <a href="./">Page that matches a sound</a>.</p></header>'
     )
-    groups = "".join(_group(page, tag) for tag in api["tags"])
+    groups = "".join(_group(page, tag) for tag in content["tags"])
     body = f"{intro}{_contents(page)}<main>{groups}{_errors(page)}{_schemas(page)}</main>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 

@@ -8,11 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from http import HTTPStatus
-from typing import Any
 
+from synthray.serve.openapi.api import Json
 from synthray.serve.openapi.page_json import shown_json, shown_text
 
-Json = dict[str, Any]
 Found = tuple[str, str, Json]
 """Method, path and content of an operation."""
 

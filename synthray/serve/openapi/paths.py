@@ -8,8 +8,9 @@ from __future__ import annotations
 from synthray.serve.http.body import JSON, RAW, WAV
 from synthray.serve.http.responses import SHAPE_HEADER
 from synthray.serve.http.uploads import FORM
+from synthray.serve.openapi.api import Api, Json
 from synthray.serve.openapi.curl import curl_samples
-from synthray.serve.openapi.examples import SOUND_PATH, Api, Json, shared
+from synthray.serve.openapi.examples import SOUND_PATH, shared
 from synthray.serve.openapi.operation import (
     BODY_ERRORS,
     MODEL,

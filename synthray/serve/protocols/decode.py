@@ -5,14 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
-import orjson
 
 from synthray.errors import RequestError, json_type, shown
 from synthray.model.heads import INPUT_NAME
+from synthray.serve.http.body import parse_object
 
 SIGNATURES = ("", "serving_default")
 
@@ -64,26 +63,6 @@ def decode_json(body: bytes, shape: tuple[int, int]) -> tuple[np.ndarray, bool]:
     else:
         instances = _unwrap(request["inputs"], "'inputs'")
     return to_features(instances, "instances" if in_rows else "inputs", shape), in_rows
-
-
-def parse_object(body: bytes, name: str = "the body") -> dict[str, Any]:
-    """Return the JSON object in a body or in another text; raise RequestError 400 if there is none."""
-    try:
-        request = _parse(body)
-    except (ValueError, RecursionError) as error:
-        # UnicodeDecodeError is a ValueError, and json raises ValueError for numbers of thousands of digits.
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise RequestError(400, f"{name} is not JSON: {reason}") from None
-    if not isinstance(request, dict):
-        raise RequestError(400, f"{name} is {json_type(request)}, expected an object")
-    return request
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:  # NaN and integers beyond 64 bits, for which there are messages of our own
-        return json.loads(body)
 
 
 def _unwrap(value: Any, where: str) -> Any:

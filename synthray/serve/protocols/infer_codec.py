@@ -13,8 +13,8 @@ import numpy as np
 
 from synthray.errors import RequestError, json_type, shown
 from synthray.model.heads import INPUT_NAME
+from synthray.serve.http.body import parse_object
 from synthray.serve.models.served import MODEL_NAME, Served
-from synthray.serve.protocols.decode import parse_object
 from synthray.serve.protocols.encode import require_finite
 from synthray.serve.protocols.tensors import (
     TensorMetadata,

@@ -6,7 +6,6 @@ Requests and responses are in matching.py and progress_stream.py.
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from synthray.serve.http.body import read_query
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import Served
 from synthray.serve.service import Service
-from synthray.synth.files.sound_file import Sound, write_wav
+from synthray.synth.files.sound_file import Sound, encode_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.voice import render
 
@@ -105,13 +104,6 @@ def encode_match(service: Service, served: Served, sound: Sound, found: Match, o
         wavs = {"original": encode_wav(sound.audio), "match": render_wav(service, served, found.settings)}
         answer["sounds"] = {name: base64.b64encode(wav).decode() for name, wav in wavs.items()}
     return answer
-
-
-def encode_wav(audio: np.ndarray) -> bytes:
-    """Return audio float32 ``(samples,)`` as a WAV file."""
-    wav = io.BytesIO()
-    write_wav(wav, audio)
-    return wav.getvalue()
 
 
 def _seconds(text: str, longest_s: float) -> float:

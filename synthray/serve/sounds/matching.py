@@ -29,7 +29,6 @@ from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.sounds.match_answer import (
     MatchOptions,
     encode_match,
-    encode_wav,
     find_match,
     guess_sound,
     render_wav,
@@ -43,7 +42,7 @@ from synthray.serve.sounds.request_sound import (
     require_sound_type,
     sound_header,
 )
-from synthray.synth.files.sound_file import Sound
+from synthray.synth.files.sound_file import Sound, encode_wav
 from synthray.synth.instrument import N_SAMPLES
 
 HasLeft = Callable[[], bool]

@@ -16,10 +16,19 @@ from starlette.responses import Response
 
 from synthray.errors import RequestError, shown
 from synthray.match.match import described_preset, distance_db
-from synthray.serve.http.body import JSON, RAW, UNSTATED, WAV, content_type, preferred, read_body, read_query
+from synthray.serve.http.body import (
+    JSON,
+    RAW,
+    UNSTATED,
+    WAV,
+    content_type,
+    parse_object,
+    preferred,
+    read_body,
+    read_query,
+)
 from synthray.serve.http.responses import SHAPE_HEADER, json_response
 from synthray.serve.models.served import Served
-from synthray.serve.protocols.decode import parse_object
 from synthray.serve.service import Service, model_for, service_of
 from synthray.serve.sounds.match_answer import render_wav
 from synthray.serve.sounds.request_sound import (

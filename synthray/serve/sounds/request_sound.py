@@ -13,12 +13,11 @@ import numpy as np
 from starlette.requests import Request
 
 from synthray.errors import RequestError, SoundError, json_type, shown
-from synthray.serve.http.body import RAW, UNSTATED, read_body
+from synthray.serve.http.body import RAW, UNSTATED, parse_object, read_body
 from synthray.serve.http.responses import SOUND_HEADER
 from synthray.serve.http.uploads import Form
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import Served
-from synthray.serve.protocols.decode import parse_object
 from synthray.serve.service import Service
 from synthray.synth.files.sound_file import Sound, read_sound
 from synthray.synth.instrument import INSTRUMENT

@@ -18,7 +18,7 @@ from synthray.errors import SoundError
 from synthray.synth.files.container import is_recognised, readable_forms
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
-Floats = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 RATES_HZ = (1000, 768_000)
 MAX_SAMPLES_PER_S = 64 * 48_000
@@ -57,7 +57,7 @@ class SoundDecoder:
                 "second. Keep the channels with the sound."
             )
 
-    def blocks(self) -> Iterator[Floats]:
+    def blocks(self) -> Iterator[Doubles]:
         """Yield the samples, float64 (frames, channels), full scale at 1.
 
         A file that is corrupt or cut off ends where the decoder fails.
@@ -67,7 +67,7 @@ class SoundDecoder:
         """
         while True:
             try:
-                block: Floats = self._file.read(BLOCK_FRAMES, dtype="float64", always_2d=True)
+                block: Doubles = self._file.read(BLOCK_FRAMES, dtype="float64", always_2d=True)
             except soundfile.SoundFileError as error:
                 if not self.frames_read:
                     raise SoundError(f"{self._name} cannot be decoded: {_reason(error)}") from None
@@ -79,7 +79,7 @@ class SoundDecoder:
             self.frames_read += len(block)
             yield block
 
-    def _check(self, block: Floats) -> None:
+    def _check(self, block: Doubles) -> None:
         invalid = ~(np.abs(block) < LARGEST_SAMPLE)
         if invalid.any():
             frame, channel = (int(i) for i in np.argwhere(invalid)[0])
@@ -118,8 +118,8 @@ def _reason(error: Exception) -> str:
 
 
 def resample(
-    blocks: Iterator[Floats], rate_hz: int, channels: int, target_hz: int = SAMPLE_RATE_HZ
-) -> Iterator[Floats]:
+    blocks: Iterator[Doubles], rate_hz: int, channels: int, target_hz: int = SAMPLE_RATE_HZ
+) -> Iterator[Doubles]:
     """Convert a stream of blocks to another rate.
 
     The value of the first frame stands in front of the stream, because a recording with an offset would otherwise begin
@@ -146,7 +146,7 @@ def resample(
     yield stream.resample_chunk(np.empty((0, channels)), last=True) + first
 
 
-def decode_part(decoder: SoundDecoder, channel: int | None, first: int, last: int) -> Floats:
+def decode_part(decoder: SoundDecoder, channel: int | None, first: int, last: int) -> Doubles:
     """Return the samples from ``first`` up to ``last`` at the instrument's rate, float64 (samples,).
 
     They pass up to 5.45 kHz unchanged, because the network also looks at the highest bins: soxr's filter keeps all of
@@ -170,14 +170,14 @@ def decode_part(decoder: SoundDecoder, channel: int | None, first: int, last: in
     return _halve_rate(samples)[:count] + rest
 
 
-def _one_channel(blocks: Iterator[Floats], channel: int | None) -> Iterator[Floats]:
+def _one_channel(blocks: Iterator[Doubles], channel: int | None) -> Iterator[Doubles]:
     for block in blocks:
         yield block.mean(axis=1, keepdims=True) if channel is None else block[:, channel : channel + 1]
 
 
-def _cut_out(blocks: Iterator[Floats], first: int, last: int) -> Floats:
+def _cut_out(blocks: Iterator[Doubles], first: int, last: int) -> Doubles:
     """Return samples ``first`` to ``last - 1`` of a stream of one channel."""
-    parts: list[Floats] = [np.empty(0)]
+    parts: list[Doubles] = [np.empty(0)]
     position = 0
     for block in blocks:
         if position + len(block) > first:  # an empty part would keep the whole block in memory
@@ -188,7 +188,7 @@ def _cut_out(blocks: Iterator[Floats], first: int, last: int) -> Floats:
     return np.concatenate(parts)
 
 
-def _halve_rate(samples: Floats) -> Floats:
+def _halve_rate(samples: Doubles) -> Doubles:
     """Filter samples and return every second one, from the first that the whole filter covers to the last.
 
     ``resample_poly`` of SciPy does the same, but importing ``scipy.signal`` takes longer than a match.
@@ -199,7 +199,7 @@ def _halve_rate(samples: Floats) -> Floats:
 
 
 @cache
-def _steep_filter() -> Floats:
+def _steep_filter() -> Doubles:
     """Return a filter that halves the rate: it passes 98.9 % of the band, and attenuates the rest by 90 dB.
 
     Kaiser's formula gives the width of its transition band, (90 - 8) / (2.285 * 2 pi) / zero crossings.

@@ -6,6 +6,7 @@ Decoding is in ``decoding.py``, the search for the beginning of the sound in ``s
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import soundfile
 
 from synthray.errors import SoundError
-from synthray.synth.files.decoding import Floats, SoundDecoder, decode_part, resample
+from synthray.synth.files.decoding import Doubles, SoundDecoder, decode_part, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_levels
 
@@ -93,7 +94,7 @@ def read_sound(source: bytes | str | Path) -> Sound:
     return Sound(audio, (onset.first + begin) / SAMPLE_RATE_HZ, length_s)
 
 
-def _beginning(samples: Floats, onset: Onset) -> int:
+def _beginning(samples: Doubles, onset: Onset) -> int:
     """Return the sample from which on a sound is used.
 
     The sound begins with the file, or with the last sample of a digital silence, if the onset is near.
@@ -106,7 +107,7 @@ def _beginning(samples: Floats, onset: Onset) -> int:
     return silent - 1 if silent >= SILENT_RUN and begin - silent <= KEPT else begin
 
 
-def _exact_onset(samples: Floats, onset: Onset) -> int:
+def _exact_onset(samples: Doubles, onset: Onset) -> int:
     """Return the first sample that differs from the rest in front of it by the onset's threshold.
 
     It must also exceed the peaks of the noise in the first half of that rest.
@@ -118,7 +119,7 @@ def _exact_onset(samples: Floats, onset: Onset) -> int:
     return int(is_loud.argmax()) if is_loud.any() else in_front
 
 
-def _without_offset(samples: Floats) -> Floats:
+def _without_offset(samples: Doubles) -> Doubles:
     mean = samples.mean()
     return samples - mean if abs(mean) > OFFSET_FROM * samples.std() else samples
 
@@ -143,3 +144,10 @@ def write_wav(target: str | Path | BinaryIO, audio: npt.ArrayLike) -> None:
         soundfile.write(target, np.clip(audio, -1.0, 1.0), SAMPLE_RATE_HZ, subtype="PCM_16", format="WAV")
     except (OSError, soundfile.SoundFileError) as error:
         raise SoundError(f"{target} cannot be written: {error}") from None
+
+
+def encode_wav(audio: npt.ArrayLike) -> bytes:
+    """Return the bytes of the WAV file that :func:`write_wav` writes; raise its errors."""
+    file = io.BytesIO()
+    write_wav(file, audio)
+    return file.getvalue()

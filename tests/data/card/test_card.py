@@ -17,12 +17,12 @@ from synthray.data.card import readme as card_module
 from synthray.data.card.pictures import contact_sheet
 from synthray.data.card.readme import CARD, PICTURE, render_card, write_card
 from synthray.data.card.summary import facts, loudness_lines, parameter_rows
-from synthray.data.card.tables import sparkline
 from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest, Shard, Skipped
 from synthray.data.open import open_dataset
 from synthray.errors import CorruptShard, StorageError
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
+from synthray.text_tables import sparkline
 from tests import foreign
 from tests.conftest import convert_here
 

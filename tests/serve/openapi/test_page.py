@@ -7,8 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
+from synthray.serve.openapi.api import Api
 from synthray.serve.openapi.document import document as document_for
-from synthray.serve.openapi.examples import Api
 from synthray.serve.openapi.page import render
 from synthray.serve.openapi.page_json import shown_json, shown_text
 from tests.serve.openapi.parts import document_of, operations_of, service_of
