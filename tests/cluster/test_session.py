@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from synthray.cluster.serving import session
 from synthray.cluster.signals import StopRequest
 from synthray.errors import SynthrayError
 from synthray.serve.config import Address, ReplicaConfig
+from tests.waiting import free_port
 
 pytestmark = pytest.mark.faults
 
-ADDRESS = Address(port=8123)
+ADDRESS = Address(port=free_port())
 REPLICA_MESSAGE = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
 ray::ServeReplica:synthray:synthray.initialize_and_get_metadata() (pid=1)
   File "replica.py", line 1928, in initialize
@@ -137,7 +139,7 @@ def test_session_application_replaced_leaves_it(
 ) -> None:
     faked = fake([], [session.APPLICATION])
     monkeypatch.setattr(session, "_is_replaced", lambda owner: True)
-    with pytest.raises(SynthrayError, match=r"another job replaced it at http://127\.0\.0\.1:8123"):
+    with pytest.raises(SynthrayError, match=f"another job replaced it at {re.escape(ADDRESS.url)}"):
         serve_here()
     assert faked.removed == []
 
@@ -213,5 +215,5 @@ def test_watch_model_changes_are_announced_once(
 
     monkeypatch.setattr(session, "model_status", status)
     watch(requested, lines)
-    assert lines[0].startswith("serving model_1 at http://127.0.0.1:8123 ")
+    assert lines[0].startswith(f"serving model_1 at {ADDRESS.url} ")
     assert lines[1:] == ["still serving model_1: gone", "now serving model_2"]
