@@ -206,10 +206,26 @@ def test_read_sound_path_and_bytes_are_equal(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_sound(source).audio, read_sound(data).audio)
 
 
+@pytest.mark.parametrize("stray", ["._", ".AppleDouble/x"])
+def test_read_sound_of_an_mp3_does_not_depend_on_the_working_directory(
+    stray: str, tone: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """libsndfile takes such files for resource forks of a sound without a path."""
+    monkeypatch.chdir(tmp_path)
+    mp3 = encoded(tone, SAMPLE_RATE_HZ, form="MP3", subtype="MPEG_LAYER_III")
+    expected = read_sound(mp3).audio
+    (tmp_path / stray).parent.mkdir(exist_ok=True)
+    (tmp_path / stray).write_bytes(b"x")
+    np.testing.assert_array_equal(read_sound(mp3).audio, expected)
+    with pytest.raises(SoundError, match="its content is not valid"):
+        read_sound(mp3[:100])
+
+
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "message"),
     [
         (np.zeros(0), 11025, "the sound has no samples"),
+        (np.array([0.5]), 11025, "the sound is too short: it lasts 0.1 ms"),
         (np.array([0.1, np.nan]), 11025, "not finite numbers: sample 1 of channel 0 is nan"),
         (np.full(9000, np.inf), 11025, "not finite numbers: sample 0 of channel 0 is inf"),
         (np.full((9, 2), 1e300), 11025, "not finite numbers: sample 0 of channel 0 is 1e[+]300"),

@@ -5,7 +5,10 @@ A file is never decoded whole. Containers are in ``container.py``.
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -15,7 +18,7 @@ import soundfile
 import soxr
 
 from synthray.errors import SoundError
-from synthray.synth.files.container import is_recognised, readable_forms
+from synthray.synth.files.container import PartsFile, is_recognised, readable_forms
 from synthray.synth.instrument import SAMPLE_RATE_HZ
 
 Doubles = npt.NDArray[np.float64]
@@ -27,6 +30,7 @@ BLOCK_FRAMES = 4096  # a block in which the decoder fails is lost
 STEEP_CROSSINGS = 512
 """Zero crossings on either side of the filter that halves the rate: 46 ms."""
 LARGEST_SAMPLE = 1e30  # float32 ends at 3e38
+_CANNOT_OPEN = (OSError, soundfile.SoundFileError, TypeError)  # TypeError: headerless formats
 
 
 class SoundDecoder:
@@ -102,18 +106,35 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has 
 def _open(raw: bytes | memoryview, name: str) -> Any:
     reasons = []
     for form in readable_forms(raw, name):
-        try:
+        with suppress(*_CANNOT_OPEN):
             return _ForwardFile(form)
-        except (OSError, soundfile.SoundFileError, TypeError) as error:  # TypeError: headerless formats
+        try:
+            return _open_by_path(form)
+        except _CANNOT_OPEN as error:
             reasons.append(_reason(error))
     # libsndfile tries its formats in turn, and reports the error of the last one.
     reason = reasons[0] if is_recognised(raw) else "its format is unknown"
     raise SoundError(f"{name} cannot be read as a sound file (WAV, FLAC, OGG, MP3, AIFF, …): {reason}")
 
 
+def _open_by_path(form: PartsFile) -> _ForwardFile:
+    """Open a copy that has a path.
+
+    Without one, libsndfile takes a file ``._`` or ``.AppleDouble/`` in the working directory, which macOS and its file
+    servers write, for a part of the sound.
+    """
+    form.seek(0)
+    with open(os.memfd_create("sound"), "wb") as copy:  # noqa: PTH123  # a descriptor, not a path
+        shutil.copyfileobj(form, copy)
+        copy.flush()
+        return _ForwardFile(f"/proc/self/fd/{copy.fileno()}")
+
+
 def _reason(error: Exception) -> str:
-    """Return libsndfile's message, without what it says of the Python object."""
-    reason = str(getattr(error, "error_string", "") or "its content is not valid")
+    """Return libsndfile's message, without what it says of the Python object or of a file on the disk."""
+    reason = str(getattr(error, "error_string", ""))
+    if not reason or "not a regular file" in reason:
+        return "its content is not valid"
     return reason.removeprefix("Error : ").rstrip(".")
 
 

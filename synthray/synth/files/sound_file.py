@@ -18,7 +18,7 @@ import soundfile
 from synthray.errors import SoundError
 from synthray.synth.files.decoding import Doubles, SoundDecoder, decode_part, resample
 from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
-from synthray.synth.onset import MAX_SILENCE_S, Onset, find_onset, measure_levels
+from synthray.synth.onset import HOP, MAX_SILENCE_S, Onset, find_onset, measure_levels
 
 PRE_ROLL = 2
 """Samples that are kept in front of the onset, by which half of the random presets are found late."""
@@ -32,6 +32,8 @@ ABOVE_NOISE_PEAK = 1.25
 """An onset exceeds the largest of 110 samples of noise by this factor. The next 330 samples of noise rarely do."""
 MAX_SILENT_SAMPLES = 600 * 2 * 96_000
 """Samples of all channels within which the first sound must come: some seconds of work."""
+SHORTEST_S = HOP / SAMPLE_RATE_HZ
+"""Length of the sound from which on its level can be measured: 20 ms."""
 CUT_FROM_S = 0.05
 """Cutting off this much may remove something audible."""
 
@@ -83,6 +85,8 @@ def read_sound(source: bytes | str | Path) -> Sound:
     if not decoder.frames_read:
         raise SoundError(f"{name} has no samples: nothing follows its header")
     onset = find_onset(levels)
+    if onset is None and length_s is not None and length_s < SHORTEST_S:
+        raise SoundError(f"{name} is too short: it lasts {1000 * length_s:.1f} ms")
     if onset is None:
         silence = f"throughout, for {length_s:.2f} s" if length_s is not None else f"for more than {max_silence_s:g} s"
         raise SoundError(f"{name} is silent {silence}: there is nothing to match")
