@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthray.errors import ConfigError
-from synthray.storage import open_parent
+from synthray.storage import open_parent, open_store
 
 if TYPE_CHECKING:
     from synthray.synth.parameters import ParameterTable
@@ -30,6 +32,20 @@ def write_file(uri: str, data: bytes) -> None:
         raise ConfigError(f"{uri!r}: this is a folder. Give the URI of a file.")
     store.write(name, data)
     print(f"wrote {uri}", file=sys.stderr)
+
+
+def require_writable(uri: str) -> None:
+    """Raise ConfigError if a local file cannot be written, before work is done that would be lost."""
+    path = Path(open_store(uri).uri)
+    if "://" in uri.removeprefix("file://"):
+        return
+    if path.is_dir():
+        raise ConfigError(f"{uri!r}: this is a folder. Give the name of a file.")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir():
+        raise ConfigError(f"{uri!r}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{uri!r}: no file can be written in {folder}")
 
 
 def require_wav_name(uri: str | None) -> None:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, write_file
+from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, require_writable, write_file
 from synthray.cli.flags import require_seconds
 from synthray.cli.quiet import quiet
 from synthray.cli.runner import set_up
@@ -109,6 +109,9 @@ def plan_targets(
     Raises:
         ConfigError: the flags contradict each other, or a sound would be overwritten.
     """
+    for flag, value in (("--out-dir", out_dir), ("--out", out), ("--wav", wav)):
+        if value == "":
+            raise ConfigError(f"{flag} is empty. Is a variable of the shell not set?")
     require_wav_name(wav)
     if out_dir is None:
         if len(sounds) > 1:
@@ -118,16 +121,25 @@ def plan_targets(
         raise ConfigError("--out-dir names the files itself; leave out --out and --wav")
     else:
         names = unique_names([PurePosixPath(open_store(sound).uri).stem for sound in sounds])
-        folder = out_dir.rstrip("/") or "/"
+        folder = open_store(out_dir).uri if "://" in out_dir else out_dir.rstrip("/") or "/"
         targets = [
             Target(sound, f"{folder}/{name}.json", f"{folder}/{name}.wav")
             for sound, name in zip(sounds, names, strict=True)
         ]
-    read = {_identity(sound) for sound in sounds}
-    for written in (uri for target in targets for uri in (target.preset, target.wav) if uri):
-        if _identity(written) in read:
-            raise ConfigError(f"{written!r}: this sound would be overwritten by a match. Write to another place.")
+    _require_separate(sounds, [uri for target in targets for uri in (target.preset, target.wav) if uri])
     return targets
+
+
+def _require_separate(sounds: Sequence[str], outputs: Sequence[str]) -> None:
+    """Raise ConfigError if an output would replace a sound or another output, or cannot be written."""
+    read, written = {_identity(sound) for sound in sounds}, set()
+    for uri in outputs:
+        if (identity := _identity(uri)) in read:
+            raise ConfigError(f"{uri!r}: this sound would be overwritten by a match. Write to another place.")
+        if identity in written:
+            raise ConfigError(f"{uri!r}: the preset and its sound would be written to one file. Give two names.")
+        written.add(identity)
+        require_writable(uri)
 
 
 def unique_names(names: Sequence[str]) -> list[str]:

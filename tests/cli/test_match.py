@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthray.cli.main import main
-from synthray.cli.match import SHORT_SEARCH, unique_names
+from synthray.cli.match import SHORT_SEARCH, plan_targets, unique_names
+from synthray.storage import open_store
 from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
@@ -165,6 +166,16 @@ def test_unique_names_differ_and_keep_the_first(names: list[str]) -> None:
         (["{sounds}/a/tone.wav", "{sounds}/text.wav", "--out-dir", "{sounds}/a/"], "a/tone.wav': this sound would be"),
         (["{sounds}/a/tone.wav", "--out-dir", "{sounds}/b/../link"], "link/tone.wav': this sound would be overwritten"),
         (["{sounds}/a/tone.wav", "--wav", "{sounds}/link/tone.wav"], "this sound would be overwritten by a match"),
+        (
+            ["{sounds}/a/tone.wav", "--wav", "{sounds}/a/x.wav", "--out", "{sounds}/link/x.wav"],
+            "would be written to one",
+        ),
+        (["{sounds}/a/tone.wav", "--out", "{sounds}/b"], "b': this is a folder"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}/text.wav/x"], "text.wav is a file, not a folder"),
+        (["{sounds}/a/tone.wav", "--out", "file://{sounds}/b"], "b': this is a folder"),
+        (["{sounds}/a/tone.wav", "--out-dir", ""], "--out-dir is empty"),
+        (["{sounds}/a/tone.wav", "--out", ""], "--out is empty"),
+        (["{sounds}/a/tone.wav", "--wav", ""], "--wav is empty"),
     ],
 )
 def test_match_contradicting_flags_write_nothing(
@@ -174,6 +185,15 @@ def test_match_contradicting_flags_write_nothing(
     before = sorted(sounds.rglob("*"))
     assert_fails(["match", *(part.format(sounds=sounds) for part in argv)], 2, message, capsys)
     assert sorted(sounds.rglob("*")) == before
+
+
+@pytest.mark.parametrize("folder", ["file://{}/out", "{}/out", "s3://bucket/out"])
+def test_match_names_of_outputs_are_never_taken_for_escapes(folder: str, tmp_path: Path) -> None:
+    """``%2f`` is a slash in a ``file://`` URI."""
+    names = ["a b", "a%20b", "..%2f..%2fescaped", "100%00"]
+    targets = plan_targets([f"{tmp_path}/{name}.wav" for name in names], folder.format(tmp_path))
+    out = open_store(folder.format(tmp_path)).uri
+    assert [target.preset for target in targets] == [f"{out}/{name}.json" for name in names]
 
 
 @pytest.mark.parametrize(
