@@ -14,6 +14,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from synthray.errors import Busy, SoundError
+from synthray.match.match import Match
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.models.served import FixedModels, Served
@@ -160,22 +161,26 @@ def test_match_streams_improvements_then_the_match(client, wav):
     assert set(match["sounds"]) == set(improvements[0][1]["sounds"]) == {"original", "match"}
 
 
-def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch):
+@pytest.mark.parametrize("found_db", [3.0, 3.5, 2.0])
+def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch, found_db):
     """The search minimises another distance than the one that is sent."""
 
     def improve(service, served, answer, options, improved, is_stopped):
         for distance_db in (5.0, 6.0, 4.0, 4.0, 3.0):
             improved(distance_db, 0.0, 33)
-        return answer.described(3.0)
+        return answer.described(found_db)
+
+    def found_at(distance_db):
+        return Match(np.zeros(46), distance_db, np.zeros(38), np.zeros(38, bool), 33, 1.0)
 
     module = "synthray.serve.sounds.progress_stream"
-    answer = SimpleNamespace(labels=7.0, described=lambda labels, _=0: SimpleNamespace(distance_db=labels))
+    answer = SimpleNamespace(labels=7.0, described=lambda labels, _=0: found_at(labels))
     monkeypatch.setattr(f"{module}.INTERVAL_S", 0)
     monkeypatch.setattr(f"{module}.guess_sound", lambda *_: answer)
     monkeypatch.setattr(f"{module}.find_match", improve)
-    monkeypatch.setattr(f"{module}.encode_match", lambda _service, _served, _sound, found, _options: vars(found))
+    monkeypatch.setattr(f"{module}.encode_match", lambda *args: {"distance_db": args[3].distance_db})
     events = events_of(client.post(f"{MATCH}?refine=1", content=wav, headers=EVENTS).text)
-    assert [data["distance_db"] for _, data in events] == [7.0, 5.0, 4.0, 3.0, 3.0]
+    assert [data["distance_db"] for _, data in events] == [7.0, 5.0, 4.0, 3.0, min(3.0, found_db)]
     assert [event for event, _ in events] == ["improvement"] * 4 + ["match"]
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -85,7 +85,8 @@ class _Search:
     def __init__(self, service: Service, served: Served, sound: Sound, options: MatchOptions) -> None:
         self._service, self._served, self._sound, self._options = service, served, sound, options
         self._stopped = threading.Event()
-        self._shown_s, self._nearest_db = 0.0, math.inf
+        self._shown_s = 0.0
+        self._nearest: Match | None = None
 
     def stop(self) -> None:
         """End the search soon."""
@@ -99,9 +100,9 @@ class _Search:
         started_s = time.perf_counter()
 
         def show(found: Match) -> None:
-            if found.distance_db >= self._nearest_db:  # the search minimises a slightly different distance
-                return
-            self._nearest_db = found.distance_db
+            if self._nearest and found.distance_db >= self._nearest.distance_db:
+                return  # the search minimises a slightly different distance
+            self._nearest = found
             spent_s = self._shown_s - started_s
             progress = spent_s / self._options.refine_s if self._options.refine_s else 1.0
             send(("improvement", self._encode(found) | {"progress": round(min(1.0, progress), 3)}))
@@ -115,6 +116,8 @@ class _Search:
         self._shown_s = started_s
         show(or_start(answer, answer.described(answer.labels), self._options))
         found = find_match(self._service, self._served, answer, self._options, improved, self._stopped.is_set)
+        if self._nearest and self._nearest.distance_db < found.distance_db:
+            found = replace(self._nearest, evaluations=found.evaluations, elapsed_s=found.elapsed_s)
         send(("match", self._encode(found)))
 
     def _encode(self, found: Match) -> dict[str, Any]:
