@@ -85,12 +85,12 @@ def _envelope_rules() -> list[Rule]:
         rules += [
             Rule(
                 _stages("amplitude", stage),
-                f"another {stage} would hardly change the level",
+                f"another {stage} near this one would hardly change the level",
                 partial(_level_keeps, stage, least_db),
             ),
             Rule(
                 _stages("filter", stage),
-                f"another {stage} of the filter envelope would hardly change the sound",
+                f"another {stage} of the filter envelope, near this one, would hardly change the sound",
                 partial(_filter_keeps, stage),
             ),
         ]
@@ -199,12 +199,12 @@ RULES = (
     ),
     Rule(
         ("filter_envelope_amount",),
-        "the filter hardly changes the sound, wherever its cutoff is",
+        "another amount near this one would hardly change the sound",
         lambda f: f.filter_envelope_amount_change_db < LEAST_AMOUNT_CHANGE_DB,
     ),
     Rule(
         ("filter_lfo_amount",),
-        "the filter hardly changes the sound, wherever its cutoff is",
+        "another amount near this one would hardly change the sound",
         lambda f: f.filter_lfo_amount_change_db < LEAST_AMOUNT_CHANGE_DB,
     ),
     Rule(
