@@ -23,6 +23,7 @@ from synthray.model.registry import (
     served_model,
 )
 from synthray.model.saved import SUFFIX, ModelCard
+from synthray.model.shipped import is_shipped
 from synthray.storage import open_store
 
 DESCRIPTION = "List and show models, and choose the one that is served."
@@ -49,7 +50,7 @@ def configure(parser: ArgumentParser) -> None:
     command = add_to_group(group, "ls", list_all, EXAMPLES)
     command.add_argument("uri", nargs="?", default="", metavar="URI", help=folder)
     command = add_to_group(group, "show", show_model, EXAMPLES)
-    command.add_argument("uri", nargs="?", default="", metavar="URI", help=f"a {SUFFIX} file, or {folder}")
+    command.add_argument("uri", nargs="?", default="", metavar="URI", help=f"a {SUFFIX} file, shipped, or {folder}")
     command.add_argument("--json", action="store_true", help="print JSON with the complete card")
     command = add_to_group(group, "promote", promote_model, EXAMPLES)
     command.add_argument("uri", metavar="URI", help=f"a {SUFFIX} file")
@@ -93,8 +94,8 @@ def _cells(model: ModelEntry) -> tuple[str, ...]:
 def show_model(arguments: Namespace) -> None:
     """Print what a model's card says. For a folder, show the model that it serves."""
     uri = served_model(arguments.uri)
-    is_file = arguments.uri.endswith(SUFFIX)
-    registry = registry_of(uri) if is_file else open_store(arguments.uri or default_registry()).uri
+    is_alone = arguments.uri.endswith(SUFFIX) or is_shipped(uri)
+    registry = registry_of(uri) if is_alone else open_store(arguments.uri or default_registry()).uri
     model = find_model(uri, registry)
     if model.card is None:
         raise NotFound(f"{uri}: {model.problem}")

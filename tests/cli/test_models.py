@@ -67,6 +67,14 @@ def test_show_prints_the_card_of_the_promoted_model(registry: Path, capsys: pyte
     assert f"promoted    no, not in {registry}\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("argv", [[], ["shipped"]])
+def test_show_without_own_models_prints_the_card_of_the_shipped_one(
+    argv: list[str], home: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["models", "show", *argv]) == 0
+    assert re.search(r"^version +shipped, number 1 in .*/model/shipped$", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_show_json_contains_the_complete_card(registry: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["models", "show", str(registry), "--json"]) == 0
     body = json.loads(capsys.readouterr().out)

@@ -23,3 +23,8 @@ def shipped_model() -> str:
     if not file.exists():
         raise NotFound(f"{file}: the model that comes with synthray is missing. Install synthray again.")
     return str(file)
+
+
+def is_shipped(uri: str) -> bool:
+    """Return whether a URI is that of the model."""
+    return Path(uri) == _FOLDER / f"{NAME}.keras"
