@@ -31,6 +31,7 @@ def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = N
 
     Without ``argv`` it parses ``sys.argv``. argparse itself exits for ``--help`` (0) and for a wrong flag (2).
     """
+    _open_closed_streams()
     add_verbose(parser)
     parser.set_defaults(verbose=False)
     arguments = parser.parse_args(argv)
@@ -54,6 +55,13 @@ def run(command: Command, parser: ArgumentParser, argv: Sequence[str] | None = N
     except Exception as error:
         return _failed(parser, arguments, error)
     return 0
+
+
+def _open_closed_streams() -> None:
+    """Discard what is written to stdout or stderr if the shell has closed it (``2>&-``): Python then has no stream."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115
 
 
 @contextmanager

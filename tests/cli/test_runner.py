@@ -83,6 +83,25 @@ sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many
     assert process.returncode == 1
 
 
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_run_with_a_closed_stream_still_works(closed: str) -> None:
+    script = """
+import argparse, sys
+from synthray.cli.quiet import quiet
+from synthray.cli.runner import run
+def command(_):
+    with quiet():
+        print("line", flush=True)
+        print("error", file=sys.stderr)
+sys.exit(run(command, argparse.ArgumentParser("command"), []))
+"""
+    command = f'"$0" -c "$1" {closed}>&-'
+    ended = subprocess.run(
+        ["sh", "-c", command, sys.executable, script], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout) == (0, "" if closed == "1" else "line\n")
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("lines", [1, 100_000])
 def test_run_with_a_full_disk_below_stdout_says_so(lines: int) -> None:
