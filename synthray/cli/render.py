@@ -29,7 +29,10 @@ def render(arguments: Namespace) -> None:
     require_wav_name(arguments.out)
     raw = read_file(arguments.preset)
     try:
-        preset = json.loads(raw)
-    except ValueError as error:
-        raise SoundError(f"{arguments.preset}: not a preset in JSON ({error}).") from None
-    write_file(arguments.out, render_wav(INSTRUMENT, preset))
+        wav = render_wav(INSTRUMENT, json.loads(raw))
+    except SoundError as error:
+        raise SoundError(f"{arguments.preset}: {error}") from None
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else error
+        raise SoundError(f"{arguments.preset}: not a preset in JSON ({reason}).") from None
+    write_file(arguments.out, wav)

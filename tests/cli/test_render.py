@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,16 @@ def test_files_may_have_odd_names(name: str, tmp_path: Path, monkeypatch: pytest
         (["{files}/preset.json", "--out", "{files}/x.ogg"], 2, "x.ogg': sounds are written as WAV"),
         (["{files}/models/model_2_1.json", "--out", "{files}/x.wav"], 1, "preset"),
         (["{files}/none.json", "--out", "{files}/x.wav"], 1, "none.json"),
+        (["{files}/deep.json", "--out", "{files}/x.wav"], 1, "deep.json: not a preset in JSON (nested too deeply)"),
+        (["{files}/loud.json", "--out", "{files}/x.wav"], 1, "loud.json: "),
     ],
 )
 def test_render_failure_is_one_line(
     files: Path, argv: list[str], code: int, message: str, capsys: pytest.CaptureFixture
 ) -> None:
+    (files / "deep.json").write_text("[" * 100_000)
+    preset = json.loads((files / "preset.json").read_text())
+    preset["parameters"]["oscillator_1_level"]["value"] = 1000.0
+    (files / "loud.json").write_text(json.dumps(preset))
     assert_fails(["render", *(part.format(files=files) for part in argv)], code, message, capsys)
     assert not (files / "x.wav").exists()
