@@ -5,6 +5,7 @@ Serve's own configuration files are infra/serve.yaml and infra/kuberay/rayservic
 
 from __future__ import annotations
 
+import errno
 import math
 import re
 import socket
@@ -217,7 +218,8 @@ class Address:
 
     def _bind(self, port: int, flag: str) -> socket.socket:
         try:
-            found = socket.getaddrinfo(self.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+            host = self.host.encode()  # a name that IDNA cannot encode would raise UnicodeError
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
             family, kind, protocol, _, address = found[0]
             bound = socket.socket(family, kind, protocol)
             try:
@@ -231,4 +233,5 @@ class Address:
         return bound
 
     def _refused(self, port: int, flag: str, error: OSError) -> SynthrayError:
+        flag = flag if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
         return SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.")

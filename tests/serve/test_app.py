@@ -153,6 +153,9 @@ def test_encode_predictions_single_output_has_no_name():
         ("GET", "/v1/models/other", {}, 404, "/v1/models/other does not exist; the model is at /v1/models/synthray"),
         ("POST", "/v1/models/other:predict", {}, 404, "/v1/models/other:predict does not exist"),
         ("GET", f"{BASE}/versions/77", {}, 404, "no version '77'"),
+        ("GET", f"{BASE}/versions/1:match", {}, 405, "versions/1:match does not support GET"),
+        ("GET", f"{BASE}/labels/stable:predict", {}, 405, "labels/stable:predict does not support GET"),
+        ("POST", f"{BASE}/versions/1:other", {}, 404, "versions/1:other does not exist"),
     ],
 )
 def test_invalid_request_returns_json_error(foreign, method, path, options, status, message):
@@ -264,7 +267,9 @@ def test_match_silent_sound_is_refused(client):
     assert answer.json() == {"error": "the sound is silent throughout, for 1.00 s: there is nothing to match"}
 
 
-@pytest.mark.parametrize("accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*"])
+@pytest.mark.parametrize(
+    "accept", ["audio/wav", "audio/*;q=0.9, application/json;q=0.1", "audio/x-wav, */*", "application/json;q=0, */*"]
+)
 def test_match_accept_wav_returns_sound(client, wav, accept):
     from synthray.synth.files.sound_file import read_sound
 

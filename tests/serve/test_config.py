@@ -61,6 +61,12 @@ def test_listener_of_two_services_at_once_has_one_winner(host):
     addresses[1].listener().close()
 
 
+@pytest.mark.parametrize("host", ["8.8.8.8", "999.1.1.1", "a..b"])
+def test_listener_at_an_address_of_another_machine_asks_for_the_host(host):
+    with pytest.raises(SynthrayError, match=rf"{host}:\d+: cannot listen .* Try --host"):
+        Address(host, free_port()).listener()
+
+
 def test_check_free_port_in_use_raises():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -283,6 +283,32 @@ def test_infer_invalid_json_length_is_an_error(client, length):
     assert LENGTH_HEADER in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("contents", "parameters", "raw", "message"),
+    [
+        (
+            {"fp64_contents": [0.0] * 35},
+            {},
+            [],
+            "'in_fft': has fp64_contents, expected one of raw",
+        ),
+        ({"fp32_contents": [0.0] * 35}, {}, [bytes(140)], "has raw_input_contents, fp32_contents, expected one of"),
+        ({}, {"shared_memory_region": "x"}, [bytes(140)], "the parameter 'shared_memory_region' is not supported"),
+    ],
+)
+def test_grpc_content_that_would_be_ignored_is_refused(addresses, contents, parameters, raw, message):
+    tensor = service_pb2.ModelInferRequest.InferInputTensor(
+        name="in_fft",
+        datatype="FP32",
+        shape=[1, 5, 7],
+        contents=service_pb2.InferTensorContents(**contents) if contents else None,
+        parameters={name: service_pb2.InferParameter(string_param=value) for name, value in parameters.items()},
+    )
+    request = service_pb2.ModelInferRequest(model_name="synthray", inputs=[tensor], raw_input_contents=raw)
+    with tritonclient.grpc.InferenceServerClient(addresses[1]) as client, pytest.raises(Exception, match=message):
+        client._client_stub.ModelInfer(request)
+
+
 def test_unknown_models_and_methods_are_errors(client):
     for path in ("/v2/models/other", "/v2/models/other/ready", "/v2/models/synthray/versions/x/ready"):
         assert client.get(path).status_code == 404

@@ -52,18 +52,18 @@ def preferred(request: Request, offered: tuple[str, ...]) -> str:
         RequestError: 406, it accepts none of them.
     """
     accept = request.headers.get("accept", "") or "*/*"
-    quality = dict.fromkeys(offered, 0.0)
+    ranked = dict.fromkeys(offered, (0, 0.0))  # how exactly a range names the type, and its weight
     for position, part in enumerate(accept.split(",")):
         name, _, options = part.strip().lower().partition(";")
         name = name.strip().replace("audio/x-wav", "audio/wav")
         weight = _weight(options) - position * 1e-6
         for number, kind in enumerate(offered):
-            if name in (kind, kind.partition("/")[0] + "/*"):
-                quality[kind] = max(quality[kind], weight)
-            elif name == "*/*":  # a client that takes anything gets the first one
-                quality[kind] = max(quality[kind], weight * 1e-3 ** (number + 1))
-    best = max(offered, key=lambda kind: quality[kind])
-    if quality[best] <= 0:
+            ranges = ("", "*/*", kind.partition("/")[0] + "/*", kind)
+            if name in ranges[1:]:  # a client that takes anything gets the first one
+                found = ranges.index(name), weight * 1e-3 ** (number + 1) if name == "*/*" else weight
+                ranked[kind] = max(ranked[kind], found)
+    best = max(offered, key=lambda kind: ranked[kind][1])
+    if ranked[best][1] <= 0:
         raise RequestError(406, f"accept is {accept!r}, expected {' or '.join(offered)}")
     return best
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MODEL_NAME = "synthray"
 BASE = f"/v1/models/{MODEL_NAME}"
 """Path of the model in TensorFlow Serving's REST API."""
-BASES = (BASE, f"{BASE}/versions/{{version}}", f"{BASE}/labels/{{label}}")
-"""Paths of the model that the service chooses, of a version and of a label."""
+BASES = (BASE, f"{BASE}/versions/{{version:segment}}", f"{BASE}/labels/{{label:segment}}")
+"""Paths of the model that the service chooses, of a version and of a label; ``segment`` ends at a slash or a colon."""
 STABLE = "stable"
 """Label of the promoted or only model."""
 

@@ -29,7 +29,7 @@ from synthray.serve.http.responses import error_kind, status_of
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import MODEL_NAME, Served, choose, model_labels, require_name
 from synthray.serve.protocols.encode import require_finite
-from synthray.serve.protocols.infer_codec import UNSUPPORTED
+from synthray.serve.protocols.infer_codec import require_supported
 from synthray.serve.protocols.tensors import (
     EXTENSIONS,
     SERVER_NAME,
@@ -171,14 +171,16 @@ def decode_request(request: Any, served: Served) -> tuple[np.ndarray, list[str]]
     names = []
     for index, output in enumerate(request.outputs):
         names.append(require_output(index, output.name, card))
-        for parameter in UNSUPPORTED:
-            if parameter in output.parameters:
-                raise RequestError(400, f"outputs[{index}]: the parameter {parameter!r} is not supported")
+        with naming(f"outputs[{index}]"):
+            require_supported(output.parameters)
     raw, numbers = request.raw_input_contents, tensor.contents.fp32_contents
     with naming(f"input {INPUT_NAME!r}"):
         shape = input_shape(tensor.datatype, list(tensor.shape), card.feature_shape)
-        if len(raw) > 1 or (raw and numbers):
-            raise RequestError(400, "has more than one content, expected one of raw_input_contents or fp32_contents")
+        contents = [field.name for field, _ in tensor.contents.ListFields()]
+        if len(raw) > 1 or len(contents) > (not raw) or contents not in ([], ["fp32_contents"]):
+            found = ", ".join(["raw_input_contents"] * len(raw) + contents)
+            raise RequestError(400, f"has {found}, expected one of raw_input_contents or fp32_contents")
+        require_supported(tensor.parameters)
         features = from_bytes(raw[0], shape) if raw else from_numbers(list(numbers), shape)
     return features, names or [output.name for output in outputs_of(card)]
 

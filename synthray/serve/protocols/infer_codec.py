@@ -6,6 +6,7 @@ The tensors themselves are in ``tensors.py``.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 LENGTH_HEADER = "inference-header-content-length"
 """Header with the length of the JSON in front of binary tensors, bytes."""
 UNSUPPORTED = ("classification", "shared_memory_region")
-"""Parameters of a requested output that would change its form."""
+"""Parameters of a tensor that would change its form or its place."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def _split(body: bytes, json_length: str | None) -> tuple[bytes, bytes]:
 
 def _decode_tensor(tensor: dict[str, Any], binary: bytes, card: ModelCard) -> np.ndarray:
     shape = input_shape(tensor.get("datatype"), tensor.get("shape"), card.feature_shape)
+    require_supported(_parameters(tensor))
     size = _parameters(tensor).get("binary_data_size")
     if size is None:
         if binary:
@@ -135,11 +137,17 @@ def _requested_outputs(request: dict[str, Any], card: ModelCard) -> dict[str, bo
     outputs = {}
     for index, tensor in enumerate(requested):
         name = require_output(index, tensor.get("name"), card)
-        for parameter in UNSUPPORTED:
-            if parameter in _parameters(tensor):
-                raise RequestError(400, f"outputs[{index}]: the parameter {parameter!r} is not supported")
+        with naming(f"outputs[{index}]"):
+            require_supported(_parameters(tensor))
         outputs[name] = _flag(tensor, "binary_data", default=default)
     return outputs or {tensor.name: default for tensor in outputs_of(card)}
+
+
+def require_supported(parameters: Container[str]) -> None:
+    """Raise RequestError 400 for a parameter of a tensor that would change its form or its place."""
+    for parameter in UNSUPPORTED:
+        if parameter in parameters:
+            raise RequestError(400, f"the parameter {parameter!r} is not supported")
 
 
 def _flag(tensor: dict[str, Any], name: str, *, default: bool) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -32,8 +33,23 @@ INLINE_SOUNDS = 4
 """Up to this many answers, encoding is faster than a change of thread."""
 
 
+class _Segment(Convertor[str]):
+    """A part of a path in front of ``:predict`` or another verb."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("segment", _Segment())
+
+
 def routes(verbs: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> list[Route]:
-    """Return the routes, the busiest one first. ``{version}`` would also match "7:predict", so its route comes last.
+    """Return the routes, the busiest one first.
 
     Args:
         verbs: endpoints of further verbs, such as ``:match``, which take the same paths as ``:predict``.
