@@ -44,9 +44,12 @@ from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
 from synthray.synth.voice import render
 
-NOTEBOOK = "notebook's network"
+NOTEBOOK, FLOOR = "notebook's network", "true preset, other noise"
+NEAR_DB = 0.3
+"""MSS above the floor up to which a match sounds like the true preset with other noise."""
 HELD_OUT_SEED, ANSWER_SEED = 4_000_000_007, 4_000_000_009
 NAMES = [distance.name for distance in DISTANCES]
+IS_CHOICE = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.learned])
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,12 @@ def main() -> None:
     ]
     answers.append(nearest_of_many(originals))
     if rows is None:
-        answers.append(Answers("true preset, other noise", settings))
+        answers.append(Answers(FLOOR, settings))
         answers.append(Answers("random preset", np.roll(settings, 1, axis=0)))
-    table = distances_table(originals, answers, has_floor=rows is None)
-    result = {"sounds": len(originals), "distances": table}
+    measured = measure(originals, answers)
+    result = {"sounds": len(originals), "distances": distances_table(answers, measured, has_floor=rows is None)}
     if rows is None:
-        result["parameters"] = parameters_table(settings, answers)
+        result["parameters"] = parameters_table(settings, answers, measured)
     if arguments.out:
         arguments.out.write_text(json.dumps(result, indent=1) + "\n")
 
@@ -117,18 +120,24 @@ def nearest_of_many(originals: np.ndarray) -> Answers:
     return Answers("nearest of 20,000 presets", Candidates.render().nearest(analyse(originals)))
 
 
-def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor: bool) -> list[dict[str, object]]:
-    """Print the mean distances of each method, and its MSS above the floor against the notebook's network."""
+def measure(originals: np.ndarray, answers: list[Answers]) -> dict[str, np.ndarray]:
+    """Return the distances of each method's sounds by its name, float64 ``(sounds, distances)``."""
     seeds = noise_seeds(ANSWER_SEED, 0, len(originals))
-    measured = {
+    return {
         each.name: measure_distances(
             originals[: len(each.settings)], render(each.settings, seeds[: len(each.settings)])
         )
         for each in answers
     }
+
+
+def distances_table(
+    answers: list[Answers], measured: dict[str, np.ndarray], *, has_floor: bool
+) -> list[dict[str, object]]:
+    """Print the mean distances of each method, and its MSS above the floor against the notebook's network."""
     # Without the notebook's network, the ratios are to the network alone.
     reference = measured.get(NOTEBOOK, measured["network"])
-    floor = measured["true preset, other noise"] if has_floor else np.zeros_like(reference)
+    floor = measured[FLOOR] if has_floor else np.zeros_like(reference)
     print(
         f"\n{'':34}{'sounds':>7}{'s':>7}{'presets':>9}"
         + "".join(f"{name:>18}" for name in NAMES)
@@ -154,23 +163,34 @@ def distances_table(originals: np.ndarray, answers: list[Answers], *, has_floor:
     return rows
 
 
-def parameters_table(truth: np.ndarray, answers: list[Answers]) -> list[dict[str, object]]:
-    """Print how well choices and ranges are found, where they can be heard."""
-    is_choice = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.learned])
-    heard = audible(truth)
-    labels = INSTRUMENT.settings_to_labels(truth)
-    print(f"\n{'where they can be heard':34}{'choices right':>15}{'error of ranges':>17}")
+def parameters_table(
+    truth: np.ndarray, answers: list[Answers], measured: dict[str, np.ndarray]
+) -> list[dict[str, object]]:
+    """Print how well choices and ranges are found where they can be heard, in all sounds and in the near matches."""
+    heard, labels, floor = audible(truth), INSTRUMENT.settings_to_labels(truth), measured[FLOOR][:, 0]
+    near_by = f"within {NEAR_DB:g} dB of the floor"
+    print(f"\n{'where they can be heard':34}{'choices right':>15}{'error of ranges':>17}   {near_by}")
     rows = []
     for each in answers:
         count = len(each.settings)
         found = INSTRUMENT.settings_to_labels(each.settings)
         hits, errors = np.isclose(found, labels[:count]), np.abs(found - labels[:count])
-        weights = heard[:count]
-        accuracy = np.mean([hits[weights[:, c], c].mean() for c in np.flatnonzero(is_choice)])
-        error = np.mean([errors[weights[:, c], c].mean() for c in np.flatnonzero(~is_choice)])
-        print(f"{each.name:34}{accuracy:>15.3f}{error:>17.4f}")
-        rows.append({"name": each.name, "accuracy": float(accuracy), "error": float(error)})
+        is_near = measured[each.name][:, 0] - floor[:count] <= NEAR_DB
+        row: dict[str, object] = {"name": each.name, "near_sounds": int(is_near.sum())}
+        for prefix, sounds in (("", np.ones_like(is_near)), ("near_", is_near)):
+            weights = heard[:count] & sounds[:, None]
+            row[f"{prefix}accuracy"] = _mean_score(hits, weights, IS_CHOICE)
+            row[f"{prefix}error"] = _mean_score(errors, weights, ~IS_CHOICE)
+        near = f"{row['near_sounds']:>5} sounds: {row['near_accuracy']:.3f} {row['near_error']:.4f}"
+        print(f"{each.name:34}{row['accuracy']:>15.3f}{row['error']:>17.4f}   {near}")
+        rows.append(row)
     return rows
+
+
+def _mean_score(scores: np.ndarray, weights: np.ndarray, columns: np.ndarray) -> float:
+    """Return the mean over parameters of their mean score; NaN if there is none."""
+    means = [scores[weights[:, c], c].mean() for c in np.flatnonzero(columns) if weights[:, c].any()]
+    return float(np.mean(means)) if means else float("nan")
 
 
 def read_notes(folder: Path) -> np.ndarray:

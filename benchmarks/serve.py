@@ -199,6 +199,7 @@ def _measure(bench: Bench, name: str, measured: Measured) -> None:
     with running(server, bench.model, port, peers_python, log) as started:
         first = _first_answer(bench, server, started)
         measured.start_s.append(time.perf_counter() - started.started_s)
+        time.sleep(bench.arguments.settle)
         if not name.endswith("ceiling"):
             _check(first, bench.expected)
         if server.is_synthray:
@@ -354,6 +355,13 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=float, default=5, help="seconds of each load (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=2, help="rounds of all servers (default: %(default)s)")
+    parser.add_argument(
+        "--settle",
+        type=float,
+        default=0,
+        metavar="SECONDS",
+        help="wait after each server's first answer, because Ray still starts processes then (default: %(default)s)",
+    )
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers' packages")
     arguments = parser.parse_args()
     arguments.servers = arguments.servers.split(",") + ["synthray-haproxy"] * arguments.haproxy
