@@ -9,7 +9,7 @@ import pickle
 import time
 from pathlib import Path
 
-from synthray.cli.quiet import quiet
+from synthray.quiet import quiet
 
 with quiet():
     import keras

@@ -180,7 +180,7 @@ def _notebook_batch(folder: Path, number: int) -> tuple[np.ndarray, dict[str, np
 
 def _notebook_in_fit(folder: Path) -> Iterator[int]:
     """Yield the same batches as ``fit`` gets them: through Keras's adapter, as tensors."""
-    from synthray.cli.quiet import quiet
+    from synthray.quiet import quiet
 
     with quiet():
         import keras
@@ -199,7 +199,7 @@ def _notebook_in_fit(folder: Path) -> Iterator[int]:
 
 
 def _tf_data(dataset: Dataset) -> Iterator[int]:
-    from synthray.cli.quiet import quiet
+    from synthray.quiet import quiet
 
     with quiet():
         import tensorflow as tf

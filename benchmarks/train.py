@@ -35,11 +35,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from infra.s3_server import running_s3_server
-from synthray.cli.quiet import quiet
 from synthray.cluster import build, loader
 from synthray.cluster.connect import connect
 from synthray.cluster.training import trainer
 from synthray.data.open import open_dataset
+from synthray.quiet import quiet
 
 with quiet():
     import tensorflow as tf

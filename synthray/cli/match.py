@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthray.cli.files import preset_text, read_file, render_wav, require_wav_name, require_writable, write_file
 from synthray.cli.flags import require_seconds
-from synthray.cli.quiet import quiet
 from synthray.cli.runner import set_up
 from synthray.errors import ConfigError, SoundError, StorageError, summary
+from synthray.quiet import quiet
 from synthray.storage import open_store
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -74,8 +75,12 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """Write the service's log to stderr: without a handler, Python writes warnings only."""
-    logger, handler = logging.getLogger("synthray.serve"), logging.StreamHandler()
+    """Write the service's log to stderr: without a handler, Python writes warnings only.
+
+    It has a descriptor of its own, because ``quiet`` redirects that of stderr while sounds are decoded.
+    """
+    stderr = os.fdopen(os.dup(2), "w")
+    logger, handler = logging.getLogger("synthray.serve"), logging.StreamHandler(stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = logger.level
     logger.setLevel(logging.INFO)
@@ -85,6 +90,7 @@ def _log_on_stderr() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
+        stderr.close()
 
 
 async def _serve(

@@ -87,7 +87,7 @@ sys.exit(run(lambda _: print("line\\n" * {lines}), argparse.ArgumentParser("many
 def test_run_with_a_closed_stream_still_works(closed: str) -> None:
     script = """
 import argparse, sys
-from synthray.cli.quiet import quiet
+from synthray.quiet import quiet
 from synthray.cli.runner import run
 def command(_):
     with quiet():

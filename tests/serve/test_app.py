@@ -259,6 +259,12 @@ def test_match_states_the_part_of_the_sound(client, sound, lead_in_s, seconds, h
         assert other.headers["x-synthray-sound"] == ", ".join(f"{name}={value}" for name, value in known.items())
 
 
+def test_match_of_a_corrupt_mp3_does_not_fill_the_log(client, capfd):
+    answer = client.post(MATCH, content=b"\xff\xfb\x90\x64" * 20_000)
+    assert answer.status_code == 400
+    assert capfd.readouterr().err == ""
+
+
 def test_match_silent_sound_is_refused(client):
     buffer = io.BytesIO()
     write_wav(buffer, np.zeros(SAMPLE_RATE_HZ))

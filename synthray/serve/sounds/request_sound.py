@@ -13,6 +13,7 @@ import numpy as np
 from starlette.requests import Request
 
 from synthray.errors import RequestError, SoundError, json_type, shown
+from synthray.quiet import quiet
 from synthray.serve.http.body import RAW, UNSTATED, parse_object, read_body
 from synthray.serve.http.responses import SOUND_HEADER
 from synthray.serve.http.uploads import Form
@@ -48,8 +49,11 @@ async def read_request_sound(request: Request, service: Service, served: Served 
 
 
 def decode_sound(service: Service, served: Served | None, raw: bytes) -> Sound:
-    """Return the sound in a file's bytes, and record the time of the decoding."""
-    with timed(service.metrics, "decode", served):
+    """Return the sound in a file's bytes, and record the time of the decoding.
+
+    It is quiet, because a corrupt MP3 would fill the log.
+    """
+    with timed(service.metrics, "decode", served), quiet():
         return read_sound(raw)
 
 
