@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 	@$(BIN)/python infra/demo.py --store $(STORE)
 
 # A browser or a cluster may stall once on a busy machine, so a test that waited too long runs again.
-RERUN := --reruns 1 --only-rerun "Timeout" --only-rerun "the condition did not hold within"
+RERUN := --reruns 1 --only-rerun "[Tt]imeout" --only-rerun "the condition did not hold within"
 test: quick
 	$(BIN)/python -m pytest -n 2 $(RERUN) -m "(slow or web or s3) and not ray" $(ARGS)
 	$(BIN)/python -m pytest $(RERUN) -m ray $(ARGS)

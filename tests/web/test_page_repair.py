@@ -144,6 +144,7 @@ def test_start_that_failed_is_repaired_by_the_next_sound(open_page: Callable[...
         else:
             route.fulfill(status=500, json={"error": "The table is missing."})
 
+    page.wait_for_load_state("networkidle")  # or the page that is left would get the failure
     page.route("**/metadata", fail_once)
     page.reload()
     expect(page.locator("#source-message")).to_have_text("The table is missing.")
