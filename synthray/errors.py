@@ -1,4 +1,4 @@
-"""Every error that synthray raises on purpose, `summary` of any error, `shown` for values in messages, `json_type`.
+"""Every error that synthray raises on purpose, with `is_transient`, `summary`, `shown` and `json_type`.
 
     SynthrayError
     ├── ConfigError        a flag or setting is invalid; nothing was started

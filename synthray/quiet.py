@@ -1,4 +1,4 @@
-"""Native code without its log lines. Python's own warnings and errors are not affected."""
+"""Native code without its log lines."""
 
 from __future__ import annotations
 
