@@ -177,9 +177,9 @@ def decode_request(request: Any, served: Served) -> tuple[np.ndarray, list[str]]
     with naming(f"input {INPUT_NAME!r}"):
         shape = input_shape(tensor.datatype, list(tensor.shape), card.feature_shape)
         contents = [field.name for field, _ in tensor.contents.ListFields()]
-        if len(raw) > 1 or len(contents) > (not raw) or contents not in ([], ["fp32_contents"]):
-            found = ", ".join(["raw_input_contents"] * len(raw) + contents)
-            raise RequestError(400, f"has {found}, expected one of raw_input_contents or fp32_contents")
+        found = ["raw_input_contents"] * len(raw) + contents
+        if len(found) > 1 or contents not in ([], ["fp32_contents"]):
+            raise RequestError(400, f"has {', '.join(found)}, expected one of raw_input_contents or fp32_contents")
         require_supported(tensor.parameters)
         features = from_bytes(raw[0], shape) if raw else from_numbers(list(numbers), shape)
     return features, names or [output.name for output in outputs_of(card)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.concurrency import run_in_threadpool
-from starlette.convertors import Convertor, register_url_convertor
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,16 +33,10 @@ INLINE_SOUNDS = 4
 """Up to this many answers, encoding is faster than a change of thread."""
 
 
-class _Segment(Convertor[str]):
+class _Segment(StringConvertor):
     """A part of a path in front of ``:predict`` or another verb."""
 
     regex = "[^/:]+"
-
-    def convert(self, value: str) -> str:
-        return value
-
-    def to_string(self, value: str) -> str:
-        return value
 
 
 register_url_convertor("segment", _Segment())
