@@ -144,7 +144,7 @@ _SHOWN = _Shown()
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether an error may be gone at the next try: a store that cannot be reached may recover."""
+    """Return whether another try may succeed after an error: a store that cannot be reached may recover."""
     return isinstance(error, StorageError) and not isinstance(error, NotFound)
 
 

@@ -56,7 +56,7 @@ DISTANCES = (
     Distance("rms", "RMS similarity", "", rms_envelope, envelope_similarity, higher_is_better=True),
     Distance("lsd", "log-spectral", "dB", chunk_levels, log_spectral_distance),
 )
-"""All distances that an evaluation reports. docs/architecture.md says how to add one."""
+"""All distances that an evaluation reports. To add one, see docs/architecture.md."""
 
 Description = dict[Callable[[Floats], Any], Any]
 """Results of each ``Distance.describe``."""

@@ -26,5 +26,5 @@ def shipped_model() -> str:
 
 
 def is_shipped(uri: str) -> bool:
-    """Return whether a URI is that of the model."""
+    """Return whether a URI names the shipped model."""
     return Path(uri) == _FOLDER / f"{NAME}.keras"

@@ -52,7 +52,7 @@ def preferred(request: Request, offered: tuple[str, ...]) -> str:
         RequestError: 406, it accepts none of them.
     """
     accept = request.headers.get("accept", "") or "*/*"
-    ranked = dict.fromkeys(offered, (0, 0.0))  # how exactly a range names the type, and its weight
+    ranked = dict.fromkeys(offered, (0, 0.0))  # rank of the most specific range, and its weight
     for position, part in enumerate(accept.split(",")):
         name, _, options = part.strip().lower().partition(";")
         name = name.strip().replace("audio/x-wav", "audio/wav")

@@ -1,4 +1,4 @@
-"""The service that the OpenAPI document describes, as the modules of this folder see it."""
+"""The running service: its models, limits and address, which the modules of this folder describe."""
 
 from __future__ import annotations
 

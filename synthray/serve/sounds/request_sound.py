@@ -51,7 +51,7 @@ async def read_request_sound(request: Request, service: Service, served: Served 
 def decode_sound(service: Service, served: Served | None, raw: bytes) -> Sound:
     """Return the sound in a file's bytes, and record the time of the decoding.
 
-    It is quiet, because a corrupt MP3 would fill the log.
+    The decoder's own log lines are discarded, because a corrupt MP3 would fill the log with them.
     """
     with timed(service.metrics, "decode", served), quiet():
         return read_sound(raw)

@@ -1,1 +1,1 @@
-"""Which parameters of a preset can be heard."""
+"""Rules that tell whether a parameter of a preset can be heard."""

@@ -33,7 +33,7 @@ ABOVE_NOISE_PEAK = 1.25
 MAX_SILENT_SAMPLES = 600 * 2 * 96_000
 """Samples of all channels within which the first sound must come: some seconds of work."""
 SHORTEST_S = HOP / SAMPLE_RATE_HZ
-"""Length of the sound from which on its level can be measured: 20 ms."""
+"""Length of the shortest sound whose level can be measured: 20 ms."""
 CUT_FROM_S = 0.05
 """Cutting off this much may remove something audible."""
 
