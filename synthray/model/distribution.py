@@ -5,12 +5,18 @@ Parameters are independent of each other. Networks that predict it are in ``netw
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, ParameterTable, Range
+
+PITCHES = [INSTRUMENT.label_index[f"oscillator_{number}_pitch"] for number in (1, 2)]
+EQUAL_PITCHES = 0.1
+"""Weight of two equal pitches. Of random presets, 2 % have them."""
 
 
 @dataclass(frozen=True)
@@ -29,15 +35,9 @@ class PresetDistribution:
         return tuple(np.cumsum(p) / p.sum() for p in self.probabilities)
 
     def likeliest(self) -> np.ndarray:
-        """Return the labels float32 ``(learned,)``: the likeliest class of a choice, and the median of a range."""
-        labels = np.empty(len(self.table.learned), np.float32)
-        for column, parameter in enumerate(self.table.learned):
-            probabilities = self.probabilities[column]
-            if isinstance(parameter, Choice):
-                labels[column] = probabilities.argmax()
-            else:
-                labels[column] = medians(probabilities[None], parameter)[0]
-        return labels
+        """Return the labels of ``likeliest_labels``, float32 ``(learned,)``."""
+        [labels] = likeliest_labels(self.table, [probabilities[None] for probabilities in self.probabilities])
+        return np.asarray(labels)
 
     def sample(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Return random labels float32 ``(count, learned)``, each parameter drawn by itself."""
@@ -82,6 +82,43 @@ class PresetDistribution:
         edges = np.linspace(0.0, 1.0, len(self.probabilities[column]) + 1)
         cumulative = np.concatenate([[0.0], self._cumulative[column]])
         return float(np.interp(high, edges, cumulative) - np.interp(low, edges, cumulative))
+
+
+def likeliest_labels(table: ParameterTable, probabilities: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the likeliest class of each choice and the median of each range, float32 ``(sounds, learned)``.
+
+    The pitches of the instrument's two oscillators are their likeliest pair.
+
+    Args:
+        table: the parameters.
+        probabilities: of each learned parameter, as in ``PresetDistribution``, but ``(sounds, classes)``.
+    """
+    labels = np.empty((len(probabilities[0]), len(table.learned)), np.float32)
+    for column, parameter in enumerate(table.learned):
+        found = probabilities[column]
+        labels[:, column] = found.argmax(axis=1) if isinstance(parameter, Choice) else medians(found, parameter)
+    if table.learned == INSTRUMENT.learned:
+        labels[:, PITCHES] = _likeliest_pairs(*(probabilities[column] for column in PITCHES))
+    return labels
+
+
+def _likeliest_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the likeliest positions of two parameters with the same steps, ``(sounds, 2)``.
+
+    A network that cannot tell which oscillator has which of two pitches finds both likely for each oscillator. Taken
+    one by one, both oscillators would get the same pitch.
+
+    Args:
+        first: probabilities of the first parameter's steps ``(sounds, steps + 1)``.
+        second: of the second one's.
+    """
+    one, other = (np.argsort(-histograms, axis=1, kind="stable").T for histograms in (first, second))
+    # If the two likeliest steps are equal, the likeliest pair of different ones has one of them.
+    pairs = np.stack([(one[0], other[0]), (one[0], other[1]), (one[1], other[0])])
+    sounds = np.arange(len(first))
+    weights = first[sounds, pairs[:, 0]] * second[sounds, pairs[:, 1]]
+    weights *= np.where(pairs[:, 0] == pairs[:, 1], EQUAL_PITCHES, 1.0)
+    return np.asarray(pairs[weights.argmax(axis=0), :, sounds] / (first.shape[1] - 1))
 
 
 def medians(histograms: np.ndarray, parameter: Range) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synthray.errors import ModelError
-from synthray.model.distribution import PresetDistribution, medians
+from synthray.model.distribution import PresetDistribution, likeliest_labels, medians
 from synthray.model.heads import HeadLayout, output_name
 from synthray.model.numpy_network import NumpyNetwork, read_network
 from synthray.model.saved import ModelCard, open_model, read_verified, resolve_model
@@ -103,13 +103,13 @@ class Predictor:
         return self._labels(self._outputs(features), clip=clip)
 
     def _labels(self, outputs: np.ndarray, *, clip: bool = True) -> np.ndarray:
-        labels = np.empty((len(outputs), len(self.card.table.learned)), np.float32)
-        for column, parameter in enumerate(self.card.table.learned):
-            output = outputs[:, self._layout.columns[parameter.name]]
-            if isinstance(parameter, Choice):
-                labels[:, column] = output.argmax(axis=1)
-            else:
-                labels[:, column] = medians(output, parameter) if self._layout.bins else output[:, 0]
+        learned = self.card.table.learned
+        parts = [outputs[:, self._layout.columns[parameter.name]] for parameter in learned]
+        if self._layout.bins:
+            return likeliest_labels(self.card.table, parts)
+        labels = np.empty((len(outputs), len(learned)), np.float32)
+        for column, (parameter, part) in enumerate(zip(learned, parts, strict=True)):
+            labels[:, column] = part.argmax(axis=1) if isinstance(parameter, Choice) else part[:, 0]
             if clip and isinstance(parameter, Range):
                 np.clip(labels[:, column], 0.0, 1.0, out=labels[:, column])
         return labels

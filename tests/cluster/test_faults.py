@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
 
-EPOCHS = 24
+EPOCHS = 36
 LINE_TIMEOUT_S = 250
 MEMORY = 100 << 20
 RESTARTED = r"resuming from the last checkpoint \(1 of 3\)"
@@ -165,38 +165,29 @@ def assert_same(saved: str, undisturbed: list[np.ndarray]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_frozen_worker_is_replaced(
+def test_a_frozen_worker_a_hanging_one_and_those_of_a_lost_node_are_replaced(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
-    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
-        job.wait_for("^epoch +5/")
+    """One training has all three faults. After each it makes a checkpoint, so each is the first of three failures."""
+    # Only the first step compiles, and the timeout counts from its end. Validation compiles once more. A frozen worker
+    # is noticed within 10 s, which must not be the work of the watchdog.
+    with training(cluster, data, tmp_path / "out", "--step-timeout-s", "20", environment=paced(tmp_path)) as job:
+        job.wait_for("^epoch +4/")
         os.kill(job.workers()[0], signal.SIGSTOP)
         job.wait_for(RESTARTED)
-        assert_same(job.saved(), undisturbed)
+        assert "no step in" not in job.text
 
-
-def test_a_hanging_worker_is_replaced(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
-) -> None:
-    # Only the first step compiles, and the timeout counts from its end. Validation compiles once more.
-    with training(cluster, data, tmp_path / "out", "--step-timeout-s", "10", environment=paced(tmp_path)) as job:
-        job.wait_for("^epoch +5/")
+        job.wait_for("^epoch +8/")
         hang = tmp_path / "hang"
         hang.touch()
-        job.wait_for(rf"^worker \d on [\d.]+: no step in 10 s.*; {RESTARTED}")
+        job.wait_for(rf"^worker \d on [\d.]+: no step in 20 s.*; {RESTARTED}")
         assert not hang.exists()
-        assert_same(job.saved(), undisturbed)
 
-
-def test_workers_of_a_lost_node_move_to_another(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
-) -> None:
-    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
-        job.wait_for("^epoch +5/")
+        job.wait_for("^epoch +12/")
         lost = next(iter(cluster.worker_nodes))
         cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
         cluster.remove_node(lost, allow_graceful=False)
-        job.wait_for(RESTARTED)
+        job.wait_for(f"(?s)({RESTARTED}.*){{3}}")
         assert_same(job.saved(), undisturbed)
 
 
@@ -224,12 +215,22 @@ def announce_end(cluster: Cluster, node_id: str, after_s: int) -> None:
     subprocess.run([*ray, "--node-id", node_id, *reason, "--deadline-remaining-seconds", str(after_s)], check=True)
 
 
-def test_a_job_whose_head_died_resumes_when_submitted_again(
+def test_an_interrupted_job_and_one_whose_head_died_resume_when_submitted_again(
     cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
 ) -> None:
     """The driver and the workers of a lost head are killed; here on a cluster that stays for the other tests."""
     with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
-        job.wait_for("^epoch +5/")
+        job.wait_for("^epoch +4/")
+        job.process.send_signal(signal.SIGTERM)  # SIGINT has the same handler, see test_signals.py
+        assert job.end() == 143
+    stopped = rf": stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of {EPOCHS}); run the same command again"
+    assert re.search(stopped, job.text)
+    assert "Traceback" not in job.text
+    reached = newest_checkpoint(tmp_path)
+
+    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
+        job.wait_for("^epoch +12/")
+        assert first_epoch(job) == reached + 1
         workers = job.workers()
         assert len(workers) == 2
         job.process.kill()
@@ -238,9 +239,10 @@ def test_a_job_whose_head_died_resumes_when_submitted_again(
                 os.kill(worker, signal.SIGKILL)
         assert job.end() == -signal.SIGKILL
     reached = newest_checkpoint(tmp_path)
+
     with training(cluster, data, tmp_path) as job:
         saved = job.saved()
-        assert first_epoch(job) >= reached > 4
+        assert first_epoch(job) >= reached > 11
     assert_same(saved, undisturbed)
 
 
@@ -251,22 +253,6 @@ def newest_checkpoint(out: Path | str) -> int:
 
 def first_epoch(job: Job) -> int:
     return int(re.search(r"^epoch +(\d+)/", job.text, re.MULTILINE)[1])
-
-
-def test_an_interrupted_training_ends_with_a_checkpoint(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
-) -> None:
-    with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
-        job.wait_for("^epoch +4/")
-        job.process.send_signal(signal.SIGTERM)  # SIGINT has the same handler, see test_signals.py
-        assert job.end() == 143
-    stopped = r": stopped (in epoch \d+ after step \d+ of 4|after epoch \d+ of 24); run the same command again"
-    assert re.search(stopped, job.text)
-    assert "Traceback" not in job.text
-    reached = newest_checkpoint(tmp_path)
-    with training(cluster, data, tmp_path) as job:
-        assert_same(job.saved(), undisturbed)
-        assert first_epoch(job) == reached + 1
 
 
 @pytest.fixture

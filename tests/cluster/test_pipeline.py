@@ -9,7 +9,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,15 @@ from tests import foreign
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 from tests.waiting import free_port, wait_for
 
+DEAD = "http://127.0.0.1:9"
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), DEAD)
+
 pytestmark = [pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(400)]
 
 
-def submit(head: RayHead, *command: str, home: str) -> str:
-    """Submit a job and wait for it to succeed; return its output."""
-    environment = json.dumps({"env_vars": {"SYNTHRAY_HOME": home}})
+def submit(head: RayHead, *command: str, home: str, variables: Mapping[str, str] | None = None) -> str:
+    """Submit a job with environment variables and wait for it to succeed; return its output."""
+    environment = json.dumps({"env_vars": {"SYNTHRAY_HOME": home, **(variables or {})}})
     job = head.command("python", *command, options=("--runtime-env-json", environment))
     return _run(job, head.environment)
 
@@ -153,13 +157,19 @@ def post(url: str, body: bytes, content_type: str = "application/json") -> dict:
         return json.load(response)
 
 
-def test_a_foreign_data_set_goes_all_the_way(ray_head: RayHead, tmp_path: Path) -> None:
+def test_a_foreign_data_set_goes_all_the_way_behind_a_proxy_that_does_not_answer(
+    ray_head: RayHead, tmp_path: Path
+) -> None:
     source = foreign.write(tmp_path / "training_data")
     home = str(tmp_path / "home")
-    run(ray_head, "jobs/convert.py", "--source", str(source), "--dtype", "float16", home=home)
-    run(ray_head, "jobs/train.py", "--epochs", "2", home=home)
-    assert "1_osc_wave" in run(ray_head, "jobs/evaluate.py", home=home)
-    with served(ray_head, "--model", f"{home}/models") as url:
+    # The processes of the jobs get the proxies, too, and exempt no host.
+    head = replace(ray_head, environment=ray_head.environment | PROXIES)
+    unexempted = PROXIES | dict.fromkeys(("no_proxy", "NO_PROXY", "no_grpc_proxy"), "")
+    run(head, "jobs/convert.py", "--source", str(source), "--dtype", "float16", home=home)
+    output = submit(head, "jobs/train.py", "--workers", "2", "--epochs", "2", home=home, variables=unexempted)
+    assert "2 workers; all-reduce by RING" in output
+    assert "1_osc_wave" in run(head, "jobs/evaluate.py", home=home)
+    with served(head, "--model", f"{home}/models") as url:
         features, _ = foreign.batch(0)
         body = json.dumps({"instances": features[:2].tolist()}).encode()
         predictions = post(f"{url}/v1/models/synthray:predict", body)["predictions"]

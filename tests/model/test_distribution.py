@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from synthray.model.distribution import PresetDistribution
+from synthray.model.distribution import EQUAL_PITCHES, PITCHES, PresetDistribution, likeliest_labels
+from synthray.model.heads import HeadLayout
+from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 
 TABLE = ParameterTable((Choice("c", ("x", "y", "z")), Constant("k"), Range("r"), Range("s", 0, 4, step=1)))
@@ -15,6 +17,27 @@ DISTRIBUTION = PresetDistribution(
 def test_likeliest_is_the_mode_of_choices_and_the_median_of_ranges() -> None:
     # 0.3 of the probability is below 0.5, so the median is two thirds into the third bin.
     np.testing.assert_allclose(DISTRIBUTION.likeliest(), [1, 0.5 + 0.25 * 2 / 3, 0.75], rtol=1e-6)
+
+
+def test_likeliest_pitches_are_the_likeliest_pair_of_which_equal_ones_count_less() -> None:
+    random = np.random.default_rng(0)
+    probabilities = [
+        random.dirichlet(np.full(HeadLayout(INSTRUMENT, 32).outputs(p), 0.05), 200) for p in INSTRUMENT.learned
+    ]
+    first, second = PITCHES
+    # Often both oscillators have the same likeliest pitches.
+    probabilities[second][:150] = 0.9 * probabilities[first][:150] + 0.1 * probabilities[second][:150]
+    labels = likeliest_labels(INSTRUMENT, probabilities)
+    equal = 0
+    for row in range(200):
+        one, other = probabilities[first][row], probabilities[second][row]
+        weights = np.outer(one, other) * np.where(np.eye(49) > 0, EQUAL_PITCHES, 1.0)
+        i, j = np.rint(labels[row, PITCHES] * 48).astype(int)
+        assert weights[i, j] == weights.max()
+        equal += i == j
+    assert 0 < equal < 150
+    distribution = PresetDistribution(INSTRUMENT, tuple(p[0] for p in probabilities))
+    np.testing.assert_array_equal(distribution.likeliest(), labels[0])
 
 
 def test_sample_has_the_frequencies_of_the_distribution() -> None:
