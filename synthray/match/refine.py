@@ -14,11 +14,13 @@ import numpy.typing as npt
 
 from synthray.errors import ConfigError
 from synthray.match.objective import EXACT, Objective
-from synthray.match.search import Improvement, search
+from synthray.match.search import EvolutionConfig, Improvement, search
 from synthray.match.sound import require_sound
 from synthray.model.distribution import PresetDistribution
 from synthray.synth.dsp.lanes import Floats
 
+PRESETS_PER_S = 8_000.0
+"""Presets that one core compares in a second, on machines of 2025. It decides how many populations a search has."""
 FINALISTS = 8
 """Presets of a search that are compared by ``EXACT``."""
 
@@ -72,7 +74,8 @@ def refine(
     progress = _progress(budget_s, max_evaluations, time.perf_counter(), is_stopped)
     if progress(0) < 1:
         random = np.random.default_rng(seed)
-        found = search(objective, proposal, progress, random, on_improvement=on_improvement, first=candidates)
+        config = EvolutionConfig.of_length(_expected_evaluations(budget_s, max_evaluations, threads))
+        found = search(objective, proposal, progress, random, config, on_improvement, candidates)
         candidates = np.concatenate([candidates, found.labels[:FINALISTS]])
     labels, distance_db = _nearest(audio, candidates)
     return Refined(labels, distance_db, objective.evaluations + len(candidates))
@@ -83,6 +86,12 @@ def _nearest(audio: Floats, candidates: Floats) -> tuple[Floats, float]:
     distances = Objective(audio, 1, EXACT, loudness_weight=0.0)(candidates)
     nearest = int(distances.argmin())
     return candidates[nearest], float(distances[nearest])
+
+
+def _expected_evaluations(budget_s: float | None, max_evaluations: int | None, threads: int) -> float:
+    """Return how many presets a search is likely to compare."""
+    by_time = np.inf if budget_s is None else budget_s * PRESETS_PER_S * threads
+    return min(by_time, np.inf if max_evaluations is None else max_evaluations)
 
 
 def _progress(

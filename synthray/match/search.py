@@ -30,6 +30,10 @@ Improvement = Callable[[Floats, float, int], None]
 INTERVALS = np.array([1, 2, 3, 4, 5, 7, 12, 19, 24])
 """Steps by which a stepped range moves up or down: near ones, and the intervals of strong overtones."""
 
+PRESETS_OF_A_POPULATION = 6_000
+"""Length of a search, in presets, that is worth one more population."""
+FEWEST_POPULATIONS, MOST_POPULATIONS = 2, 8
+
 REOPENED = 0.6
 """Width of changes just after the populations are merged, as a share of the width at first."""
 
@@ -38,8 +42,8 @@ REOPENED = 0.6
 class EvolutionConfig:
     """Settings of a search."""
 
-    populations: int = 2
-    """Populations at first. A second one finds another way where the first is stuck."""
+    populations: int = FEWEST_POPULATIONS
+    """Populations at first. Another one finds another way where the first is stuck."""
     apart: float = 0.6
     """Share of the search in which the populations evolve by themselves."""
     sampled: float = 0.25
@@ -58,6 +62,11 @@ class EvolutionConfig:
     """Standard deviation of a change to a value nearby, in positions, at first."""
     narrowest: float = 0.008
     """Standard deviation of such a change at the end."""
+
+    @classmethod
+    def of_length(cls, presets: float) -> EvolutionConfig:
+        """Return settings for a search of about as many presets: a longer one has more populations."""
+        return cls(populations=int(np.clip(presets / PRESETS_OF_A_POPULATION, FEWEST_POPULATIONS, MOST_POPULATIONS)))
 
 
 @dataclass(frozen=True)

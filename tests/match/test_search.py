@@ -161,14 +161,41 @@ def test_best_with_keeps_the_nearest_presets_once():
     assert best.distances.tolist() == [1.0, 2.0, 3.0]
 
 
-def test_search_finds_the_minimum_of_a_simple_distance():
+@pytest.mark.parametrize(
+    ("budget", "populations"),
+    [
+        ({"max_evaluations": 2048}, 2),
+        ({"max_evaluations": 17_999}, 2),
+        ({"max_evaluations": 18_000}, 3),
+        ({"max_evaluations": 10**9}, 8),
+        ({"budget_s": 1.0}, 2),
+        ({"budget_s": 3.0}, 4),
+        ({"budget_s": 10.0, "threads": 2}, 8),
+        ({"budget_s": 10.0, "max_evaluations": 2048}, 2),
+    ],
+)
+def test_longer_search_has_more_populations(budget, populations, target, monkeypatch):
+    configs = []
+
+    def one_preset(distance, proposal, progress, random, config, on_improvement, first):
+        configs.append(config)
+        return Found(first, distance(first))
+
+    monkeypatch.setattr("synthray.match.refine.search", one_preset)
+    refine(target, VAGUE, **budget)
+    assert configs == [EvolutionConfig(populations=populations)]
+
+
+@pytest.mark.parametrize("populations", [1, 2, 8])
+def test_search_finds_the_minimum_of_a_simple_distance(populations):
     """The distance to a hidden preset; half of the populations' presets are far away at first."""
     hidden = LABELS[1]
 
     def distance(labels: np.ndarray) -> np.ndarray:
         return np.abs(labels - hidden).sum(axis=1, dtype=np.float64)
 
-    found = search(distance, VAGUE, lambda evaluations: evaluations / 4000, np.random.default_rng(0))
+    config = EvolutionConfig(populations=populations)
+    found = search(distance, VAGUE, lambda evaluations: evaluations / 8000, np.random.default_rng(0), config)
     assert (np.diff(found.distances) >= 0).all()
     np.testing.assert_allclose(distance(found.labels), found.distances)
     assert found.distances[0] < 0.1 * distance(VAGUE.likeliest()[None])[0]
