@@ -70,7 +70,7 @@ def home(s3_server: S3Server) -> Iterator[str]:
 def trained(ray_head: RayHead, home: str) -> str:
     """The URI of the folder with the model, made by jobs with no flags but the number of epochs."""
     assert "9 batches, 288 sounds" in submit(ray_head, "jobs/generate.py", home=home)
-    assert "288 examples in 5 shards" in submit(ray_head, "jobs/convert.py", home=home)
+    assert "288 examples in 5 shards" in run(ray_head, "jobs/convert.py", home=home)
     output = submit(ray_head, "jobs/train.py", "--epochs", "3", home=home)
     lines = re.findall(
         r"^epoch +\d/3  loss [\d.]+  val_loss [\d.]+  val_accuracy [\d.]+  val_error [\d.]+  [\d,]+ examples/s$",
@@ -103,7 +103,7 @@ def test_training_again_keeps_the_model(ray_head: RayHead, trained: str, home: s
 
 
 def test_evaluation_covers_the_held_out_examples(ray_head: RayHead, trained: str, home: str) -> None:
-    output = submit(ray_head, "jobs/evaluate.py", home=home)
+    output = run(ray_head, "jobs/evaluate.py", home=home)
     assert "32 examples" in output
     assert "amplitude_lfo_waveform" in output
     report = json.loads(open_store(trained).read("evaluation.json"))
