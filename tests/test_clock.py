@@ -61,6 +61,7 @@ with Watchdog(1.0, lambda reason: print("logged:", reason, flush=True)) as watch
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jump_s", [HOUR_S, -HOUR_S], ids=["forward", "back"])
 def test_watchdog_ends_only_a_process_without_steps(jump_s: float) -> None:
     code = WATCHED.format(jump_s=jump_s)

@@ -71,6 +71,7 @@ def test_later_call_frees_a_model_that_was_replaced() -> None:
     assert output == "True True\n"
 
 
+@pytest.mark.slow
 def test_process_without_ray_clears_no_memory_for_each_body(model_folder: Path) -> None:
     port = free_port()
     command = [sys.executable, "-m", "synthray.cli.main", "serve", "--no-ray", f"--port={port}"]

@@ -116,6 +116,7 @@ def sounds(files: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_match_many_sounds_writes_each_and_names_the_bad_ones(
     files: Path, sounds: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

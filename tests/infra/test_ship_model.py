@@ -45,6 +45,7 @@ def test_shipped_model_matches_a_sound_better_than_a_random_preset(sound: np.nda
     assert match(predictor, sound, max_evaluations=500).distance_db < 0.8 * found.distance_db
 
 
+@pytest.mark.slow
 def test_ship_model_rounds_and_compresses_and_keeps_answers(tmp_path: Path) -> None:
     pytest.importorskip("tensorflow")
     model = build_model(INSTRUMENT, (20, 551), seed=1)

@@ -93,6 +93,7 @@ assert "synthray" not in sys.modules
 """.replace("{SPREAD}", SPREAD).replace("{STANDARD}", STANDARD)
 
 
+@pytest.mark.slow
 def test_saved_model_predicts_in_plain_keras_and_numpy_the_same(tmp_path: Path) -> None:
     features = 1e6 * np.exp(np.random.default_rng(0).standard_normal((16, *SHAPE))).astype(np.float32)
     features[..., 1] = 0

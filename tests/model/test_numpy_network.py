@@ -74,6 +74,7 @@ def test_network_returns_the_outputs_of_plain_keras(
     assert read_card(uri).numpy
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(table=tables, network=st.sampled_from(sorted(ARCHITECTURES)), shape=shapes, seed=st.integers(0, 99))
 @example(table=ParameterTable((Range("a", 0, 6, step=1),)), network="histogram", shape=(3, 1), seed=0)
@@ -103,6 +104,7 @@ def test_predictor_of_other_number_types_and_many_sounds_returns_the_same(tmp_pa
     np.testing.assert_array_equal(before, features)
 
 
+@pytest.mark.slow
 def test_loading_and_matching_import_neither_tensorflow_nor_keras() -> None:
     program = (
         "import sys\n"

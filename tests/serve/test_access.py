@@ -110,6 +110,7 @@ def test_compressed_body_is_answered_like_a_plain_one(models, compress):
     assert packed.json() == plain.json()
 
 
+@pytest.mark.slow
 def test_bodies_of_running_requests_are_limited_together(models):
     """A client that stops half-way holds its bytes until its time is over."""
     limits = AppConfig(max_body_bytes=len(BODY), max_bodies_bytes=len(BODY) + 50, body_timeout_s=2)

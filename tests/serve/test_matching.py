@@ -213,6 +213,7 @@ def test_match_closed_by_client_stops_the_search(predictor, wav, accept):
         assert time.monotonic() - started_s < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accept", ["text/event-stream", "application/json"])
 def test_match_beyond_the_queue_is_answered_with_429(predictor, wav, accept):
     service = service_of(predictor, search_threads=1, max_searches=1)

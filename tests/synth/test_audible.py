@@ -97,6 +97,7 @@ def presets() -> tuple[np.ndarray, np.ndarray]:
     return random_presets(11, 0, 80), noise_seeds(11, 0, 80)
 
 
+@pytest.mark.slow
 def test_audible_agrees_with_measured_differences(presets: tuple[np.ndarray, np.ndarray]) -> None:
     labels, seeds = presets
     agree = audible(INSTRUMENT.labels_to_settings(labels)) == measure(labels, seeds).heard

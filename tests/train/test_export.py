@@ -16,6 +16,7 @@ from synthray.train.export import export_model
 from tests.train.training import make_config, train
 
 
+@pytest.mark.slow
 def test_exported_model_predicts_as_trained_and_its_card_names_the_training(dataset: Dataset, tmp_path: Path) -> None:
     config = make_config(dataset, tmp_path, epochs=1)
     result = train(config, dataset)

@@ -27,6 +27,7 @@ def test_training_lowers_the_loss(dataset: Dataset, tmp_path: Path) -> None:
     assert all(np.isfinite(list(row.values())).all() for row in history)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_weights_and_another_seed_others(dataset: Dataset, tmp_path: Path) -> None:
     first, second, other = (
         train(make_config(dataset, tmp_path / str(number), seed=seed), dataset) for number, seed in enumerate((1, 1, 2))
@@ -35,6 +36,7 @@ def test_same_seed_gives_same_weights_and_another_seed_others(dataset: Dataset, 
     assert any((a != b).any() for a, b in zip(weights(first), weights(other), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrupt", [False, True])
 def test_result_has_weights_and_report_of_the_best_epoch(
     corrupt: bool, dataset: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture

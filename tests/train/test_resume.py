@@ -34,6 +34,7 @@ def uninterrupted_within(dataset: Dataset, tmp_path_factory: pytest.TempPathFact
     return train(make_config(dataset, tmp_path_factory.mktemp("uninterrupted"), **WITHIN_EPOCH), dataset)
 
 
+@pytest.mark.slow
 def test_killed_within_an_epoch_and_resumed_is_the_same(
     dataset: Dataset, tmp_path: Path, uninterrupted_within: loop.TrainResult
 ) -> None:
@@ -78,6 +79,7 @@ OLD_RECIPES = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", OLD_RECIPES)
 def test_checkpoint_of_version_0_1_resumes(recipe: str, dataset: Dataset, tmp_path: Path) -> None:
     """The files are of the first epoch of three, written by version 0.1 for settings that named the network."""
@@ -93,6 +95,7 @@ def test_checkpoint_of_version_0_1_resumes(recipe: str, dataset: Dataset, tmp_pa
     assert resumed.history[-1]["loss"] < first["loss"]
 
 
+@pytest.mark.slow
 def test_killed_before_the_first_step_and_resumed_has_the_same_statistics(dataset: Dataset, tmp_path: Path) -> None:
     config = make_config(dataset, tmp_path / "killed", normalise=True, width=4)
     train_until_killed(config, dataset, step=0)
@@ -127,6 +130,7 @@ def test_stop_request_without_a_written_checkpoint_is_an_error(dataset: Dataset,
         train(make_config(dataset, tmp_path, batch_size=32), dataset, stop=lambda: True)
 
 
+@pytest.mark.slow
 def test_epochs_may_be_raised_later_but_not_lowered(
     dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult
 ) -> None:
@@ -138,6 +142,7 @@ def test_epochs_may_be_raised_later_but_not_lowered(
     assert_same(raised, uninterrupted)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_corrupt_newest_checkpoint_is_skipped(
     dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult, caplog: pytest.LogCaptureFixture
@@ -175,6 +180,7 @@ class Group:
         return loop.WorkerContext(1, 2, broadcast)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_worker_falls_back_if_an_equal_training_deletes_the_checkpoint(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +220,7 @@ def test_worker_that_can_read_no_checkpoint_ends_with_one_line(
     train(config, dataset)
 
 
+@pytest.mark.slow
 def test_other_settings_start_anew_and_log_the_other_checkpoints(
     dataset: Dataset, tmp_path: Path, uninterrupted: loop.TrainResult, caplog: pytest.LogCaptureFixture
 ) -> None:

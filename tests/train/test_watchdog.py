@@ -67,6 +67,7 @@ def test_start_limit_is_at_least_the_step_limit() -> None:
     assert Watchdog(1000, print)._current_limit_s == 1000
 
 
+@pytest.mark.slow
 def test_process_with_heartbeats_or_at_its_end_continues() -> None:
     logged: list[str] = []
     with Watchdog(0.4, logged.append) as watchdog:

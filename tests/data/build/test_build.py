@@ -127,6 +127,7 @@ class Killed(BaseException):
     """The end of the process; synthray does not catch it."""
 
 
+@pytest.mark.slow
 def test_convert_killed_before_any_store_change_resumes_with_the_same_result(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

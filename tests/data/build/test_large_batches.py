@@ -396,6 +396,7 @@ print(sum(rows), max(rows), peak_mb() - before)
 """
 
 
+@pytest.mark.slow
 def test_large_batch_is_converted_in_memory_for_a_few_shards(tmp_path: Path) -> None:
     source, examples = foreign.write(tmp_path / "source", batches=0), 15_000
     np.lib.format.open_memmap(source / "fft/fft_batch_0.npy", "w+", np.float64, (examples, 10, 500))  # 600 MB, sparse

@@ -262,6 +262,7 @@ def test_append_continues_after_the_batches_of_the_same_seed(tmp_path: Path, con
     assert other.source["parts"][1]["seed"] == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("append", [False, True])
 def test_matches_published_recognises_a_data_set_without_rendering(append: bool, tmp_path: Path) -> None:
     options: dict[str, Any] = {"reject_silent_dbfs": -20.0}

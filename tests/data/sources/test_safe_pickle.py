@@ -217,6 +217,7 @@ COSTLY = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_load_plain_costly_pickles_are_refused(tmp_path: Path) -> None:
     """Read each in a process of its own, which it could exhaust."""
     for case, raw in COSTLY.items():
@@ -366,6 +367,7 @@ def test_load_plain_name_with_control_characters_is_escaped() -> None:
         assert len(str(refusal.value)) < 150
 
 
+@pytest.mark.slow
 def test_load_plain_a_million_numbers_are_read() -> None:
     """Read them in the protocol that needs the most opcodes for each."""
     assert load_plain(pickle.dumps([0.5] * 999_000, 0)) == [0.5] * 999_000
