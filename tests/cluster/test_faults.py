@@ -321,7 +321,7 @@ def test_a_store_outage_beyond_the_retry_timeout_ends_the_job(
 
 def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, data: Path, tmp_path: Path) -> None:
     # A worker that waits for a lost one longer than this is lost, too; the default is longer than this test waits.
-    elastic = ("--workers", "1:2", "--rescale-interval-s", "2", "--step-timeout-s", "60")
+    elastic = ("--workers", "1:2", "--rescale-interval-s", "2", "--step-timeout-s", "25")
     # The same epochs are trained once more below, but without the longer steps.
     many = ("--batch-size", "2", "--learning-rate", "0.001", "--epochs", "1000")
     with training(cluster, data, tmp_path / "out", *elastic, *many, environment=paced(tmp_path, step_s=0.02)) as job:
