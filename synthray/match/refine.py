@@ -20,7 +20,7 @@ from synthray.model.distribution import PresetDistribution
 from synthray.synth.dsp.lanes import Floats
 
 PRESETS_PER_S = 8_000.0
-"""Presets that one core compares in a second, on machines of 2025. It decides how many populations a search has."""
+"""Presets that one core compares in a second, roughly. It decides how many populations a search has."""
 FINALISTS = 8
 """Presets of a search that are compared by ``EXACT``."""
 

@@ -91,7 +91,8 @@ class Predictor:
     def labels(self, features: np.ndarray, *, clip: bool = True) -> np.ndarray:
         """Return the predicted labels, float32 ``(sounds, learned)``.
 
-        A choice is the index of its most likely class.
+        A choice is the index of its likeliest class. A range is the network's number, or the median of its histogram;
+        ``likeliest_labels`` decides the pitches of the instrument's oscillators together.
 
         Args:
             features: float32 ``(sounds, frames, bins)``.
