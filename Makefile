@@ -56,14 +56,16 @@ MODELS := $(or $(SYNTHRAY_HOME),$(HOME)/.synthray)/models
 TRAIN_MODEL = $(BIN)/python -m synthray.cli.main train --workers 1 --network histogram --batch-size 1024 --audible-only \
 	--optimizer muon --learning-rate 0.012 --weight-decay 0.01 --schedule cosine --clip-norm 5 --precision $(MODEL_PRECISION)
 
-# Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. To continue after an interruption, run it again.
+# Fresh sounds in each epoch: 128,000 x MODEL_EPOCHS in all. Then the heads are trained by the sounds of their answers.
+# To continue after an interruption, run it again.
 MODEL_EPOCHS ?= 40
-MODEL := $(MODELS)/histogram/model_4000_$(MODEL_EPOCHS).keras
+MODEL := $(MODELS)/histogram/model_4000_$(MODEL_EPOCHS)
 model: $(INSTALLED)
 	$(TRAIN_MODEL) --data "synth://?seed=20261129&batches=4000&fresh=1&dtype=float16" --out "$(MODELS)/histogram" \
 		--epochs $(MODEL_EPOCHS) --warmup-steps 150
-	$(BIN)/python infra/ship_model.py "$(MODEL)"
-	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)"
+	$(BIN)/python infra/train_by_sound.py "$(MODEL).keras"
+	$(BIN)/python infra/ship_model.py "$(MODEL)_by_sound.keras"
+	$(BIN)/python -m synthray.cli.main evaluate --model "$(MODEL)_by_sound.keras"
 
 draft: $(INSTALLED)
 	$(TRAIN_MODEL) --data "synth://?seed=20261130&batches=7000&fresh=1&dtype=float16" --out "$(MODELS)/draft" --epochs 1 --warmup-steps 30

@@ -57,15 +57,27 @@ class NumpyNetwork:
 
     def __call__(self, features: Floats) -> Floats:
         """Return the outputs of all heads, float32 ``(sounds, width)``, for ``(sounds, frames, bins)``."""
+        return self.outputs(self.logits(self.vectors(features)))
+
+    def vectors(self, features: Floats) -> Floats:
+        """Return what the heads read, float32 ``(sounds, units)``, for features ``(sounds, frames, bins)``."""
         for layer in self.layers:
             features = layer(features)
-        outputs = features @ self.kernel
-        outputs += self.bias
+        return features
+
+    def logits(self, vectors: Floats) -> Floats:
+        """Return the outputs of all heads before their activations, float32 ``(sounds, width)``."""
+        logits = vectors @ self.kernel
+        logits += self.bias
+        return logits
+
+    def outputs(self, logits: Floats) -> Floats:
+        """Apply the activations of all heads to ``logits``, in place, and return them."""
         for activation, columns in self.activations:
-            outputs[:, columns] = activation(outputs[:, columns])
+            logits[:, columns] = activation(logits[:, columns])
         if self.layout.classified:
-            _softmax(outputs, self.layout)
-        return outputs
+            _softmax(logits, self.layout)
+        return logits
 
 
 def _softmax(outputs: Floats, layout: HeadLayout) -> None:
