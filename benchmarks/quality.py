@@ -81,9 +81,12 @@ def main() -> None:
     answers += [
         answer(model, originals, "network"),
         answer(model, originals, f"network and {SHORT_SEARCH} presets", max_evaluations=SHORT_SEARCH),
-        answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine),
-        answer(model, longer, f"network and {arguments.long_refine:g} s on two cores", arguments.long_refine, 2),
     ]
+    if len(few):
+        answers.append(answer(model, few, f"network and {arguments.refine:g} s on one core", arguments.refine))
+    if len(longer):
+        name = f"network and {arguments.long_refine:g} s on two cores"
+        answers.append(answer(model, longer, name, arguments.long_refine, 2))
     answers.append(nearest_of_many(originals))
     if rows is None:
         answers.append(Answers(FLOOR, settings))
