@@ -91,7 +91,8 @@ def train_by_sound(
         tilted = replace(network, kernel=network.kernel + weights @ directions)
         batch = _Batch.of_sounds(config, number)
         vectors, slopes, distances = batch.slopes(tilted, analysis, directions, config)
-        optimizer.step(vectors.T @ slopes / config.batch_size, _learning_rate(config, number))
+        gradient = np.asarray(vectors.T @ slopes / config.batch_size, np.float32)
+        optimizer.step(gradient, _learning_rate(config, number))
         report(Step(number + 1, float(distances[distances > 0].mean())))
     return replace(network, kernel=network.kernel + weights @ directions)
 
