@@ -47,6 +47,8 @@ def main() -> None:
     arguments = parser.parse_args()
     uri = resolve_model(arguments.model)
     raw, card = read_verified(uri)
+    if arguments.sounds < 1:
+        parser.error(f"--sounds is {arguments.sounds}. Give at least 1.")
     config = SoundTraining(arguments.sounds, batch_size=min(arguments.sounds, SoundTraining.batch_size))
     folder, _ = open_parent(uri)
     out, name = arguments.out or folder.uri, f"{card.name}_by_sound"

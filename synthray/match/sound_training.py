@@ -2,8 +2,8 @@
 
 Labels teach a network which settings are likely, each by itself. Its answer is the middle of each histogram, and these
 settings together need not make the nearest sound. Here each head learns *tilts*: numbers that are added to the logits
-of a choice's classes, or that raise one end of a range's histogram and lower the other one. Tilts depend linearly on
-the vector that the heads read, so they end up in the heads' own weights, and the network stays as it is.
+of a choice's classes, or that raise one end of a range's histogram and lower the other one. A tilt is a linear function
+of the vector that the heads read, so it becomes part of their weights, and the network needs no other layer.
 
 The distance between sounds has no gradient. It is estimated from pairs of answers, whose tilts have random offsets of
 opposite signs (evolution strategies with antithetic sampling: Salimans et al. 2017). The cross-entropy of the labels
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.data.sources.synthetic import SoundGenerator
+from synthray.errors import ConfigError
 from synthray.match.objective import Objective
 from synthray.match.sound import SILENCE_RMS, normalize_level
 from synthray.model.distribution import likeliest_labels
@@ -57,10 +58,14 @@ class SoundTraining:
     label_weight: float = 0.1
     """Weight of 1 nat of cross-entropy, in dB of distance."""
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= self.sounds:
+            raise ConfigError(f"{self.sounds} sounds in batches of {self.batch_size}. Give at least one whole batch.")
+
     @property
     def steps(self) -> int:
         """Number of steps."""
-        return max(1, self.sounds // self.batch_size)
+        return self.sounds // self.batch_size
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from synthray.errors import ConfigError
 from synthray.match import sound_training
 from synthray.match.objective import Objective
 from synthray.match.sound import normalize_level
@@ -148,6 +149,12 @@ def _mean_distance(network: NumpyNetwork) -> float:
     outputs = network(analyse(targets, analysis="spectra"))
     answers = likeliest_labels(INSTRUMENT, [outputs[:, LAYOUT.columns[p.name]] for p in INSTRUMENT.learned])
     return float(np.mean([Objective(target)(answer[None])[0] for target, answer in zip(targets, answers, strict=True)]))
+
+
+@pytest.mark.parametrize(("sounds", "batch_size"), [(0, 0), (5, 0), (5, 6), (-3, 1)])
+def test_a_training_without_a_whole_batch_is_refused(sounds: int, batch_size: int) -> None:
+    with pytest.raises(ConfigError, match=f"{sounds} sounds in batches of {batch_size}"):
+        SoundTraining(sounds, batch_size=batch_size)
 
 
 def test_training_is_reproducible(network: NumpyNetwork) -> None:
