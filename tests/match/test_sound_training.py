@@ -109,7 +109,7 @@ def test_distance_slopes_point_away_from_nearer_answers(network: NumpyNetwork, m
     targets = np.zeros((400, 22050), np.float32)
     targets[:200, 0] = 1
     slopes, distances = sound_training._distance_slopes(
-        network, logits, targets, directions, 0.5, np.random.default_rng(0)
+        network, logits, targets, directions, 0.3, np.random.default_rng(0)
     )
     [mine] = np.flatnonzero(directions[:, LAYOUT.columns["filter_cutoff"]].any(axis=1))
     above, below = slopes[:200].mean(axis=0), slopes[200:].mean(axis=0)
