@@ -41,19 +41,28 @@ class S3ServerError(RuntimeError):
     """A server that did not start; the message ends with the last lines of its log."""
 
 
-def free_ports() -> dict[str, int]:
-    """Return a free port for each part of a server.
+class ReservedPorts(dict[str, int]):
+    """A port for each part of a server. Nobody else gets it, or the one ``GRPC_OFFSET`` above it, until ``release``.
 
-    The port ``GRPC_OFFSET`` above it is free, too.
+    Raises:
+        S3ServerError: no ports are free.
     """
-    for first in random.sample(PORTS[:: len(PARTS)], 20):
-        ports = dict(zip(PARTS, range(first, first + len(PARTS)), strict=True))
-        with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
-            for port in ports.values():
-                sockets.enter_context(socket.socket()).bind((HOST, port))
-                sockets.enter_context(socket.socket()).bind((HOST, port + GRPC_OFFSET))
-            return ports
-    raise S3ServerError(f"no free ports found from {PORTS.start} to {PORTS.stop}")
+
+    def __init__(self) -> None:
+        # The module's own generator has the same state in several processes if a test tool seeds it.
+        for first in random.SystemRandom().sample(PORTS[:: len(PARTS)], 20):
+            ports = range(first, first + len(PARTS))
+            with contextlib.suppress(OSError), contextlib.ExitStack() as sockets:
+                for port in (*ports, *range(first + GRPC_OFFSET, first + GRPC_OFFSET + len(PARTS))):
+                    sockets.enter_context(socket.socket()).bind((HOST, port))
+                self._sockets = sockets.pop_all()
+                super().__init__(zip(PARTS, ports, strict=True))
+                return
+        raise S3ServerError(f"no free ports found from {PORTS.start} to {PORTS.stop}")
+
+    def release(self) -> None:
+        """Let the server have the ports."""
+        self._sockets.close()
 
 
 @dataclass
@@ -62,7 +71,7 @@ class S3Server:
 
     directory: Path
     bucket: str = "synthray"
-    ports: dict[str, int] = field(default_factory=free_ports)
+    ports: ReservedPorts = field(default_factory=ReservedPorts)
     options: tuple[str, ...] = ()
     """More flags of ``weed mini``; changes apply from the next start."""
     access_key: str = field(default_factory=lambda: secrets.token_hex(10).upper())
@@ -94,6 +103,7 @@ class S3Server:
         command = [weed, "mini", f"-dir={self.directory / 'data'}", f"-ip={HOST}", f"-ip.bind={HOST}"]
         # Linux then kills the server when this process ends. `preexec_fn` could deadlock in a process with threads.
         tie = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
+        self.ports.release()
         with (self.directory / "weed.log").open("wb") as log:
             self.process = subprocess.Popen(
                 [*tie, *command, *ports, *OPTIONS, *self.options],
@@ -112,6 +122,7 @@ class S3Server:
 
     def kill(self) -> None:
         """End the process at once, as a crash would; the objects stay."""
+        self.ports.release()
         if self.process is not None:
             self.process.kill()
             self.process.wait()

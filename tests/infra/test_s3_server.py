@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from infra.s3_server import S3Server, S3ServerError, running_s3_server
+from infra.s3_server import GRPC_OFFSET, HOST, ReservedPorts, S3Server, S3ServerError, running_s3_server
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.s3
@@ -38,6 +39,28 @@ def is_running(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def test_ports_are_reserved_until_the_server_starts() -> None:
+    ports = ReservedPorts()
+    for port in ports.values():
+        for taken in (port, port + GRPC_OFFSET):
+            with socket.socket() as other, pytest.raises(OSError, match="in use"):
+                other.bind((HOST, taken))
+    ports.release()
+    for port in ports.values():
+        with socket.socket() as other:
+            other.bind((HOST, port))
+
+
+def test_ports_do_not_follow_a_seed() -> None:
+    firsts = set()
+    for _ in range(5):
+        random.seed(0)
+        ports = ReservedPorts()
+        firsts.add(ports["master"])
+        ports.release()
+    assert len(firsts) > 1
 
 
 def test_objects_survive_a_kill_and_restart(tmp_path: Path) -> None:
@@ -76,6 +99,7 @@ def test_server_ends_with_its_parent(root: Path, tmp_path: Path) -> None:
 
 def test_taken_port_is_an_error_with_the_servers_log(tmp_path: Path) -> None:
     server = S3Server(tmp_path)
+    server.ports.release()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", server.ports["filer"]))
         taken.listen()
