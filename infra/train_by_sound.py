@@ -2,7 +2,7 @@
 
     .venv/bin/python infra/train_by_sound.py models/final/model_2000_20.keras
 
-The new model is written beside the old one, as ``model_2000_20_by_sound.keras``.
+The new model is written to the same folder, as ``model_2000_20_by_sound.keras``.
 """
 
 from __future__ import annotations
@@ -25,20 +25,19 @@ from synthray.errors import ModelError, NotFound
 from synthray.match.sound import is_instrument_model
 from synthray.match.sound_training import SoundTraining, Step, train_by_sound
 from synthray.model.heads import HeadLayout
-from synthray.model.losses import UNHEARD, score
+from synthray.model.losses import score
 from synthray.model.numpy_network import NumpyNetwork, read_network
 from synthray.model.predictor import Predictor
 from synthray.model.saved import SUFFIX, ModelCard, open_model, read_verified, resolve_model, save_model
 from synthray.progress import StatusLine
 from synthray.storage import open_parent
-from synthray.synth.audible.audible import audible
-from synthray.synth.instrument import INSTRUMENT
+from synthray.train.step import to_tensors
 
 BLOCK_SOUNDS = 512
 
 
 def main() -> None:
-    """Train a model by sounds, and save it beside the model that was given."""
+    """Train a model by sounds, and save the result as a new model."""
     parser = argparse.ArgumentParser("train_by_sound.py", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("model", metavar="MODEL.keras", help="URI of the trained model")
     parser.add_argument("--out", metavar="URI", help="folder to write to (default: the model's folder)")
@@ -96,10 +95,9 @@ def validation_metrics(network: NumpyNetwork, card: ModelCard) -> dict[str, floa
         return {}
     totals = np.zeros(3)
     for start in range(first, first + count, BLOCK_SOUNDS):
-        batch = dataset.take(np.arange(start, min(start + BLOCK_SOUNDS, first + count)))
-        labels = np.asarray(batch.labels, np.float32)
-        if card.config["audible_only"]:
-            labels = np.where(audible(INSTRUMENT.labels_to_settings(labels)), labels, np.float32(UNHEARD))
+        rows = np.arange(start, min(start + BLOCK_SOUNDS, first + count))
+        batch = dataset.take(rows)
+        _, labels, _ = to_tensors(batch, rows, audible_only=card.config["audible_only"])
         logits = network.logits(network.vectors(np.asarray(batch.features, np.float32)))
         totals += [float(tf.reduce_sum(values)) for values in score(logits, labels, network.layout)]
     return dict(zip(("val_loss", "val_accuracy", "val_error"), (totals / count).tolist(), strict=True))
