@@ -44,6 +44,11 @@ def require_instrument(predictor: Predictor) -> None:
         )
 
 
+def rms_of(audio: np.ndarray) -> np.ndarray:
+    """Return the RMS levels of sounds ``(…, samples)``, float64 ``(…,)``."""
+    return np.asarray(np.sqrt(np.mean(np.square(audio, dtype=np.float64), axis=-1)))
+
+
 def normalize_level(audio: np.ndarray) -> np.ndarray:
     """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
 
@@ -53,7 +58,7 @@ def normalize_level(audio: np.ndarray) -> np.ndarray:
     Raises:
         SoundError: the sound is silent.
     """
-    rms = float(np.sqrt(np.mean(np.square(audio, dtype=np.float64))))
+    rms = float(rms_of(audio))
     if rms < SILENCE_RMS:
         raise SoundError(f"the sound is silent in its first {DURATION_S:.0f} s: there is nothing to match")
     quietest, loudest = (10 ** (level_db / 20) for level_db in TRAINED_RMS_DB)

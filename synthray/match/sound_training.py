@@ -21,7 +21,7 @@ import numpy.typing as npt
 from synthray.data.sources.synthetic import SoundGenerator
 from synthray.errors import ConfigError
 from synthray.match.objective import Objective
-from synthray.match.sound import SILENCE_RMS, normalize_level
+from synthray.match.sound import SILENCE_RMS, normalize_level, rms_of
 from synthray.model.distribution import likeliest_labels
 from synthray.model.heads import HeadLayout
 from synthray.model.numpy_network import NumpyNetwork
@@ -109,14 +109,13 @@ def tilt_directions(layout: HeadLayout) -> Floats:
     the only ranges with steps, are chosen as a pair, which no tilt of one of them can express.
     """
     rows = []
-    for parameter in layout.table.learned:
+    for parameter, positions in zip(layout.classified, layout.class_labels, strict=True):
         columns = layout.columns[parameter.name]
-        count = layout.outputs(parameter)
         if isinstance(parameter, Choice):
             rows += list(np.eye(layout.width)[columns])
         elif not parameter.step:
             row = np.zeros(layout.width)
-            row[columns] = 2 * (np.arange(count) + 0.5) / count - 1
+            row[columns] = 2 * positions[: layout.outputs(parameter)] - 1
             rows.append(row)
     return np.array(rows, np.float32)
 
@@ -164,8 +163,7 @@ class _Batch:
         count = len(self.labels)
         vectors = np.zeros((count, len(network.kernel)), np.float32)
         slopes, distances = np.zeros((count, len(directions)), np.float32), np.zeros(count, np.float32)
-        is_loud = np.sqrt(np.square(self.audio, dtype=np.float64).mean(axis=1)) >= SILENCE_RMS
-        loud = np.flatnonzero(is_loud)
+        loud = np.flatnonzero(rms_of(self.audio) >= SILENCE_RMS)
 
         def work(first: int) -> None:
             rows = loud[first : first + BLOCK_SOUNDS]
