@@ -42,7 +42,9 @@ class S3ServerError(RuntimeError):
 
 
 class ReservedPorts(dict[str, int]):
-    """A port for each part of a server. Nobody else gets it, or the one ``GRPC_OFFSET`` above it, until ``release``.
+    """The free ports of a server, one for each part.
+
+    No other process can bind them before ``release``, nor the ports that are ``GRPC_OFFSET`` higher.
 
     Raises:
         S3ServerError: no ports are free.
@@ -61,7 +63,7 @@ class ReservedPorts(dict[str, int]):
         raise S3ServerError(f"no free ports found from {PORTS.start} to {PORTS.stop}")
 
     def release(self) -> None:
-        """Let the server have the ports."""
+        """Unbind the ports, so that the server can bind them."""
         self._sockets.close()
 
 
