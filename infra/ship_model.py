@@ -45,7 +45,7 @@ def main() -> None:
     if card.table != INSTRUMENT:
         raise SystemExit(f"{arguments.model}: trained on another instrument. Train it with this version of synthray.")
     file = write_small(model, arguments.out / f"{NAME}.keras")
-    # The location of the training data and of the output says nothing to others.
+    # Nobody else has the output folder. The data are a URI that everyone can render.
     config = {key: value for key, value in card.config.items() if key != "out"}
     raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)

@@ -26,7 +26,7 @@ def keep_freed_memory() -> None:
 
 
 def prepare_for_requests() -> None:
-    """Keep freed memory, and leave out what is loaded now from garbage collection.
+    """Keep freed memory, and exclude the objects that exist now from garbage collection.
 
     A collection looks through all modules and models for 60 ms. It interrupted one of ten answers for 256 sounds. A
     later call, after other models are loaded, collects what was left out before.

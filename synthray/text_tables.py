@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """Return one block character a value, as high as its share of the largest.
+    """Return one block character for each value. Its height is the value's share of the largest one.
 
     Only 0 gets the lowest block.
     """

@@ -16,7 +16,8 @@ from synthray.storage.together import write_together
 
 DESCRIPTION = """\
 Evaluate models on a data set. Score each parameter, and compare the score with chance. Measure distances between sounds
-and their matches, and compare them with the mean preset, random presets, and the true preset with other noise.
+and their matches, and compare them with four other answers: the mean preset, a random preset, the nearest of
+20,000 random presets, and the true preset with other noise.
 Without flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on.
 Of that data set it takes only the held-out examples.
 Writes evaluation.json and evaluation.html, and replaces those of an earlier evaluation."""

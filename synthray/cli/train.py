@@ -99,7 +99,7 @@ def _add_recipe_flags(parser: ArgumentParser) -> None:
     setting("warmup_steps", "steps over which the learning rate rises from zero", warmup, "0", type=int)
     clip = "clip the global gradient norm to this value"
     setting("clip_norm", clip, f"{RECIPE['clip_norm']:g}", "no clipping", type=float)
-    normalise = "normalise the features by their mean and spread"
+    normalise = "normalise each bin of the features by its median and spread"
     setting("normalise", normalise, "on", "off", action=BooleanOptionalAction)
 
 

@@ -59,7 +59,7 @@ def configure(parser: ArgumentParser) -> None:
 
 
 def _tried(name: str) -> str:
-    """Return what is tried of a setting without its flag."""
+    """Return the values that a search tries if the flag of a setting is missing."""
     if name == "learning_rate":
         return f"the optimizer's own rate, divided or multiplied by up to {LR_SPAN:g}"
     if name == "weight_decay":

@@ -26,7 +26,7 @@ RENDERED_AGAIN = "rendered again from their presets with noise seed 0"
 
 @dataclass(frozen=True)
 class Scores:
-    """The scores of one answer."""
+    """The scores of one model, or of chance, over all examples."""
 
     parameters: tuple[Score, ...]
     """In the order of the table."""

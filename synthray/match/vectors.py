@@ -1,7 +1,7 @@
 """Vectors of 16 float32 numbers in compiled code: one value of 16 sounds, in one 512-bit register.
 
-LLVM vectorises a loop over lanes only if it can prove that the rows of an array do not overlap. The distances between
-the rows of an FFT change from pass to pass, so nothing proves it. Here each operation is on whole vectors. CPUs with
+LLVM vectorises a loop over lanes only if it can prove that the rows of an array do not overlap. In an FFT, the
+offsets between rows change from pass to pass, so that it cannot. Here each operation is on whole vectors. CPUs with
 narrower registers execute the same operations in parts, with the same results.
 """
 

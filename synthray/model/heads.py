@@ -43,7 +43,8 @@ def histogram_layer(parameter_name: str) -> str:
 def _layer_suffix(parameter_name: str) -> str:
     """Return a parameter's name if TensorFlow allows it in a layer's name.
 
-    In any other name, ``_`` replaces what it refuses, and part of a digest keeps different names different.
+    In any other name, ``_`` replaces the characters that it refuses. Part of a digest follows, so that two names always
+    have two layers.
     """
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", parameter_name):
         return parameter_name

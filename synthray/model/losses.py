@@ -1,8 +1,8 @@
 """Loss and metrics on the fused output, in TensorFlow operations.
 
-They equal the notebook's 38 Keras losses: categorical cross-entropy per choice, mean absolute error per range, summed.
-A histogram has the cross-entropy with a narrow bell around the label. All classes share one gather and one softmax.
-Activations for prediction are in ``predictor.py``.
+Without histograms, the loss is the sum of the notebook's 38 Keras losses: categorical cross-entropy per choice, mean
+absolute error per range. A histogram has the cross-entropy with a narrow bell around the label. All classes share one
+gather and one softmax. Activations for prediction are in ``predictor.py``.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def statistics(sample: npt.NDArray[np.floating]) -> tuple[Weights, Weights]:
 
 
 def _moments(values: npt.NDArray[np.float64]) -> tuple[float, float, float, float]:
-    """Return gain, centre, and the mean and variance after the compression, of one bin's values."""
+    """Return one bin's gain (1 / spread) and centre, and the mean and variance of its values after compression."""
     centre = float(np.median(values))
     distances = np.abs(values - centre)
     distances = distances[distances > 0]

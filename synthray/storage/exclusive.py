@@ -22,7 +22,7 @@ UNFINISHED = ".unfinished-"
 """Prefix of files that are being written; readers and listings skip them."""
 
 CLAIM_TIMEOUT_S = 10.0
-"""Time to wait for the claim of another writer, which holds it for the time of a rename."""
+"""Longest wait for the claim of another writer. A writer holds its claim while it renames one file."""
 
 _CLAIM_POLL_S = 0.05
 # The answers of file systems without hard links. Any other error is the error of one request.

@@ -1,6 +1,6 @@
 """Random presets of the instrument, in the form in which they are learned: uniform, musical, or a mixture of both.
 
-The random numbers are in ``presets.py``, the distributions of musical presets in ``musical.py``.
+``presets.py`` draws uniform numbers, and ``musical.py`` turns them into musical presets.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ class EpochReport:
     epochs: int
     """Epochs of the training."""
     loss: float
-    """Mean over the training examples of the loss, summed over the heads."""
+    """Mean loss of a training example, summed over the heads."""
     val_loss: float
-    """Mean over the validation examples of the loss, summed over the heads."""
+    """Mean loss of a validation example, summed over the heads."""
     val_accuracy: float
     """Mean accuracy of the choices."""
     val_error: float

@@ -120,7 +120,7 @@ class TrainState:
     def _compute_gradients(
         self, features: tf.Tensor, labels: tf.Tensor, weights: tf.Tensor, examples: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Return the sum of a share's losses, and the gradients of its part of the batch's mean loss."""
+        """Return the sum of this worker's losses, and the gradients of that sum divided by the size of the batch."""
         variables = [variable.value for variable in self.model.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self.model(tf.cast(features, tf.float32), training=True)

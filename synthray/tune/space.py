@@ -26,8 +26,8 @@ TUNABLE: dict[str, type] = {
 }
 """The settings that can be searched, and the types of their values."""
 DEFAULT_SPACE = {"width": "128,256,512", "optimizer": "sgd,adamw"}
-"""Default search space. Settings that are not listed keep their ``TrainConfig`` default. Without a named network,
-those of ``RECIPE`` have its values, so that trials learn from features of any scale."""
+"""Default search space. Settings that are not listed keep their ``TrainConfig`` default. If no network is named,
+those of ``RECIPE`` keep its values, so that trials learn from features of any scale."""
 LR_SPAN = 10.0
 """Without a flag, learning rates are the optimizer's own, divided or multiplied by up to this factor."""
 

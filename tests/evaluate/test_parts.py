@@ -215,5 +215,5 @@ def test_originals_without_stored_noise_have_noise_seed_0(candidates, only_pitch
     assert matches.answer_noise_seeds.tolist() != [0]
 
 
-def test_audible_parameters_of_a_foreign_table_are_all():
+def test_audible_parameters_of_another_instrument_are_all():
     assert audible_parameters(FOREIGN, np.zeros((2, 5))).tolist() == [[True] * 5] * 2

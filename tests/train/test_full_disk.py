@@ -48,7 +48,7 @@ def test_training_with_a_full_disk_continues_when_there_is_room(
         np.testing.assert_array_equal(one, other)
 
 
-def test_tensorboard_with_a_full_disk_of_temporary_files_names_them(dataset: Dataset, tmp_path: Path) -> None:
+def test_tensorboard_names_the_temporary_folder_whose_disk_is_full(dataset: Dataset, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     with EpochLog(make_config(dataset, tmp_path), dataset.manifest) as log:
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))

@@ -42,7 +42,7 @@ def warped_distance(coefficients: Floats, other: Floats) -> npt.NDArray[np.float
 
 
 def warped_timbre_distance(coefficients: Floats, other: Floats) -> npt.NDArray[np.float64]:
-    """Return ``warped_distance`` without coefficient 0, which ignores most of a difference in level."""
+    """Return ``warped_distance`` over all coefficients but 0, which has most of a difference in level."""
     return warped_distance(np.ascontiguousarray(coefficients[..., 1:]), np.ascontiguousarray(other[..., 1:]))
 
 

@@ -1,6 +1,6 @@
 """Errors in the OpenAPI document: their meanings, and messages as examples.
 
-The code that refuses requests makes the messages where it needs no real request.
+The messages are made by the code that refuses requests, except where that code needs a real request.
 """
 
 from __future__ import annotations

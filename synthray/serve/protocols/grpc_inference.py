@@ -47,7 +47,7 @@ from synthray.serve.service import Service
 
 try:
     from tritonclient.grpc import service_pb2 as messages
-except (ImportError, RuntimeError):  # tritonclient without its own extra raises RuntimeError
+except (ImportError, RuntimeError):  # tritonclient raises RuntimeError if it was installed without its extra for gRPC
     raise ConfigError("gRPC: the package tritonclient is not installed. Run pip install '.[grpc]'.") from None
 
 logger = logging.getLogger(__name__)

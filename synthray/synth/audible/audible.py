@@ -1,8 +1,9 @@
 """Audible and inaudible parameters of presets.
 
 A parameter is *inaudible* in a preset if moving it hardly changes the sound, for example the pulse width of a sine.
-Nothing can learn such a parameter from the sound, so training and scores leave it out. The rules are in
-``rules.py``. ``benchmarks/audible.py`` compares them with measured differences between sounds.
+A model cannot learn such a parameter from the sound: ``--audible-only`` leaves it out of the loss, and evaluation also
+has scores of the audible parameters alone. The rules are in ``rules.py``. ``benchmarks/audible.py`` compares them with
+measured differences between sounds.
 
 Most disagreements are near the threshold: the measured difference is within a factor of two of it. They are most
 frequent in noisy sounds, because the rules do not model how noise and beating oscillators raise the threshold of

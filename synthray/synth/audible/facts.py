@@ -68,12 +68,12 @@ class Facts:
 
     @cached_property
     def oscillator_1_share(self) -> Floats:
-        """Share in what is heard of oscillator 1, modulated or not."""
+        """Share of oscillator 1 in what is heard, modulated or not."""
         return self._share(OSCILLATOR_1) + self._share(MODULATION)
 
     @cached_property
     def oscillator_2_share(self) -> Floats:
-        """Share in what is heard of oscillator 2, by itself and as a modulator."""
+        """Share of oscillator 2 in what is heard, by itself and as a modulator."""
         return self._share(OSCILLATOR_2) + self._share(MODULATION)
 
     @cached_property

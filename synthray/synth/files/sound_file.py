@@ -21,7 +21,7 @@ from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import HOP, MAX_SILENCE_S, Onset, find_onset, measure_levels
 
 PRE_ROLL = 2
-"""Samples that are kept in front of the onset, by which half of the random presets are found late."""
+"""Samples that are kept in front of the onset: half of the random presets have theirs found so many samples late."""
 KEPT = 55
 """A sound begins with the file, or at the end of a digital silence, if the onset is within so many samples (5 ms)."""
 SILENT_RUN = 20

@@ -77,7 +77,7 @@ def test_links_within_the_page_have_targets(page):
 
 
 @pytest.mark.parametrize("name", ["match", "render", "analyse", "predict", "modelInfer"])
-def test_errors_have_words(name, page, document):
+def test_errors_on_the_page_have_the_phrase_of_their_status(name, page, document):
     text = article(page, name)
     [responses] = [each["responses"] for _, _, each in operations_of(document) if each["operationId"] == name]
     statuses = sorted(set(responses) - {"200"})
