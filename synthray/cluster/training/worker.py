@@ -18,6 +18,7 @@ from ray.train import collective
 
 from synthray import errors
 from synthray.cluster import loader
+from synthray.cluster.quick_import import quick_import
 from synthray.cluster.training.chief import ChiefReports, Phases
 from synthray.data.dataset import Dataset
 from synthray.storage import open_store
@@ -154,7 +155,8 @@ def setup_tensorflow(worker: WorkerConfig) -> Any:
     context = ray.train.get_context()
     threads = _threads(context.get_local_world_size())
     os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray sets it to the CPUs requested, which may be fewer
-    import tensorflow as tf
+    with quick_import():
+        import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)

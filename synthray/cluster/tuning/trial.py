@@ -12,6 +12,7 @@ from ray import tune
 
 from synthray import errors
 from synthray.cluster import loader
+from synthray.cluster.quick_import import quick_import
 from synthray.data.dataset import Dataset
 from synthray.synth.voice import usable_cores
 from synthray.train.checkpoint import CheckpointFolder
@@ -54,8 +55,9 @@ def _finished_epochs(config: TrainConfig, digest: str) -> list[dict[str, Any]]:
 
 
 def _train(config: TrainConfig, dataset: Dataset, cached_shards: dict[int, ray.ObjectRef] | None) -> None:
-    import keras
-    import tensorflow as tf
+    with quick_import():
+        import keras
+        import tensorflow as tf
 
     from synthray.train import loop
 
