@@ -191,7 +191,9 @@ def test_a_frozen_worker_a_hanging_one_and_those_of_a_lost_node_are_replaced(
         assert_same(job.saved(), undisturbed)
 
 
-def test_a_node_that_announces_its_end_is_left_with_a_checkpoint(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+def test_workers_leave_a_node_that_announces_its_end_with_a_checkpoint(
+    cluster: Cluster, data: Path, tmp_path: Path
+) -> None:
     environment = paced(tmp_path) | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
     # Epochs are long, so that only the announcement can be the reason of a checkpoint within one.
     long_epochs = ("--batch-size", "2", "--epochs", "3")

@@ -10,7 +10,7 @@ from synthray.errors import ConfigError
 
 
 @pytest.mark.parametrize("text", ["many", "1:2:3", "-1", "4:2", "0:2"])
-def test_workers_of_no_number_are_refused(text: str) -> None:
+def test_workers_that_are_not_a_number_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=f"workers is .?{text}.?. It must be"):
         Workers.parse(text)
 
