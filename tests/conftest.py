@@ -23,11 +23,13 @@ from infra.s3_server import S3Server
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.data.open import open_dataset
 from synthray.data.sources.notebook import NotebookSource
 from synthray.proxies import bypass
 from synthray.train.config import TrainConfig
+from tests import foreign
 from tests.model_fixtures import foreign_predictor, model_folder, predictor, sound, wav
 from tests.s3_place import place_in
 
@@ -120,15 +122,14 @@ def convert_here(source: Path | str, out: Path | str, **options: object) -> Mani
 
 def train_here(config: TrainConfig) -> list[dict[str, Any]]:
     """Do what `synthray train` does, in this process without Ray; return the reports of the epochs."""
-    import tensorflow as tf
+    from tests.train.training import train
 
-    from synthray.train import loop
+    return train(config, open_dataset(config.data)).history
 
-    dataset = open_dataset(config.data)
-    order = config.order(dataset.manifest)
 
-    def batches(start: tuple[int, int]) -> Iterator[loop.Share]:
-        return ((dataset.take(rows), rows) for rows in order.worker_batches(start, config.epochs, 0, 1))
-
-    strategy = tf.distribute.get_strategy()
-    return loop.run(config, dataset, strategy, loop.WorkerContext(), batches, lambda _: None).history
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A small data set of 203 examples that a foreign program made. To change it, copy it."""
+    folder = tmp_path_factory.mktemp("dataset")
+    convert_here(foreign.write(folder / "training_data"), folder / "data")
+    return open_dataset(str(folder / "data"))

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from synthray.cli.main import main
+from synthray.data.dataset import Dataset
 from synthray.synth.files.sound_file import write_wav
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Range
 from synthray.synth.presets import preset_to_json
 from synthray.synth.voice import render
-from tests import foreign
-from tests.conftest import convert_here
 from tests.models import FOREIGN, FOREIGN_SHAPE, build_card, build_model
 
 
@@ -43,11 +42,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def dataset_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+def dataset_uri(dataset: Dataset) -> str:
     """A published data set of 203 examples."""
-    folder = tmp_path_factory.mktemp("dataset")
-    convert_here(foreign.write(folder / "source"), folder / "whole")
-    return str(folder / "whole")
+    return dataset.uri
 
 
 @pytest.fixture

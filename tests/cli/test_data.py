@@ -74,7 +74,7 @@ def test_ls_lists_complete_unfinished_and_corrupt_data_sets_by_time(
 
 def test_ls_of_a_data_set_lists_only_that_one(dataset_uri: str, capsys: pytest.CaptureFixture) -> None:
     assert main(["data", "ls", dataset_uri]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["name", "whole"]
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["name", "data"]
 
 
 def test_ls_of_an_unfinished_data_set_lists_only_that_one(

@@ -34,7 +34,7 @@ def test_train_without_flags_has_the_defaults_of_its_configs(
     from synthray.cluster.training.trainer import Workers
 
     assert main(["train", "--data", dataset_uri]) == 0
-    assert trainings == [(TrainConfig(dataset_uri, f"{home}/models/whole", **RECIPE), Workers())]
+    assert trainings == [(TrainConfig(dataset_uri, f"{home}/models/data", **RECIPE), Workers())]
     assert capsys.readouterr().out == f"training histogram on {dataset_uri}\nsaved model.keras\n"
 
 
@@ -44,7 +44,7 @@ def test_train_with_a_network_has_the_defaults_of_the_notebook(
 ) -> None:
     assert main(["train", "--data", dataset_uri, "--network", network]) == 0
     [(config, _)] = trainings
-    assert config == TrainConfig(dataset_uri, f"{home}/models/whole", network=network)
+    assert config == TrainConfig(dataset_uri, f"{home}/models/data", network=network)
     assert (config.optimizer, config.schedule, config.normalise) == ("sgd", "constant", False)
 
 

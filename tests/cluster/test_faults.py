@@ -20,19 +20,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 
 from infra.ray_head import REPOSITORY
 from infra.s3_server import S3Server
+from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
-from synthray.model.saved import load_model
 from synthray.storage import open_store
 from synthray.storage.retry import RETRY_TIMEOUT
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
-from tests import foreign
-from tests.conftest import convert_here, train_here
+from tests.cluster.trainings import EPOCHS, assert_same_weights
+from tests.conftest import train_here
 from tests.faults import FaultyProxy, Hold, faulty_proxy
 from tests.s3_place import place_in
 from tests.waiting import wait_for
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.faults, pytest.mark.ray, pytest.mark.s3, pytest.mark.timeout(1200)]
 
-EPOCHS = 36
 LINE_TIMEOUT_S = 250
 MEMORY = 100 << 20
 RESTARTED = r"resuming from the last checkpoint \(1 of 3\)"
@@ -65,18 +63,14 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("faults")
-    convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return folder / "data"
+def data(dataset: Dataset) -> str:
+    return dataset.uri
 
 
 class Job:
     """A process of ``jobs/train.py`` on a cluster, with the lines that it writes."""
 
-    def __init__(
-        self, cluster: Cluster, data: Path | str, out: Path | str, flags: list[str], environment: dict
-    ) -> None:
+    def __init__(self, cluster: Cluster, data: str, out: Path | str, flags: list[str], environment: dict) -> None:
         self._name = uuid.uuid4().hex
         environment = environment | {"PYTHONPATH": str(REPOSITORY), "SYNTHRAY_TEST_JOB": self._name}
         # Ray's job submission passes the workers' environment to a driver like this.
@@ -135,7 +129,7 @@ class Job:
 
 @contextlib.contextmanager
 def training(
-    cluster: Cluster, data: Path | str, out: Path | str, *flags: str, environment: dict[str, str] | None = None
+    cluster: Cluster, data: str, out: Path | str, *flags: str, environment: dict[str, str] | None = None
 ) -> Iterator[Job]:
     job = Job(cluster, data, out, ["--workers", "2", *flags], environment or {})
     try:
@@ -151,22 +145,13 @@ def paced(folder: Path, step_s: float = 0.05) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: Cluster, data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[np.ndarray]:
-    with training(cluster, data, tmp_path_factory.mktemp("undisturbed")) as job:
-        return weights(job.saved())
-
-
-def weights(uri: str) -> list[np.ndarray]:
-    return load_model(uri)[0].get_weights()
-
-
-def assert_same(saved: str, undisturbed: list[np.ndarray]) -> None:
-    for one, other in zip(weights(saved), undisturbed, strict=True):
-        np.testing.assert_array_equal(one, other)
+def undisturbed(by_two: tuple[str, list[str]]) -> str:
+    """The model of a training without faults, on the other cluster."""
+    return by_two[0]
 
 
 def test_a_frozen_worker_a_hanging_one_and_those_of_a_lost_node_are_replaced(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
+    cluster: Cluster, data: str, undisturbed: str, tmp_path: Path
 ) -> None:
     """One training has all three faults. After each it makes a checkpoint, so each is the first of three failures."""
     # Only the first step compiles, and the timeout counts from its end. Validation compiles once more. A frozen worker
@@ -188,11 +173,11 @@ def test_a_frozen_worker_a_hanging_one_and_those_of_a_lost_node_are_replaced(
         cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
         cluster.remove_node(lost, allow_graceful=False)
         job.wait_for(f"(?s)({RESTARTED}.*){{3}}")
-        assert_same(job.saved(), undisturbed)
+        assert_same_weights(job.saved(), undisturbed)
 
 
 def test_workers_leave_a_node_that_announces_its_end_with_a_checkpoint(
-    cluster: Cluster, data: Path, tmp_path: Path
+    cluster: Cluster, data: str, tmp_path: Path
 ) -> None:
     environment = paced(tmp_path) | {"RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "0.5"}
     # Epochs are long, so that only the announcement can be the reason of a checkpoint within one.
@@ -218,7 +203,7 @@ def announce_end(cluster: Cluster, node_id: str, after_s: int) -> None:
 
 
 def test_an_interrupted_job_and_one_whose_head_died_resume_when_submitted_again(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], tmp_path: Path
+    cluster: Cluster, data: str, undisturbed: str, tmp_path: Path
 ) -> None:
     """The driver and the workers of a lost head are killed; here on a cluster that stays for the other tests."""
     with training(cluster, data, tmp_path, environment=paced(tmp_path)) as job:
@@ -245,7 +230,7 @@ def test_an_interrupted_job_and_one_whose_head_died_resume_when_submitted_again(
     with training(cluster, data, tmp_path) as job:
         saved = job.saved()
         assert first_epoch(job) >= reached > 11
-    assert_same(saved, undisturbed)
+    assert_same_weights(saved, undisturbed)
 
 
 def newest_checkpoint(out: Path | str) -> int:
@@ -273,34 +258,19 @@ def through(proxy: FaultyProxy, server: S3Server, retry_timeout_s: float) -> dic
     return server.environment | {"AWS_ENDPOINT_URL": proxy.url, RETRY_TIMEOUT: str(retry_timeout_s)}
 
 
-def test_a_store_outage_within_the_retry_timeout_is_waited_for(
+def test_a_store_outage_ends_the_job_if_it_is_longer_than_the_retry_timeout(
     cluster: Cluster,
-    data: Path,
-    undisturbed: list[np.ndarray],
+    data: str,
+    undisturbed: str,
     out: str,
     proxy: FaultyProxy,
     s3_server: S3Server,
     tmp_path: Path,
 ) -> None:
-    environment = through(proxy, s3_server, 60) | paced(tmp_path)
-    with training(cluster, data, out, environment=environment) as job:
-        job.wait_for("^epoch +5/")
-        proxy.refuse()
-        time.sleep(4)
-        proxy.accept()
-        saved = job.saved()
-    assert "resuming" not in job.text
-    assert_same(saved, undisturbed)
-
-
-def test_a_store_outage_beyond_the_retry_timeout_ends_the_job(
-    cluster: Cluster, data: Path, undisturbed: list[np.ndarray], out: str, proxy: FaultyProxy, s3_server: S3Server
-) -> None:
-    """The outage begins while half of a checkpoint is written."""
-    environment = through(proxy, s3_server, 1)
+    """It begins while half of a checkpoint is written. The same command, run again, waits for the end of a short one."""
     half = Hold(part=5_000)
     proxy.on(half, "PUT", "/000007-00000000.npz")
-    with training(cluster, data, out, "--max-failures", "0", environment=environment) as job:
+    with training(cluster, data, out, "--max-failures", "0", environment=through(proxy, s3_server, 1)) as job:
         half.wait(LINE_TIMEOUT_S)
         proxy.refuse()
         half.released.set()
@@ -313,15 +283,22 @@ def test_a_store_outage_beyond_the_retry_timeout_ends_the_job(
     )
     assert "Traceback" not in job.text
     assert newest_checkpoint(out) == 6
+
     proxy.heal()
     proxy.accept()
-    with training(cluster, data, out, environment=environment) as job:
-        saved = job.saved()
+    environment = through(proxy, s3_server, 60) | paced(tmp_path)
+    with training(cluster, data, out, "--max-failures", "0", environment=environment) as job:
+        job.wait_for("^epoch +12/")
         assert first_epoch(job) == 7
-    assert_same(saved, undisturbed)
+        proxy.refuse()
+        time.sleep(4)
+        proxy.accept()
+        saved = job.saved()
+    assert "resuming" not in job.text
+    assert_same_weights(saved, undisturbed)
 
 
-def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, data: Path, tmp_path: Path) -> None:
+def test_an_elastic_training_follows_the_size_of_the_cluster(cluster: Cluster, data: str, tmp_path: Path) -> None:
     # A worker that waits for a lost one longer than this is lost, too; the default is longer than this test waits.
     elastic = ("--workers", "1:2", "--rescale-interval-s", "2", "--step-timeout-s", "25")
     # The same epochs are trained once more below, but without the longer steps.

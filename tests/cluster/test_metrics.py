@@ -11,11 +11,10 @@ import pytest
 import ray
 
 from infra.ray_head import RayHead
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.train.config import TrainConfig
 from synthray.train.reports import EpochReport, StepReport
-from tests import foreign
-from tests.conftest import convert_here
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
@@ -47,13 +46,8 @@ def exported() -> dict[str, tuple[str, float]]:
     return {name: (labels, float(value)) for name, labels, value in lines}
 
 
-@pytest.fixture(scope="module")
-def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    folder = tmp_path_factory.mktemp("metrics")
-    return convert_here(foreign.write(folder / "training_data"), folder / "data")
-
-
-def test_train_metrics_are_exported_by_the_node(ray_cluster: RayHead, manifest: Manifest) -> None:
+def test_train_metrics_are_exported_by_the_node(ray_cluster: RayHead, dataset: Dataset) -> None:
+    manifest = dataset.manifest
     config = TrainConfig("/sounds/first", "out", network="log", width=64)
     chief = Chief.remote(config, manifest)
     ray.get(chief.train.remote())

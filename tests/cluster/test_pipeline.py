@@ -112,7 +112,9 @@ def test_evaluation_covers_the_held_out_examples(ray_head: RayHead, trained: str
 
 def test_sounds_that_are_never_stored_train_a_model(ray_head: RayHead, tmp_path: Path) -> None:
     uri = "synth://?seed=7&batches=9&fresh=1&reject-silent=-60"
-    assert "epoch 2/2" in run(ray_head, "jobs/train.py", "--data", uri, "--epochs", "2", home=str(tmp_path))
+    assert "epoch 2/2" in run(
+        ray_head, "jobs/train.py", "--data", uri, "--epochs", "2", "--workers", "1", home=str(tmp_path)
+    )
     [model] = tmp_path.glob("models/synth-seed-7-batches-9-fresh-1-*/model_9_2.keras")
     _, card = load_model(str(model))
     assert card.dataset["uri"].startswith("synth://?seed=7&batches=9&fresh=1")

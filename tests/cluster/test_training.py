@@ -17,47 +17,13 @@ import pytest
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
 from synthray.data.open import open_dataset
-from synthray.errors import CorruptShard, TrainingError
-from synthray.model.saved import load_model
+from synthray.errors import CorruptShard
 from synthray.train.checkpoint import CheckpointFolder
 from synthray.train.config import TrainConfig
-from tests import foreign
-from tests.conftest import convert_here, train_here
+from tests.cluster.trainings import EPOCHS, assert_same_weights, epoch_lines, train
+from tests.conftest import train_here
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
-
-EPOCHS = 30
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("cluster")
-    convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return open_dataset(str(folder / "data"))
-
-
-def train(
-    dataset: Dataset, out: Path, workers: int, lines: list[str] | None = None, epochs: int = EPOCHS, **options: Any
-) -> tuple[str, list[str]]:
-    """Return the URI of the model, and the lines that the driver printed."""
-    from synthray.cluster.training import trainer
-
-    lines = [] if lines is None else lines
-    settings = {"batch_size": 48} | options.pop("config", {})
-    config = TrainConfig(dataset.uri, str(out), epochs=epochs, **settings)
-    return trainer.train(config, trainer.Workers(workers, **options), lines.append), lines
-
-
-@pytest.fixture(scope="module")
-def by_two(ray_cluster: RayHead, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, list[str]]:
-    """An undisturbed training by two workers."""
-    saved, lines = train(dataset, tmp_path_factory.mktemp("two"), workers=2)
-    assert len(epoch_lines(lines)) == EPOCHS
-    return saved, lines
-
-
-def epoch_lines(lines: list[str]) -> list[str]:
-    return [line for line in lines if line.startswith("epoch")]
 
 
 def test_train_logs_its_decision_and_the_way_to_the_first_step(by_two: tuple[str, list[str]]) -> None:
@@ -68,10 +34,7 @@ def test_train_logs_its_decision_and_the_way_to_the_first_step(by_two: tuple[str
     assert whole == pytest.approx(sum(parts), abs=0.3)
 
 
-def test_one_process_resumes_where_two_workers_stopped(
-    by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path
-) -> None:
-    train(dataset, tmp_path, workers=2, epochs=2)
+def test_two_workers_train_as_one_process_does(by_two: tuple[str, list[str]], dataset: Dataset, tmp_path: Path) -> None:
     alone = train_here(TrainConfig(dataset.uri, str(tmp_path), epochs=5, batch_size=48))
     assert_same_losses(alone, epoch_lines(by_two[1])[:5])
 
@@ -131,24 +94,13 @@ def one_training_worker(head: RayHead) -> int:
     raise AssertionError("no training worker is alive")
 
 
-def assert_same_weights(a: str, b: str) -> None:
-    for one, other in zip(load_model(a)[0].get_weights(), load_model(b)[0].get_weights(), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 @pytest.mark.faults
 def test_a_corrupt_shard_ends_the_training_and_is_named(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
     shutil.copytree(dataset.uri, tmp_path / "data")
     shard = tmp_path / "data" / dataset.manifest.shards[2].path
     shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(CorruptShard, match=f"{shard.name} has changed since it was published"):
-        train(open_dataset(str(tmp_path / "data")), tmp_path / "out", 1, epochs=2)
-
-
-@pytest.mark.faults
-def test_a_loss_that_is_no_number_ends_the_training(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the loss is .*Lower --learning-rate"):
-        train(dataset, tmp_path, 2, epochs=3, config={"learning_rate": 1e30})
+        train(open_dataset(str(tmp_path / "data")), tmp_path / "out", 2, epochs=2)
 
 
 def test_three_workers_train_as_one_process_does(ray_cluster: RayHead, dataset: Dataset, tmp_path: Path) -> None:

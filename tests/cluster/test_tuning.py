@@ -14,12 +14,10 @@ import pytest
 
 from infra.ray_head import RayHead
 from synthray.data.dataset import Dataset
-from synthray.data.open import open_dataset
 from synthray.train.config import TrainConfig, load_settings
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import FAILED, FINISHED, STOPPED
 from synthray.tune.space import parse_space
-from tests import foreign
 from tests.conftest import convert_here, train_here
 from tests.train.any_data import Data, scaled
 from tests.waiting import wait_for
@@ -29,13 +27,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 EPOCHS = 60
 FIRST_CHECKPOINT = "000002-00000000.npz"
 SPACE = {"network": "notebook", "width": "8", "batch_size": "48", "optimizer": "sgd"}
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    folder = tmp_path_factory.mktemp("search")
-    convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return open_dataset(str(folder / "data"))
 
 
 def search(config: SearchConfig) -> tuple[list[dict[str, str]], list[str]]:

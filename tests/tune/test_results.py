@@ -9,27 +9,23 @@ from pathlib import Path
 
 import pytest
 
+from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
-from synthray.data.open import open_dataset
 from synthray.errors import ConfigError, DataError, TrainingError
 from synthray.train.config import TrainConfig, load_settings
 from synthray.tune.config import SearchConfig
 from synthray.tune.results import FAILED, FINISHED, STOPPED, UNFINISHED, SearchFolder, Trial
 from synthray.tune.space import parse_space
-from tests import foreign
-from tests.conftest import convert_here
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("search")
-    convert_here(foreign.write(folder / "training_data"), folder / "data")
-    return str(folder / "data")
+def data(dataset: Dataset) -> str:
+    return dataset.uri
 
 
 @pytest.fixture(scope="module")
-def manifest(data: str) -> Manifest:
-    return open_dataset(data).manifest
+def manifest(dataset: Dataset) -> Manifest:
+    return dataset.manifest
 
 
 @pytest.fixture
