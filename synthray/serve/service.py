@@ -90,7 +90,11 @@ class BodyMemory:
         self._recent = RecentMean()
 
     def take(self, request: Request, count: int) -> None:
-        """Reserve ``count`` bytes until the request ends; raise Busy if there are not as many."""
+        """Reserve ``count`` bytes until the request ends, or free them if it is negative.
+
+        Raises:
+            Busy: there are not as many.
+        """
         if self._taken + count > self._limit:
             reason = f"the bodies of running requests hold {self._taken} bytes already."
             raise Busy(reason, retry_after_s(self._recent.seconds))

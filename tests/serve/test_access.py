@@ -110,6 +110,14 @@ def test_compressed_body_is_answered_like_a_plain_one(models, compress):
     assert packed.json() == plain.json()
 
 
+def test_lone_compressed_body_within_the_limit_of_bodies_is_answered(models):
+    limits = AppConfig(max_body_bytes=len(BODY) + 100, max_bodies_bytes=len(BODY) + 100)
+    with TestClient(build_app(Service(models, limits))) as client:
+        for _ in range(2):
+            stored = gzip.compress(BODY, compresslevel=0)
+            assert client.post(PREDICT, content=stored, headers=RAW | {"content-encoding": "gzip"}).status_code == 200
+
+
 @pytest.mark.slow
 def test_bodies_of_running_requests_are_limited_together(models):
     """A client that stops half-way holds its bytes until its time is over."""

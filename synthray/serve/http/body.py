@@ -104,7 +104,7 @@ async def read_body(request: Request, config: AppConfig) -> bytes:
     if not window_bits:
         return body
     text = await run_in_threadpool(_decompressed, body, limit, window_bits)
-    service_of(request).body_memory.take(request, len(text))
+    service_of(request).body_memory.take(request, len(text) - received)  # in place of the compressed bytes
     return text
 
 
