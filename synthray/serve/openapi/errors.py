@@ -79,7 +79,7 @@ def _messages(api: Api) -> dict[int, dict[str, str]]:
         },
         413: {"body": f"the body has {limit + 1} bytes, the limit is {limit}"},
         415: {"content type": error_message(require_sound_type, "text/html")},
-        429: {"sounds": f"{config.max_sounds} sounds are waiting or running already."},
+        429: {"sounds": str(api.service.sound_work.full())},
         503: {"no model": error_message(choose, FixedModels())},
     }
 

@@ -50,7 +50,9 @@ class SoundWork:
     def __init__(self, name: str, threads: int, max_waiting: int, metrics: Metrics | None = None) -> None:
         self._name, self._metrics = name, metrics or NoMetrics()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self._threads, self._places = threads, threads + max_waiting
+        self._threads = threads
+        self.places = threads + max_waiting
+        """Functions that may wait or run."""
         self._tasks: set[_Task] = set()
         self._recent = RecentMean()
 
@@ -76,10 +78,8 @@ class SoundWork:
         Raises:
             Busy: all places in the queue are taken. It says when they will be free by the budgets or by recent times.
         """
-        if len(self._tasks) >= self._places:
-            left_s = sum(task.left_s(self._recent.seconds) for task in self._tasks)
-            wait_s = retry_after_s(left_s / self._threads)
-            raise Busy(f"{len(self._tasks)} {self._name} are waiting or running already.", wait_s)
+        if len(self._tasks) >= self.places:
+            raise self.full()
         task = _Task(budget_s)
         self._tasks.add(task)
         self._record_length()
@@ -96,6 +96,12 @@ class SoundWork:
         # The place is free when the thread is, which may be after the client has left.
         future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._release, task))
         return asyncio.wrap_future(future)
+
+    def full(self) -> Busy:
+        """Return the error of a full queue. Its wait is that until the functions in the queue end."""
+        left_s = sum(task.left_s(self._recent.seconds) for task in self._tasks)
+        wait_s = retry_after_s(left_s / self._threads)
+        return Busy(f"{self.places} {self._name} are waiting or running already.", wait_s)
 
     async def close(self) -> None:
         """Wait for the running functions. One that ends after the event loop could not free its place."""

@@ -5,6 +5,7 @@ import io
 import os
 import shutil
 import subprocess
+import threading
 
 import httpx
 import numpy as np
@@ -184,6 +185,21 @@ def test_error_examples_are_the_services_messages(predictor, name):
         request = {"json": {**preset, "parameters": {**preset["parameters"], "filter_cutoff": 9000}}}
     answer = TestClient(build_app(service_of(predictor))).post(path, **request)
     assert (answer.status_code, answer.json()) == (status, expected)
+
+
+def test_error_example_of_a_full_queue_is_the_services_message(predictor):
+    service, release = service_of(predictor), threading.Event()
+    [expected] = document_of(predictor)["components"]["responses"]["Error429"]["content"][JSON]["examples"].values()
+
+    async def fill():
+        for _ in range(service.sound_work.places):
+            service.sound_work.submit(release.wait, 20)
+
+    with TestClient(build_app(service)) as client:
+        client.portal.call(fill)
+        answer = client.post(f"{BASE}:match", content=b"text")
+        release.set()
+    assert (answer.status_code, answer.json()) == (429, expected["value"])
 
 
 def test_error_example_of_another_instrument_is_the_services_message(foreign_predictor):
