@@ -39,8 +39,6 @@ class ShardRecord:
 
     number: int
     """Index of the shard in the plan."""
-    fingerprint: str
-    """``Plan.fingerprint`` of the shard."""
     shard: Shard | None
     """The written shard; None if all its batches were bad."""
     sums: dict[str, Any]
@@ -75,8 +73,7 @@ def build_shard(plan: Plan, number: int) -> ShardRecord:
         StorageError: the store cannot be reached.
     """
     out = open_store(plan.config.out)
-    fingerprint = plan.fingerprint(number)
-    record_path = f"{RECORDS}/{fingerprint[:32]}.json"
+    record_path = f"{RECORDS}/{plan.fingerprint(number)[:32]}.json"
     # Another job may have published since the plan was made. A shard written now would be a stray file.
     published = plan.published is not None or out.exists(MANIFEST)
     if not published:
@@ -85,7 +82,7 @@ def build_shard(plan: Plan, number: int) -> ShardRecord:
             complete = record.shard and out.entry(record.shard.path).size == record.shard.bytes
             if complete and plan.worth_keeping(record.skipped):
                 return record
-    record, file = _encode_shard(plan, number, fingerprint)
+    record, file = _encode_shard(plan, number)
     if record.shard is None:
         return record
     is_new = not published and plan.worth_keeping(record.skipped)
@@ -108,7 +105,7 @@ def repair_shard(plan: Plan, published: Manifest, number: int) -> bool:
         Dataset(plan.config.out, published).read_bytes(index)
         return False
     except CorruptShard as error:
-        record, file = _encode_shard(plan, number, plan.fingerprint(number))
+        record, file = _encode_shard(plan, number)
         if record.shard is None or record.shard != published.shards[index]:
             raise CorruptShard(_not_repaired(error, record.shard, published.shards[index])) from None
     open_store(plan.config.out).write(record.shard.path, file)
@@ -141,7 +138,7 @@ def _is_corrupt(plan: Plan, path: str) -> bool:
     return False
 
 
-def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecord, bytes]:
+def _encode_shard(plan: Plan, number: int) -> tuple[ShardRecord, bytes]:
     """Return the record and the Parquet file of a shard; the file is empty if all its batches are bad."""
     table = plan.source.table
     batches, skipped = [], []
@@ -153,7 +150,7 @@ def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecor
         except BadBatch as error:
             skipped.append(Skipped(error.source, error.reason))
     if not batches:
-        return ShardRecord(number, fingerprint, None, {}, tuple(skipped)), b""
+        return ShardRecord(number, None, {}, tuple(skipped)), b""
     columns = schema(table, plan.feature_shape, plan.config.dtype, plan.config.content)
     with _encoding:
         file = encode_shard(batches, table, columns)
@@ -163,7 +160,7 @@ def _encode_shard(plan: Plan, number: int, fingerprint: str) -> tuple[ShardRecor
     shard = Shard(path, sum(len(batch) for batch in batches), len(file), sha256)
     sums = stats.summarise(batches, table)
     replaced = sum(batch.replaced for batch in batches)
-    return ShardRecord(number, fingerprint, shard, sums, tuple(skipped), replaced), file
+    return ShardRecord(number, shard, sums, tuple(skipped), replaced), file
 
 
 def _check_features(batch: Examples, plan: Plan, part: Part) -> None:

@@ -232,9 +232,9 @@ def test_split_build_that_was_killed_resumes(source: Path, tmp_path: Path, monke
     made: list[int] = []
     original = shard_module._encode_shard
 
-    def encode(plan: Plan, number: int, fingerprint: str) -> object:
+    def encode(plan: Plan, number: int) -> object:
         made.append(number)
-        return original(plan, number, fingerprint)
+        return original(plan, number)
 
     monkeypatch.setattr(shard_module, "_encode_shard", encode)
     convert_here(source, tmp_path / "out")
