@@ -50,7 +50,8 @@ def build_app(service: Service) -> Starlette:
 async def metrics(request: Request) -> Response:
     """Return the metrics for Prometheus."""
     scraped = service_of(request).scraped
-    return Response(scraped() if scraped else b"", media_type="text/plain; version=0.0.4; charset=utf-8")
+    assert scraped  # otherwise there is no such route
+    return Response(scraped(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 async def health(request: Request) -> Response:

@@ -45,8 +45,8 @@ METRICS = {
 class Metrics(Protocol):
     """Records values of ``METRICS``, from any thread."""
 
-    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
-        """Increase a counter."""
+    def add(self, name: str, /, **labels: str) -> None:
+        """Increase a counter by one."""
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""
@@ -58,7 +58,7 @@ class Metrics(Protocol):
 class NoMetrics:
     """Metrics that record nothing."""
 
-    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
+    def add(self, name: str, /, **labels: str) -> None:
         """Ignore it."""
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
@@ -88,9 +88,9 @@ class PrometheusMetrics:
         }
         self._children: dict[tuple[str, ...], Any] = {}
 
-    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
-        """Increase a counter."""
-        self._child(name, labels).inc(amount)
+    def add(self, name: str, /, **labels: str) -> None:
+        """Increase a counter by one."""
+        self._child(name, labels).inc()
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""

@@ -7,11 +7,9 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -26,9 +24,6 @@ from synthray.serve.models.hot_swap import HotSwapModels
 from synthray.serve.models.served import announcement
 from synthray.serve.service import Service
 from synthray.serve.sounds.matching import warm_up
-
-if TYPE_CHECKING:
-    import grpc
 
 STOP_TIMEOUT_S = 10
 """Time for running requests to finish after a stop request."""
@@ -55,11 +50,8 @@ class _Server(uvicorn.Server):
         self._stopping.set()
 
 
-def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str], None] | None = None) -> None:
+def serve_here(config: ReplicaConfig, address: Address) -> None:
     """Serve ``config.model`` until SIGTERM or SIGINT.
-
-    Args:
-        announce: receives the lines for people instead of stdout.
 
     Raises:
         ConfigError: the certificate cannot be used.
@@ -70,7 +62,7 @@ def serve_here(config: ReplicaConfig, address: Address, announce: Callable[[str]
     require_certificate(address)
     address.check_grpc_free()
     with _log_on_stderr(), address.listener() as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, address, listener, announce or partial(print, flush=True)))
+        runner.run(_serve(config, address, listener))
 
 
 @contextmanager
@@ -93,9 +85,7 @@ def _log_on_stderr() -> Iterator[None]:
         stderr.close()
 
 
-async def _serve(
-    config: ReplicaConfig, address: Address, listener: socket.socket, announce: Callable[[str], None]
-) -> None:
+async def _serve(config: ReplicaConfig, address: Address, listener: socket.socket) -> None:
     models = HotSwapModels(config.follow_s)
     await models.load(vars(config.models))
     metrics = PrometheusMetrics()
@@ -117,23 +107,21 @@ async def _serve(
         ),
         service.stopping,
     )
-    grpc_server = await _start_grpc(service, address) if address.grpc_port else None
+    grpc_server = None
+    if address.grpc_port:
+        from synthray.serve.protocols.grpc_inference import start_server  # needs the extra grpc
+
+        grpc_server = await start_server(service, address)
     running = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started and not running.done():
         await asyncio.sleep(0.005)
     if server.started:
         name = models.served[0].predictor.card.name
         grpc_line = f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else ""
-        announce(announcement(name, address.url) + grpc_line)
+        print(announcement(name, address.url) + grpc_line, flush=True)
     try:
         await running
     finally:
         if grpc_server:
             await grpc_server.stop(STOP_TIMEOUT_S)
         await service.close()
-
-
-async def _start_grpc(service: Service, address: Address) -> grpc.aio.Server:
-    from synthray.serve.protocols.grpc_inference import start_server  # needs the extra grpc
-
-    return await start_server(service, address)

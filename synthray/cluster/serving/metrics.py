@@ -28,9 +28,9 @@ class RayMetrics:
             else:
                 self._histograms[name] = Histogram(full_name, text, list(metric.buckets), metric.labels)
 
-    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
-        """Increase a counter."""
-        self._counters[name].inc(amount, labels)
+    def add(self, name: str, /, **labels: str) -> None:
+        """Increase a counter by one."""
+        self._counters[name].inc(tags=labels)
 
     def set(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge."""

@@ -82,7 +82,7 @@ def shared_examples(api: Api) -> Json:
         "predicted": example("Outputs of one sound", _predicted(api)),
         "status": example("One model", encode_status((served,))),
         "failed": example("A newer model failed to load", encode_status((served,), failure)),
-        "metadata": example("The served model", encode_metadata(served, MODEL_NAME, api.service.config)),
+        "metadata": example("The served model", encode_metadata(served, api.service.config)),
         "infer": example(IN_ZEROS, {"inputs": [tensor | {"data": [zeros]}]}),
         "inferred": example("Outputs of one sound", _inferred(api)),
         "modelMetadata": example("The served model", model_metadata(models, served)),

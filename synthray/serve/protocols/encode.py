@@ -11,7 +11,7 @@ import orjson
 from synthray.errors import RequestError
 from synthray.model.heads import INPUT_NAME, output_name
 from synthray.serve.config import AppConfig
-from synthray.serve.models.served import Served
+from synthray.serve.models.served import MODEL_NAME, Served
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> bytes:
@@ -62,7 +62,7 @@ def encode_status(served: Sequence[Served], last_error: str | None = None) -> di
     return {"model_version_status": versions}
 
 
-def encode_metadata(served: Served, model_name: str, config: AppConfig) -> dict[str, Any]:
+def encode_metadata(served: Served, config: AppConfig) -> dict[str, Any]:
     """Return the shapes of inputs and outputs, the parameter table, and the limits that a client should know."""
     card = served.predictor.card
     outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
@@ -72,7 +72,7 @@ def encode_metadata(served: Served, model_name: str, config: AppConfig) -> dict[
         "method_name": "tensorflow/serving/predict",
     }
     return {
-        "model_spec": {"name": model_name, "signature_name": "", "version": str(served.version)},
+        "model_spec": {"name": MODEL_NAME, "signature_name": "", "version": str(served.version)},
         "metadata": {
             "signature_def": {"signature_def": {"serving_default": signature}},
             "synthray": {

@@ -21,7 +21,7 @@ from synthray.errors import RequestError
 from synthray.serve.http.body import RAW, UNSTATED, content_type, read_body
 from synthray.serve.http.responses import json_response, model_header
 from synthray.serve.metrics import timed
-from synthray.serve.models.served import BASES, MODEL_NAME
+from synthray.serve.models.served import BASES
 from synthray.serve.protocols.decode import decode_json, decode_raw
 from synthray.serve.protocols.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.service import model_for, service_of
@@ -70,7 +70,7 @@ async def status(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """Return the shapes of inputs and outputs, the parameter table, and the limits that a client should know."""
-    return json_response(encode_metadata(model_for(request), MODEL_NAME, service_of(request).config))
+    return json_response(encode_metadata(model_for(request), service_of(request).config))
 
 
 async def predict(request: Request) -> Response:
