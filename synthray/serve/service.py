@@ -8,8 +8,8 @@ import time
 from asyncio import Future
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from typing import ParamSpec, TypeVar
+from functools import cached_property
+from typing import TypeVar, TypeVarTuple
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -23,7 +23,7 @@ from synthray.serve.queues.sound_work import SoundWork
 from synthray.serve.queues.waits import RecentMean, retry_after_s
 from synthray.synth.voice import usable_cores
 
-P = ParamSpec("P")
+Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 
 _TAKEN, _SINCE_S = "synthray.body_bytes", "synthray.body_since_s"
@@ -58,15 +58,15 @@ class Service:
         """Return the queue of searches, which take seconds and so have threads of their own."""
         return SoundWork("searches", self.config.search_threads or _threads(), self.config.max_searches, self.metrics)
 
-    def submit_match(self, refine_s: float, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+    def submit_match(self, refine_s: float, function: Callable[[*Arguments], T], *args: *Arguments) -> Future[T]:
         """Return the future result of a function that matches a sound after ``refine_s`` seconds of search.
 
         Raises:
             Busy: the queue of searches is full, or that of other work without a search.
         """
         if not refine_s:
-            return self.sound_work.submit(function, *args, **kwargs)
-        return self.search_work.submit_within(refine_s, partial(function, *args, **kwargs))
+            return self.sound_work.submit(function, *args)
+        return self.search_work.submit(function, *args, budget_s=refine_s)
 
     @cached_property
     def body_memory(self) -> BodyMemory:

@@ -34,9 +34,9 @@ def test_sound_work_full_says_when_the_budgets_end() -> None:
     async def fill() -> Busy:
         work = SoundWork("searches", threads=2, max_waiting=2)
         for budget_s in (10, 20, 30, 5):
-            work.submit_within(budget_s, release.wait)
+            work.submit(release.wait, budget_s=budget_s)
         with pytest.raises(Busy) as caught:
-            work.submit_within(1, release.wait)
+            work.submit(release.wait, budget_s=1)
         release.set()
         await work.close()
         return caught.value
@@ -52,7 +52,7 @@ def test_sound_work_full_says_when_recent_durations_end() -> None:
 
     async def fill() -> int:
         work = SoundWork("sounds", threads=1, max_waiting=9)
-        await work.run(time.sleep, 0.5)
+        await work.submit(time.sleep, 0.5)
         for _ in range(10):
             work.submit(release.wait)
         with pytest.raises(Busy) as caught:

@@ -10,14 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 from synthray.errors import Busy
 from synthray.serve.metrics import Metrics, NoMetrics
 from synthray.serve.queues.waits import RecentMean, retry_after_s
 
-P = ParamSpec("P")
+Arguments = TypeVarTuple("Arguments")
 T = TypeVar("T")
 
 
@@ -56,24 +55,15 @@ class SoundWork:
         self._tasks: set[_Task] = set()
         self._recent = RecentMean()
 
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return the function's result, computed in a thread.
-
-        Raises:
-            Busy: all places in the queue are taken.
-        """
-        return await self.submit(function, *args, **kwargs)
-
-    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+    def submit(
+        self, function: Callable[[*Arguments], T], *args: *Arguments, budget_s: float | None = None
+    ) -> asyncio.Future[T]:
         """Take a place in the queue; return the future result of the function. Cancelling it frees a waiting place.
 
-        Raises:
-            Busy: all places in the queue are taken.
-        """
-        return self.submit_within(None, partial(function, *args, **kwargs))
-
-    def submit_within(self, budget_s: float | None, function: Callable[[], T]) -> asyncio.Future[T]:
-        """Do what ``submit`` does. ``budget_s`` is the time that the function may take; None if it is not known.
+        Args:
+            function: is called in a thread.
+            args: its arguments.
+            budget_s: time that it may take; None if it is not known.
 
         Raises:
             Busy: all places in the queue are taken. It says when they will be free by the budgets or by recent times.
@@ -87,7 +77,7 @@ class SoundWork:
         def run() -> T:
             task.started_s = time.perf_counter()
             try:
-                return function()
+                return function(*args)
             finally:
                 task.ended_s = time.perf_counter()
 

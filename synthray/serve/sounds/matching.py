@@ -59,10 +59,10 @@ async def match_sounds(request: Request) -> Response:
         form = await read_form(request, service.config)
         if form.start is None:
             return await _match_form(request, service, served, form.uploads, options)
-        sound, start = await service.sound_work.run(decode_sound_form, service, served, form)
+        sound, start = await service.sound_work.submit(decode_sound_form, service, served, form)
     elif kind == JSON:
         body = await read_body(request, service.config)
-        sound, start = await service.sound_work.run(decode_sound_json, service, served, body)
+        sound, start = await service.sound_work.submit(decode_sound_json, service, served, body)
     else:
         require_sound_type(kind)
         sound = await read_request_sound(request, service, served)
@@ -85,8 +85,10 @@ async def warm_up(service: Service) -> None:
     await service.batcher.predict(served, np.zeros((1, predictor.frames, predictor.bins), np.float32))
     if is_instrument_model(predictor):
         raw = encode_wav(np.random.default_rng(0).uniform(-0.5, 0.5, N_SAMPLES))
-        sound = await service.sound_work.run(decode_sound, service, served, raw)
-        await service.sound_work.run(_match_json, service, served, sound, MatchOptions(with_sounds=True), lambda: False)
+        sound = await service.sound_work.submit(decode_sound, service, served, raw)
+        await service.sound_work.submit(
+            _match_json, service, served, sound, MatchOptions(with_sounds=True), lambda: False
+        )
 
 
 async def _match_form(

@@ -54,7 +54,7 @@ async def render_preset(request: Request) -> Response:
         raise RequestError(415, f"content-type is {kind!r}, expected {JSON}")
     wants_json = preferred(request, (WAV, JSON)) == JSON
     body = await read_body(request, service.config)
-    answer = await service.sound_work.run(_render, service, served, body, wants_json)
+    answer = await service.sound_work.submit(_render, service, served, body, wants_json)
     return json_response(answer) if isinstance(answer, dict) else Response(answer, media_type=WAV)
 
 
@@ -70,7 +70,7 @@ async def analyse_sound(request: Request) -> Response:
     require_sound_type(content_type(request))
     wants_raw = preferred(request, (JSON, RAW)) == RAW
     sound = await read_request_sound(request, service, served)
-    body, shape = await service.sound_work.run(_analyse, sound.audio, analysis, wants_raw)
+    body, shape = await service.sound_work.submit(_analyse, sound.audio, analysis, wants_raw)
     headers = {SHAPE_HEADER: ",".join(map(str, shape))} | sound_header(sound)
     return Response(body, media_type=RAW if wants_raw else JSON, headers=headers)
 

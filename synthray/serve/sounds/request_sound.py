@@ -45,7 +45,7 @@ async def read_request_sound(request: Request, service: Service, served: Served 
     body = await read_body(request, service.config)
     if not body:
         raise SoundError("the body is empty, expected an audio file (curl --data-binary @sound.wav)")
-    return await service.sound_work.run(decode_sound, service, served, body)
+    return await service.sound_work.submit(decode_sound, service, served, body)
 
 
 def decode_sound(service: Service, served: Served | None, raw: bytes) -> Sound:
