@@ -198,25 +198,19 @@ class Address:
 
     def check_free(self) -> None:
         """Raise SynthrayError if a port is in use or the address is not this machine's."""
-        self._bind(self.port, "--port").close()
+        self.listener().close()
         self.check_grpc_free()
 
     def check_grpc_free(self) -> None:
         """Raise SynthrayError as above for the gRPC port."""
         if self.grpc_port:
-            self._bind(self.grpc_port, "--grpc-port").close()
+            self._listen(self.grpc_port, "--grpc-port").close()
 
     def listener(self) -> socket.socket:
         """Return a socket that listens at the port, so that no other process can; raise SynthrayError as above."""
-        listener = self._bind(self.port, "--port")
-        try:
-            listener.listen()  # of two processes that have bound one port, the second fails here
-        except OSError as error:
-            listener.close()
-            raise self._refused(self.port, "--port", error) from None
-        return listener
+        return self._listen(self.port, "--port")
 
-    def _bind(self, port: int, flag: str) -> socket.socket:
+    def _listen(self, port: int, flag: str) -> socket.socket:
         try:
             host = self.host.encode()  # a name that IDNA cannot encode would raise UnicodeError
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -225,13 +219,11 @@ class Address:
             try:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 bound.bind(address)
+                bound.listen()  # of two processes that have bound one port, the second fails here
             except OSError:
                 bound.close()
                 raise
         except OSError as error:
-            raise self._refused(port, flag, error) from None
+            flag = flag if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
+            raise SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.") from None
         return bound
-
-    def _refused(self, port: int, flag: str, error: OSError) -> SynthrayError:
-        flag = flag if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
-        return SynthrayError(f"{self.host}:{port}: cannot listen ({error.strerror}). Try {flag}.")

@@ -71,8 +71,8 @@ def test_promotion_is_logged_without_ray(model_folder: Path, tmp_path: Path) -> 
 
 def test_serve_binds_each_port_once(monkeypatch: pytest.MonkeyPatch) -> None:
     bound: list[int] = []
-    bind = Address._bind
-    monkeypatch.setattr(Address, "_bind", lambda self, port, flag: (bound.append(port), bind(self, port, flag))[1])
+    listen = Address._listen
+    monkeypatch.setattr(Address, "_listen", lambda self, port, flag: (bound.append(port), listen(self, port, flag))[1])
     address = Address(HOST, free_port(), grpc_port=free_port())
     with pytest.raises(NotFound):
         serve_here(ReplicaConfig(model="/none/model_1_1.keras"), address)
