@@ -45,6 +45,19 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
+def require_json_type(request: Request, or_raw: str = "") -> str:
+    """Return the media type of a body that may be JSON; raise RequestError 415 for another one.
+
+    Args:
+        request: its headers name the media type.
+        or_raw: end of the message; raw bytes are accepted too if it is given.
+    """
+    kind = content_type(request)
+    if kind not in (JSON, "text/plain", *UNSTATED) and not (or_raw and kind == RAW):
+        raise RequestError(415, f"content-type is {kind!r}, expected {JSON}{or_raw}")
+    return kind
+
+
 def preferred(request: Request, offered: tuple[str, ...]) -> str:
     """Return the offered media type that ``Accept`` prefers, the first one if it has no preference.
 

@@ -18,8 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from synthray import __version__
-from synthray.errors import RequestError
-from synthray.serve.http.body import JSON, RAW, UNSTATED, content_type, read_body
+from synthray.serve.http.body import JSON, RAW, read_body, require_json_type
 from synthray.serve.http.responses import json_response, model_header
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import MODEL_NAME, Served, require_name
@@ -77,9 +76,7 @@ async def metadata(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Return the outputs of features."""
     service, served = service_of(request), _named_model(request)
-    kind = content_type(request)
-    if kind not in (JSON, RAW, "text/plain", *UNSTATED):
-        raise RequestError(415, f"content-type is {kind!r}, expected {JSON}, or {RAW} with {LENGTH_HEADER}")
+    require_json_type(request, f", or {RAW} with {LENGTH_HEADER}")
     body = await read_body(request, service.config)
     with timed(service.metrics, "decode", served):
         card = served.predictor.card

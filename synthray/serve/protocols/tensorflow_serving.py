@@ -17,8 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from synthray.errors import RequestError
-from synthray.serve.http.body import RAW, UNSTATED, content_type, read_body
+from synthray.serve.http.body import RAW, read_body, require_json_type
 from synthray.serve.http.responses import json_response, model_header
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import BASES
@@ -26,7 +25,6 @@ from synthray.serve.protocols.decode import decode_json, decode_raw
 from synthray.serve.protocols.encode import encode_metadata, encode_predictions, encode_status
 from synthray.serve.service import model_for, service_of
 
-JSON_TYPES = ("application/json", "text/plain", *UNSTATED)
 INLINE_BYTES = 2**17
 """A raw body up to this size is decoded in less time than a change of thread takes."""
 INLINE_SOUNDS = 4
@@ -76,9 +74,7 @@ async def metadata(request: Request) -> Response:
 async def predict(request: Request) -> Response:
     """Return the outputs of features."""
     service, served = service_of(request), model_for(request)
-    kind = content_type(request)
-    if kind != RAW and kind not in JSON_TYPES:
-        raise RequestError(415, f"content-type is {kind!r}, expected application/json or {RAW} (float32)")
+    kind = require_json_type(request, f" or {RAW} (float32)")
     body = await read_body(request, service.config)
     shape = (served.predictor.frames, served.predictor.bins)
     with timed(service.metrics, "decode", served):

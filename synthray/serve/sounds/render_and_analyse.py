@@ -19,13 +19,13 @@ from synthray.match.match import described_preset, distance_db
 from synthray.serve.http.body import (
     JSON,
     RAW,
-    UNSTATED,
     WAV,
     content_type,
     parse_object,
     preferred,
     read_body,
     read_query,
+    require_json_type,
 )
 from synthray.serve.http.responses import SHAPE_HEADER, json_response
 from synthray.serve.models.served import Served
@@ -49,9 +49,7 @@ async def render_preset(request: Request) -> Response:
     read_query(request)
     # A rendering needs no model, but a path may not name one that is not served.
     served = model_for(request) if request.path_params else None
-    kind = content_type(request)
-    if kind not in (JSON, "text/plain", *UNSTATED):
-        raise RequestError(415, f"content-type is {kind!r}, expected {JSON}")
+    require_json_type(request)
     wants_json = preferred(request, (WAV, JSON)) == JSON
     body = await read_body(request, service.config)
     answer = await service.sound_work.submit(_render, service, served, body, wants_json)
