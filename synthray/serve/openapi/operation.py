@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from synthray.serve.http.access import is_open
 from synthray.serve.http.responses import MODEL_HEADER, SOUND_HEADER
 from synthray.serve.models.served import BASE, STABLE
 from synthray.serve.openapi.api import Api, Json
@@ -52,13 +53,11 @@ class Operation:
     """Bodies by media type, as ``media`` returns them."""
     headers: Json | None = None
     """Headers of the answer."""
-    is_open: bool = False
-    """True if it needs no token."""
     variant_of: str = ""
     """Name of the operation that is the same for the model that the service chooses."""
 
-    def to_json(self, samples: dict[str, list[dict[str, str]]]) -> Json:
-        """Return the operation, with its samples of ``curl.curl_samples``."""
+    def to_json(self, path: str, samples: dict[str, list[dict[str, str]]]) -> Json:
+        """Return the operation of a path, with its samples of ``curl.curl_samples``."""
         answer: Json = {"description": self.answer, "content": self.content}
         responses: Json = {"200": answer | ({"headers": self.headers} if self.headers else {})}
         responses |= {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in sorted(self.errors)}
@@ -72,7 +71,7 @@ class Operation:
         }
         operation: Json = {"tags": [self.tag], "operationId": self.name, "summary": self.summary}
         operation |= {key: value for key, value in optional.items() if value}
-        return operation | {"responses": responses} | ({"security": []} if self.is_open else {})
+        return operation | {"responses": responses} | ({"security": []} if is_open(path) else {})
 
 
 def media(schema: Schema, **examples: Json) -> Json:

@@ -58,7 +58,6 @@ def service_operations(api: Api) -> dict[str, Operation]:
                 )
             },
             errors=(503,),
-            is_open=True,
         )
     }
     if api.service.scraped:
@@ -123,7 +122,6 @@ def _server_operations() -> dict[str, Operation]:
         summary="Return the name, version and extensions of the server",
         answer="Name, version and extensions.",
         content={JSON: media(ref("ServerMetadata"), server=example("This server", server))},
-        is_open=True,
     )
     live = replace(
         metadata,
@@ -172,7 +170,6 @@ def _pages() -> dict[str, Operation]:
         answer="The OpenAPI 3.1 document of the served model.",
         content={JSON: media(record(parts), document=example("Without its paths", begun))},
         errors=(503,),
-        is_open=True,
     )
     docs = replace(
         document,

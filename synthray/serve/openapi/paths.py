@@ -35,7 +35,7 @@ def paths(api: Api) -> Json:
     operations |= open_inference_operations(api) | service_operations(api)
     samples = curl_samples(api)
     return {
-        path: {"post" if operation.body else "get": operation.to_json(samples)}
+        path: {"post" if operation.body else "get": operation.to_json(path, samples)}
         for path, operation in operations.items()
     }
 
