@@ -21,9 +21,9 @@ import contextlib
 import pickle
 import re
 import reprlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +31,6 @@ import numpy.typing as npt
 
 from synthray.data.examples import Examples, columns_from_labels, labels_from_columns
 from synthray.data.sources.features_file import Layout, decode_features, read_examples, read_layout
-from synthray.data.sources.last_result import LastResult
 from synthray.data.sources.safe_pickle import load_plain
 from synthray.errors import BadBatch, ConfigError, DataError, NotFound, UnsafePickle
 from synthray.storage import Store, open_store
@@ -45,8 +44,10 @@ LARGE_BYTES = 24_000_000
 _BATCH = re.compile(r"fft/fft_batch_(0|[1-9][0-9]*)\.npy|parameters/parameter_batches_(0|[1-9][0-9]*)\.pkl")
 _MISNAMED = re.compile(r"fft/fft_batch_[^/]*\.npy|parameters/parameter_batches_[^/]*\.pkl")
 
-# The parameters file of a large batch has no parts: each of hundreds of tasks would decode all of it.
-_last_labels = LastResult[npt.NDArray[np.float64]]()
+# Labels of the last large batch, or the reason why it has none. Its parameters file has no parts: each of hundreds of
+# tasks would decode all of it, and without the lock each thread, as with ``functools.lru_cache``.
+_last_labels: dict[object, npt.NDArray[np.float64] | BadBatch] = {}
+_last_labels_lock = threading.Lock()
 
 
 def features_path(number: int) -> str:
@@ -147,9 +148,7 @@ class NotebookSource:
         with _missing_is_bad(features_file, parameters_path(number)):
             layout = self._layout(number)  # finds a corrupt large file without reading it
             if layout and rows:
-                key = (number, self.stamp(number), self.table)
-                labels = _last_labels.get(key, partial(self._read_labels, number, layout.shape[0]))
-                labels = labels[rows.start : rows.stop]
+                labels = self._large_labels(number, layout.shape[0])[rows.start : rows.stop]
                 features = read_examples(self.store, features_file, layout, rows)
             else:
                 features = decode_features(self.store.read(features_file), features_file)
@@ -163,6 +162,21 @@ class NotebookSource:
         if number not in self.large:
             return None
         return read_layout(self.store, features_path(number), self.large[number])
+
+    def _large_labels(self, number: int, examples: int) -> npt.NDArray[np.float64]:
+        """Return what ``_read_labels`` does, once for all parts of a batch."""
+        key = (number, self.stamp(number), self.table)
+        with _last_labels_lock:
+            if key not in _last_labels:
+                _last_labels.clear()  # frees the old labels before the new ones are decoded
+                try:
+                    _last_labels[key] = self._read_labels(number, examples)
+                except BadBatch as error:
+                    _last_labels[key] = error
+            labels = _last_labels[key]
+        if isinstance(labels, BadBatch):
+            raise BadBatch(labels.source, labels.reason)
+        return labels
 
     def _read_labels(self, number: int, examples: int) -> npt.NDArray[np.float64]:
         """Return the labels of a batch: float64 ``(examples, learned)``; raise BadBatch or StorageError."""

@@ -7,7 +7,10 @@ import pickle
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -27,7 +30,7 @@ from synthray.data.open import open_dataset
 from synthray.data.parquet import decode_shard
 from synthray.data.sources import notebook
 from synthray.data.sources.notebook import NotebookSource
-from synthray.errors import BadBatch, DataError
+from synthray.errors import BadBatch, DataError, StorageError
 from synthray.storage import Store, open_store
 from synthray.storage.local import LocalStore
 from tests import foreign
@@ -353,6 +356,53 @@ def test_bad_large_batch_is_named_once_and_skipped_as_a_whole(case: str, source:
     np.testing.assert_array_equal(all_examples(tmp_path / "out").features, kept.astype(np.float16))
     assert len(list((tmp_path / "out" / "shards").iterdir())) == len(manifest.shards) == 5 * 3 + 1
     assert convert_here(source, tmp_path / "out", dtype="float16", skip_bad=True) == manifest
+
+
+@pytest.mark.parametrize("is_bad", [False, True])
+@pytest.mark.usefixtures("small_shards")
+def test_labels_of_a_large_batch_are_decoded_once_for_all_threads(
+    is_bad: bool, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, decoded, together = NotebookSource.open(str(source)), [], threading.Barrier(3)
+    original = notebook.load_plain
+
+    def decode(raw: bytes) -> object:
+        decoded.append(1)
+        time.sleep(0.1)
+        return None if is_bad else original(raw)
+
+    def read(first: int) -> Examples | str:
+        together.wait()
+        try:
+            return opened.read(3, range(first, first + 2))
+        except BadBatch as error:
+            return str(error)
+
+    monkeypatch.setattr(notebook, "load_plain", decode)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(read, (0, 2, 4)))
+    assert len(decoded) == 1
+    if is_bad:
+        assert set(found) == {"parameters/parameter_batches_3.pkl: it holds a NoneType instead of a list"}
+    else:
+        np.testing.assert_array_equal(np.concatenate([each.labels for each in found]), opened.read(3).labels[:6])
+
+
+@pytest.mark.usefixtures("small_shards")
+def test_labels_of_a_large_batch_are_read_again_after_an_error_of_storage(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, original, errors = NotebookSource.open(str(source)), notebook.load_plain, [StorageError("no connection")]
+
+    def decode(raw: bytes) -> object:
+        if errors:
+            raise errors.pop()
+        return original(raw)
+
+    monkeypatch.setattr(notebook, "load_plain", decode)
+    with pytest.raises(StorageError):
+        opened.read(3, range(2))
+    assert len(opened.read(3, range(2))) == 2
 
 
 @pytest.mark.usefixtures("small_shards")
