@@ -86,13 +86,9 @@ class Manifest:
         """Number of examples of the first source, which come first and stay there when others are appended."""
         if "parts" not in self.source:
             return self.rows
-        folders = [shard.path.rpartition("/")[0] for shard in self.shards]
-        return sum(
-            shard.rows
-            for shard, _ in itertools.takewhile(
-                lambda pair: pair[1] == folders[0], zip(self.shards, folders, strict=True)
-            )
-        )
+        folder = self.shards[0].path.rpartition("/")[0]
+        first = itertools.takewhile(lambda shard: shard.path.rpartition("/")[0] == folder, self.shards)
+        return sum(shard.rows for shard in first)
 
     @cached_property
     def digest(self) -> str:
