@@ -129,14 +129,9 @@ def _labels(read: pa.Table, table: ParameterTable) -> np.ndarray:
         column = read[parameter.name]
         if isinstance(parameter, Choice):
             names = {value: code for code, value in enumerate(parameter.values)}
-            for chunk, start in _chunks(column):
-                codes = np.array([names[value] for value in chunk.dictionary.to_pylist()])
-                labels[start : start + len(chunk), number] = codes[chunk.indices.to_numpy()] if len(chunk) else 0
+            whole = column.unify_dictionaries().combine_chunks()
+            codes = np.array([names[value] for value in whole.dictionary.to_pylist()])
+            labels[:, number] = codes[whole.indices.to_numpy()]
         else:
             labels[:, number] = parameter.to_unit_interval(column.to_numpy())
     return labels
-
-
-def _chunks(column: pa.ChunkedArray) -> list[tuple[pa.Array, int]]:
-    starts = np.cumsum([0, *(len(chunk) for chunk in column.chunks)])
-    return list(zip(column.chunks, starts.tolist(), strict=False))
