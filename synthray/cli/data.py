@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from synthray.cli.runner import add_to_group, print_columns, set_up_group
@@ -135,10 +136,10 @@ def verify_dataset(arguments: Namespace) -> None:
     dataset = open_dataset(open_store(arguments.uri).uri)
     paths = [shard.path for shard in dataset.manifest.shards]
     problems = _find_problems(dataset)
-    for _, problem in problems:
+    for problem in problems.values():
         print(problem, file=sys.stderr)
     if problems:
-        names = _names([paths[number] for number, _ in problems])
+        names = _names([paths[number] for number in problems])
         raise CorruptShard(
             f"{len(problems)} of {len(paths)} shards are missing or corrupt: {names}. "
             "To repair them, run the command that made the data set again."
@@ -147,30 +148,31 @@ def verify_dataset(arguments: Namespace) -> None:
     _report_extra_files(dataset)
 
 
-def _find_problems(dataset: Dataset) -> list[tuple[int, str]]:
-    """Return number and problem of every shard that does not match the manifest."""
+def _find_problems(dataset: Dataset) -> dict[int, str]:
+    """Return the problem of every shard that does not match the manifest, by its number."""
     from synthray.progress import Progress
 
     total = len(dataset.manifest.shards)
-    problems: list[tuple[int, str]] = []
+    problems: dict[int, str] = {}
     pool = ThreadPoolExecutor(_THREADS)
     try:
         with Progress("verifying", total, "shards") as progress:
-            for future in as_completed([pool.submit(_problem, dataset, number) for number in range(total)]):
-                problems += future.result()
+            for number, problem in enumerate(pool.map(partial(_problem, dataset), range(total))):
+                if problem:
+                    problems[number] = problem
                 progress.advance()
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the other shards
-    return sorted(problems)
+    return problems
 
 
-def _problem(dataset: Dataset, number: int) -> list[tuple[int, str]]:
-    """Return number and problem of a shard, or [] if it can be used."""
+def _problem(dataset: Dataset, number: int) -> str | None:
+    """Return the problem of a shard, or None if it can be used."""
     try:
         dataset.read_bytes(number)
     except (CorruptShard, StorageError) as error:
-        return [(number, str(error))]
-    return []
+        return str(error)
+    return None
 
 
 def _report_extra_files(dataset: Dataset) -> None:
