@@ -126,7 +126,7 @@ def show_statistics(arguments: Namespace) -> None:
         print(json.dumps(body, indent=1, ensure_ascii=False))
         return
     print_columns([PARAMETER_COLUMNS, *parameter_rows(manifest)], right=(2, 3))
-    print("\nloudness of the loudest chunk", *(loudness_lines(manifest) or ["not in this manifest"]), sep="\n")
+    print("\nloudness of the loudest chunk", *loudness_lines(manifest), sep="\n")
 
 
 def verify_dataset(arguments: Namespace) -> None:

@@ -66,7 +66,7 @@ class Manifest:
     skipped: tuple[Skipped, ...] = ()
     """Source batches that could not be used."""
     loudness: dict[str, Any] = field(default_factory=dict)
-    """Histogram of the sounds' loudness; empty in older data sets."""
+    """Histogram of the sounds' loudness; empty for ``synth://…``."""
     content: str = FEATURES
     """``"features"``, or ``"presets"`` if the features are rendered as they are read."""
 
@@ -109,7 +109,7 @@ class Manifest:
         }
         if self.content != FEATURES:
             body["features"]["content"] = self.content
-        if self.loudness:  # absent in older manifests, whose digest must not change because models refer to it
+        if self.loudness:  # models refer to the digest of a ``synth://`` manifest, which has none
             body["loudness"] = self.loudness
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 

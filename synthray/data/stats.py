@@ -62,7 +62,7 @@ def merge(parts: Sequence[dict[str, Any]], table: ParameterTable) -> dict[str, d
     Returns:
         By parameter name: for a choice ``counts`` by class; for a range ``mean``, ``deviation``, ``minimum``,
         ``maximum`` and ``histogram`` of its labels. A histogram has ``counts`` in 20 equal bins of [0, 1], and the
-        number of labels ``below`` 0 and ``above`` 1. It is absent if a part has none.
+        number of labels ``below`` 0 and ``above`` 1.
     """
     statistics: dict[str, dict[str, Any]] = {}
     for parameter in table.learned:
@@ -73,16 +73,14 @@ def merge(parts: Sequence[dict[str, Any]], table: ParameterTable) -> dict[str, d
             continue
         count, total, squares = (math.fsum(row[i] for row in rows) for i in range(3))
         mean = total / count
-        found: dict[str, Any] = {
+        below, *counts, above = np.sum([row[5] for row in rows], axis=0).tolist()
+        statistics[parameter.name] = {
             "mean": mean,
             "deviation": math.sqrt(max(squares / count - mean * mean, 0.0)),
             "minimum": min(row[3] for row in rows),
             "maximum": max(row[4] for row in rows),
+            "histogram": {"below": below, "counts": counts, "above": above},
         }
-        if all(row[5] is not None for row in rows):
-            below, *counts, above = np.sum([row[5] for row in rows], axis=0).tolist()
-            found["histogram"] = {"below": below, "counts": counts, "above": above}
-        statistics[parameter.name] = found
     return statistics
 
 
@@ -91,10 +89,8 @@ def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
     Returns:
         ``counts`` of sounds in bins of ``step_db`` from ``from_dbfs`` on, and the number of quieter sounds, ``below``.
-        The last bin includes louder sounds. ``{}`` if a part has no loudness.
+        The last bin includes louder sounds.
     """
-    if any(part["loudness"] is None for part in parts):
-        return {}
     below, *counts = np.sum([part["loudness"] for part in parts], axis=0).tolist()
     return {"from_dbfs": _LOUDNESS_FROM_DBFS, "step_db": _LOUDNESS_STEP_DB, "below": below, "counts": counts}
 
@@ -102,8 +98,7 @@ def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def sums_of(manifest: Manifest) -> dict[str, Any]:
     """Return the sums over a published data set, as one part of a larger one.
 
-    Counts and extremes are exact, and the sums as exact as mean and deviation. Fields that an older manifest lacks
-    are None.
+    Counts and extremes are exact, and the sums as exact as mean and deviation.
     """
     sums: dict[str, Any] = {}
     for parameter in manifest.table.learned:
@@ -113,8 +108,8 @@ def sums_of(manifest: Manifest) -> dict[str, Any]:
             continue
         count, mean, deviation = manifest.rows, found["mean"], found["deviation"]
         moments = [count, mean * count, (deviation * deviation + mean * mean) * count]
-        histogram = found.get("histogram")
-        counts = [histogram["below"], *histogram["counts"], histogram["above"]] if histogram else None
+        histogram = found["histogram"]
+        counts = [histogram["below"], *histogram["counts"], histogram["above"]]
         sums[parameter.name] = [*moments, found["minimum"], found["maximum"], counts]
     loudness = manifest.loudness
-    return {"labels": sums, "loudness": [loudness["below"], *loudness["counts"]] if loudness else None}
+    return {"labels": sums, "loudness": [loudness["below"], *loudness["counts"]]}

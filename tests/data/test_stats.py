@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,18 +121,7 @@ def test_published_statistics_merge_with_a_new_part(sizes: list[int], data: st.D
         assert merged["a"][rounded] == pytest.approx(undivided["a"][rounded], abs=1e-6)
 
 
-def published(part: dict, rows: int, **fields: object) -> Manifest:
+def published(part: dict, rows: int) -> Manifest:
     """Return the manifest of one part, as a data set of its own."""
     found, loudness = stats.merge([part], TABLE), stats.merge_loudness([part])
-    made = Manifest(TABLE, (4, 8), "float32", {}, (Shard("a", rows, 1, "ab"),), found, loudness=loudness)
-    return replace(made, **fields)
-
-
-def test_statistics_missing_in_an_older_data_set_stay_missing() -> None:
-    part = stats.summarise([batch(9, 0)], TABLE)
-    found = stats.merge([part], TABLE)
-    del found["a"]["histogram"]
-    parts = [stats.sums_of(published(part, 9, statistics=found, loudness={})), part]
-    assert stats.merge_loudness(parts) == {}
-    assert "histogram" not in stats.merge(parts, TABLE)["a"]
-    assert sum(stats.merge(parts, TABLE)["loudness"]["histogram"]["counts"]) == 18
+    return Manifest(TABLE, (4, 8), "float32", {}, (Shard("a", rows, 1, "ab"),), found, loudness=loudness)

@@ -70,7 +70,9 @@ def render_card(manifest: Manifest) -> str:
         "A label is a parameter's value scaled to its range, from 0 to 1. On a log range, equal steps of the label are "
         "equal ratios of the value. Mean, standard deviation and distribution (20 equal bins) are those of the labels.",
         *_constants(manifest),
-        *_loudness(manifest),
+        "## Loudness",
+        "Number of sounds by loudness. The loudness of a sound is the RMS level of its loudest chunk.",
+        _block("text", loudness_lines(manifest)),
         *_skipped(manifest),
         "## How to read it",
         _how_to_read(manifest),
@@ -93,12 +95,6 @@ def _constants(manifest: Manifest) -> list[str]:
     rows = [(_code(p.name), _text(f"{p.value} {p.unit}"), _text(p.description)) for p in constants]
     table = markdown_table(("parameter", "value", "description"), rows)
     return [f"## The {len(rows)} constants", table] if rows else []
-
-
-def _loudness(manifest: Manifest) -> list[str]:
-    lines = loudness_lines(manifest)
-    about = "Number of sounds by loudness. The loudness of a sound is the RMS level of its loudest chunk."
-    return ["## Loudness", about, _block("text", lines)] if lines else []
 
 
 def _skipped(manifest: Manifest) -> list[str]:

@@ -17,7 +17,6 @@ PARAMETER_COLUMNS = ("parameter", "range", "mean", "deviation", "distribution")
 
 _MAX_BAR_LENGTH = 40
 _MAX_CLASSES = 12
-_UNKNOWN = "?"  # manifests of older versions lack some statistics
 
 
 def facts(manifest: Manifest) -> dict[str, str]:
@@ -49,28 +48,26 @@ def _source(source: dict[str, Any]) -> str:
     """Return the kind of a source and its other fields: ``synth, seed 0, batches 9, digest c79e80cf881d…``."""
     fields = [f"{key} {value}" for key, value in source.items() if key not in ("kind", "digest")]
     digest = [f"digest {source['digest'][:12]}…"] if "digest" in source else []
-    return ", ".join([str(source.get("kind", _UNKNOWN)), *fields, *digest])
+    return ", ".join([source["kind"], *fields, *digest])
 
 
 def parameter_rows(manifest: Manifest) -> list[tuple[str, ...]]:
     """Return the cells of ``PARAMETER_COLUMNS`` for each learned parameter, as plain text."""
     rows: list[tuple[str, ...]] = []
     for parameter in manifest.table.learned:
-        statistics = manifest.statistics.get(parameter.name, {})
+        statistics = manifest.statistics[parameter.name]
         if isinstance(parameter, Choice):
-            classes = _classes(parameter, statistics.get("counts", {}))
+            classes = _classes(parameter, statistics["counts"])
             rows.append((parameter.name, f"{len(parameter.values)} classes", "", "", classes))
         else:
-            mean, deviation = (_number(statistics.get(key)) for key in ("mean", "deviation"))
-            histogram = _histogram(statistics.get("histogram"))
+            mean, deviation = (_number(statistics[key]) for key in ("mean", "deviation"))
+            histogram = _histogram(statistics["histogram"])
             rows.append((parameter.name, _range(parameter), mean, deviation, histogram))
     return rows
 
 
 def loudness_lines(manifest: Manifest) -> list[str]:
-    """Return the loudness histogram of the sounds, one bin a line, quietest first; [] if it is unknown."""
-    if not manifest.loudness:
-        return []
+    """Return the loudness histogram of the sounds, one bin a line, quietest first."""
     first, step = manifest.loudness["from_dbfs"], manifest.loudness["step_db"]
     counts = [manifest.loudness["below"], *manifest.loudness["counts"]]
     edges = [first + i * step for i in range(len(counts) - 1)]
@@ -88,23 +85,17 @@ def _range(parameter: Range) -> str:
     return f"{parameter.minimum:g} to {parameter.maximum:g}{unit}{', log' if parameter.curve == 'log' else ''}"
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return _UNKNOWN
+def _number(value: float) -> str:
     return f"{value:.3f}" if abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _classes(parameter: Choice, counts: dict[str, int]) -> str:
     total = sum(counts.values())
-    if not total:
-        return _UNKNOWN
     shares = [f"{value} {counts.get(value, 0) / total:.0%}" for value in parameter.values]
     more = len(shares) - _MAX_CLASSES
     return ", ".join(shares[:_MAX_CLASSES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _histogram(histogram: dict[str, Any] | None) -> str:
-    if histogram is None:
-        return _UNKNOWN
+def _histogram(histogram: dict[str, Any]) -> str:
     outside = [f"{histogram[key]:,} {key} {edge}" for key, edge in (("below", 0), ("above", 1)) if histogram[key]]
     return sparkline(histogram["counts"]) + (f" and {', '.join(outside)}" if outside else "")

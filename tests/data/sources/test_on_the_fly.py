@@ -63,6 +63,7 @@ def test_on_the_fly_dataset_uri_is_complete_and_gives_the_name() -> None:
     assert name_of(URI) == "synth-seed-7-batches-10-fresh-0-dtype-float32"
     others = [URI, *(f"{URI}&{more}" for more in ("fresh=1", "reject-silent=-60", "dtype=float16", "prior=musical"))]
     assert len({open_dataset(uri).manifest.digest for uri in others}) == 5
+    assert b"loudness" not in open_dataset(URI).manifest.encode()  # models refer to its digest
     exact = open_dataset(f"{URI}&reject-silent=-60.1234567")
     assert open_dataset(exact.uri).manifest.digest == exact.manifest.digest
     assert open_dataset(URI).manifest.digest == open_dataset("synth://?batches=10&seed=7&fresh=0").manifest.digest
