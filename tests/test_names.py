@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import subprocess
 import sys
@@ -13,7 +12,6 @@ import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from starlette.testclient import TestClient
 
 from synthray.cli.main import main
 from synthray.data.dataset import Dataset
@@ -22,10 +20,6 @@ from synthray.errors import DataError
 from synthray.model.heads import histogram_layer, output_layer
 from synthray.model.predictor import Predictor
 from synthray.model.saved import open_model, read_card, read_verified
-from synthray.serve.app import build_app
-from synthray.serve.config import AppConfig
-from synthray.serve.models.served import FixedModels, Served
-from synthray.serve.service import Service
 from synthray.synth.parameters import Choice, Constant, ParameterTable, Range
 from synthray.train.config import TrainConfig, with_recipe
 from synthray.train.export import export_model
@@ -162,24 +156,3 @@ def test_numpy_and_keras_predict_the_true_names(trained: Trained) -> None:
     by_keras = Predictor(model, card).predict(features)
     for name, values in found.items():
         np.testing.assert_allclose(by_keras[name], values, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_service_answers_with_the_true_names(trained: Trained) -> None:
-    expected = [f"out_{name}" for name in NAMES]
-    service = Service(FixedModels((Served(Predictor.load(trained.uri), 1),)), AppConfig())
-    features = np.zeros((2, *SHAPE), np.float32)
-    with TestClient(build_app(service)) as client:
-        answer = client.post("/v1/models/synthray:predict", json={"instances": features.tolist()})
-        assert [list(row) for row in answer.json()["predictions"]] == [expected] * 2
-        answer = client.post("/v1/models/synthray:predict", json={"inputs": features.tolist()})
-        assert list(answer.json()["outputs"]) == expected
-        metadata = client.get("/v1/models/synthray/metadata").json()
-        assert list(metadata["metadata"]["signature_def"]["signature_def"]["serving_default"]["outputs"]) == expected
-        assert [tensor["name"] for tensor in client.get("/v2/models/synthray").json()["outputs"]] == expected
-        tensor = {"name": "in_fft", "datatype": "FP32", "shape": list(features.shape), "data": features.tolist()}
-        request = {"inputs": [tensor], "outputs": [{"name": name} for name in expected[::-1]]}
-        answer = client.post("/v2/models/synthray/infer", json=request)
-        assert [tensor["name"] for tensor in answer.json()["outputs"]] == expected[::-1]
-        document = client.get("/openapi.json").json()
-        assert json.dumps(expected[0]) in json.dumps(document)

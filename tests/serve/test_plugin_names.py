@@ -107,6 +107,14 @@ def test_predict_answers_with_the_true_names(
     assert_equal(columns, expected, OUTPUTS)
 
 
+def test_metadata_has_the_true_names(service: Service) -> None:
+    with TestClient(build_app(service)) as client:
+        metadata = client.get("/v1/models/synthray/metadata").json()["metadata"]
+        tensors = client.get("/v2/models/synthray").json()["outputs"]
+    assert list(metadata["signature_def"]["signature_def"]["serving_default"]["outputs"]) == OUTPUTS
+    assert [tensor["name"] for tensor in tensors] == OUTPUTS
+
+
 def test_match_of_a_foreign_model_is_refused(service: Service, wav: bytes) -> None:
     with TestClient(build_app(service)) as client:
         answer = client.post("/v1/models/synthray:match", content=wav, headers={"content-type": "audio/wav"})

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthray.errors import ConfigError, Conflict, NotFound, StorageError
+from synthray.errors import Conflict, NotFound, StorageError
 from synthray.storage import Store, open_store, retry, s3
 from synthray.storage.retry import RETRY_TIMEOUT
 from tests import foreign
@@ -293,15 +293,6 @@ def test_permanent_error_is_not_retried(
         changed.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
         changed.setenv("AWS_CONFIG_FILE", "/dev/null")
         once(r"/x: Unable to locate credentials\. Check the AWS_… variables")
-
-
-@pytest.mark.parametrize(
-    ("name", "value"), [("AWS_ENDPOINT_URL", "localhost"), (RETRY_TIMEOUT, "-1"), (RETRY_TIMEOUT, "long")]
-)
-def test_invalid_environment_variable_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(name, value)
-    with pytest.raises(ConfigError, match=f"{name} is '{value}'"):
-        open_store("s3://bucket").read("x")
 
 
 @pytest.mark.s3

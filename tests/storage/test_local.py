@@ -13,44 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from synthray.data.build.plan import BuildConfig, Plan
-from synthray.data.build.shard import build_shard
-from synthray.data.sources.notebook import NotebookSource
 from synthray.errors import StorageError
 from synthray.storage import local, open_store
 from synthray.storage.local import LocalStore
-from tests import foreign
-from tests.conftest import convert_here
-from tests.faults import all_objects
 
 pytestmark = pytest.mark.faults
 
 BODY = bytes(range(256)) * 1000
 TWO_DAYS_S = 2 * 24 * 3600
-
-
-def test_convert_on_full_disk_reports_it_and_resumes_when_there_is_room(tmp_path: Path) -> None:
-    """RLIMIT_FSIZE makes the kernel refuse a write half way, without a full disk."""
-    source = foreign.write(tmp_path / "training_data")
-    convert_here(source, tmp_path / "undisturbed")
-    out = tmp_path / "out"
-    plan = Plan.make(NotebookSource.open(str(source)), BuildConfig(str(out)))
-    finished = out / build_shard(plan, 0).shard.path
-    written = finished.stat()
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (written.st_size // 2, limits[1]))
-    try:
-        with pytest.raises(StorageError) as caught:
-            convert_here(source, out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    message = str(caught.value)
-    assert message.startswith(f"{out}/shards/00001-")
-    assert message.endswith("cannot be written: File too large. Free space there, then run the same command again.")
-    assert not [path for path in out.rglob("*") if "shards/00001" in str(path) or path.name.startswith(".")]
-    convert_here(source, out)
-    assert all_objects(out) == all_objects(tmp_path / "undisturbed")
-    assert finished.stat().st_mtime_ns == written.st_mtime_ns
 
 
 def test_failed_write_keeps_the_old_object_and_leaves_no_file(tmp_path: Path) -> None:

@@ -156,19 +156,6 @@ def test_command_renders_the_preset(open_page: Callable[..., Any], tone: Path) -
     assert command.endswith("\nEOF\nsynthray render preset.json --out match.wav\n")
 
 
-def test_search_finds_a_closer_match(open_page: Callable[..., Any], tone: Path) -> None:
-    page = open_page()
-    drop(page, tone)
-    before_db = distance_db(page)
-    page.locator("label[for=seconds-1]").click()
-    page.locator("#refine-start").click()
-    expect(page.locator("#refine-message")).to_contain_text("Done")
-    assert distance_db(page) < before_db
-    expect(page.locator("#history button")).to_have_count(2)
-    page.locator("#undo").click()
-    expect(page.locator("#distance b")).to_have_text(f"{before_db:.2f}")
-
-
 def test_search_that_is_stopped_keeps_its_last_improvement(open_page: Callable[..., Any], tone: Path) -> None:
     page = open_page()
     drop(page, tone)

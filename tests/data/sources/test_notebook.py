@@ -181,16 +181,6 @@ def test_notebook_source_read_large_values_are_accepted(value: float, source: Pa
     assert np.isfinite(np.delete(batch.loudness_dbfs, 4)).all()
 
 
-@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
-@pytest.mark.parametrize("order", ["C", "F"])
-def test_decode_features_any_version_and_order_is_read(version: tuple[int, int], order: str, source: Path) -> None:
-    path = source / "fft" / "fft_batch_3.npy"
-    features = np.load(path)
-    with path.open("wb") as file:
-        np.lib.format.write_array(file, np.asarray(features, order=order), version)
-    np.testing.assert_array_equal(NotebookSource.open(str(source)).read(3).features, features)
-
-
 INVALID = {
     "keys of another count": (with_pickle(KEYS, foreign.KEYS[:-1]), "names 4 parameters, randomizer_parts.pkl has 5"),
     "an unknown kind": (

@@ -6,7 +6,6 @@ import contextlib
 import datetime
 import functools
 import io
-import itertools
 import os
 import pickle
 import re
@@ -65,21 +64,10 @@ def assert_same(read: object, expected: object) -> None:
         assert read == expected
 
 
-@given(nested(scalars), st.sampled_from(PROTOCOLS))
-def test_load_plain_data_equals_pickle(value: object, protocol: int) -> None:
-    assert_same(load_plain(pickle.dumps(value, protocol)), value)
-
-
 @given(nested(scalars | arrays() | hnp.from_dtype(np.dtype("f4"))), st.sampled_from(PROTOCOLS))
 def test_load_plain_with_arrays_equals_pickle(value: object, protocol: int) -> None:
     raw = pickle.dumps(value, protocol)
     assert_same(load_plain(raw), pickle.loads(raw))
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_load_plain_transposed_arrays_equal_pickle(protocol: int) -> None:
-    value = [np.arange(24.0).reshape(2, 3, 4).transpose(axes) for axes in itertools.permutations(range(3))]
-    assert_same(load_plain(pickle.dumps(value, protocol)), value)
 
 
 @given(arrays(), st.sampled_from(PROTOCOLS))
@@ -160,12 +148,6 @@ def test_load_plain_other_objects_are_refused(
     with pytest.raises(UnsafePickle):
         load_plain(raw)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_hostile_pickles_have_an_effect_with_pickle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    pickle.loads(pickle.dumps(HOSTILE["a file"])).close()
-    assert (tmp_path / "made").exists()
 
 
 BOMBS = {
