@@ -24,8 +24,8 @@ from synthray.train.reports import EpochReport
 __all__ = ["MlflowLog", "Tracking"]
 
 _RUN_TAG, _DIGEST_TAG = "synthray.run", "synthray.data_digest"
-# MLflow's limits on the length of a data set's digest, and on the parameters in one request.
-_MAX_DIGEST_LENGTH, _MAX_PARAMS = 36, 100
+_MAX_DIGEST_LENGTH = 36
+"""MLflow's limit for the digest of a data set."""
 _NOT_METRICS = ("epoch", "epochs")
 
 
@@ -95,34 +95,44 @@ class MlflowLog:
                 self._log(f"MLflow at {self._tracking.uri}: {reason}. The training continues without it.")
 
     def _begin(self) -> str:
-        """Find or create the run of this training; return its id."""
-        from mlflow.entities import Dataset, DatasetInput, Param
-
+        """Find or create the run of this training and complete its entries; return its id."""
         digest = self._config.run_digest(self._manifest)
         experiment = self._tracking.experiment_id(self._client)
         found = self._client.search_runs([experiment], f"tags.`{_RUN_TAG}` = '{digest}'", max_results=1)
         if found:
-            return self._resume(found[0])
-        tags = {_RUN_TAG: digest, _DIGEST_TAG: self._manifest.digest}
-        name = f"{name_of(self._config.data)} {self._config.network} {digest[:8]}"
-        run_id = str(self._client.create_run(experiment, tags=tags, run_name=name).info.run_id)
-        params = [Param(name, str(value)) for name, value in self._config.to_json().items()]
-        self._client.log_batch(run_id, params=params[:_MAX_PARAMS])
-        source = json.dumps({"uri": self._config.data})
-        data_digest = self._manifest.digest[:_MAX_DIGEST_LENGTH]
-        data = Dataset(name_of(self._config.data), data_digest, "synthray", source)
-        self._client.log_inputs(run_id, datasets=[DatasetInput(data)])
-        return run_id
+            run = found[0]
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            history = self._client.get_metric_history(run.info.run_id, "val_loss")
+            self._sent |= {metric.step for metric in history}
+        else:
+            tags = {_RUN_TAG: digest, _DIGEST_TAG: self._manifest.digest}
+            name = f"{name_of(self._config.data)} {self._config.network} {digest[:8]}"
+            run = self._client.create_run(experiment, tags=tags, run_name=name)
+        self._send_settings(run)
+        self._send_data_set(run)
+        return str(run.info.run_id)
 
-    def _resume(self, run: Any) -> str:
-        """Continue a run; return its id. Settings that have changed become tags, because MLflow's parameters cannot."""
-        run_id = str(run.info.run_id)
-        self._client.update_run(run_id, status="RUNNING")
-        for name, value in self._config.to_json().items():
-            if run.data.params.get(name, str(value)) != str(value):
-                self._client.set_tag(run_id, f"synthray.{name}", str(value))
-        self._sent |= {metric.step for metric in self._client.get_metric_history(run_id, "val_loss")}
-        return run_id
+    def _send_settings(self, run: Any) -> None:
+        """Log the settings that a run lacks. Those that have changed become tags, because parameters cannot change."""
+        from mlflow.entities import Param
+
+        settings = {name: str(value) for name, value in self._config.to_json().items()}
+        logged = run.data.params
+        missing = [Param(name, value) for name, value in settings.items() if name not in logged]
+        self._client.log_batch(run.info.run_id, params=missing)
+        for name, value in settings.items():
+            if logged.get(name, value) != value:
+                self._client.set_tag(run.info.run_id, f"synthray.{name}", value)
+
+    def _send_data_set(self, run: Any) -> None:
+        """Log the data set, unless a run has it."""
+        from mlflow.entities import Dataset, DatasetInput
+
+        if run.inputs and run.inputs.dataset_inputs:
+            return
+        source = json.dumps({"uri": self._config.data})
+        data = Dataset(name_of(self._config.data), self._manifest.digest[:_MAX_DIGEST_LENGTH], "synthray", source)
+        self._client.log_inputs(run.info.run_id, datasets=[DatasetInput(data)])
 
     def _send_epoch(self, epoch: int) -> None:
         from mlflow.entities import Metric

@@ -16,8 +16,8 @@ from synthray.data.dataset import Dataset
 from synthray.data.manifest import Manifest
 from synthray.errors import ConfigError, Stopped, StorageError
 from synthray.train.config import TrainConfig
-from synthray.train.logging.mlflow import MlflowLog, Tracking
-from synthray.train.logging.tracking import without_login
+from synthray.train.logging.mlflow import MlflowLog
+from synthray.train.logging.tracking import Tracking, without_login
 from synthray.train.reports import EpochReport
 
 CLOSED_PORT = "http://127.0.0.1:9"
@@ -128,6 +128,28 @@ def test_failed_entries_are_sent_later_and_the_failure_is_logged_once(
         log.saved("", [asdict(epoch(number)) for number in (1, 2, 3, 4)])
     assert sorted(logged_steps(tracking)) == [(1, 10.0), (2, 9.0), (3, 8.0), (4, 7.0)]
     assert len(logged) == 1
+
+
+@pytest.mark.parametrize("request_name", ["log_batch", "log_inputs"])
+def test_run_whose_first_entries_failed_gets_settings_and_data_later(
+    tracking: Tracking, config: TrainConfig, manifest: Manifest, monkeypatch: pytest.MonkeyPatch, request_name: str
+) -> None:
+    logged: list[str] = []
+    with monkeypatch.context() as broken:
+
+        def time_out(*_: object, **__: object) -> None:
+            raise mlflow.MlflowException("timed out")
+
+        broken.setattr(mlflow.MlflowClient, request_name, time_out)
+        log = MlflowLog(tracking, config, manifest, logged.append).__enter__()
+        log._sending.result()
+    with log:
+        log(epoch(1))
+    assert len(logged) == 1
+    [run] = runs(tracking)
+    assert run.data.params == {name: str(value) for name, value in config.to_json().items()}
+    assert [each.dataset.name for each in run.inputs.dataset_inputs] == ["first"]
+    assert logged_steps(tracking) == [(1, 10.0)]
 
 
 def test_unreachable_server_does_not_delay_or_end_the_training(config: TrainConfig, manifest: Manifest) -> None:
