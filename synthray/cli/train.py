@@ -128,7 +128,7 @@ def _add_worker_flags(parser: ArgumentParser) -> None:
 
 def train(arguments: Namespace) -> None:
     """Train and save the model."""
-    from synthray.train.logging.mlflow import Tracking
+    from synthray.train.logging.tracking import Tracking
 
     data = arguments.data or newest_dataset()
     settings = given(arguments, SETTINGS)

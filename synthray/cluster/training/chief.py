@@ -15,7 +15,8 @@ from ray.actor import ActorHandle
 from synthray.cluster.training.metrics import TrainMetrics
 from synthray.data.manifest import Manifest
 from synthray.train.config import TrainConfig
-from synthray.train.logging.mlflow import MlflowLog, Tracking
+from synthray.train.logging.mlflow import MlflowLog
+from synthray.train.logging.tracking import Tracking
 from synthray.train.reports import EpochReport, StepReport
 
 logger = logging.getLogger(__name__)

@@ -31,8 +31,8 @@ from synthray.model.saved import resolve_model
 from synthray.progress import PROCESS_STARTED_S
 from synthray.storage import open_store, scratch_folder
 from synthray.train.config import TrainConfig
-from synthray.train.logging.mlflow import Tracking
 from synthray.train.logging.terminal import Display
+from synthray.train.logging.tracking import Tracking
 
 __all__ = ["Workers", "train"]
 

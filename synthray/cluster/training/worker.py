@@ -24,7 +24,7 @@ from synthray.data.dataset import Dataset
 from synthray.storage import open_store
 from synthray.synth.voice import usable_cores
 from synthray.train.config import TrainConfig
-from synthray.train.logging.mlflow import Tracking
+from synthray.train.logging.tracking import Tracking
 from synthray.train.reports import StepReport
 from synthray.train.watchdog import Watchdog
 

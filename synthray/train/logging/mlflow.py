@@ -21,8 +21,6 @@ from synthray.train.config import TrainConfig
 from synthray.train.logging.tracking import Tracking, without_login
 from synthray.train.reports import EpochReport
 
-__all__ = ["MlflowLog", "Tracking"]
-
 _RUN_TAG, _DIGEST_TAG = "synthray.run", "synthray.data_digest"
 _MAX_DIGEST_LENGTH = 36
 """MLflow's limit for the digest of a data set."""
