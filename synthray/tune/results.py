@@ -81,6 +81,23 @@ class Trial:
         """Return whether the trial need not be run again."""
         return self.ended != UNFINISHED
 
+    def require_complete(self) -> None:
+        """Raise an error if the table or the card of a search could not show this trial.
+
+        Raises:
+            ValueError, TypeError, AttributeError: a value is missing, or is of another type.
+        """
+        if not isinstance(self.name, str):
+            raise ValueError(f"its name is {self.name!r}")
+        try:
+            network = self.settings["network"]
+            if network not in ARCHITECTURES:
+                raise ValueError(f"this version has no network {network!r}")
+            _card_row(self, tuple(TUNABLE))
+            self.line()
+        except KeyError as error:
+            raise ValueError(f"{error} is missing") from None
+
     def row(self) -> dict[str, Any]:
         """Return the trial's row of the table."""
         best = self.best or {}
@@ -135,7 +152,8 @@ class SearchFolder:
                 continue
             try:
                 trial = Trial(**json.loads(self._store.read(entry.path)))
-            except (ValueError, TypeError) as error:
+                trial.require_complete()
+            except (ValueError, TypeError, AttributeError) as error:
                 raise DataError(f"{self.uri}/{entry.path}: corrupt ({error}). Delete the file.") from None
             if trial.comparable != self._comparable:
                 raise ConfigError(

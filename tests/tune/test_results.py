@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +143,37 @@ def test_load_refuses_trials_that_cannot_be_compared(
             SearchFolder(other, of).load()
     next((tmp_path / "trials").iterdir()).write_text("{")
     with pytest.raises(DataError, match=r"trials/\w+\.json: corrupt .*\. Delete the file\."):
+        SearchFolder(config, manifest).load()
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"settings": {}}, "'network' is missing"),
+        ({"settings": {"network": "histogram"}}, "'width' is missing"),
+        ({"settings": {"network": "of 2030"}}, "this version has no network 'of 2030'"),
+        ({"settings": {"network": ["histogram"]}}, "unhashable"),
+        ({"settings": None}, "not subscriptable"),
+        ({"settings": ["network"]}, "list indices"),
+        ({"name": 7}, "its name is 7"),
+        ({"history": [{}]}, "'val_loss' is missing"),
+        ({"history": [{"val_loss": 1.0}]}, "'examples_per_s' is missing"),
+        ({"history": [{"val_loss": "low", "examples_per_s": 1.0}]}, "Unknown format code"),
+        ({"history": [{"val_loss": 1.0, "val_error": "low", "examples_per_s": 1.0}]}, "Unknown format code"),
+        ({"history": [1.0]}, "not subscriptable"),
+        ({"history": None}, "not iterable"),
+        ({"ended": 7, "reason": ""}, "no attribute"),
+        ({"seconds": "long"}, "round"),
+        ({"more": 1}, "unexpected keyword argument 'more'"),
+    ],
+)
+def test_load_names_the_file_of_a_trial_with_missing_or_other_values(
+    folder: SearchFolder, config: SearchConfig, manifest: Manifest, tmp_path: Path, changed: dict[str, Any], reason: str
+) -> None:
+    file = next((tmp_path / "trials").iterdir())
+    trial = json.loads(file.read_text())
+    file.write_text(json.dumps(trial | changed))
+    with pytest.raises(DataError, match=rf"trials/{file.name}: corrupt \(.*{reason}.*\)\. Delete the file\."):
         SearchFolder(config, manifest).load()
 
 
