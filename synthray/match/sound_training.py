@@ -75,7 +75,7 @@ class Step:
     number: int
     """From 1."""
     distance_db: float
-    """Distance between the sounds and the answers with offsets."""
+    """Distance between the sounds and the answers with offsets; 0 if all sounds are silent."""
 
 
 def train_by_sound(
@@ -98,7 +98,7 @@ def train_by_sound(
         vectors, slopes, distances = batch.slopes(tilted, analysis, directions, config)
         gradient = np.asarray(vectors.T @ slopes / config.batch_size, np.float32)
         optimizer.step(gradient, _learning_rate(config, number))
-        report(Step(number + 1, float(distances[distances > 0].mean())))
+        report(Step(number + 1, _mean_of_heard(distances)))
     return replace(network, kernel=network.kernel + weights @ directions)
 
 
@@ -218,6 +218,12 @@ def _distance_slopes(
     differences = np.clip(distances[:, 0] - distances[:, 1], -LARGEST_DIFFERENCE_DB, LARGEST_DIFFERENCE_DB)
     slopes = np.einsum("sp,spt->st", differences, offsets) / (2 * offset**2 * PAIRS)
     return slopes, distances.mean(axis=(1, 2))
+
+
+def _mean_of_heard(distances: Floats) -> float:
+    """Return the mean distance of the sounds that are not silent, or 0 if there are none."""
+    heard = distances[distances > 0]
+    return float(heard.mean()) if len(heard) else 0.0
 
 
 def _learning_rate(config: SoundTraining, step: int) -> float:

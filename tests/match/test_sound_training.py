@@ -171,3 +171,7 @@ def test_silent_sounds_teach_nothing(network: NumpyNetwork, monkeypatch: pytest.
     _, slopes, distances = batch.slopes(network, "spectra", tilt_directions(LAYOUT), SMALL)
     assert not slopes.any()
     assert not distances.any()
+    steps: list[Step] = []
+    trained = train_by_sound(network, "spectra", SMALL, steps.append)
+    assert steps == [Step(1, 0.0), Step(2, 0.0)]
+    np.testing.assert_array_equal(trained.kernel, network.kernel)
