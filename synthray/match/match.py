@@ -15,7 +15,7 @@ from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.refine import refine
 from synthray.match.sound import is_instrument_model, normalize_level, require_instrument, require_sound
 from synthray.model.distribution import PresetDistribution
-from synthray.synth.audible.audible import audible, why_inaudible, with_inaudible_defaults
+from synthray.synth.audible.audible import why_inaudible, with_inaudible_defaults
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES
 from synthray.synth.presets import preset_to_json
@@ -38,8 +38,6 @@ class Match:
     """Multi-scale distance (MSS) between the preset's sound and the target."""
     confidence: np.ndarray
     """Probability that the network gives to each learned parameter's value, float64 ``(learned,)``."""
-    is_audible: np.ndarray
-    """True for each learned parameter that can be heard in the preset, bool ``(learned,)``."""
     evaluations: int
     """Presets that were rendered and compared."""
     elapsed_s: float
@@ -87,7 +85,6 @@ class Guess:
             settings,
             distance_db,
             _confidence(self.proposal, INSTRUMENT.settings_to_labels(settings[None])[0]),
-            audible(settings[None])[0],
             evaluations,
             time.perf_counter() - self.started_s,
         )

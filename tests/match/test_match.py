@@ -7,6 +7,7 @@ from synthray.errors import ConfigError, ModelError, SoundError
 from synthray.match.distances.spectral import mel_levels, multi_scale_distance
 from synthray.match.match import match, warm_up
 from synthray.match.sound import normalize_level
+from synthray.synth.audible.audible import audible
 from synthray.synth.features import analyse
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.presets import preset_from_json
@@ -28,7 +29,9 @@ def test_match_without_search_sounds_like_the_networks_answer(predictor, sound):
     changed = found.settings != answer
     is_learned = np.array([p.name in INSTRUMENT.label_index for p in INSTRUMENT.parameters])
     assert not changed[~is_learned].any()
-    assert not found.is_audible[changed[is_learned]].any()  # only what cannot be heard may have its default
+    entries = found.to_json()["parameters"]
+    heard = np.array([entries[p.name]["audible"] for p in INSTRUMENT.learned])
+    assert not heard[changed[is_learned]].any()  # only what cannot be heard may have its default
     np.testing.assert_array_equal(check_settings(found.settings[None])[0], found.settings)
 
 
@@ -56,9 +59,9 @@ def test_match_stops_after_its_time(predictor, sound):
     assert found.evaluations > 0
 
 
-def test_match_confidence_and_audibility_belong_to_the_learned_parameters(predictor, sound):
+def test_match_confidence_belongs_to_the_learned_parameters(predictor, sound):
     found = match(predictor, sound, max_evaluations=64)
-    assert found.confidence.shape == found.is_audible.shape == (len(INSTRUMENT.learned),)
+    assert found.confidence.shape == (len(INSTRUMENT.learned),)
     assert ((found.confidence >= 0) & (found.confidence <= 1)).all()
 
 
@@ -83,7 +86,7 @@ def test_match_to_json_is_a_preset_with_what_is_known(predictor, sound):
     np.testing.assert_allclose(preset_from_json(INSTRUMENT, preset), found.settings, rtol=1e-3, atol=1e-3)
     entries = preset["parameters"]
     assert "audible" not in entries["note_pitch"]
-    assert [entries[p.name]["audible"] for p in INSTRUMENT.learned] == found.is_audible.tolist()
+    assert [entries[p.name]["audible"] for p in INSTRUMENT.learned] == audible(found.settings[None])[0].tolist()
 
 
 def test_warm_up_searches_only_with_models_of_the_instrument(predictor, foreign_predictor, monkeypatch):

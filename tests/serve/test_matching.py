@@ -171,7 +171,7 @@ def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch, found_
         return answer.described(found_db)
 
     def found_at(distance_db):
-        return Match(np.zeros(46), distance_db, np.zeros(38), np.zeros(38, bool), 33, 1.0)
+        return Match(np.zeros(46), distance_db, np.zeros(38), 33, 1.0)
 
     module = "synthray.serve.sounds.progress_stream"
     answer = SimpleNamespace(labels=7.0, described=lambda labels, _=0: found_at(labels))

@@ -22,7 +22,6 @@ from synthray.serve.protocols.encode import encode_metadata, encode_predictions,
 from synthray.serve.protocols.infer_codec import InferRequest, encode_infer
 from synthray.serve.protocols.tensors import FLOAT32, model_metadata, outputs_of
 from synthray.serve.sounds.match_answer import MatchOptions, encode_match
-from synthray.synth.audible.audible import audible
 from synthray.synth.files.sound_file import Sound, encode_wav, read_sound
 from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
@@ -102,7 +101,6 @@ def _match(api: Api) -> Json:
         settings,
         distance_db=2.308,
         confidence=np.linspace(0.9, 0.2, len(INSTRUMENT.learned)),
-        is_audible=audible(settings[None])[0],
         evaluations=0,
         elapsed_s=0.012,
     )
