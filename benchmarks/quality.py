@@ -29,7 +29,7 @@ import numpy as np
 
 from synthray.cli.match import SHORT_SEARCH
 from synthray.evaluate.baselines import Candidates
-from synthray.match.distances.table import DISTANCES, measure_distances
+from synthray.match.distances.table import DISTANCES, compare, describe
 from synthray.match.match import match
 from synthray.match.sound import normalize_level
 from synthray.model.predictor import Predictor
@@ -48,6 +48,8 @@ NOTEBOOK, FLOOR = "notebook's network", "true preset, other noise"
 NEAR_DB = 0.3
 """MSS above the floor up to which a match sounds like the true preset with other noise."""
 HELD_OUT_SEED, ANSWER_SEED = 4_000_000_007, 4_000_000_009
+BLOCK_SOUNDS = 8
+"""Sounds that are compared together, so that their spectrograms take a few megabytes."""
 NAMES = [distance.name for distance in DISTANCES]
 IS_CHOICE = np.array([isinstance(parameter, Choice) for parameter in INSTRUMENT.learned])
 
@@ -126,12 +128,18 @@ def nearest_of_many(originals: np.ndarray) -> Answers:
 def measure(originals: np.ndarray, answers: list[Answers]) -> dict[str, np.ndarray]:
     """Return the distances of each method's sounds by its name, float64 ``(sounds, distances)``."""
     seeds = noise_seeds(ANSWER_SEED, 0, len(originals))
-    return {
-        each.name: measure_distances(
-            originals[: len(each.settings)], render(each.settings, seeds[: len(each.settings)])
+    return {each.name: _distances(originals, render(each.settings, seeds[: len(each.settings)])) for each in answers}
+
+
+def _distances(originals: np.ndarray, sounds: np.ndarray) -> np.ndarray:
+    """Return the distances of the first originals from their sounds, float64 ``(sounds, distances)``."""
+    found = np.empty((len(sounds), len(DISTANCES)))
+    for first in range(0, len(sounds), BLOCK_SOUNDS):
+        answers = sounds[first : first + BLOCK_SOUNDS]
+        found[first : first + len(answers)] = compare(
+            describe(originals[first : first + len(answers)]), describe(answers)
         )
-        for each in answers
-    }
+    return found
 
 
 def distances_table(

@@ -6,7 +6,7 @@ import pytest
 from synthray.evaluate.baselines import settings_of
 from synthray.evaluate.examples import choose_examples
 from synthray.evaluate.matches import Matches
-from synthray.match.distances.table import DISTANCES, measure_distances
+from synthray.match.distances.table import DISTANCES, compare, describe
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
 from synthray.synth.voice import render
@@ -28,7 +28,8 @@ def test_measure_compares_originals_with_answers_that_have_other_noise(matches):
     originals = render(matches.settings[rows], matches.noise_seeds[rows], threads=1)
     for number in range(2):
         answers = render(matches.answers[number, rows], matches.answer_noise_seeds[rows], threads=1)
-        np.testing.assert_allclose(matches.distances[number, rows], measure_distances(originals, answers), rtol=1e-5)
+        expected = compare(describe(originals), describe(answers))
+        np.testing.assert_allclose(matches.distances[number, rows], expected, rtol=1e-5)
     assert matches.distances[1, :, 0].any()
     assert (matches.distances[1, :, 0] <= matches.distances[0, :, 0]).all()
 
@@ -63,7 +64,7 @@ def test_examples_hold_settings_audio_and_distances_of_each_model(matches):
     for number, answer in enumerate(example.answers):
         assert answer.model == ("first", "second")[number]
         np.testing.assert_array_equal(answer.settings, matches.answers[number, sound])
-        measured = measure_distances(example.audio[None], answer.audio[None])[0]
+        measured = compare(describe(example.audio[None]), describe(answer.audio[None]))[0]
         np.testing.assert_allclose(list(answer.distances.values()), measured, rtol=1e-5)
     assert example.to_json() == {
         "kind": "best",

@@ -23,9 +23,6 @@ from synthray.match.distances.warping import cepstra, warped_distance, warped_ti
 from synthray.synth.dsp.lanes import Floats
 from synthray.synth.instrument import N_SAMPLES
 
-BLOCK_SOUNDS = 8
-"""Sounds that are compared together, so that their spectrograms take a few megabytes."""
-
 
 @dataclass(frozen=True)
 class Distance:
@@ -42,10 +39,6 @@ class Distance:
     compare: Callable[[Any, Any], npt.NDArray[np.float64]]
     """Takes the descriptions of originals and of answers and returns float64 (pairs,)."""
     higher_is_better: bool = False
-
-    def __call__(self, originals: npt.ArrayLike, answers: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Return the distance of each pair of sounds, float32 (pairs, 22050), as float64 (pairs,)."""
-        return self.compare(self.describe(_checked(originals)), self.describe(_checked(answers)))
 
 
 DISTANCES = (
@@ -71,29 +64,6 @@ def describe(audio: npt.ArrayLike) -> Description:
 def compare(originals: Description, answers: Description) -> npt.NDArray[np.float64]:
     """Return all distances of described sounds, float64 (pairs, distances), in the order of ``DISTANCES``."""
     return np.stack([d.compare(originals[d.describe], answers[d.describe]) for d in DISTANCES], axis=1)
-
-
-def measure_distances(originals: npt.ArrayLike, answers: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return all distances of pairs of sounds, computed in this thread.
-
-    Args:
-        originals: float32 (pairs, 22050), 2 s at 11025 Hz.
-        answers: of the same shape.
-
-    Returns:
-        float64 (pairs, distances), in the order of ``DISTANCES``.
-
-    Raises:
-        SoundError: the audio has another shape.
-    """
-    originals, answers = _checked(originals), _checked(answers)
-    if originals.shape != answers.shape:
-        raise SoundError(f"there are {len(originals)} originals, but {len(answers)} answers")
-    found = np.empty((len(originals), len(DISTANCES)))
-    for first in range(0, len(originals), BLOCK_SOUNDS):
-        rows = slice(first, first + BLOCK_SOUNDS)
-        found[rows] = compare(describe(originals[rows]), describe(answers[rows]))
-    return found
 
 
 def _checked(audio: npt.ArrayLike) -> Floats:
