@@ -115,21 +115,10 @@ class Predictor:
                 np.clip(labels[:, column], 0.0, 1.0, out=labels[:, column])
         return labels
 
-    def distributions(self, features: np.ndarray) -> list[PresetDistribution]:
-        """Return the distribution over presets that the model predicts for each sound.
+    def labels_and_distributions(self, features: np.ndarray) -> tuple[np.ndarray, list[PresetDistribution]]:
+        """Return :meth:`labels` and the predicted distributions over presets, from one call of the network.
 
         A model that predicts a range as one number is certain of the number's bin.
-
-        Args:
-            features: float32 ``(sounds, frames, bins)``.
-
-        Raises:
-            ModelError: the features have another shape.
-        """
-        return self._distributions(self._outputs(features))
-
-    def labels_and_distributions(self, features: np.ndarray) -> tuple[np.ndarray, list[PresetDistribution]]:
-        """Return :meth:`labels` and :meth:`distributions` of one call of the network.
 
         Args:
             features: float32 ``(sounds, frames, bins)``.
