@@ -92,9 +92,9 @@ def search(
     proposal: PresetDistribution,
     progress: Callable[[int], float],
     random: np.random.Generator,
-    config: EvolutionConfig | None = None,
-    on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
-    first: Floats | None = None,
+    config: EvolutionConfig,
+    on_improvement: Improvement,
+    first: Floats,
 ) -> Found:
     """Return the best presets found, ``first`` among those tried.
 
@@ -105,14 +105,12 @@ def search(
         random: its state decides the result, for a given number of evaluations.
         config: settings of the search.
         on_improvement: is called with each new best preset.
-        first: labels float32 ``(presets, learned)`` to begin with; None for the likeliest preset.
+        first: labels float32 ``(presets, learned)`` to begin with.
     """
-    config = config or EvolutionConfig()
     breeding = Breeding(proposal, random, config)
-    labels = proposal.likeliest()[None] if first is None else first
-    distances = distance(labels)
-    population = Found(labels[:1], distances[:1]).best_with(labels[1:], distances[1:], config.size)
-    populations, evaluations, best = (population,) * config.populations, len(labels), np.inf
+    distances = distance(first)
+    population = Found(first[:1], distances[:1]).best_with(first[1:], distances[1:], config.size)
+    populations, evaluations, best = (population,) * config.populations, len(first), np.inf
     while True:
         leader = min(populations, key=lambda population: float(population.distances[0]))
         if leader.distances[0] < best:

@@ -195,7 +195,16 @@ def test_search_finds_the_minimum_of_a_simple_distance(populations):
         return np.abs(labels - hidden).sum(axis=1, dtype=np.float64)
 
     config = EvolutionConfig(populations=populations)
-    found = search(distance, VAGUE, lambda evaluations: evaluations / 8000, np.random.default_rng(0), config)
+    first = VAGUE.likeliest()[None]
+    found = search(
+        distance,
+        VAGUE,
+        lambda evaluations: evaluations / 8000,
+        np.random.default_rng(0),
+        config,
+        lambda *_: None,
+        first,
+    )
     assert (np.diff(found.distances) >= 0).all()
     np.testing.assert_allclose(distance(found.labels), found.distances)
-    assert found.distances[0] < 0.1 * distance(VAGUE.likeliest()[None])[0]
+    assert found.distances[0] < 0.1 * distance(first)[0]
