@@ -17,6 +17,8 @@ from synthray.synth.parameters import Choice, ParameterTable, Range
 PITCHES = [INSTRUMENT.label_index[f"oscillator_{number}_pitch"] for number in (1, 2)]
 EQUAL_PITCHES = 0.1
 """Weight of two equal pitches. Of random presets, 2 % have them."""
+CONFIDENCE_WIDTH = 0.1
+"""Width of the interval whose probability is the confidence in a range, cut at 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +70,16 @@ class PresetDistribution:
         scales = [_scale(p) or len(self.probabilities[column]) for column, p in enumerate(self.table.learned)]
         return edges, np.array(scales)
 
-    def confidence(self, column: int, label: float, width: float = 0.1) -> float:
-        """Return the probability of a label's class or step, or that another range lies within ``width`` / 2 of it.
+    def confidence(self, column: int, label: float) -> float:
+        """Return the probability of a label's class or step, or that another range lies in ``CONFIDENCE_WIDTH`` around.
 
         Args:
             column: number of the learned parameter.
             label: class, or position in [0, 1].
-            width: of the interval, cut at 0 and 1.
         """
         if scale := _scale(self.table.learned[column]):
             return float(self.probabilities[column][round(label * scale)])
-        low, high = np.clip([label - width / 2, label + width / 2], 0.0, 1.0)
+        low, high = np.clip([label - CONFIDENCE_WIDTH / 2, label + CONFIDENCE_WIDTH / 2], 0.0, 1.0)
         edges = np.linspace(0.0, 1.0, len(self.probabilities[column]) + 1)
         cumulative = np.concatenate([[0.0], self._cumulative[column]])
         return float(np.interp(high, edges, cumulative) - np.interp(low, edges, cumulative))
