@@ -63,19 +63,16 @@ def feature_shape(analysis: str) -> tuple[int, int]:
     return ANALYSES[analysis].shape
 
 
-def analyse(
-    audio: npt.ArrayLike, dtype: npt.DTypeLike = np.float32, threads: int | None = None, analysis: str = "fft"
-) -> npt.NDArray[Any]:
+def analyse(audio: npt.ArrayLike, threads: int | None = None, analysis: str = "fft") -> Floats:
     """Return the features of sounds.
 
     Args:
         audio: float32 (sounds, 22050), 2 s at 11025 Hz.
-        dtype: of the result, float32 or float16.
         threads: number of threads; None uses every core that the process may use.
         analysis: a key of ``ANALYSES``.
 
     Returns:
-        ``dtype`` (sounds, frames, levels). Bit-identical at any batch size.
+        float32 (sounds, frames, levels). Bit-identical at any batch size.
 
     Raises:
         SoundError: the audio has another shape.
@@ -84,7 +81,7 @@ def analyse(
     audio = np.asarray(audio, np.float32)
     if audio.ndim != 2 or audio.shape[1] != N_SAMPLES:
         raise SoundError(f"audio has the shape {audio.shape}, not (sounds, {N_SAMPLES})")
-    features = np.empty((len(audio), *feature_shape(analysis)), dtype)
+    features = np.empty((len(audio), *feature_shape(analysis)), np.float32)
     blocks = range(0, len(audio), BLOCK_SOUNDS)
     in_threads(lambda first: _analyse_block(audio, features, first, analysis), blocks, threads)
     return features

@@ -1,4 +1,4 @@
-"""Features: equal to NumPy's FFT in float64, and bit-identical in any batch."""
+"""Features: equal to NumPy's FFT in float64. Those of all analyses are in ``test_spectra.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from synthray.errors import SoundError
 from synthray.synth.features import CHUNK_SAMPLES, FEATURE_SHAPE, N_CHUNKS, analyse, render_features
 from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.loudness import loudness_dbfs
-from synthray.synth.presets import noise_seeds
 from synthray.synth.voice import render
 from tests.synth.sounds import random_settings
 
@@ -33,31 +32,6 @@ def test_analyse_sine_is_in_its_bin() -> None:
     np.testing.assert_allclose(features[:, 100], 551, rtol=1e-4)
 
 
-def test_analyse_is_bit_identical_in_any_batch() -> None:
-    audio = render(random_settings(70))
-    together = analyse(audio)
-    for rows in (slice(0, 1), slice(3, 4), slice(5, 38), slice(0, 70, 2)):
-        np.testing.assert_array_equal(analyse(audio[rows]), together[rows])
-    for threads in (1, 2, 5):
-        np.testing.assert_array_equal(analyse(audio, threads=threads), together)
-
-
-def test_render_features_equals_render_and_analyse() -> None:
-    settings, seeds = random_settings(70), noise_seeds(0, 0, 70)
-    expected = analyse(render(settings, seeds))
-    for threads in (None, 1, 3):
-        np.testing.assert_array_equal(render_features(settings, seeds, threads), expected)
-    np.testing.assert_array_equal(render_features(settings[33:35], seeds[33:35]), expected[33:35])
-
-
-def test_analyse_float16_equals_rounded_float32() -> None:
-    audio = render(random_settings(2))
-    half = analyse(audio, np.float16)
-    assert half.dtype == np.float16
-    np.testing.assert_array_equal(half, analyse(audio).astype(np.float16))
-    np.testing.assert_array_equal(render_features(random_settings(2), dtype=np.float16), half)
-
-
 def test_analyse_wrong_shapes_are_refused_and_empty_is_accepted() -> None:
     for shape in [(22050,), (2, 22040), (1, 2, 22050)]:
         with pytest.raises(SoundError, match=r"not \(sounds, 22050\)"):
@@ -79,4 +53,4 @@ def test_loudness_dbfs_equals_rms_of_the_loudest_chunk() -> None:
     np.testing.assert_allclose(found, expected, atol=0.03)
     assert found[0] == pytest.approx(20 * np.log10(0.5) - 3.01, abs=0.01)
     assert found[2] == -np.inf
-    np.testing.assert_allclose(loudness_dbfs(analyse(audio, np.float16)), expected, atol=0.05)
+    np.testing.assert_allclose(loudness_dbfs(analyse(audio).astype(np.float16)), expected, atol=0.05)

@@ -70,15 +70,19 @@ def test_spectra_of_silence_is_minus_one_and_of_a_full_sine_near_one() -> None:
 
 
 @pytest.mark.parametrize("analysis", ANALYSES)
-def test_analyses_are_bit_identical_at_any_batch_size(analysis: str) -> None:
+def test_analyses_are_bit_identical_at_any_batch_size_and_number_of_threads(analysis: str) -> None:
     settings, seeds = random_settings(37), noise_seeds(0, 0, 37)
     sounds = render(settings, seeds)
     together = analyse(sounds, analysis=analysis)
     assert together.shape == (37, *feature_shape(analysis))
     for count in (1, 7, 9):
         np.testing.assert_array_equal(analyse(sounds[3 : 3 + count], analysis=analysis), together[3 : 3 + count])
-    np.testing.assert_array_equal(render_features(settings, seeds, analysis=analysis), together)
-    half = analyse(sounds, np.float16, analysis=analysis)
+    for threads in (None, 1, 3):
+        np.testing.assert_array_equal(analyse(sounds, threads, analysis), together)
+        np.testing.assert_array_equal(render_features(settings, seeds, threads, analysis=analysis), together)
+    np.testing.assert_array_equal(render_features(settings[33:35], seeds[33:35], analysis=analysis), together[33:35])
+    half = render_features(settings, seeds, dtype=np.float16, analysis=analysis)
+    assert half.dtype == np.float16
     np.testing.assert_array_equal(half, together.astype(np.float16))
 
 
