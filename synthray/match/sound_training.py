@@ -40,6 +40,8 @@ BLOCK_SOUNDS = 32
 LARGEST_DIFFERENCE_DB = 2.0
 """Two answers whose distances differ by more count as if they differed by this."""
 
+ADAM_DECAYS, ADAM_EPSILON = (0.9, 0.98), 1e-8
+
 
 @dataclass(frozen=True)
 class SoundTraining:
@@ -233,14 +235,14 @@ def _learning_rate(config: SoundTraining, step: int) -> float:
 class _Adam:
     """Adam (Kingma and Ba 2015) on one array, which it changes in place."""
 
-    def __init__(self, weights: Floats, decays: tuple[float, float] = (0.9, 0.98), epsilon: float = 1e-8) -> None:
-        self._weights, self._decays, self._epsilon, self._steps = weights, decays, epsilon, 0
+    def __init__(self, weights: Floats) -> None:
+        self._weights, self._steps = weights, 0
         self._mean, self._square = np.zeros_like(weights), np.zeros_like(weights)
 
     def step(self, gradient: Floats, learning_rate: float) -> None:
         self._steps += 1
-        (first, second), count = self._decays, self._steps
+        (first, second), count = ADAM_DECAYS, self._steps
         self._mean += (1 - first) * (gradient - self._mean)
         self._square += (1 - second) * (np.square(gradient) - self._square)
-        deviation = np.sqrt(self._square / (1 - second**count)) + self._epsilon
+        deviation = np.sqrt(self._square / (1 - second**count)) + ADAM_EPSILON
         self._weights -= learning_rate / (1 - first**count) * self._mean / deviation
