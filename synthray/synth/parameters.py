@@ -124,11 +124,6 @@ class Constant:
     unit: str = ""
     description: str = ""
 
-    @property
-    def num_outputs(self) -> int:
-        """Outputs of a network: a constant has no head."""
-        return 0
-
 
 Parameter = Range | Choice | Constant
 _KINDS: dict[str, type[Parameter]] = {cls.kind: cls for cls in (Range, Choice, Constant)}
@@ -139,11 +134,6 @@ def _texts(parameter: Parameter) -> tuple[str, ...]:
         return (parameter.name, parameter.description, *parameter.values)
     value = str(parameter.value) if isinstance(parameter, Constant) else ""
     return (parameter.name, parameter.description, parameter.unit, value)
-
-
-def _has_surrogate(text: str) -> bool:
-    """Return whether no file can hold a text: UTF-8 has no surrogates, which some pickles contain."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 @dataclass(frozen=True)
@@ -159,7 +149,8 @@ class ParameterTable:
             if not parameter.name:
                 raise DataError(f"parameter {index}: the name is empty. Give it a name.")
             for text in _texts(parameter):
-                if not text.isascii() and _has_surrogate(text):
+                # Some pickles contain surrogates, which UTF-8 cannot express.
+                if any("\ud800" <= character <= "\udfff" for character in text):
                     raise DataError(f"parameter {index}: {text!r} holds half of a character. Write it as Unicode.")
             if parameter.name in seen:
                 raise DataError(f"parameter {index}: the name {parameter.name!r} appears twice")
