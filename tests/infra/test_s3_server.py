@@ -79,7 +79,6 @@ def test_objects_survive_a_kill_and_restart(tmp_path: Path) -> None:
     assert not is_running(pid)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the end of a parent process")
 def test_server_ends_with_its_parent(root: Path, tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -42,14 +42,11 @@ def _reserve_address() -> str:
     """Return this node's IP address with a TCP port that no other process gets, unless it asks for this very one."""
     address = ray.util.get_node_ip_address()
     holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
-    if hasattr(socket, "SO_REUSEPORT"):
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        os.environ["TF_GRPC_REUSE_PORT"] = "true"
-        _reserved.append(holder)
+    _reserved.append(holder)
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    os.environ["TF_GRPC_REUSE_PORT"] = "true"
     holder.bind((address, 0))
     port = holder.getsockname()[1]
-    if holder not in _reserved:
-        holder.close()
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
