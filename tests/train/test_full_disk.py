@@ -50,10 +50,10 @@ def test_training_with_a_full_disk_continues_when_there_is_room(
 
 def test_tensorboard_names_the_temporary_folder_whose_disk_is_full(dataset: Dataset, tmp_path: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with EpochLog(make_config(dataset, tmp_path), dataset.manifest) as log:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
-        try:
-            with pytest.raises(StorageError, match=r"temporary files cannot be written: .*File too large.*set TMPDIR"):
-                log(EpochReport(1, 2, 3.0, 2.0, 0.5, 0.25, 1000.0, 0.1))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    log = EpochLog(make_config(dataset, tmp_path), dataset.manifest)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(StorageError, match=r"temporary files cannot be written: .*File too large.*set TMPDIR"):
+            log(EpochReport(1, 2, 3.0, 2.0, 0.5, 0.25, 1000.0, 0.1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

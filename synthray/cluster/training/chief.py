@@ -60,7 +60,6 @@ class ChiefReports:
         self._metrics = TrainMetrics(config, manifest, restarts)
         self._tensorboard = EpochLog(config, manifest, restarts)
         self._mlflow = MlflowLog(tracking, config, manifest, self.log) if tracking else None
-        self._stack = contextlib.ExitStack()
         self._now: StepReport | None = None
         self._sums = np.zeros(3)  # examples, seconds spent, seconds waited for input
         self._stop = False
@@ -68,15 +67,15 @@ class ChiefReports:
         self._thread = threading.Thread(target=self._run, daemon=True, name="heartbeat")
 
     def __enter__(self) -> ChiefReports:
-        self._stack.enter_context(self._tensorboard)
         if self._mlflow:
-            self._stack.enter_context(self._mlflow)
+            self._mlflow.__enter__()
         self._thread.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
         try:
-            self._stack.__exit__(*error)
+            if self._mlflow:
+                self._mlflow.__exit__(*error)
         finally:
             self._done.set()
             self._thread.join()

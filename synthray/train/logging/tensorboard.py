@@ -29,12 +29,8 @@ class EpochLog:
     """
 
     def __init__(self, config: TrainConfig, manifest: Manifest, restarts: int = 0) -> None:
-        self._restarts = restarts
+        self._restarts, self._start_s = restarts, int(time.time())
         self._store = open_store(f"{config.out.rstrip('/')}/logs/{config.run_digest(manifest)}")
-
-    def __enter__(self) -> EpochLog:
-        self._start_s = int(time.time())
-        return self
 
     def __call__(self, report: EpochReport) -> None:
         """Log one epoch. Raises StorageError."""
@@ -52,6 +48,3 @@ class EpochLog:
             [file] = folder.iterdir()
             # TensorBoard skips a file whose name is not after the last one: the start has the same digits in all names.
             self._store.write(f"events.out.tfevents.{self._start_s}.{report.epoch:06}", file.read_bytes())
-
-    def __exit__(self, *_: object) -> None:
-        """Nothing is open between two epochs."""

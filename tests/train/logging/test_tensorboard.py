@@ -34,18 +34,18 @@ def test_tensorboard_follows_a_training_and_its_resumption(dataset: Dataset, tmp
         return [event.step for event in events.Tensors("loss")]
 
     for epochs in (range(1, 12), range(12, 14)):
-        with EpochLog(config, dataset.manifest) as log:
-            for epoch in epochs:
-                log(report(epoch))
-                seen.append(epoch)
-                assert read() == seen
+        log = EpochLog(config, dataset.manifest)
+        for epoch in epochs:
+            log(report(epoch))
+            seen.append(epoch)
+            assert read() == seen
         clock[0] += 100
 
 
 def test_tensorboard_reads_every_number_of_each_epoch(dataset: Dataset, tmp_path: Path) -> None:
-    with EpochLog(make_config(dataset, tmp_path), dataset.manifest) as log:
-        for epoch in (1, 2):
-            log(report(epoch))
+    log = EpochLog(make_config(dataset, tmp_path), dataset.manifest)
+    for epoch in (1, 2):
+        log(report(epoch))
     [folder] = (tmp_path / "logs").iterdir()
     events = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     events.Reload()
