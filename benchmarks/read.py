@@ -183,18 +183,11 @@ def _notebook_in_fit(folder: Path) -> Iterator[int]:
     from synthray.quiet import quiet
 
     with quiet():
-        import keras
         from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
+        from notebook_training import DataLoader
 
-    class DataLoader(keras.utils.PyDataset):
-        def __len__(self) -> int:
-            return _batches(folder)
-
-        def __getitem__(self, index: int) -> tuple[dict, dict]:
-            features, labels = _notebook_batch(folder, index)
-            return {"in_fft": features}, labels
-
-    for features, _ in PyDatasetAdapter(DataLoader(), shuffle=False).get_tf_dataset().take(_batches(folder)):
+    loader = DataLoader(folder, range(_batches(folder)))
+    for features, _ in PyDatasetAdapter(loader, shuffle=False).get_tf_dataset().take(len(loader)):
         yield len(features["in_fft"])
 
 
