@@ -26,17 +26,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthray.cluster.local_ray import LOCAL_RAY as RAY_SETTINGS
 from synthray.proxies import bypass
 
 HOST = "127.0.0.1"
 # Ray on Linux listens on every network interface unless clusters are disabled.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# The same settings as synthray.cluster.connect.LOCAL_RAY: idle workers stay, so that reader tasks can reuse them, and
-# Serve's proxies send a request again whose replica died.
-RAY_SETTINGS = {
-    "RAY_idle_worker_killing_time_threshold_ms": "60000",
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware",
-}
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 REPOSITORY = Path(__file__).resolve().parent.parent

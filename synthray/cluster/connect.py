@@ -12,17 +12,9 @@ import os
 import ray
 import ray.data
 
-from synthray.cluster import resend
-from synthray.cluster.local_ray import python_of_workers, writable_places
+from synthray.cluster.local_ray import LOCAL_RAY, python_of_workers, writable_places
 from synthray.cluster.ray_address import VARIABLE, cluster_address, starts_cluster
 from synthray.errors import ConfigError, summary
-
-LOCAL_RAY = {"RAY_idle_worker_killing_time_threshold_ms": "60000", **resend.SETTING}
-"""Environment variables for a Ray that is started on this machine; infra/docker/Dockerfile has the same.
-
-By default Ray kills surplus workers after 1 s without work. The tasks that read for a training pause longer than that,
-and a new worker costs 2 s of CPU time.
-"""
 
 
 def connect(*, verbose: bool = False, quiet: str = "ray.data") -> None:

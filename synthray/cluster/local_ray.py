@@ -1,4 +1,4 @@
-"""The folders of a Ray that is started on this machine: where it writes, and the Python of its workers.
+"""The settings and folders of a Ray that is started on this machine, and the Python of its workers.
 
 Containers often run as any user, with a read-only file system and ``HOME=/``. Joining a cluster is not here; see
 ``connect.py``.
@@ -17,6 +17,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from synthray.errors import ConfigError
+
+LOCAL_RAY = {
+    "RAY_idle_worker_killing_time_threshold_ms": "60000",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware",
+}
+"""Environment variables for a Ray that is started on this machine; infra/docker/Dockerfile has the same.
+
+By default Ray kills surplus workers after 1 s without work. The tasks that read for a training pause longer than that,
+and a new worker costs 2 s of CPU time. Serve's proxies resend the requests of a killed replica.
+"""
 
 _FOLDER_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
 _ADVICE = "Set RAY_TMPDIR to a folder that can be written. Its path must be short, for the names of Ray's sockets."

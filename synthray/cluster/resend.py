@@ -3,7 +3,7 @@
 Ray Serve sends no request again once a replica has taken it. If the replica is killed, the proxy's application returns
 without a response. A proxy that has just started, for example in place of a killed one, knows no application yet and
 answers 404. All requests of the service may be sent again, because they change nothing. Serve's proxies load this
-middleware where ``SETTING`` is in their environment, so it must be set where Ray is started.
+middleware where ``LOCAL_RAY`` of ``local_ray.py`` is in their environment, so it must be set where Ray is started.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synthray.memory import prepare_for_requests
 from synthray.serve.models.served import BASE, MODEL_NAME
 
-SETTING = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "synthray.cluster.resend:middleware"}
-"""Environment variable of the nodes on which proxies run."""
 PATHS = re.compile(rf"({BASE}|/v2/models/{MODEL_NAME}|/v2/health|/healthz)([/:]|$)")
 """Paths of the service; a cluster may serve other applications too."""
 ATTEMPTS = 4

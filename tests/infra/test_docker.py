@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.ray_head import RAY_SETTINGS
+from synthray.cluster.local_ray import LOCAL_RAY
 
 HADOLINT = Path(sysconfig.get_path("scripts"), "hadolint")
 
@@ -52,7 +52,7 @@ def test_dockerfile_runs_as_launchers_user(instructions: list[str]) -> None:
 
 def test_dockerfile_keeps_idle_workers_like_the_tests(instructions: list[str]) -> None:
     environment = instructions[position(instructions, "ENV HOME")]
-    assert all(f"{name}={value}" in environment for name, value in RAY_SETTINGS.items())
+    assert all(f"{name}={value}" in environment for name, value in LOCAL_RAY.items())
 
 
 def test_dockerfile_installs_programs_that_ray_calls(instructions: list[str]) -> None:
