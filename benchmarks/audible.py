@@ -31,6 +31,7 @@ from synthray.synth.instrument import INSTRUMENT, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import Prior, random_presets
+from synthray.synth.spectra import hz_to_mel
 from synthray.synth.voice import check_settings, render_into
 
 Floats = npt.NDArray[np.float32]
@@ -78,18 +79,13 @@ class Sensitivity:
 @cache
 def band_matrix(resolution: Resolution) -> Floats:
     """Return triangular weights (bins, bands), with a sum of 1 in each band, evenly spaced in mel."""
-    bins_mel = mel(np.arange(resolution.window // 2 + 1) * SAMPLE_RATE_HZ / resolution.window)[:, None]
-    edges = np.linspace(0.0, mel(SAMPLE_RATE_HZ / 2), resolution.bands + 2)
+    bins_mel = hz_to_mel(np.arange(resolution.window // 2 + 1) * SAMPLE_RATE_HZ / resolution.window)[:, None]
+    edges = np.linspace(0.0, hz_to_mel(SAMPLE_RATE_HZ / 2), resolution.bands + 2)
     low, middle, high = edges[:-2], edges[1:-1], edges[2:]
     weights = np.clip(np.minimum((bins_mel - low) / (middle - low), (high - bins_mel) / (high - middle)), 0.0, None)
     nearest = np.argmin(abs(bins_mel - middle), axis=0)
     weights[nearest, np.arange(resolution.bands)] += 1e-3  # a band may be narrower than a bin
     return (weights / weights.sum(0)).astype(np.float32)
-
-
-def mel(hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return a pitch on the scale of O'Shaughnessy (1987)."""
-    return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
 
 
 def band_powers(audio: Floats, resolution: Resolution) -> Floats:

@@ -16,6 +16,8 @@ from scipy import fft
 from synthray.synth.dsp.lanes import Floats, compiled
 from synthray.synth.instrument import N_SAMPLES, SAMPLE_RATE_HZ
 
+Doubles = npt.NDArray[np.float64]
+
 N_FRAMES = 20
 FRAME_SAMPLES = N_SAMPLES // N_FRAMES  # 1102, 0.1 s
 LONG_WINDOW, SHORT_WINDOW = 2048, 256
@@ -112,7 +114,17 @@ def hann(samples: int) -> Floats:
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(samples) / samples)).astype(np.float32)
 
 
-def _triangles(corners_hz: npt.NDArray[np.float64], window: int) -> Floats:
+def hz_to_mel(frequency_hz: npt.ArrayLike) -> Doubles:
+    """Return mels by O'Shaughnessy's formula (1987), which HTK uses."""
+    return np.asarray(2595 * np.log10(1 + np.asarray(frequency_hz) / 700))
+
+
+def mel_to_hz(mel: npt.ArrayLike) -> Doubles:
+    """Return the inverse of ``hz_to_mel``."""
+    return np.asarray(700 * (10 ** (np.asarray(mel) / 2595) - 1))
+
+
+def _triangles(corners_hz: Doubles, window: int) -> Floats:
     """Return weights (bins, bands) of triangular bands with a sum of 1 each.
 
     Args:
@@ -125,17 +137,16 @@ def _triangles(corners_hz: npt.NDArray[np.float64], window: int) -> Floats:
     return np.asarray(weights / np.maximum(weights.sum(axis=0), 1e-6), np.float32)
 
 
-def _fine_corners_hz() -> npt.NDArray[np.float64]:
+def _fine_corners_hz() -> Doubles:
     """Return the corners of the bands of 1/24 octave, from one below the first band on."""
     first_hz = SINGLE_BINS * SAMPLE_RATE_HZ / LONG_WINDOW
     bands = int(np.floor(np.log2(0.999 * SAMPLE_RATE_HZ / 2 / first_hz) * BANDS_PER_OCTAVE))
     return np.asarray(first_hz * 2.0 ** (np.arange(-1, bands + 1) / BANDS_PER_OCTAVE))
 
 
-def _mel_corners_hz() -> npt.NDArray[np.float64]:
-    """Return corners at equal distances in mel (O'Shaughnessy 1987: 2595 log10(1 + f / 700))."""
-    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST_MEL_HZ, SAMPLE_RATE_HZ / 2))
-    return np.asarray(700 * (10 ** (np.linspace(low, high, MEL_BANDS + 2) / 2595) - 1))
+def _mel_corners_hz() -> Doubles:
+    """Return corners at equal distances in mel."""
+    return mel_to_hz(np.linspace(hz_to_mel(LOWEST_MEL_HZ), hz_to_mel(SAMPLE_RATE_HZ / 2), MEL_BANDS + 2))
 
 
 _FINE_BANDS, _MEL_BANDS = _triangles(_fine_corners_hz(), LONG_WINDOW), _triangles(_mel_corners_hz(), SHORT_WINDOW)

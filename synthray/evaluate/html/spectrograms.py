@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from synthray.data.card.pictures import PALETTE
 from synthray.synth.instrument import SAMPLE_RATE_HZ
+from synthray.synth.spectra import hz_to_mel, mel_to_hz
 
 Doubles = npt.NDArray[np.float64]
 
@@ -57,16 +58,6 @@ def mel_filters(rows: int) -> Doubles:
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     weights = np.clip(np.minimum((bins_hz - low) / (centre - low), (high - bins_hz) / (high - centre)), 0, None)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
-
-
-def hz_to_mel(frequency_hz: npt.ArrayLike) -> Doubles:
-    """Return mels by O'Shaughnessy's formula, which HTK uses."""
-    return np.asarray(2595 * np.log10(1 + np.asarray(frequency_hz) / 700))
-
-
-def mel_to_hz(mel: npt.ArrayLike) -> Doubles:
-    """Return the inverse of ``hz_to_mel``."""
-    return np.asarray(700 * (10 ** (np.asarray(mel) / 2595) - 1))
 
 
 def height_of_hz(frequency_hz: float) -> float:

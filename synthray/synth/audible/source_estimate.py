@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthray.synth.instrument import INSTRUMENT, ROUTINGS, SAMPLE_RATE_HZ
+from synthray.synth.spectra import hz_to_mel, mel_to_hz
 
 Floats: TypeAlias = npt.NDArray[Any]  # float32; NumPy's types cannot follow the arithmetic
 
@@ -36,12 +37,10 @@ OSCILLATOR_1, OSCILLATOR_2, MODULATION, NOISE, DISTORTION = range(5)
 
 
 def _bands() -> tuple[Floats, Floats]:
-    """Return the centres and widths in Hz of 16 bands of equal width in mel (O'Shaughnessy 1987)."""
-    lowest_mel, highest_mel = 2595.0 * np.log10(1.0 + np.array([40.0, 5400.0]) / 700.0)
-    edges_mel = np.linspace(lowest_mel, highest_mel, 17)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
-    centres_hz = 700.0 * (10.0 ** ((edges_mel[1:] + edges_mel[:-1]) / 2.0 / 2595.0) - 1.0)
-    return centres_hz.astype(np.float32), np.diff(edges_hz).astype(np.float32)
+    """Return the centres and widths in Hz of 16 bands of equal width in mel."""
+    edges_mel = np.linspace(hz_to_mel(40.0), hz_to_mel(5400.0), 17)
+    centres_hz = mel_to_hz((edges_mel[1:] + edges_mel[:-1]) / 2.0)
+    return centres_hz.astype(np.float32), np.diff(mel_to_hz(edges_mel)).astype(np.float32)
 
 
 BAND_HZ, BANDWIDTH_HZ = _bands()
