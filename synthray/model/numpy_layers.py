@@ -28,18 +28,12 @@ def relu(x: Floats) -> Floats:
     return np.maximum(x, 0, out=x)
 
 
-def sigmoid(x: Floats) -> Floats:
-    """Return the logistic function."""
-    with np.errstate(over="ignore"):
-        return np.asarray(1 / (1 + np.exp(-x)), np.float32)
-
-
 def gelu(x: Floats) -> Floats:
     """Return ``x`` times the normal distribution function of ``x`` (Hendrycks and Gimpel 2016)."""
     return np.asarray(x * special.ndtr(x), np.float32)
 
 
-ACTIVATIONS: dict[str, Activation] = {"linear": lambda x: x, "relu": relu, "gelu": gelu, "sigmoid": sigmoid}
+ACTIVATIONS: dict[str, Activation] = {"linear": lambda x: x, "relu": relu, "gelu": gelu}
 
 # Settings that prediction does not depend on.
 _IGNORED = {

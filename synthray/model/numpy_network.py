@@ -18,9 +18,7 @@ import numpy as np
 
 from synthray.model.heads import HeadLayout, output_layer
 from synthray.model.numpy_layers import (
-    ACTIVATIONS,
     LAYERS,
-    Activation,
     Floats,
     Layer,
     NotSupported,
@@ -51,8 +49,6 @@ class NumpyNetwork:
     """Kernel of all heads, float32 ``(units, width)``."""
     bias: Floats
     """float32 ``(width,)``."""
-    activations: tuple[tuple[Activation, np.ndarray], ...]
-    """Activations of heads that are no classes, each with its columns; linear heads are left out."""
     layout: HeadLayout
 
     def __call__(self, features: Floats) -> Floats:
@@ -66,15 +62,13 @@ class NumpyNetwork:
         return features
 
     def logits(self, vectors: Floats) -> Floats:
-        """Return the outputs of all heads before their activations, float32 ``(sounds, width)``."""
+        """Return the outputs of all heads before the softmax of classes, float32 ``(sounds, width)``."""
         logits = vectors @ self.kernel
         logits += self.bias
         return logits
 
     def outputs(self, logits: Floats) -> Floats:
-        """Apply the activations of all heads to ``logits``, in place, and return them."""
-        for activation, columns in self.activations:
-            logits[:, columns] = activation(logits[:, columns])
+        """Turn the logits of classes into probabilities, in place, and return all outputs."""
         if self.layout.classified:
             _softmax(logits, self.layout)
         return logits
@@ -164,15 +158,10 @@ def _build(
     if len(shape) != 1 or any(head.source != source for head in heads):
         raise NotSupported("heads that do not share one vector")
     parts = [_head(head, weights, layout, parameter) for head, parameter in zip(heads, learned, strict=True)]
-    columns: dict[str, list[int]] = {}
-    for head, parameter in zip(heads, learned, strict=True):
-        if (activation := head.config["activation"]) not in ("softmax", "linear"):
-            columns.setdefault(activation, []).extend(range(layout.width)[layout.columns[parameter.name]])
     return NumpyNetwork(
         tuple(_chain(nodes, weights, source, config["config"]["input_layers"], feature_shape)),
         np.concatenate([kernel for kernel, _ in parts], axis=1),
         np.concatenate([bias for _, bias in parts]),
-        tuple((ACTIVATIONS[name], np.array(numbers)) for name, numbers in columns.items()),
         layout,
     )
 
@@ -182,8 +171,8 @@ def _head(
 ) -> tuple[Floats, Floats]:
     """Return the kernel ``(units, outputs)`` and the bias ``(outputs,)`` of a parameter's head."""
     activation = head.config["activation"]
-    is_known = activation == "softmax" if parameter in layout.classified else activation in ACTIVATIONS
-    if head.kind != ("keras.layers", "Dense") or not is_known:
+    known = "softmax" if parameter in layout.classified else "linear"
+    if head.kind != ("keras.layers", "Dense") or activation != known:
         raise NotSupported(f"head {head.name!r} is {head.kind} with {activation!r}")
     kernel, bias = dense_weights(head.config, weights[head.name], head.shape[0])
     if len(bias) != layout.outputs(parameter):
