@@ -62,6 +62,7 @@ CHANGES: dict[str, Change] = {
         "config"
     ].__setitem__("keras_history", ["flatten", 0, 0]),
     "a linear choice": set_field("out_on", "activation", "linear"),
+    "a range between 0 and 1": set_field("out_cutoff", "activation", "sigmoid"),
     "a head of another width": set_field("out_on", "units", 3),
     "a missing output": lambda config, _: config["config"]["output_layers"].pop(),
     "another input shape": set_field("in_fft", "batch_shape", [None, 5, 8]),
