@@ -26,7 +26,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthray.cluster.local_ray import LOCAL_RAY as RAY_SETTINGS
+from synthray.cluster.local_ray import LOCAL_RAY
 from synthray.proxies import bypass
 
 HOST = "127.0.0.1"
@@ -117,7 +117,7 @@ def _environment(extra: Mapping[str, str], dashboard: str, programs: Path) -> di
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', '')}",  # jobs run this Python
         "RAY_API_SERVER_ADDRESS": dashboard,
         **LOOPBACK_ONLY,
-        **RAY_SETTINGS,
+        **LOCAL_RAY,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN") or secrets.token_hex(32),
         "PYTHONUNBUFFERED": "1",

@@ -71,7 +71,7 @@ class PresetDistribution:
         return edges, np.array(scales)
 
     def confidence(self, column: int, label: float) -> float:
-        """Return the probability of a label's class or step, or that another range lies in ``CONFIDENCE_WIDTH`` around.
+        """Return the probability of a label's class or step; for other ranges, of an interval around the label.
 
         Args:
             column: number of the learned parameter.

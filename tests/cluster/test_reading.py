@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.ray_head import RAY_SETTINGS, RayHead
+from infra.ray_head import RayHead
+from synthray.cluster.local_ray import LOCAL_RAY
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
@@ -134,14 +135,13 @@ def test_a_local_ray_keeps_idle_workers(monkeypatch: pytest.MonkeyPatch) -> None
     from synthray.cluster.connect import connect
 
     connect()
-    assert environment == {"RAY_OTHER": "1", **RAY_SETTINGS}
+    assert environment == {"RAY_OTHER": "1", **LOCAL_RAY}
 
 
 def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead, tmp_path: Path) -> None:
     """A window may last longer than Ray keeps idle workers by default, and a new one takes seconds to start."""
     import ray
 
-    from synthray.cluster.connect import LOCAL_RAY
     from synthray.cluster.loader import READER_CPUS
 
     @ray.remote(num_cpus=READER_CPUS)
@@ -154,7 +154,6 @@ def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead
         folder.mkdir()
         return set(ray.get([reader.remote(folder) for _ in range(4)], timeout=120))
 
-    assert LOCAL_RAY == RAY_SETTINGS
     assert len(readers(tmp_path / "first")) == 4
     time.sleep(3)
     alive = {int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if _is_a_worker(path)}

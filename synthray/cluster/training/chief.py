@@ -60,6 +60,7 @@ class ChiefReports:
         self._metrics = TrainMetrics(config, manifest, restarts)
         self._tensorboard = EpochLog(config, manifest, restarts)
         self._mlflow = MlflowLog(tracking, config, manifest, self.log) if tracking else None
+        self._stack = contextlib.ExitStack()
         self._now: StepReport | None = None
         self._sums = np.zeros(3)  # examples, seconds spent, seconds waited for input
         self._stop = False
@@ -68,14 +69,13 @@ class ChiefReports:
 
     def __enter__(self) -> ChiefReports:
         if self._mlflow:
-            self._mlflow.__enter__()
+            self._stack.enter_context(self._mlflow)
         self._thread.start()
         return self
 
     def __exit__(self, *error: Any) -> None:
         try:
-            if self._mlflow:
-                self._mlflow.__exit__(*error)
+            self._stack.__exit__(*error)
         finally:
             self._done.set()
             self._thread.join()
