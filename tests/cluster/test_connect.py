@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -14,6 +15,7 @@ import grpc
 import pytest
 
 from synthray.cluster import ray_address
+from synthray.cluster.local_ray import LOCAL_RAY
 from synthray.cluster.ray_address import cluster_address, joins_cluster
 from synthray.errors import ConfigError
 
@@ -186,3 +188,16 @@ def test_cluster_address_over_tls_is_left_to_ray(
     monkeypatch.setenv("RAY_USE_TLS", "1")
     monkeypatch.setenv("RAY_ADDRESS", mute)
     assert cluster_address() == mute
+
+
+def test_connect_gives_a_local_ray_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    environment: dict[str, str] = {}
+    monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda *_, **__: environment.update(os.environ))
+    from synthray.cluster.connect import connect
+
+    connect()
+    assert environment == {"RAY_OTHER": "1", **LOCAL_RAY}

@@ -267,7 +267,7 @@ def test_a_store_outage_ends_the_job_if_it_is_longer_than_the_retry_timeout(
     s3_server: S3Server,
     tmp_path: Path,
 ) -> None:
-    """It begins while half of a checkpoint is written. The same command, run again, waits for the end of a short one."""
+    """It begins while half of a checkpoint is written. The same command, run again, waits for a short one to end."""
     half = Hold(part=5_000)
     proxy.on(half, "PUT", "/000007-00000000.npz")
     with training(cluster, data, out, "--max-failures", "0", environment=through(proxy, s3_server, 1)) as job:

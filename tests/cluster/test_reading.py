@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from infra.ray_head import RayHead
-from synthray.cluster.local_ray import LOCAL_RAY
 from synthray.data.build.plan import BuildConfig, Plan
 from synthray.data.build.publish import publish
 from synthray.data.build.shard import build_shard
@@ -123,19 +122,6 @@ def test_a_corrupt_shard_is_named_before_an_example_of_it_is_used(
     path.unlink()
     with pytest.raises(CorruptShard, match=r"00003-.*is missing"):
         cache_dataset(dataset).wait()
-
-
-def test_a_local_ray_keeps_idle_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    import ray
-
-    environment: dict[str, str] = {}
-    monkeypatch.setattr(os, "environ", {"RAY_OTHER": "1"})
-    monkeypatch.setattr(ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(ray, "init", lambda *_, **__: environment.update(os.environ))
-    from synthray.cluster.connect import connect
-
-    connect()
-    assert environment == {"RAY_OTHER": "1", **LOCAL_RAY}
 
 
 def test_reader_processes_survive_the_pause_between_windows(ray_cluster: RayHead, tmp_path: Path) -> None:
