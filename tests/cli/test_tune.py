@@ -39,11 +39,11 @@ def test_tune_without_flags_has_the_defaults_of_its_config(
     home: Path, dataset_uri: str, searches: list[SearchConfig], capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["tune", "--data", dataset_uri]) == 0
-    assert searches == [SearchConfig(dataset_uri, f"{home}/tune/whole", parse_space({}))]
+    assert searches == [SearchConfig(dataset_uri, f"{home}/tune/data", parse_space({}))]
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == [f"searching on {dataset_uri}", "a line"]
     assert lines[3].startswith("best: val_loss 4.0000  finished after 1 of 10 epochs")
-    assert lines[-1] == f"    synthray train --data {dataset_uri} --config {home}/tune/whole/best.json"
+    assert lines[-1] == f"    synthray train --data {dataset_uri} --config {home}/tune/data/best.json"
 
 
 def test_tune_flags_set_space_and_limits(home: Path, dataset_uri: str, searches: list[SearchConfig]) -> None:
