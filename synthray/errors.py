@@ -16,7 +16,7 @@
     └── RequestError       the service rejects an HTTP request
         └── Busy           too many requests are being answered already
 
-``Terminated`` is outside of the tree, as ``KeyboardInterrupt`` is.
+``Terminated`` is outside of the tree, because it is a ``KeyboardInterrupt``.
 
 Messages name the object, index and value, and say what to do. Exit codes are not here but in `synthray.cli`.
 """
@@ -89,7 +89,7 @@ class SoundError(SynthrayError):
 
 
 class Terminated(KeyboardInterrupt):
-    """The end of a command after SIGTERM. After Ctrl-C it is a plain ``KeyboardInterrupt``."""
+    """The end of a command after SIGTERM. Ctrl-C raises a plain ``KeyboardInterrupt``."""
 
 
 class RequestError(SynthrayError):
@@ -130,11 +130,11 @@ class _Shown(reprlib.Repr):
         return repr(x) if bits <= LONGEST_NUMBER_BITS else f"an integer of {bits} bits"
 
     def repr_NoneType(self, x: None, level: int) -> str:  # noqa: ARG002, N802  # reprlib derives the name from the type
-        """Return JSON's word."""
+        """Return ``null``."""
         return "null"
 
     def repr_bool(self, x: bool, level: int) -> str:  # noqa: ARG002
-        """Return JSON's word."""
+        """Return ``true`` or ``false``."""
         return "true" if x else "false"
 
 
@@ -149,7 +149,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message, with JSON's words, at most ``LONGEST_TEXT`` characters, whatever a client sent."""
+    """Return any value as text for a message, in JSON's notation, at most ``LONGEST_TEXT`` characters."""
     text = _SHOWN.repr(value)
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
 
@@ -166,7 +166,7 @@ _JSON_TYPES = {
 
 
 def json_type(value: object) -> str:
-    """Return the type of a value from JSON for a message, such as ``an array``."""
+    """Return the JSON type of a value, for a message, such as ``an array``."""
     return _JSON_TYPES.get(type(value), type(value).__name__)
 
 

@@ -67,7 +67,7 @@ class StatusLine:
 class Progress:
     """A counter up to ``total`` that shows count, rate and remaining time.
 
-    A thread says once a minute that nothing was counted for that long, so that the work does not seem to hang.
+    If nothing is counted for a minute, a thread reports that, so that the work does not seem to hang.
 
     >>> with Progress("converting", 3500, "batches") as progress:
     ...     progress.advance(32)

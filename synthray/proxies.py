@@ -30,7 +30,7 @@ def bypass(environment: Mapping[str, str], hosts: Iterable[str] = ()) -> dict[st
     Args:
         environment: for example ``os.environ``, which the caller updates with the result.
         hosts: names or IP addresses without a port and without brackets. urllib and boto3 exempt IPv6 addresses in
-            brackets only, but HTTPX refuses to send anything if there is one. synthray's own requests with urllib and
+            brackets only, but HTTPX sends nothing if one is listed. synthray's own requests with urllib and
             boto3 use no proxy in any case.
     """
     added = [*LOCAL_HOSTS, *hosts]

@@ -19,7 +19,7 @@ def quiet() -> Iterator[None]:
     """Discard what any thread writes to stderr within the block.
 
     Exceptions still propagate. TensorFlow logs CPU features and missing GPUs before it reads ``TF_CPP_MIN_LOG_LEVEL``.
-    The level is set for later. The MP3 decoder logs each irregularity of a file.
+    The function sets this variable for later. The MP3 decoder logs each irregularity of a file.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     _enter()
@@ -30,7 +30,7 @@ def quiet() -> Iterator[None]:
 
 
 def _enter() -> None:
-    global _blocks, _stderr_copy  # stderr, too, is one for the whole process
+    global _blocks, _stderr_copy  # the whole process shares one stderr
     with _lock:
         if _blocks == 0:
             sys.stderr.flush()

@@ -83,7 +83,7 @@ def evaluate(arguments: Namespace) -> None:
     store = open_store(arguments.out) if arguments.out else open_parent(models[0])[0]
     print(to_text(report))
     page = render_report(report).encode() if report.distances else None
-    # Without a page, that of an earlier evaluation is deleted.
+    # If there is no page, the page of an earlier evaluation is deleted.
     write_together(store, {PAGE: page, REPORT: (json.dumps(report.to_json(), indent=1) + "\n").encode()})
     print(f"\nwrote {store.uri}/{REPORT}")
     if page:

@@ -49,7 +49,7 @@ def require_writable(uri: str) -> None:
 
 
 def require_wav_name(uri: str | None) -> None:
-    """Raise ConfigError for a file name with the ending of another format than WAV."""
+    """Raise ConfigError unless the file name, if given, ends in ``.wav`` or ``.wave``."""
     if uri and not uri.lower().endswith((".wav", ".wave")):
         raise ConfigError(f"{uri!r}: sounds are written as WAV. Give a file name that ends in .wav.")
 

@@ -36,9 +36,9 @@ synthray match sound.wav --model s3://bucket/models/model_9_20.keras
 """
 
 SHORT_SEARCH = 2048
-"""Presets of the default search, which takes about 0.25 s. A number instead of a time makes the result reproducible."""
+"""Presets that the default search tries, in about 0.25 s. With a number, unlike a time, the result is reproducible."""
 MENTIONED_FROM_S = 0.01
-"""Skipping less than this is not mentioned."""
+"""A skipped beginning that is shorter than this is not reported."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Target:
     sound: str
     """URI of the sound."""
     preset: str | None
-    """URI of the preset; None for none."""
+    """URI of the preset; None if it is not written."""
     wav: str | None
-    """URI of the preset's sound; None for none."""
+    """URI of the preset's sound; None if it is not written."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def match(arguments: Namespace) -> None:
 def plan_targets(
     sounds: Sequence[str], out_dir: str | None, out: str | None = None, wav: str | None = None
 ) -> list[Target]:
-    """Return the files to write for each sound. The same sounds have the same files in every run.
+    """Return the files to write for each sound. The same arguments give the same files in every run.
 
     Raises:
         ConfigError: the flags contradict each other, or a sound would be overwritten.
@@ -143,7 +143,7 @@ def _require_separate(sounds: Sequence[str], outputs: Sequence[str]) -> None:
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return names that differ also without upper case: ``a``, ``A``, ``b`` become ``a``, ``A-2``, ``b``.
+    """Return names that differ even if case is ignored: ``a``, ``A``, ``b`` become ``a``, ``A-2``, ``b``.
 
     The first of equal names is never changed.
     """
@@ -162,7 +162,7 @@ def unique_names(names: Sequence[str]) -> list[str]:
 
 
 def _identity(uri: str) -> str:
-    """Return what two URIs of the same file have in common."""
+    """Return a name that is equal for all URIs of a file."""
     absolute = open_store(uri).uri
     return absolute if "://" in absolute else os.path.realpath(absolute)
 

@@ -1,4 +1,4 @@
-"""Places to write to that outlive the command: a submitted job runs in a folder of Ray's."""
+"""Check that outputs outlive the command: a submitted job runs in a folder that Ray may delete."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def require_kept(name: str, uri: str | None) -> None:
     """Raise ConfigError if this is a submitted job and the URI is below its working directory.
 
     Args:
-        name: of the flag or environment variable, for the message.
-        uri: is written to; None or empty if the flag is not given.
+        name: the flag or environment variable, for the message.
+        uri: URI of the output; None or empty if the flag is not given.
     """
     if SUBMITTED not in os.environ or not uri:
         return

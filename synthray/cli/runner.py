@@ -139,7 +139,7 @@ def set_up_group(parser: ArgumentParser, description: str, examples: str) -> Any
 def add_to_group(group: Any, name: str, command: Command, examples: str) -> ArgumentParser:
     """Add a command to a group, with its docstring as help.
 
-    Of ``examples``, those with the command's name are shown.
+    Only the ``examples`` that contain the command's name are shown.
     """
     parser: ArgumentParser = group.add_parser(name, help=command.__doc__, **PARSER_OPTIONS)
     own = [line for line in examples.strip().splitlines() if line.split()[2] == name]

@@ -37,7 +37,7 @@ class Dataset:
     """Absolute URI of the manifest's folder."""
     manifest: Manifest
     analysis: str = "fft"
-    """The features that are rendered of presets, a key of ``synthray.synth.features.ANALYSES``."""
+    """Kind of features that presets are rendered to, a key of ``synthray.synth.features.ANALYSES``."""
 
     @property
     def store(self) -> Store:
@@ -65,7 +65,7 @@ class Dataset:
 
     @property
     def fresh(self) -> bool:
-        """True if each epoch has its own sounds."""
+        """True if each epoch has new sounds."""
         return False
 
     @cached_property

@@ -40,7 +40,7 @@ class Examples:
 
         It is NaN or inf if a feature is not finite.
         """
-        # foreign features may be of any size, and then count as loud
+        # Features from elsewhere may be huge. Their loudness overflows to infinity, which is not silent.
         with np.errstate(over="ignore", invalid="ignore"):
             return loudness_dbfs(self.features)
 

@@ -27,7 +27,7 @@ class Shard:
     """One Parquet file of a data set."""
 
     path: str
-    """Path from the manifest's folder, or into the folder of an appended data set; see ``storage.locate``."""
+    """Path from the manifest's folder. A shard of another data set has ``../…`` or a URI; see ``storage.locate``."""
     rows: int
     """Number of examples."""
     bytes: int
@@ -83,7 +83,7 @@ class Manifest:
 
     @cached_property
     def first_part_rows(self) -> int:
-        """Number of examples of the first source, which come first and stay there when others are appended."""
+        """Number of examples of the first source. They stay first when other sources are appended."""
         if "parts" not in self.source:
             return self.rows
         folder = self.shards[0].path.rpartition("/")[0]
@@ -92,7 +92,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of the manifest, and through the shards' digests of the whole data set."""
+        """SHA-256 of the manifest. It covers the whole data set, because the manifest has the digest of each shard."""
         return hashlib.sha256(self.encode()).hexdigest()
 
     def encode(self) -> bytes:
@@ -109,7 +109,7 @@ class Manifest:
         }
         if self.content != FEATURES:
             body["features"]["content"] = self.content
-        if self.loudness:  # models refer to the digest of a ``synth://`` manifest, which has none
+        if self.loudness:  # absent for ``synth://``, where an entry would change digests that models refer to
             body["loudness"] = self.loudness
         return (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -154,6 +154,6 @@ class Manifest:
             ) from None
 
     @cached_property
-    def bytes(self) -> int:  # below every annotation that means the built-in type
+    def bytes(self) -> int:  # last in the class, because it hides the built-in type in annotations
         """Size of all shards, in bytes."""
         return sum(shard.bytes for shard in self.shards)

@@ -39,7 +39,7 @@ def absolute(uri: str) -> str:
 
 
 def name_of(uri: str) -> str:
-    """Return the data set's name, from which default output folders take theirs."""
+    """Return the data set's name. The names of default output folders are derived from it."""
     if not uri.startswith(SYNTH):
         return open_store(uri).uri.rpartition("/")[2]
     return f"synth-{'-'.join(re.findall(r'[a-z0-9.]+', absolute(uri).removeprefix(SYNTH)))}"

@@ -8,9 +8,10 @@ Parquet files in a bucket:
 
 1. Each epoch shuffles the shards. Their rows, one shard after the other, are the epoch's sequence.
 2. The sequence is cut into equal segments. A batch takes the same number of rows from each, so it mixes many shards.
-3. Within a segment, windows of rows are shuffled that are small enough to fit in memory.
+3. Each segment is cut into windows that fit in memory. The rows of a window are shuffled.
 
-Each worker takes a contiguous slice of a batch. Where the workers divide the segments, they read different shards.
+Each worker takes a contiguous slice of a batch. If the number of workers divides the number of segments, each worker
+reads segments of its own, and so different shards.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _MOST_SEGMENTS = 16
 _WINDOW_ROWS = 4096
 
 PADDING = -1
-"""Row number of a slot without an example: at the end of an epoch, and of the last worker's slice."""
+"""Row number of a slot (place in a batch) without an example: at the end of an epoch or of the last worker's slice."""
 
 
 def _permutation(size: int, *key: int) -> np.ndarray:
@@ -55,7 +56,7 @@ class EpochOrder:
     count: int | None = None
     """Number of rows from ``first`` on; None for all."""
     left_out: tuple[int, int] = (0, 0)
-    """The first of some rows among these that take no part, and the row after the last of them."""
+    """The first row to leave out, and the row after the last one; equal if no row is left out."""
     window_rows: int = _WINDOW_ROWS
     """Rows that are shuffled together, over all segments."""
 
@@ -130,7 +131,7 @@ class EpochOrder:
             return rows
         width = self.rows_per_segment
         segments = range(within.start // width, -(-within.stop // width))
-        # Sorted within a batch, where training ignores the order: rows of one shard are then read in one run.
+        # Training ignores the order within a batch. Sorted, the rows of one shard are read in one run.
         blocks = [np.sort(self._segment_rows(epoch, each, steps).reshape(len(steps), width)) for each in segments]
         start = within.start - segments.start * width
         rows[:, : len(within)] = np.concatenate(blocks, axis=1)[:, start : start + len(within)]
@@ -211,7 +212,7 @@ class EpochOrder:
 
     @cached_property
     def _shard_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First row and length of each shard's rows that take part; a shard may have some before a gap and after it."""
+        """First row and length of each run of rows that take part; left-out rows can split a shard into two runs."""
         edges = np.clip(np.concatenate([[0], np.cumsum(self.shard_rows)]), self.first, self._end)
         begin, end = self.left_out
         starts = np.stack([edges[:-1], np.maximum(edges[:-1], end)], axis=1).ravel()

@@ -2,7 +2,7 @@
 
 Each learned parameter is a named column that a person can query, in Hz, ms, dB or as a class name. Features are one
 fixed-size binary column, whose dtype and shape are in the field's metadata. A shard of presets has noise seeds instead.
-Page checksums serve other readers; synthray compares the SHA-256 of the whole file, which is not here (``dataset.py``).
+Page checksums are for other readers. synthray compares the SHA-256 of the whole file, in ``dataset.py``.
 """
 
 from __future__ import annotations

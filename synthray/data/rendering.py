@@ -14,7 +14,7 @@ from synthray.synth.instrument import INSTRUMENT, INSTRUMENT_VERSION
 
 
 def check_instrument(manifest: Manifest, name: str) -> None:
-    """Check that this instrument renders a data set's presets as when they were made.
+    """Check that this version of the instrument still renders a data set's presets to the same sounds.
 
     Raises:
         DataError: the presets need another version of the instrument.

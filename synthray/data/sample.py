@@ -10,10 +10,10 @@ import numpy.typing as npt
 from synthray.data.dataset import Dataset
 
 _MOST_VALUES = 1 << 24
-"""Numbers in a sample: 64 MB as float32."""
+"""Most numbers in a sample: 64 MB as float32."""
 _MOST_ROWS = 4096
 _MOST_SHARDS = 16
-"""Shards that a sample reads."""
+"""Most shards that a sample reads."""
 
 
 def sample_rows(dataset: Dataset, count: int) -> npt.NDArray[np.int64]:
@@ -22,7 +22,7 @@ def sample_rows(dataset: Dataset, count: int) -> npt.NDArray[np.int64]:
     They depend on the manifest and ``count`` only.
     """
     wanted = min(count, _MOST_ROWS, max(1, _MOST_VALUES // math.prod(dataset.feature_shape)))
-    shards = int(np.searchsorted(dataset.shard_starts, count))  # that have one of the first rows
+    shards = int(np.searchsorted(dataset.shard_starts, count))  # number of shards with any of the first rows
     chosen = _spaced(shards, min(shards, _MOST_SHARDS, wanted))
     starts, ends = dataset.shard_starts[:-1], np.minimum(dataset.shard_starts[1:], count)
     rows = np.concatenate([np.arange(starts[shard], ends[shard]) for shard in chosen])

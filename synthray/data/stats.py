@@ -98,7 +98,7 @@ def merge_loudness(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def sums_of(manifest: Manifest) -> dict[str, Any]:
     """Return the sums over a published data set, as one part of a larger one.
 
-    Counts and extremes are exact, and the sums as exact as mean and deviation.
+    Counts and extremes are exact. Sums are computed from mean and deviation, and are as exact as these.
     """
     sums: dict[str, Any] = {}
     for parameter in manifest.table.learned:

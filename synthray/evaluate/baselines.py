@@ -19,7 +19,7 @@ from synthray.synth.parameters import Choice
 from synthray.synth.presets import noise_seeds
 from synthray.synth.priors import random_presets
 
-ANSWER_SEED, CANDIDATE_SEED = 2**63, 2**63 + 1  # those of data sets are smaller
+ANSWER_SEED, CANDIDATE_SEED = 2**63, 2**63 + 1  # seeds of data sets are smaller
 CANDIDATES = 20_000
 BANDS = 64
 
@@ -38,12 +38,12 @@ def settings_of(labels: npt.ArrayLike) -> Floats:
 
 
 def random_settings(first_row: int, count: int) -> Floats:
-    """Return another random preset for each of some rows of a data set, float32 (count, 46)."""
+    """Return one random preset for each row from ``first_row`` on, float32 (count, 46)."""
     return settings_of(random_presets(ANSWER_SEED, first_row, count))
 
 
 def answer_noise_seeds(first_row: int, count: int) -> Seeds:
-    """Return the noise seed of all answers to each of some rows, uint64 (count,), which is not the original's."""
+    """Return one noise seed for the answers to each row, uint64 (count,). It differs from the original's."""
     return noise_seeds(ANSWER_SEED, first_row, count)
 
 
@@ -52,7 +52,7 @@ class Candidates:
     """Random presets to search for the nearest one by a fast log-spectral distance."""
 
     levels: Floats
-    """``(candidates, values)``, of ``band_levels``."""
+    """``(candidates, values)`` from ``band_levels``, in dB."""
 
     @classmethod
     def render(cls, count: int = CANDIDATES, threads: int | None = None) -> Candidates:
@@ -77,7 +77,7 @@ class Candidates:
         return settings_of(np.concatenate(presets) if presets else np.empty((0, len(INSTRUMENT.learned))))
 
     def _nearest(self, levels: Floats) -> npt.NDArray[np.int64]:
-        """Return the number of the candidate with the smallest squared difference to each of some levels."""
+        """Return the index of the candidate with the smallest squared difference to each row of ``levels``."""
         # The squared level of the sound itself is left out: it is the same for all candidates.
         differences = np.vecdot(self.levels, self.levels) - 2 * (levels @ self.levels.T)
         return np.asarray(differences.argmin(axis=1))

@@ -1,8 +1,8 @@
 """Bootstrap intervals of means, from sums over rows that can be computed in any split and order.
 
-Each replicate of a Poisson bootstrap counts each row as often as an independent Poisson variable of mean 1 says
-(Chamandy et al., "Estimating uncertainty for massive data streams", 2012). Here that number is a pure function of the
-row, so that parts of a data set give the same replicates as the whole.
+In each replicate of a Poisson bootstrap, an independent Poisson variable of mean 1 is the count of each row (Chamandy
+et al., "Estimating uncertainty for massive data streams", 2012). Here the count is a pure function of the row's number,
+so that parts of a data set give the same replicates as the whole.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Estimate:
     """Number of values that the mean is taken of."""
     median: float | None = None
     chance: float | None = None
-    """Score on the same sounds of always giving the same answer."""
+    """Score of a constant answer on the same sounds."""
 
     def __post_init__(self) -> None:
         if not np.isfinite([self.value, self.low, self.high]).all() or self.low > self.high:
@@ -51,7 +51,7 @@ class Estimate:
 
 
 def row_weights(first: int, count: int) -> npt.NDArray[np.float32]:
-    """Return how often each replicate counts each of some rows.
+    """Return how often each replicate counts each row of a range.
 
     Args:
         first: number of the first row.
@@ -69,10 +69,10 @@ def estimate(replicates: npt.NDArray[np.float64], count: int, median: float | No
     """Return a mean with the interval of its replicates.
 
     Args:
-        replicates: float64 (1 + replicates,): the mean itself, then that of each replicate. A replicate without any
+        replicates: float64 (1 + replicates,): the mean itself, then the mean of each replicate. A replicate without any
             row is NaN and does not count.
         count: number of values that the mean is taken of.
-        median: of the values, if it is known.
+        median: the median of the values, if it is known.
     """
     value = float(replicates[0])
     tail = (1.0 - LEVEL) / 2.0

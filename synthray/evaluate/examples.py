@@ -32,12 +32,12 @@ class Answer:
     audio: Floats
     """``(22050,)``, 2 s at 11025 Hz."""
     distances: dict[str, float]
-    """From the original, by name of the distance."""
+    """Distances from the original, by name."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A sound of a data set, and what each model answered."""
+    """A sound of a data set, and each model's answer to it."""
 
     kind: Kind
     """Place of the first model's answer among all sounds, by ``RANKED_BY``."""

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CPUS_PER_TASK = 2
 BASELINES = ("mean preset", "random preset", "nearest random preset", "true preset, other noise")
-"""Answers that follow those of the models in ``Matches``. The last one is the floor of all distances."""
+"""Answers that need no model. They follow the models' answers in ``Matches``. The last gives the floor of distances."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,17 @@ class PartResult:
     sums: Sums
     """Sums for the models' answers, then for chance."""
     matches: Matches
-    """Matches of the models, then refined ones if asked for, then those of ``BASELINES``.
+    """Answers of the models, then refined answers if requested, then those of ``BASELINES``.
 
-    There are no sounds for a foreign table.
+    Empty if the parameters are not those of the instrument (a foreign table).
     """
 
 
 def check_fits(card: ModelCard, manifest: Manifest) -> None:
-    """Raise ModelError unless parameters and feature shape match the data set's, or its sounds can be rendered."""
+    """Raise ModelError unless a model has the parameters and the feature shape of a data set.
+
+    If the model needs another analysis, and the instrument made the sounds, features of that analysis are rendered.
+    """
     is_rendered = card.analysis != "fft" and card.analysis in ANALYSES and manifest.table == INSTRUMENT
     shape = feature_shape(card.analysis) if is_rendered else manifest.feature_shape
     if tuple(card.feature_shape) != tuple(shape):
@@ -78,9 +81,9 @@ def check_fits(card: ModelCard, manifest: Manifest) -> None:
 def choose_rows(cards: Sequence[ModelCard], manifest: Manifest) -> tuple[str, int, int]:
     """Return the rows to evaluate: their kind, the first, and the one after the last.
 
-    The kind is ``"holdout"`` or ``"all"``. The holdout of a model is known only if it was trained on this data set, or
-    on one with the same first source: others are appended after it. Of several holdouts, the rows that they share are
-    taken.
+    The kind is ``"holdout"`` or ``"all"``. The holdout of a model is known only if the model was trained on this data
+    set, or on one with the same first source, because other sources are appended after the first. For several models,
+    the rows that their holdouts share are returned.
     """
     first_part = manifest.source_parts[0].get("digest", "")
     trained_here = [
@@ -99,7 +102,7 @@ def cut(manifest: Manifest, first: int, last: int, sounds: int = 0) -> list[Part
     """Cut rows ``[first, last)`` into non-empty parts, at most one per shard.
 
     Args:
-        manifest: of the data set.
+        manifest: the data set's manifest.
         first: number of the first row.
         last: number of the row after the last.
         sounds: number of rows whose distances are measured, spread evenly over all.
@@ -198,9 +201,9 @@ def _match(
 
 
 def model_input(examples: Examples, analysis: str) -> Floats:
-    """Return what a model sees of examples, float32 ``(examples, frames, bins)``.
+    """Return the input of a model, float32 ``(examples, frames, bins)``.
 
-    Features other than the stored ones are rendered.
+    For ``fft`` it is the stored features. Features of any other analysis are rendered.
     """
     if analysis == "fft":
         return np.asarray(examples.features, np.float32)
@@ -214,7 +217,7 @@ def _noise_seeds(examples: Examples) -> Seeds:
 
 
 def audible_parameters(table: ParameterTable, labels: np.ndarray) -> npt.NDArray[np.bool_]:
-    """Return which parameters can be heard, bool ``(sounds, learned)``; of a foreign table all of them."""
+    """Return which parameters can be heard, bool ``(sounds, learned)``; all True for a foreign table."""
     if table != INSTRUMENT:
         return np.ones(labels.shape, np.bool_)
     from synthray.synth.audible.audible import audible

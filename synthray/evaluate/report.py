@@ -39,7 +39,7 @@ class Evaluation:
     """The results of models on examples of a data set."""
 
     models: Mapping[str, str]
-    """URI of each model, by a name that no other one has."""
+    """URI of each model, by its unique name."""
     data: str
     """URI of the data set."""
     data_digest: str
@@ -53,7 +53,7 @@ class Evaluation:
     sounds: int = 0
     """Number of sounds whose distances were measured; 0 for a foreign instrument."""
     originals: str = AS_GENERATED
-    """Where the originals of the distances come from."""
+    """Origin of the sounds from which the distances are measured."""
     distances: Mapping[str, Mapping[str, Estimate]] | None = None
     """By name of the model or baseline, then of the distance; None if no sounds were measured."""
     listen: tuple[Example, ...] = ()
@@ -74,12 +74,12 @@ class Evaluation:
 
         Args:
             models: URI of each model by name. Their answers come first in ``sums`` and ``matches``.
-            refined: names of their answers after a search, which follow in ``matches``.
-            uri: of the data set.
-            manifest: of the data set.
+            refined: names of the models' answers after a search. These answers come next in ``matches``.
+            uri: the data set's URI.
+            manifest: the data set's manifest.
             examples: kind of the examples.
-            sums: of the models and of chance.
-            matches: of the models, of the refined answers, and of ``BASELINES``.
+            sums: sums for the models, then for chance.
+            matches: answers of the models, refined answers, and answers of ``BASELINES``.
         """
         table, names = manifest.table, list(models)
         return cls(
@@ -155,7 +155,7 @@ def measure(kind: str) -> str:
 
 
 def distinct_names(uris: Sequence[str]) -> list[str]:
-    """Return a short name of each of several different models: its file, after as many folders as are needed."""
+    """Return a short unique name for each model: its file name, after as many folder names as it needs."""
     paths = [uri.removesuffix(".keras").split("/") for uri in uris]
     for length in range(1, max(map(len, paths))):
         names = ["/".join(path[-length:]) for path in paths]

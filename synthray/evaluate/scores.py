@@ -26,7 +26,7 @@ BLOCK_ROWS = 1024
 class Sums:
     """Sums over examples of several answers: hits of choices, absolute errors of ranges.
 
-    The axis of replicates has the plain sums first, then those that ``bootstrap.row_weights`` weights.
+    Along the axis of replicates, the plain sum comes first, then the sums weighted by ``bootstrap.row_weights``.
     """
 
     over_all: npt.NDArray[np.float64]
@@ -71,7 +71,7 @@ class Score:
         return self.where_audible or self.over_all
 
     def beats(self, chance: Score) -> bool:
-        """Return whether the interval, where the parameter can be heard, is better than the value of ``chance``."""
+        """Return whether the whole ``where_audible`` interval is better than the value of ``chance``."""
         if self.where_audible is None or chance.where_audible is None:
             return False
         limit = chance.where_audible.value
@@ -84,8 +84,8 @@ def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, 
     They are the mean of a range and the most common class of a choice.
 
     Args:
-        table: of the data set.
-        statistics: of its manifest. For each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
+        table: the data set's parameters.
+        statistics: those of its manifest. For each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
 
     Raises:
         DataError: a parameter has no statistics.
@@ -109,7 +109,7 @@ def sum_scores(
     """Return the sums over consecutive examples.
 
     Args:
-        table: whose learned parameters are the columns.
+        table: its learned parameters are the columns of the labels.
         first_row: number of the first example in the data set.
         truth: labels ``(examples, learned)``.
         answers: labels ``(answers, examples, learned)``.
@@ -146,9 +146,9 @@ def scores(table: ParameterTable, sums: Sums, answer: int) -> tuple[Score, ...]:
 
 
 def mean_scores(table: ParameterTable, sums: Sums, answer: int) -> tuple[Score, ...]:
-    """Return the mean over all choices and that over all ranges, each if the table has any.
+    """Return the mean score of all choices and the mean score of all ranges, each if the table has any.
 
-    The mean where parameters can be heard leaves out those that can be heard in no example.
+    ``where_audible`` leaves out parameters that can be heard in no example.
     """
     columns: dict[str, list[int]] = {}
     for column, parameter in enumerate(table.learned):

@@ -42,7 +42,7 @@ def _score_table(evaluation: Evaluation) -> list[str]:
 
 
 def _score_row(evaluation: Evaluation, same: Sequence[Score], *, where_audible: bool) -> list[str]:
-    """Return the cells of one parameter or mean, of which ``same`` has the score of each answer."""
+    """Return the cells of one parameter or mean; ``same`` holds its score for each answer."""
     first, chance = same[0], same[-1]
     cells = [_cell(score, chance, where_audible) for score in same]
     if not evaluation.knows_audible:

@@ -65,7 +65,7 @@ class AppConfig:
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """The models that answer, and so the ``user_config`` of the deployment."""
+    """The served models. On Ray, the ``user_config`` of the deployment holds these fields."""
 
     model: str = ""
     """URI of a ``.keras`` file, or of a folder; empty for the models of ``SYNTHRAY_HOME``."""
@@ -91,10 +91,10 @@ class ModelsConfig:
 
 @dataclass(frozen=True)
 class ReplicaConfig(ModelsConfig, AppConfig):
-    """Configuration of the deployment, and so the ``args`` of a Serve configuration file."""
+    """Configuration of the deployment. The ``args`` of a Serve configuration file hold these fields."""
 
     owner: str = ""
-    """Token of the job that deployed it, by which the job notices that another one replaced it."""
+    """Token of the job that deployed the service. The job checks it to notice that another job replaced the service."""
     follow_s: float = 5.0
     """Seconds between a replica's polls of ``follow``; 0 for none."""
     replicas: int = 1
@@ -202,12 +202,12 @@ class Address:
         self.check_grpc_free()
 
     def check_grpc_free(self) -> None:
-        """Raise SynthrayError as above for the gRPC port."""
+        """Raise SynthrayError if the gRPC port cannot be used."""
         if self.grpc_port:
             self._listen(self.grpc_port, "--grpc-port").close()
 
     def listener(self) -> socket.socket:
-        """Return a socket that listens at the port, so that no other process can; raise SynthrayError as above."""
+        """Return a socket that listens at the port and reserves it; raise SynthrayError if the port cannot be used."""
         return self._listen(self.port, "--port")
 
     def _listen(self, port: int, flag: str) -> socket.socket:
@@ -219,7 +219,7 @@ class Address:
             try:
                 bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 bound.bind(address)
-                bound.listen()  # of two processes that have bound one port, the second fails here
+                bound.listen()  # fails if another process has bound the port and listens
             except OSError:
                 bound.close()
                 raise

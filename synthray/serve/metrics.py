@@ -1,4 +1,4 @@
-"""Metrics of the service: their names, and what records them.
+"""Metrics of the service: their names, and the classes that record them.
 
 With Ray they go through Ray's own metrics (``synthray.cluster.serving.metrics``), without Ray through
 prometheus_client.

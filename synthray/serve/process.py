@@ -32,9 +32,9 @@ IDLE_TIMEOUT_S = 75
 
 
 class _Server(uvicorn.Server):
-    """A server that ends in order after Ctrl-C or SIGTERM.
+    """A server that ends normally after Ctrl-C or SIGTERM.
 
-    uvicorn's own raises the signal again when it has ended, as if the stop were a failure.
+    ``uvicorn.Server`` raises the signal again at its end, so that the stop looks like a failure.
 
     Args:
         stopping: set by the signal, so that long requests end soon.
@@ -69,7 +69,7 @@ def serve_here(config: ReplicaConfig, address: Address) -> None:
 def _log_on_stderr() -> Iterator[None]:
     """Write the service's log to stderr: without a handler, Python writes warnings only.
 
-    It has a descriptor of its own, because ``quiet`` redirects that of stderr while sounds are decoded.
+    The handler has its own descriptor, because ``quiet`` redirects the descriptor of stderr while sounds are decoded.
     """
     stderr = os.fdopen(os.dup(2), "w")
     logger, handler = logging.getLogger("synthray.serve"), logging.StreamHandler(stderr)

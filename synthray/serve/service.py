@@ -62,7 +62,7 @@ class Service:
         """Return the future result of a function that matches a sound after ``refine_s`` seconds of search.
 
         Raises:
-            Busy: the queue of searches is full, or that of other work without a search.
+            Busy: the queue of searches is full; without a search, the queue of other work is full.
         """
         if not refine_s:
             return self.sound_work.submit(function, *args)
@@ -90,10 +90,10 @@ class BodyMemory:
         self._recent = RecentMean()
 
     def take(self, request: Request, count: int) -> None:
-        """Reserve ``count`` bytes until the request ends, or free them if it is negative.
+        """Reserve ``count`` bytes until the request ends; a negative count frees bytes.
 
         Raises:
-            Busy: there are not as many.
+            Busy: fewer bytes are free.
         """
         if self._taken + count > self._limit:
             reason = f"the bodies of running requests hold {self._taken} bytes already."

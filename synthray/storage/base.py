@@ -16,13 +16,13 @@ _FOREIGN = {
     "lost+found", "System Volume Information", "$RECYCLE.BIN", "__MACOSX",
     "@eaDir", "@Recycle", "@Recently-Snapshot", "#recycle", "#snapshot",
 }  # fmt: skip
-"""Folders that operating systems and storage boxes add to any folder."""
+"""Folders that operating systems and network storage devices add to any folder."""
 
 
 def is_foreign(name: str) -> bool:
-    """Return whether a file or folder is hidden, or one that an operating system or a storage box adds.
+    """Return whether a name is hidden, or of a folder that an operating system or a storage device adds.
 
-    Such folders hold thumbnails, deleted files, or old copies of all that is in the folder, and some cannot be read.
+    Such folders hold thumbnails, deleted files or old copies of other files. Some cannot be read.
     """
     return name.startswith(".") or name in _FOREIGN
 
@@ -66,7 +66,7 @@ class Store(ABC):
 
     @abstractmethod
     def read_range(self, path: str, start: int, length: int) -> bytes:
-        """Return a part of the object: fewer bytes at its end, and none beyond it.
+        """Return a part of the object. It is shorter at the object's end, and empty beyond it.
 
         Args:
             path: the object's path from the root.
@@ -110,12 +110,12 @@ class Store(ABC):
     def list(self, prefix: str = "") -> Sequence[Entry]:
         """Return all objects below a folder, at any depth, sorted by path.
 
-        A folder that does not exist has none. Objects whose path ``is_foreign`` in any part are left out.
+        A folder that does not exist has none. Objects with a foreign name (``is_foreign``) in their path are left out.
         """
 
     @abstractmethod
     def folders(self) -> Sequence[str]:
-        """Return the names of the folders directly below the root, sorted, without those that are foreign."""
+        """Return the names of the folders directly below the root, sorted, without foreign ones."""
 
     @abstractmethod
     def entry(self, path: str) -> Entry:

@@ -1,8 +1,8 @@
-"""Names for finished files, given only while they are free.
+"""Exclusive naming: a finished file gets its name only if no other file has it.
 
 A hard link does that in one step. FAT, exFAT, some network drives and mounted buckets have no hard links. There, a
-writer first creates a claim: a hidden file whose name follows from the object's. The others wait until the claim is
-gone. Writing the content is not here; see ``local.py``.
+writer first creates a claim: a hidden file whose name is derived from the object's name. Other writers wait until the
+claim is gone. Writing the content is not here; see ``local.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CLAIM_TIMEOUT_S = 10.0
 """Longest wait for the claim of another writer. A writer holds its claim while it renames one file."""
 
 _CLAIM_POLL_S = 0.05
-# The answers of file systems without hard links. Any other error is the error of one request.
+# Errors that mean that the file system has no hard links. Any other error is raised.
 _NO_HARD_LINKS = {
     errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL,
 }  # fmt: skip
@@ -52,16 +52,16 @@ def name_exclusively(unfinished: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _claimed(target: Path) -> Iterator[None]:
-    """Hold the claim of a name, which one writer has at a time."""
+    """Hold the claim of a name. Only one writer can hold it at a time."""
     claim = target.with_name(f"{UNFINISHED}claim-{target.name}")
     handle = _create_claim(claim, target)
     try:
-        with contextlib.suppress(OSError):  # if one of the two fails, the claim of a killed writer stays for a day
+        with contextlib.suppress(OSError):  # if this fails, the claim of a killed writer stays for a day
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(handle, _host())
         yield
     finally:
-        claim.unlink(missing_ok=True)  # while it is locked: another writer could lock it before it is deleted
+        claim.unlink(missing_ok=True)  # before the lock is released, or another writer could lock it
         os.close(handle)
 
 
@@ -69,8 +69,8 @@ def _create_claim(claim: Path, target: Path) -> int:
     """Create the claim's file as soon as no other writer has it, and return its handle.
 
     Raises:
-        FileExistsError: another writer has given the name.
-        StorageError: the claim of another writer stays.
+        FileExistsError: the name is taken.
+        StorageError: the claim of another writer stays longer than ``CLAIM_TIMEOUT_S``.
     """
     deadline = time.monotonic() + CLAIM_TIMEOUT_S
     while True:

@@ -1,8 +1,9 @@
 """A local directory as a store.
 
-An object is written to a hidden file in its folder, which is then renamed in one step (``exclusive.py``, if the name
-must be free). The writer holds a lock on that file, which the kernel releases if the writer is killed. A later writer
-in the folder deletes such files that are unlocked and older than a day. Readers and listings never delete anything.
+An object is written to a hidden file in its folder. The file is then renamed in one step, by ``exclusive.py`` if the
+name must be free. The writer holds a lock on the file. The kernel releases the lock if the writer is killed. A later
+writer in the folder deletes hidden files that are unlocked and older than a day. Readers and listings never delete
+anything.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from synthray.storage.exclusive import UNFINISHED, name_exclusively
 from synthray.storage.scratch import DISK_FULL
 
 ABANDONED_AFTER_S = 24 * 3600
-"""Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host."""
+"""Age at which an unlocked unfinished file is deleted. Some file systems keep locks per host, so it may be in use."""
 
 _NOT_WRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 # The answers of file systems that cannot sync a file or a folder. EACCES: a folder that cannot be opened for reading.
@@ -164,7 +165,7 @@ def _translate_write_errors(target: Path) -> Iterator[None]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power failure, where the file system can."""
+    """Make the names in a folder survive a power failure, if the file system can do that."""
     with _ignore_missing_sync():
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -175,7 +176,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _ignore_missing_sync() -> Iterator[None]:
-    """Ignore that the file system cannot sync; raise other errors, such as that of a broken disk."""
+    """Ignore the error of a file system that cannot sync; raise any other error, for example of a broken disk."""
     try:
         yield
     except OSError as error:
@@ -202,7 +203,7 @@ def _unfinished_file(folder: Path) -> Iterator[tuple[BinaryIO, Path]]:
 def _create_unfinished(folder: Path) -> tuple[int, Path]:
     attempts = 0
     while True:
-        with contextlib.suppress(FileExistsError):  # a file stands in the folder's place; os.open reports it
+        with contextlib.suppress(FileExistsError):  # a file has the folder's name; os.open reports it
             folder.mkdir(parents=True, exist_ok=True)
         try:
             _delete_abandoned(folder, os.getpid())

@@ -21,7 +21,7 @@ from synthray.storage.s3_errors import condition_refused, is_retryable, permanen
 Result = TypeVar("Result")
 _log = logging.getLogger(__name__)
 
-# Time between two pieces of a response, not of the whole.
+# Longest time between two pieces of a response. A whole response may take longer.
 _READ_TIMEOUT_S = 30.0
 # S3 takes at most 5 GiB in one put, and a long put starts again from its beginning after a fault.
 _MAX_PUT_BYTES = 256 * 2**20
@@ -50,7 +50,7 @@ def _log_if_slow(where: str, began_s: float) -> None:
 
 
 def _in_parts() -> Any:
-    """Return boto3's configuration of an upload in parts. The object appears with the last one, as with a put."""
+    """Return boto3's configuration of an upload in parts. The object appears at the end, as with a put."""
     from boto3.s3.transfer import TransferConfig
 
     return TransferConfig(multipart_threshold=_PART_BYTES, multipart_chunksize=_PART_BYTES, max_concurrency=4)
@@ -78,7 +78,7 @@ class S3Store(Store):
     def _call(self, path: str, action: Callable[[Any], Result]) -> Result:
         """Return the result of one request; retry transient errors.
 
-        Other errors are raised as one of synthray's, which names the object.
+        Other errors are raised as an error of ``synthray.errors`` that names the object.
         """
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
@@ -124,9 +124,9 @@ class S3Store(Store):
     def write(self, path: str, data: bytes | memoryview, *, replace: bool = True, durable: bool = False) -> None:  # noqa: ARG002 - S3 objects are durable
         """Write the whole object, see ``Store.write``.
 
-        With ``replace=False``, a put whose response is lost finds its own object on the retry and raises Conflict.
-        Callers that need to know compare the content. If the store has no conditional writes, that is logged, and two
-        writers at the same time may both return.
+        With ``replace=False``, the response to a successful put may be lost. The retry then finds the new object and
+        raises Conflict. Callers for which this matters compare the content. If the store has no conditional writes, a
+        warning is logged, and two writers at the same time may both return without an error.
         """
         if not replace:
             self._write_new(path, bytes(data))
@@ -150,7 +150,7 @@ class S3Store(Store):
         self._call(path, lambda s3: s3.put_object(Bucket=self.bucket, Key=self._key(path), Body=body, **condition))
 
     def _put_if_absent(self, path: str, body: bytes) -> bool:
-        """Write a new object; return whether the store guarantees that no other writer did the same.
+        """Write a new object; return whether the store enforces that no other writer can do the same.
 
         Raises:
             Conflict: the object exists.
@@ -165,7 +165,7 @@ class S3Store(Store):
             self._put(path, body)
             return False
         try:
-            self._put(path, body, IfNoneMatch="*")  # must fail now
+            self._put(path, body, IfNoneMatch="*")  # must fail now if the store enforces the condition
         except Conflict:
             return True
         return False

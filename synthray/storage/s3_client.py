@@ -22,7 +22,7 @@ def client(read_timeout_s: float) -> Any:
     """Return this process's client for today's ``AWS_…`` variables.
 
     Args:
-        read_timeout_s: time between two pieces of a response, not of the whole.
+        read_timeout_s: longest time between two pieces of a response; a whole response may take longer.
 
     Raises:
         ConfigError: region or endpoint is invalid.
@@ -59,7 +59,7 @@ def _make_client(process_id: int, variables: tuple[tuple[str, str], ...], read_t
 
 
 def endpoint(read_timeout_s: float) -> str:
-    """Return the endpoint for a message; it may come from a variable or from a profile."""
+    """Return the endpoint, for a message. Its source is a variable or a profile."""
     try:
         return str(client(read_timeout_s).meta.endpoint_url)
     except Exception:  # the error that the message is about

@@ -15,7 +15,7 @@ RETRYABLE_STATUSES = {408, 425, 429}
 CONDITION_REFUSED_STATUSES = {400, 405, 501}
 _INSUFFICIENT_STORAGE = 507
 PERMANENT_STATUSES = {501, 505, _INSUFFICIENT_STORAGE}
-"""Statuses from 500 on that a retry does not change; all others are retryable."""
+"""Statuses from 500 on that are not retried. All other statuses from 500 on are."""
 WRONG_REGION_CODES = {
     "301", "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException", "InvalidRegion",
 }  # fmt: skip
@@ -49,13 +49,13 @@ def is_retryable(error: BaseException) -> bool:
 def condition_refused(error: BaseException | None) -> bool:
     """Return whether a conditional put may have failed because the store has no conditional writes.
 
-    The same put without the condition fails, too, if there was another cause.
+    If there was another cause, the same put fails without the condition, too.
     """
     return error is not None and response(error)[0] in CONDITION_REFUSED_STATUSES and not is_retryable(error)
 
 
 def reason(error: Exception) -> str:
-    """Return one line that says what the store answered, or why there is no answer."""
+    """Return one line with the store's answer, or with the reason why there is none."""
     status, code, message = response(error)
     if not status:
         return " ".join(str(error).split())
@@ -63,7 +63,7 @@ def reason(error: Exception) -> str:
 
 
 def permanent_error(where: str, bucket: str, endpoint: str, error: Exception) -> Exception:
-    """Return the error to raise for one that a retry does not change; ``where`` names the object."""
+    """Convert a permanent error of a request to an error of ``synthray.errors``; ``where`` names the object."""
     status, code, message = response(error)
     if code in NOT_FOUND_CODES:
         return NotFound(f"{where} does not exist")

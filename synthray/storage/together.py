@@ -1,4 +1,4 @@
-"""Objects that belong together: of two jobs that write them at the same time, the last one has all of them."""
+"""Writing of objects that belong together. If two jobs write at the same time, all objects of the last one remain."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from synthray.errors import StorageError
 from synthray.storage.base import Store
 
 _ATTEMPTS = 10
-# Jobs that wait for random times do not replace each other's objects forever. The longest pause grows by this much.
+# Random pauses keep jobs from replacing each other's objects forever. The longest pause grows by this with each try.
 _PAUSE_S = 1.0
 
 
 def write_together(store: Store, objects: Mapping[str, bytes | None]) -> None:
-    """Write objects, so that they are never mixed with those of another job that does the same.
+    """Write objects so that they are not mixed with those of another job that writes the same paths.
 
     Each job reads its objects after it wrote them, and writes all of them again if another job has replaced one. The
-    job that writes last therefore finds all of its own. A job that is killed leaves a mixture, until it is run again.
+    job that writes last therefore finds all of its own. A killed job can leave a mixture until it is run again.
 
     Args:
-        store: the place.
+        store: the store to write to.
         objects: content by path; None for an object that must not exist.
 
     Raises:

@@ -36,7 +36,7 @@ class SearchConfig:
     gpu: bool = False
     """Reserve one GPU per trial, even if the cluster has none yet."""
     minutes: float | None = None
-    """Time limit of the search."""
+    """Time limit of the search; None for no limit."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", absolute(self.data))

@@ -73,7 +73,7 @@ class Trial:
 
     @property
     def comparable(self) -> tuple[str, int, int]:
-        """Return what trials have in common if their losses can be compared: data, held-out examples and bins."""
+        """Return data, held-out examples and bins. Only losses of trials with equal values can be compared."""
         return self.data, self.held_out, ARCHITECTURES[self.settings["network"]].bins
 
     @property

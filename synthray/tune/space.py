@@ -26,8 +26,8 @@ TUNABLE: dict[str, type] = {
 }
 """The settings that can be searched, and the types of their values."""
 DEFAULT_SPACE = {"width": "128,256,512", "optimizer": "sgd,adamw"}
-"""Default search space. Settings that are not listed keep their ``TrainConfig`` default. If no network is named,
-those of ``RECIPE`` keep its values, so that trials learn from features of any scale."""
+"""Default search space. Other settings keep their ``TrainConfig`` default. If no network is named, the settings in
+``RECIPE`` keep the recipe's values instead, so that trials learn from features of any scale."""
 LR_SPAN = 10.0
 """Without a flag, learning rates are the optimizer's own, divided or multiplied by up to this factor."""
 
@@ -102,7 +102,11 @@ def _parse_value(name: str, text: str) -> Any:
 
 
 def parse_space(flags: Mapping[str, str | None]) -> tuple[Axis, ...]:
-    """Return the axes of a search: those of its flags, then of ``RECIPE`` or of ``DEFAULT_SPACE``."""
+    """Return one axis for each setting of ``TUNABLE``, in that order.
+
+    Its values come from the flag, else from ``RECIPE`` if no network is named, else from ``DEFAULT_SPACE``, else from
+    ``TrainConfig``.
+    """
     given = {name: text for name, text in flags.items() if text is not None}
     recipe = {} if "network" in given else RECIPE
     texts = {name: text for name, text in DEFAULT_SPACE.items() if name not in recipe} | given

@@ -68,7 +68,7 @@ class ResultTracker:
         self._write(f"trial {event.number + 1:>{len(str(total))}}/{total}  {trial.line()}  {settings}")
 
     def log_if_silent(self) -> None:
-        """Log the running trials after a while without a line."""
+        """Log the running trials if nothing was logged for ``_LOG_INTERVAL_S``."""
         if time.monotonic() - self._logged_s > _LOG_INTERVAL_S:
             running = ", ".join(f"trial {number + 1} epoch {len(h)}" for number, h in sorted(self._histories.items()))
             self._write(f"running: {running or 'waiting for free resources or for the first epoch'}")

@@ -41,7 +41,7 @@ class GenerateConfig:
     dtype: str = "float32"
     """Type of the stored features."""
     content: str = FEATURES
-    """``features``, or ``presets`` to render the features on reading."""
+    """``features``; or ``presets``, from which readers render the features."""
     append: str = ""
     """URI of a published data set whose shards the new one references."""
 
@@ -69,7 +69,7 @@ class GenerateConfig:
     def source(self) -> SynthSource:
         """Return the batches of the data set.
 
-        With ``append`` they continue after the batches of the same seed in the base.
+        With ``append``, they continue after the batches of this seed in that data set, the base.
 
         Raises:
             ConfigError: the base has sounds of this seed with another ``reject_silent_dbfs`` or another prior.

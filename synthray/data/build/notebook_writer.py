@@ -29,7 +29,7 @@ from synthray.storage import Store, open_store
 from synthray.synth.instrument import INSTRUMENT
 
 RESERVATION = "generating.json"
-"""File that records, until all batches are written, which sounds go into a directory."""
+"""File in an unfinished directory that records which sounds it is for. It is deleted when all batches are written."""
 
 _REMEDY = "Give another --out, or remove them."
 
@@ -59,7 +59,7 @@ def _check_free(config: GenerateConfig, store: Store) -> None:
     if store.exists(MANIFEST):
         raise Conflict(f"{store.uri}: already holds a published data set. Give another --out.")
     present = {entry.path: batch_number(entry.path) for folder in FOLDERS for entry in store.list(folder)}
-    # Files that are no batches belong to others, such as a file manager, and are left alone.
+    # Other files, such as those of a file manager, are ignored.
     surplus = [path for path, number in present.items() if number is not None and number >= config.batches]
     if surplus:
         raise Conflict(
@@ -75,7 +75,7 @@ def _check_free(config: GenerateConfig, store: Store) -> None:
 def finish(config: GenerateConfig) -> None:
     """Write the files that all batches share, and remove the reservation.
 
-    Readers need these files, so they find a directory only when all its batches are written.
+    Readers reject a directory without these files, so they never read an unfinished one.
     """
     store = open_store(config.out)
     keys, parts = keys_and_parts(INSTRUMENT)
@@ -92,7 +92,7 @@ def write_batch(config: GenerateConfig, number: int) -> bool:
     """
     store = open_store(config.out)
     parameters, batch = _parameters(config, number)
-    # Parameters are written last, so where they exist the features do too.
+    # The parameters file is written last. If it exists, the features file exists, too.
     if store.exists(parameters_path(number)):
         if store.read(parameters_path(number)) == parameters:
             return False

@@ -30,7 +30,7 @@ from synthray.synth.parameters import ParameterTable
 # 256 sounds of 20 x 551 float32 values are 11 MB.
 _MAX_SHARD_BYTES = 12_000_000
 _SHARDS_OF_A_SMALL_DATA_SET = 8
-# Headers of large batches that are read at a time. Each takes one request of an object store.
+# Number of headers that are read at the same time. Each takes one request to an object store.
 _HEADERS_AT_A_TIME = 16
 NEVER_CHANGES = "Published data sets never change; give another --out."
 
@@ -181,7 +181,7 @@ class Plan:
         return self.config.skip_bad or not skipped
 
     def fingerprint(self, number: int) -> str:
-        """Return a digest of all that a shard depends on; a record with the same one is of the same shard."""
+        """Return a digest of everything that a shard depends on. Records with equal digests are of the same shard."""
         stamps = [
             (batch, self.source.stamp(batch), *((rows.start, rows.stop) if rows else ()))
             for batch, rows in self.shards[number]
@@ -215,7 +215,7 @@ def _parts(number: int, shape: tuple[int, int, int], value_bytes: int) -> list[P
 def _shards(
     batches: Sequence[int], batches_per_shard: int, parts: Mapping[int, list[Part]]
 ) -> tuple[tuple[Part, ...], ...]:
-    """Assign batches to shards, in order: small ones together, each part of a large one alone."""
+    """Assign batches to shards, in order: several small batches to a shard, or one part of a large batch."""
     shards: list[tuple[Part, ...]] = []
     for is_large, group in itertools.groupby(batches, parts.__contains__):
         if is_large:
@@ -230,7 +230,7 @@ def _shards(
 def _batch_shape(source: Source, large: Mapping[int, tuple[int, int, int]]) -> tuple[int, int, int]:
     """Return the expected examples, frames and bins of a batch.
 
-    The first readable batch decides, unless the middle and the last one agree on other frames or bins.
+    It is the shape of the first readable batch, unless the middle and the last batch agree on other frames or bins.
     """
 
     def shape(number: int) -> tuple[int, int, int]:

@@ -71,7 +71,7 @@ def finalize(plan: Plan, manifest: Manifest) -> Manifest:
 def matches_published(plan: Plan) -> bool:
     """Return whether the published data set has the source of the plan.
 
-    False if nothing is published, or if only building the shards can tell.
+    False if nothing is published, or if the shards must be built to know.
 
     Raises:
         Conflict: the published data set has another source.
@@ -89,9 +89,9 @@ def matches_published(plan: Plan) -> bool:
 
 
 def _without_bad_batches(plan: Plan, records: list[ShardRecord]) -> list[ShardRecord]:
-    """Drop the shards of a batch of which a part is bad, except for the record with the first reason.
+    """Drop the records of each large batch that has a bad part, except the first bad one.
 
-    So a batch is skipped as a whole, as if it was not split.
+    The batch is then skipped as a whole, with one reason.
     """
     first_bad: dict[int, ShardRecord] = {}
     batches = [plan.shards[record.number][0].batch for record in records]
@@ -147,7 +147,7 @@ def _digest(digests: list[str]) -> str:
 def _relocated_shards(base_uri: str, base: Manifest, out: str) -> tuple[Shard, ...]:
     """Return the shards of the base with paths that are valid from ``out``.
 
-    Paths between data sets of one folder are relative, so that the folder can be moved.
+    If both data sets are in one folder, the paths are relative, so that the folder can be moved.
     """
     folder, shards = open_store(out).parent_uri, []
     for shard in base.shards:
@@ -160,11 +160,11 @@ def _relocated_shards(base_uri: str, base: Manifest, out: str) -> tuple[Shard, .
 
 
 def _check_shards_exist(out: Store, manifest: Manifest) -> None:
-    """Check that the tasks wrote to this store; a local path is another folder on each machine."""
+    """Check that the tasks wrote to this store. A local path is a different folder on each machine."""
     sizes = {entry.path: entry.size for entry in out.list(SHARDS)}
     for shard in manifest.shards:
         missing = shard.path.startswith(f"{SHARDS}/") and sizes.get(shard.path) != shard.bytes
-        # A job that has published since then removed our shards; the caller reports that conflict.
+        # If another job has published meanwhile, it removed our shards. The caller reports that conflict.
         if missing and not out.exists(MANIFEST):
             raise DataError(
                 f"{out.uri}/{shard.path}: the shard is missing. A task wrote it on another machine, or it was removed. "

@@ -1,7 +1,7 @@
 """Building of single shards from a plan.
 
-A shard depends only on the plan. When it is written, a record is written next to it, so that a run that was killed
-resumes without it. ``publish.py`` turns the records into a data set.
+A shard depends only on the plan. Each written shard has a record, so that a run that resumes after a kill does not
+build the shard again. ``publish.py`` turns the records into a data set.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def repair_shard(plan: Plan, published: Manifest, number: int) -> bool:
     """Write a published shard again if it is missing or corrupt; return whether it was.
 
     Raises:
-        CorruptShard: this machine makes another shard than the published one, for example on another type of CPU.
+        CorruptShard: the shard that this machine builds differs from the published one, for example on another type
+            of CPU.
         StorageError: the store cannot be reached.
     """
     index = len(published.shards) - len(plan.shards) + number  # the shards of the base come first
@@ -155,7 +156,7 @@ def _encode_shard(plan: Plan, number: int) -> tuple[ShardRecord, bytes]:
     with _encoding:
         file = encode_shard(batches, table, columns)
     sha256 = hashlib.sha256(file).hexdigest()
-    # The digest in the name separates the shards of two jobs that write to one place.
+    # The digest in the name keeps two jobs that write to one place from replacing each other's shards.
     path = f"{SHARDS}/{number:05d}-{sha256[:12]}.parquet"
     shard = Shard(path, sum(len(batch) for batch in batches), len(file), sha256)
     sums = stats.summarise(batches, table)

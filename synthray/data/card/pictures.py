@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# From dark violet to pale yellow with rising brightness, so that it also reads in greyscale and for the colour-blind.
+# From dark violet to pale yellow. Brightness only rises, so the colours work in greyscale and for the colour-blind.
 _RAMP = np.array([
     (5, 4, 16), (28, 16, 68), (79, 18, 123), (129, 37, 129), (181, 54, 122),
     (229, 80, 100), (251, 135, 97), (254, 194, 135), (252, 253, 191),
@@ -27,12 +27,12 @@ _PAPER, _INK = (18, 17, 26), (214, 210, 226)
 def contact_sheet(features: np.ndarray, captions: Sequence[str]) -> bytes:
     """Return a PNG of log-magnitude spectrograms with captions.
 
-    Time runs to the right, frequency upwards. The loudest bin of each example is the brightest colour, 70 dB below it
-    is the darkest.
+    Time runs to the right, frequency upwards. The loudest bin of each example has the brightest colour. Bins that
+    are at least 70 dB quieter have the darkest.
 
     Args:
         features: float magnitudes ``(examples, frames, bins)``; at least one example.
-        captions: one text an example.
+        captions: one text for each example.
     """
     from PIL import Image, ImageDraw, ImageFont
 

@@ -103,7 +103,7 @@ def _skipped(manifest: Manifest) -> list[str]:
 
 
 def _how_to_read(manifest: Manifest) -> str:
-    """Return two examples that run as they are in the folder of the data set."""
+    """Return Markdown with a query and a program that run unchanged in the data set's folder."""
     shape = " x ".join(map(str, manifest.feature_shape))
     sound = f"`{FEATURES_COLUMN}`, {shape} {manifest.feature_dtype} in row-major order"
     if manifest.content == PRESETS:

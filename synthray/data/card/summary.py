@@ -20,7 +20,7 @@ _MAX_CLASSES = 12
 
 
 def facts(manifest: Manifest) -> dict[str, str]:
-    """Return what the data set contains, one short text a topic."""
+    """Return short texts about the content of a data set, by topic."""
     rendered = ", rendered on reading" if manifest.content == PRESETS else ""
     return {
         "digest": manifest.digest,
@@ -67,7 +67,7 @@ def parameter_rows(manifest: Manifest) -> list[tuple[str, ...]]:
 
 
 def loudness_lines(manifest: Manifest) -> list[str]:
-    """Return the loudness histogram of the sounds, one bin a line, quietest first."""
+    """Return the loudness histogram of the sounds, one line for each bin, quietest first."""
     first, step = manifest.loudness["from_dbfs"], manifest.loudness["step_db"]
     counts = [manifest.loudness["below"], *manifest.loudness["counts"]]
     edges = [first + i * step for i in range(len(counts) - 1)]

@@ -112,7 +112,7 @@ def _parse_header(header: bytes) -> tuple[Any, bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"version {version} of the format is unknown")
-    # Version 3 only adds names of fields that are not Latin-1, and an array with fields is refused.
+    # Version 3 only adds field names that are not Latin-1. Arrays with fields are refused anyway.
     return (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
 
 

@@ -8,8 +8,8 @@ The batch layout is a directory or a bucket prefix with these files:
     parameters/parameter_batches_N.pkl    list of one array per parameter, or 'constant'
 
 ``synthray generate`` adds minimum, maximum, curve, unit and description to the parts. They are optional: a range
-without them is from 0 to 1. The numbers of a range are positions in [0, 1], unless its ``random_values`` are another
-pair: then they are values between these two.
+without them is from 0 to 1. The numbers of a range are positions in [0, 1]. If its ``random_values`` are another pair
+than 0 and 1, they are values between these two instead.
 
 A large features file is read some examples at a time. The format of that file is in ``features_file.py``. Writing the
 files in order, and resuming, is in ``build/notebook_writer.py``.
@@ -40,12 +40,13 @@ KEYS = "keys.pkl"
 PARTS = "randomizer_parts.pkl"
 FOLDERS = ("fft", "parameters")
 LARGE_BYTES = 24_000_000
-"""Size above which a features file may be read some examples at a time. It is twice that of a shard."""
+"""Size above which a features file may be read some examples at a time. It is twice the size of a shard."""
 _BATCH = re.compile(r"fft/fft_batch_(0|[1-9][0-9]*)\.npy|parameters/parameter_batches_(0|[1-9][0-9]*)\.pkl")
 _MISNAMED = re.compile(r"fft/fft_batch_[^/]*\.npy|parameters/parameter_batches_[^/]*\.pkl")
 
-# Labels of the last large batch, or the reason why it has none. Its parameters file has no parts: each of hundreds of
-# tasks would decode all of it, and without the lock each thread, as with ``functools.lru_cache``.
+# Labels of the last large batch, or the reason why it has none. A parameters file cannot be read in parts. Without this
+# cache, hundreds of tasks would each decode all of it. Without the lock, threads that start together would do so, too;
+# ``functools.lru_cache`` has no such lock.
 _last_labels: dict[object, npt.NDArray[np.float64] | BadBatch] = {}
 _last_labels_lock = threading.Lock()
 
@@ -61,7 +62,7 @@ def parameters_path(number: int) -> str:
 
 
 def batch_number(path: str) -> int | None:
-    """Return the number of the batch that a path below the source's root belongs to; None for a file of others."""
+    """Return the batch number in a path below the source's root; None if the file belongs to no batch."""
     match = _BATCH.fullmatch(path)
     return int(match[1] or match[2]) if match else None
 
@@ -124,7 +125,8 @@ class NotebookSource:
     def large_shape(self, number: int) -> tuple[int, int, int] | None:
         """Return examples, frames and bins of a batch that can be read in parts; None for any other batch.
 
-        Only the header is read, and only that of a large file. In Fortran order, an example is spread over the file.
+        Only the header is read, and only of a large file. A file in Fortran order cannot be read in parts, because each
+        example is spread over it.
 
         Raises:
             BadBatch, StorageError: as ``read``.
@@ -142,7 +144,7 @@ class NotebookSource:
 
         Raises:
             BadBatch: the batch is invalid; the error holds the reason.
-            StorageError: the store cannot be reached, which says nothing about the batch.
+            StorageError: the store cannot be reached. The batch may be valid.
         """
         features_file = features_path(number)
         with _missing_is_bad(features_file, parameters_path(number)):
@@ -164,7 +166,7 @@ class NotebookSource:
         return read_layout(self.store, features_path(number), self.large[number])
 
     def _large_labels(self, number: int, examples: int) -> npt.NDArray[np.float64]:
-        """Return what ``_read_labels`` does, once for all parts of a batch."""
+        """Return the labels of a large batch, read once for all its parts."""
         key = (number, self.stamp(number), self.table)
         with _last_labels_lock:
             if key not in _last_labels:
@@ -193,7 +195,7 @@ class NotebookSource:
         return labels
 
     def _convert_units(self, labels: npt.NDArray[np.float64], source: str) -> None:
-        """Replace values in units by positions, in place; raise BadBatch for a value that has none."""
+        """Convert values in units to positions, in place; raise BadBatch for a value <= 0 on a log curve."""
         for parameter in self.table.ranges:
             if parameter.name not in self.in_units:
                 continue
@@ -227,7 +229,7 @@ def _read_list(store: Store, path: str) -> list[Any]:
 
 def _check_finite(batch: Examples, source: str, first: int) -> None:
     """Raise BadBatch for a feature that is not finite; ``first`` is the number of the first example."""
-    # Reading all features would take longer: the cached loudness is infinite or NaN wherever one of them is.
+    # The cached loudness is infinite or NaN if a feature is. Checking it is faster than checking all features.
     if (batch.loudness_dbfs < np.inf).all():
         return
     finite = np.isfinite(batch.features)
@@ -254,7 +256,7 @@ def _parameter(number: int, key_path: Any, part: Any) -> Parameter:
     if not isinstance(key_path, (list, tuple, str)):
         raise DataError(f"{KEYS}, parameter {number}: {reprlib.repr(key_path)} is not a list of keys")
     try:
-        name = "_".join(str(key) for key in key_path)  # keys may be numbers; a text is a list of its letters
+        name = "_".join(str(key) for key in key_path)  # keys may be numbers; a text is split into letters
     except ValueError as error:  # Python refuses to print an int of thousands of digits
         raise DataError(f"{KEYS}, parameter {number}: the name cannot be formed ({error})") from None
     kind = part.get("random_type") if isinstance(part, dict) else None

@@ -112,7 +112,7 @@ for _package in ("numpy.core", "numpy._core"):  # NumPy 1 and 2
 
 
 class _Interpreter:
-    """The stack machine that a pickle is a program for, restricted to plain data."""
+    """A stack machine that interprets the opcodes of a pickle, restricted to plain data."""
 
     def __init__(self, data: bytes) -> None:
         self.file = io.BytesIO(data)
@@ -120,7 +120,7 @@ class _Interpreter:
         self.stack: list[Any] = []
         self.outer_stacks: list[list[Any]] = []  # below each mark
         self.memo: dict[int, Any] = {}
-        self.encodable = len(data)  # letters; each text is encoded only once
+        self.encodable = len(data)  # letters that may still be encoded; plain data encodes each text once
 
     def run(self) -> Any:
         for _ in range(_MAX_OPCODES):
@@ -289,9 +289,9 @@ def _printable(text: str) -> str:
 
 
 class _Finisher:
-    """The last pass over a result, in which one object may be referenced many times.
+    """The last pass over a result: builds its arrays and limits its size.
 
-    Each reference counts, because writing the result out repeats the object.
+    An object counts once for each reference, because writing out the result repeats it.
     """
 
     def __init__(self) -> None:

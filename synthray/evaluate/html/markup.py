@@ -23,7 +23,7 @@ def tag(name: str, /, *children: str, **attributes: str | float | bool | None) -
     """Return an element.
 
     Args:
-        name: of the element.
+        name: the element's name.
         children: markup, or text that is escaped.
         attributes: underscores stand for hyphens, and a last one is dropped (``class_``). An attribute that is None or
             False is left out; one that is True has no value.

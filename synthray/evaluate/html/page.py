@@ -22,9 +22,10 @@ from synthray.synth.parameters import Choice, Range
 
 
 def render_report(evaluation: Evaluation) -> str:
-    """Return the report of an evaluation whose distances were measured, as one HTML file that makes no request.
+    """Return the report of an evaluation as one HTML file that needs no network.
 
-    It has as many of the examples as fit into ``size.MAX_BYTES``, the same number of each kind.
+    The evaluation must include distances. The report shows as many examples as fit into ``size.MAX_BYTES``, the same
+    number of each kind.
     """
     results = results_of(evaluation)
     answers = [result for result in results if result.series is not None]

@@ -16,7 +16,7 @@ from synthray.evaluate.html.sounds import LevelledSound, outline, wav_uri
 from synthray.synth.instrument import DURATION_S
 
 WAVEFORM_WIDTH, WAVEFORM_HEIGHT = 240, 80
-"""Of the drawing; the page stretches it."""
+"""Size of the drawing, which the page stretches."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def _buttons() -> list[Html]:
 
 
 def _slider(voices: Sequence[Voice], index: int) -> Html:
-    """Return the waveforms of all sounds in one slider, which is the position (the APG's media seek slider)."""
+    """Return the slider of the playback position, with the waveforms of all sounds (the APG's media seek slider)."""
     drawing = {"columns": WAVEFORM_WIDTH, "height": WAVEFORM_HEIGHT}
     peak = max(float(np.abs(voice.sound.audio).max()) for voice in voices)
     paths = [

@@ -39,7 +39,7 @@ class Axis:
     """Returns the text of a number on the axis."""
 
     def share(self, value: float) -> float:
-        """Return where a value is, from 0 at the left end to 1 at the right one."""
+        """Return the position of a value, from 0 at the left end to 1 at the right end."""
         return float(np.clip((value - self.low) / (self.high - self.low), 0, 1))
 
     @property
@@ -79,7 +79,10 @@ def distance_plot(distance: Distance, results: Sequence[Result]) -> Html:
 
 
 def score_plot(kind: str, models: Sequence[Result], highest: float) -> Html:
-    """Return the scores of the parameters of a kind: filled where audible, hollow over all sounds, chance as a line."""
+    """Return a plot of the scores of one kind of parameter.
+
+    A filled mark is over the sounds in which the parameter is audible, a hollow one over all sounds. A line is chance.
+    """
     scored = zip(*(model.scores for model in models), strict=True)
     rows = [
         Row(readable(same[0].name), tuple(_score_mark(m.series, s) for m, s in zip(models, same, strict=True)))
@@ -95,7 +98,7 @@ def legend(models: Sequence[Result]) -> Html:
 
 
 def marker(series: int | None) -> Html:
-    """Return the shape of a model as a small picture; that of the originals for None."""
+    """Return a model's shape as a small picture; ``series`` is None for an original or a baseline."""
     return tag(
         "svg", _shape(series), class_=f"marker {series_class(series)}", viewBox="-7 -7 14 14", aria_hidden="true"
     )
@@ -148,7 +151,7 @@ def _line(x1: float, x2: float, y1: str, y2: str, class_: str) -> Html:
 
 
 def _round_up(value: float) -> float:
-    """Return the next of 1, 1.2, 1.6, 2, … times a power of ten, whose quarters have few digits."""
+    """Round up to 1, 1.2, 1.6, 2, … times a power of ten, so that quarters of the result have few digits."""
     if value <= 0:
         return 1.0
     power = 10 ** np.floor(np.log10(value))

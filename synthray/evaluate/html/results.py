@@ -19,7 +19,7 @@ class Result:
     series: int | None
     """Index of its colour and shape; None for a baseline."""
     distances: Mapping[str, Estimate]
-    """By name of the distance in ``DISTANCES``."""
+    """Mean distances from the originals, by name in ``DISTANCES``."""
     scores: tuple[Score, ...] = ()
     """Scores of all parameters, each with the score of chance. A search or a baseline has no scores."""
     uri: str = ""
@@ -39,7 +39,7 @@ def results_of(evaluation: Evaluation) -> tuple[Result, ...]:
 
 
 def _scores(evaluation: Evaluation, name: str) -> tuple[Score, ...]:
-    """Return a model's scores, each with that of chance on the same sounds."""
+    """Return a model's scores, each with the score of chance on the same sounds."""
     scored = evaluation.scores.get(name)
     if scored is None:
         return ()

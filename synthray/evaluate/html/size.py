@@ -12,7 +12,7 @@ MODEL_BYTES = 30_000
 PAGE_BYTES = 80_000
 """Upper bound for everything else: style, script, distances."""
 BYTES_PER_PIXEL = 0.75
-"""Upper bound for a spectrogram in base64: the coarsest one of a difference of white noise."""
+"""Upper bound for a spectrogram in base64. The worst case is a difference of white noise at the coarsest size."""
 SPECTROGRAM_SIZES = ((144, 320), (112, 240), (96, 200), (80, 160), (64, 128))
 """Rows and columns, from the finest to the coarsest."""
 
@@ -24,7 +24,7 @@ def examples_that_fit(models: int) -> int:
 
 
 def spectrogram_size(examples: int, models: int) -> tuple[int, int]:
-    """Return the finest size, rows and columns, with which a report of examples that fit stays below ``MAX_BYTES``."""
+    """Return the finest spectrogram size, rows and columns, that keeps a report below ``MAX_BYTES``."""
     return next(
         (size for size in SPECTROGRAM_SIZES if _bytes(examples, models, size) <= MAX_BYTES), SPECTROGRAM_SIZES[-1]
     )

@@ -39,13 +39,13 @@ class LevelledSound:
     """``(samples,)``, with the gain applied."""
     gain_db: float
     is_silent: bool
-    """True if nothing is to be heard; its gain is 0."""
+    """True if the sound is silent; its gain is then 0."""
 
 
 def equal_loudness(sounds: Sequence[npt.NDArray[np.float32]]) -> tuple[float, list[LevelledSound]]:
     """Return the common loudness in LUFS, and each sound at that loudness.
 
-    It is ``TARGET_LUFS``, or lower if a sound with high peaks would clip.
+    The common loudness is ``TARGET_LUFS``, or lower if a sound with high peaks would clip.
     """
     measured = [loudness_lufs(audio) for audio in sounds]
     heard = [(lufs, float(np.abs(audio).max())) for lufs, audio in zip(measured, sounds, strict=True) if lufs > -np.inf]
@@ -77,7 +77,7 @@ def loudness_lufs(audio: npt.NDArray[np.float32]) -> float:
 
 
 def k_weighted(audio: npt.NDArray[np.floating]) -> Doubles:
-    """Return a sound ``(samples,)`` as the ear weights it.
+    """Return a sound after K-weighting, which models the ear's sensitivity, float64 ``(samples,)``.
 
     BS.1770 gives the filters for 48 kHz. Here their frequency response is applied, which fits every rate.
     """
@@ -102,8 +102,8 @@ def outline(audio: npt.NDArray[np.float32], columns: int, height: int, peak: flo
 
     Args:
         audio: ``(samples,)``.
-        columns: of the drawing.
-        height: of the drawing, between ``-peak`` and ``peak``.
+        columns: width of the drawing.
+        height: height of the drawing, between ``-peak`` and ``peak``.
         peak: the sample that touches the upper edge.
     """
     starts = np.arange(columns) * len(audio) // columns

@@ -19,9 +19,9 @@ from synthray.synth.spectra import hz_to_mel, mel_to_hz
 Doubles = npt.NDArray[np.float64]
 
 RANGE_DB = 80.0
-"""From the darkest to the brightest colour."""
+"""Difference in level between the darkest and the brightest colour."""
 DIFFERENCE_DB = 40.0
-"""Difference that has the full colour, in either direction."""
+"""Difference in level, in either direction, that is drawn in full colour."""
 WINDOW = 704  # samples, 64 ms
 FFT_LENGTH = 2048  # zero-padded, so that the lowest rows have several bins each
 LEVELS = 64  # colours, 1.3 dB each; fewer compress better
@@ -29,9 +29,9 @@ QUIETER_RGB, LOUDER_RGB = (36, 120, 214), (224, 116, 0)  # blue and orange, told
 
 
 def levels_db(sounds: npt.NDArray[np.float32], rows: int, columns: int) -> Doubles:
-    """Return the levels of sounds against the loudest point of them all.
+    """Return spectrograms in dB relative to the loudest point of all sounds.
 
-    A row is the mean power in a triangle between its neighbours on the mel scale.
+    A row is the mean power in a triangular band, from the row below to the row above on the mel scale.
 
     Args:
         sounds: ``(sounds, samples)`` at 11025 Hz.
@@ -61,7 +61,7 @@ def mel_filters(rows: int) -> Doubles:
 
 
 def height_of_hz(frequency_hz: float) -> float:
-    """Return where a frequency is in a picture: 0 at the lower edge, 1 at the upper."""
+    """Return the position of a frequency in a picture, from 0 at the lower edge to 1 at the upper edge."""
     return float(hz_to_mel(frequency_hz) / hz_to_mel(SAMPLE_RATE_HZ / 2))
 
 
@@ -71,7 +71,10 @@ def level_uri(level_db: Doubles) -> str:
 
 
 def difference_uri(match_db: Doubles, original_db: Doubles) -> str:
-    """Return a PNG as data URI of what is louder or quieter in the match, both ``(rows, columns)`` in dB."""
+    """Return the level differences of a match from its original as data URI of a PNG.
+
+    Both levels are ``(rows, columns)`` in dB.
+    """
     return _png_uri(0.5 + (match_db - original_db) / (2 * DIFFERENCE_DB), difference_colours())
 
 
@@ -84,7 +87,7 @@ def level_colours() -> npt.NDArray[np.uint8]:
 def difference_colours() -> npt.NDArray[np.uint8]:
     """Return the colours from quieter to louder, RGBA ``(LEVELS + 1, 4)``.
 
-    No difference is transparent, which suits a light and a dark page.
+    Equal levels are transparent, so that they fit a light and a dark page.
     """
     signed = np.linspace(-1, 1, LEVELS + 1)  # an odd number, so that one of them is 0
     colours = np.where(signed[:, None] < 0, QUIETER_RGB, LOUDER_RGB)
@@ -98,7 +101,10 @@ def gradient(colours: npt.NDArray[np.uint8]) -> str:
 
 
 def _png_uri(share: Doubles, colours: npt.NDArray[np.uint8]) -> str:
-    """Return the PNG of shares in [0, 1] of the way through the colours, ``(rows, columns)``, lowest row first."""
+    """Return a PNG as data URI. ``share`` in [0, 1] selects from ``colours``.
+
+    It is ``(rows, columns)``, lowest row first.
+    """
     from PIL import Image
 
     index = np.rint(np.clip(share, 0, 1) * (len(colours) - 1)).astype(np.uint8)

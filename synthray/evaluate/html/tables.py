@@ -53,7 +53,7 @@ def distance_table(results: Sequence[Result], sounds: int) -> Html:
 
 
 def score_table(caption: str, kind: str, models: Sequence[Result], sounds: int) -> Html:
-    """Return one row per parameter of a kind: for each model its score where it is audible, and over all sounds."""
+    """Return one row per parameter of a kind: each model's score where the parameter is audible and over all sounds."""
     first = tag("tr", tag("td"), *(tag("th", model.name, scope="colgroup", colspan=2) for model in models))
     second = tag("tr", *(tag("th", text, scope="col") for text in ["parameter", *["audible", "all"] * len(models)]))
     rows = []

@@ -18,10 +18,11 @@ OPEN_PATHS = ("/", "/healthz", "/openapi.json", "/docs", "/v2", "/v2/health/live
 def tokens_from_environment() -> tuple[str, ...]:
     """Return the accepted tokens; none if the variable is not set.
 
-    Several, separated by commas, let clients change theirs one by one.
+    The variable may hold several tokens, separated by commas, so that clients can change to a new token one by one.
 
     Raises:
-        ConfigError: the variable is set without a token, as an empty secret sets it. The service would be open.
+        ConfigError: the variable is set but holds no token, for example from an empty secret. The service would then
+            accept every request.
     """
     text = os.environ.get(TOKEN_VARIABLE)
     tokens = tuple(filter(None, (token.strip() for token in (text or "").split(","))))

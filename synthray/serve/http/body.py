@@ -21,7 +21,7 @@ from synthray.serve.service import service_of
 # zlib's wbits: 31 reads gzip only (47 would also detect zlib); 15 reads zlib's format, which HTTP calls deflate.
 _COMPRESSIONS = {"": 0, "identity": 0, "gzip": 31, "x-gzip": 31, "deflate": 15}
 JSON, WAV, RAW = "application/json", "audio/wav", "application/octet-stream"
-# Without an explicit content type, clients send none; curl sends this one.
+# Content types of requests for which the user set none: most clients send no header, curl sends this one.
 UNSTATED = ("", "application/x-www-form-urlencoded")
 
 
@@ -50,7 +50,7 @@ def require_json_type(request: Request, or_raw: str = "") -> str:
 
     Args:
         request: its headers name the media type.
-        or_raw: end of the message; raw bytes are accepted too if it is given.
+        or_raw: if given, raw bytes are accepted, too, and the error message ends with this text.
     """
     kind = content_type(request)
     if kind not in (JSON, "text/plain", *UNSTATED) and not (or_raw and kind == RAW):
@@ -62,7 +62,7 @@ def preferred(request: Request, offered: tuple[str, ...]) -> str:
     """Return the offered media type that ``Accept`` prefers, the first one if it has no preference.
 
     Raises:
-        RequestError: 406, it accepts none of them.
+        RequestError: 406, the client accepts none of them.
     """
     accept = request.headers.get("accept", "") or "*/*"
     ranked = dict.fromkeys(offered, (0, 0.0))  # rank of the most specific range, and its weight

@@ -15,7 +15,7 @@ CANARY = "canary"
 
 
 class Share:
-    """Picks a share of the requests, spread evenly: of 100 requests at 10 %, every tenth."""
+    """Picks a share of the requests, spread evenly: at 10 %, every tenth request."""
 
     def __init__(self, percent: float) -> None:
         self._percent, self._asked = percent, 0

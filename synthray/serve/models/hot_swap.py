@@ -39,9 +39,9 @@ class HotSwapModels:
         self.canary: Served | None = None
         """The model that answers a share of the requests."""
         self._load_error: str | None = None
-        """Error of the last :meth:`load`. Its configuration is then not in effect."""
+        """Error of the last :meth:`load`, whose configuration is then not in effect; None if it succeeded."""
         self._follow_error: str | None = None
-        """Error of the last poll of the folder."""
+        """Error of the last poll of the folder; None if it succeeded."""
         self._share = Share(0)
         self._follow_s, self._load_file = follow_s, load_file
         self._following: asyncio.Task[None] | None = None
@@ -78,7 +78,7 @@ class HotSwapModels:
             config = from_values(ModelsConfig, settings)
             folder = config.folder
             if self._following:
-                self._following.cancel()  # a model that its thread is still loading is not served either
+                self._following.cancel()  # also discards a model that is still loading
             self._follow_error = None
             self.stable, self.canary = await asyncio.to_thread(self._load_configured, config)
             self._share = Share(config.canary_percent)
@@ -107,7 +107,10 @@ class HotSwapModels:
         return Served(self._load_file(uri), model_number(uri, folder), label)
 
     def _load_promoted(self, folder: str, promotion: Promotion) -> Served:
-        """Load a promoted model, or number the present one anew; raise ModelError if it changed meanwhile."""
+        """Load a promoted model; raise ModelError if the promotion changed meanwhile.
+
+        If the model is already served, it only gets its version number in ``folder``.
+        """
         uri, stable = served_model(folder), self.stable
         if stable and stable.predictor.card.sha256 == promotion.sha256:
             return replace(stable, version=model_number(uri, folder))
@@ -139,7 +142,7 @@ class HotSwapModels:
                 logged = cause
 
     def _log_kept(self, error: Exception) -> None:
-        """Log why the present models stay."""
+        """Log why the service keeps its present models."""
         if self.stable is not None:
             name = self.stable.predictor.card.name
             logger.warning("still serving %s, because the new model failed: %s", name, error)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from synthray.model.predictor import Predictor
 
 SUM_TOLERANCE = 1e-3
-"""Largest difference from 1 of the sum of a choice's probabilities."""
+"""Largest accepted difference between 1 and the sum of a choice's probabilities."""
 
 
 def load_predictor(uri: str) -> Predictor:

@@ -17,7 +17,7 @@ MODEL_NAME = "synthray"
 BASE = f"/v1/models/{MODEL_NAME}"
 """Path of the model in TensorFlow Serving's REST API."""
 BASES = (BASE, f"{BASE}/versions/{{version:segment}}", f"{BASE}/labels/{{label:segment}}")
-"""Paths of the model that the service chooses, of a version and of a label; ``segment`` ends at a slash or a colon."""
+"""Paths without a model, with a version, and with a label. A ``segment`` ends at a slash or a colon."""
 STABLE = "stable"
 """Label of the promoted or only model."""
 
@@ -86,7 +86,7 @@ def choose(models: Models, *, version: str | None = None, label: str | None = No
     """Return the model of a version or of a label, or the one that ``models`` chooses.
 
     Args:
-        predicts: the request wants a prediction; others that name no model are about the stable one.
+        predicts: True if the request wants a prediction. Any other request that names no model gets the stable one.
 
     Raises:
         RequestError: 404, no such model is served; 503, no model is ready.

@@ -70,7 +70,7 @@ def answer_schemas(card: ModelCard) -> dict[str, Schema]:
 
 
 def _preset() -> Schema:
-    # A reference with a neighbour: both apply, since OpenAPI 3.1.
+    # Since OpenAPI 3.1, keywords next to a ``$ref`` apply, too.
     entries = {
         p.name: ref("Setting") | {"properties": {"value": value_schema(p, bounded=False)}}
         for p in INSTRUMENT.parameters

@@ -1,6 +1,7 @@
 """Examples of requests and answers in the OpenAPI document.
 
-The code that answers requests makes the answers. They are of an invented sound, because a match takes longer.
+The code that answers requests makes the answers. They describe an invented sound, because a real match
+would take longer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One operation of the OpenAPI document, and what its answers and parameters are made of."""
+"""One operation of the OpenAPI document, and functions for its answers and parameters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Operation:
     headers: Json | None = None
     """Headers of the answer."""
     variant_of: str = ""
-    """Name of the operation that is the same for the model that the service chooses."""
+    """If the path has a version or label: name of the same operation without it."""
 
     def to_json(self, path: str, samples: dict[str, list[dict[str, str]]]) -> Json:
         """Return the operation of a path, with its samples of ``curl.curl_samples``."""
@@ -100,7 +100,7 @@ def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operat
     """Return an operation by its path: for the model that the service chooses, for a version, and for a label.
 
     Args:
-        path: behind the path of the model, such as ``:predict``.
+        path: the part after the path of the model, such as ``:predict``.
     """
     label = path_parameter("label", f"`{STABLE}`, or `canary` if the service has one", api.served.label)
 

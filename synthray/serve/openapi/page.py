@@ -1,4 +1,4 @@
-"""A page, at ``/docs``, that shows the OpenAPI document without scripts and without another host.
+"""A page, at ``/docs``, that shows the OpenAPI document. It needs no scripts and no files of other hosts.
 
 Operations are in page_operation.py, the looks in page_style.py.
 """

@@ -11,7 +11,7 @@ TEXT_CHARACTERS = 160
 """A longer line of text, such as a sound in base64, is shortened."""
 FIRST_CHARACTERS = 40
 FIRST_NUMBERS = 4
-"""Numbers that are shown of a long array."""
+"""Count of numbers that are shown of a long array."""
 
 
 def shown_json(value: Any, indent: int = 0) -> str:

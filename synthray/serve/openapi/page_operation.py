@@ -23,7 +23,7 @@ class Document:
     api: Json
 
     def operations(self, tag: str, variant_of: str = "") -> list[Found]:
-        """Return the operations of a tag: those of the chosen model, or the variants of one operation."""
+        """Return the operations of a tag that are not variants, or the variants of the operation ``variant_of``."""
         return [
             (method, path, operation)
             for path, item in self.api["paths"].items()
@@ -67,7 +67,7 @@ def code(text: str) -> str:
 
 
 def path_html(path: str) -> str:
-    """Return a path that may wrap behind each of its parts."""
+    """Return a path that may wrap after each of its parts."""
     return re.sub(r"([/:])", r"<wbr>\1", escape(path))
 
 

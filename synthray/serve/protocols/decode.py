@@ -79,7 +79,7 @@ def to_features(instances: Any, name: str, shape: tuple[int, int]) -> np.ndarray
 
     Args:
         instances: a list of sounds, from JSON.
-        name: of the list, for messages.
+        name: name of the list, for messages.
         shape: ``(frames, bins)``.
 
     Raises:
@@ -108,7 +108,7 @@ def to_numbers(value: Any, axes: int) -> np.ndarray | None:
 def _holds_numbers(value: Any, axes: int) -> bool:
     """Return whether lists nested as deep as ``axes`` hold only numbers.
 
-    NumPy would convert booleans, and reserve the length of the longest text for each number.
+    NumPy would accept booleans. With a text, it would allocate the length of the longest text for each number.
     """
     if not isinstance(value, list):
         return False

@@ -1,8 +1,8 @@
 """The Open Inference Protocol, version 2, over gRPC: the RPCs of ``inference.GRPCInferenceService``.
 
 With Ray they are called through Serve's proxy (``synthray.cluster.serving.grpc_ingress``), without Ray by
-:func:`start_server`. The messages are tritonclient's: protobuf allows one definition of them in a process, and clients
-use that package.
+:func:`start_server`. The messages come from tritonclient, because clients use it, and protobuf allows only one
+definition of a message in a process.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class Inference:
         """Return the response of an RPC; errors become the status of ``context`` and an empty response.
 
         Args:
-            rpc: its name.
+            rpc: name of the RPC.
             request: the serialized message: Ray pickles requests, and tritonclient's messages cannot be pickled.
-            context: of the RPC.
+            context: context of the RPC.
         """
         started_s, status, served = time.perf_counter(), "OK", None
         metrics = self._service.metrics

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 LENGTH_HEADER = "inference-header-content-length"
 """Header with the length of the JSON in front of binary tensors, bytes."""
 UNSUPPORTED = ("classification", "shared_memory_region")
-"""Parameters of a tensor that would change its form or its place."""
+"""Parameters of a tensor that are rejected, because they would change its format or location."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def decode_infer(body: bytes, json_length: str | None, card: ModelCard) -> Infer
     Args:
         body: JSON, and the binary tensors.
         json_length: the header with the length of the JSON; None if the body is only JSON.
-        card: of the model that answers.
+        card: card of the model that answers.
 
     Raises:
         RequestError: 400, the message names the tensor, index and value.
@@ -72,7 +72,7 @@ def decode_infer(body: bytes, json_length: str | None, card: ModelCard) -> Infer
 
 
 def encode_infer(request: InferRequest, outputs: dict[str, np.ndarray], served: Served) -> tuple[bytes, int | None]:
-    """Return the body of the answer, and the length of the JSON in it; None if it is only JSON.
+    """Return the body of the answer and the length of its JSON; the length is None if the body is only JSON.
 
     Args:
         request: the request that is answered.
@@ -144,7 +144,7 @@ def _requested_outputs(request: dict[str, Any], card: ModelCard) -> dict[str, bo
 
 
 def require_supported(parameters: Container[str]) -> None:
-    """Raise RequestError 400 for a parameter of a tensor that would change its form or its place."""
+    """Raise RequestError 400 if the parameters of a tensor include one of ``UNSUPPORTED``."""
     for parameter in UNSUPPORTED:
         if parameter in parameters:
             raise RequestError(400, f"the parameter {parameter!r} is not supported")

@@ -25,13 +25,13 @@ class _Task:
     """A function in the queue or in a thread."""
 
     budget_s: float | None
-    """Time that it is allowed to take; None if it takes as long as recent ones."""
+    """Time that the function may take; None to expect the mean of recent times."""
     started_s: float = 0.0
     ended_s: float = 0.0
     """Times by ``time.perf_counter``; 0 if it has not started or ended."""
 
     def left_s(self, recent_s: float) -> float:
-        """Return the time that it will take from now on."""
+        """Return the expected time until the function ends, in seconds."""
         expected_s = recent_s if self.budget_s is None else self.budget_s
         return max(0.0, expected_s - (time.perf_counter() - self.started_s)) if self.started_s else expected_s
 
@@ -40,9 +40,9 @@ class SoundWork:
     """Threads for one kind of work on sounds, with a bounded queue.
 
     Args:
-        name: of the work, in the plural, for messages and for the threads.
-        threads: how many run at the same time.
-        max_waiting: how many may wait for a thread.
+        name: name of the work, in the plural, for messages and for the threads.
+        threads: number of functions that run at the same time.
+        max_waiting: number of functions that may wait for a thread.
         metrics: receives the length of the queue.
     """
 
@@ -58,15 +58,17 @@ class SoundWork:
     def submit(
         self, function: Callable[[*Arguments], T], *args: *Arguments, budget_s: float | None = None
     ) -> asyncio.Future[T]:
-        """Take a place in the queue; return the future result of the function. Cancelling it frees a waiting place.
+        """Take a place in the queue and return the future result of the function.
+
+        Cancelling the future frees the place if the function still waits.
 
         Args:
-            function: is called in a thread.
+            function: function to call in a thread.
             args: its arguments.
-            budget_s: time that it may take; None if it is not known.
+            budget_s: time that the function may take; None if it is not known.
 
         Raises:
-            Busy: all places in the queue are taken. It says when they will be free by the budgets or by recent times.
+            Busy: all places in the queue are taken. The error has a retry time, from budgets or recent times.
         """
         if len(self._tasks) >= self.places:
             raise self.full()
@@ -88,13 +90,13 @@ class SoundWork:
         return asyncio.wrap_future(future)
 
     def full(self) -> Busy:
-        """Return the error of a full queue. Its wait is that until the functions in the queue end."""
+        """Return the error of a full queue. Its retry time is the expected time until the queued functions end."""
         left_s = sum(task.left_s(self._recent.seconds) for task in self._tasks)
         wait_s = retry_after_s(left_s / self._threads)
         return Busy(f"{self.places} {self._name} are waiting or running already.", wait_s)
 
     async def close(self) -> None:
-        """Wait for the running functions. One that ends after the event loop could not free its place."""
+        """Wait for the running functions, because they need the event loop to free their places."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     def _release(self, task: _Task) -> None:

@@ -22,5 +22,5 @@ class RecentMean:
 
 
 def retry_after_s(seconds: float) -> int:
-    """Return a wait in whole seconds, at least 1, as the header Retry-After has it."""
+    """Return a wait in whole seconds, at least 1, for the header Retry-After."""
     return max(1, math.ceil(seconds))

@@ -49,7 +49,7 @@ HasLeft = Callable[[], bool]
 
 
 async def match_sounds(request: Request) -> Response:
-    """Return the preset of a sound, or its sound, or the presets of several sounds."""
+    """Return the preset of a sound, the sound of that preset, or the presets of several sounds."""
     service, served = service_of(request), model_for(request)
     require_instrument(served.predictor)
     options = MatchOptions.of(request, service.config.max_refine_s)

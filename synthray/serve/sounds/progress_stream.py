@@ -101,7 +101,7 @@ class _Search:
 
         def show(found: Match) -> None:
             if self._nearest and found.distance_db >= self._nearest.distance_db:
-                return  # the search minimises a slightly different distance
+                return  # not nearer: the search minimises a slightly different distance
             self._nearest = found
             spent_s = self._shown_s - started_s
             progress = spent_s / self._options.refine_s if self._options.refine_s else 1.0
