@@ -46,7 +46,7 @@ from synthray.synth.voice import render
 
 NOTEBOOK, FLOOR = "notebook's network", "true preset, other noise"
 NEAR_DB = 0.3
-"""MSS above the floor up to which a match sounds like the true preset with other noise."""
+"""A match with at most this MSS above the floor sounds like the true preset with other noise."""
 HELD_OUT_SEED, ANSWER_SEED = 4_000_000_007, 4_000_000_009
 BLOCK_SOUNDS = 8
 """Sounds that are compared together, so that their spectrograms take a few megabytes."""
@@ -145,7 +145,7 @@ def _distances(originals: np.ndarray, sounds: np.ndarray) -> np.ndarray:
 def distances_table(
     answers: list[Answers], measured: dict[str, np.ndarray], *, has_floor: bool
 ) -> list[dict[str, object]]:
-    """Print the mean distances of each method, and its MSS above the floor against the notebook's network."""
+    """Print the mean distances of each method, and its MSS above the floor relative to the notebook's network."""
     # Without the notebook's network, the ratios are to the network alone.
     reference = measured.get(NOTEBOOK, measured["network"])
     floor = measured[FLOOR] if has_floor else np.zeros_like(reference)
@@ -199,7 +199,7 @@ def parameters_table(
 
 
 def _mean_score(scores: np.ndarray, weights: np.ndarray, columns: np.ndarray) -> float:
-    """Return the mean over parameters of their mean score; NaN if there is none."""
+    """Return the mean score of each parameter, averaged over the parameters; NaN if there is none."""
     means = [scores[weights[:, c], c].mean() for c in np.flatnonzero(columns) if weights[:, c].any()]
     return float(np.mean(means)) if means else float("nan")
 

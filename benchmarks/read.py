@@ -106,7 +106,7 @@ class Table:
     def add(self, name: str, loader: Callable[[], Iterator[int]], as_baseline: str = "", epochs: int = EPOCHS) -> None:
         """Measure a loader that yields the size of each batch, and print the better of two rounds.
 
-        epochs: starts of the loader in a round; 1 for synthray's, which contain all epochs.
+        epochs: how often a round starts the loader; 1 for synthray's loaders, which yield all epochs by themselves.
         """
         rate, first_s = 0.0, np.inf
         for _ in range(2):

@@ -44,7 +44,7 @@ def synthray_contestants(batch_size: int) -> dict[str, Contestant]:
 
 
 def torchsynth_contestant(batch_size: int) -> Contestant:
-    """Return torchsynth's ``Voice``, of which each call renders a batch of random presets."""
+    """Return torchsynth's ``Voice``; each call renders a batch of random presets."""
     import torch
     from torchsynth.config import SynthConfig
     from torchsynth.synth import Voice

@@ -89,7 +89,7 @@ class Measured:
     loads: dict[tuple[str, int], list[Answers]] = field(default_factory=lambda: defaultdict(list))
     """By kind of body and number of clients."""
     cpu_s: dict[tuple[str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
-    """CPU time of the server's processes for a request of each load."""
+    """CPU seconds of the server's processes per request, by kind of body and number of clients."""
     start_s: list[float] = field(default_factory=list)
     memory_bytes: list[int] = field(default_factory=list)
     large: list[Answers] = field(default_factory=list)

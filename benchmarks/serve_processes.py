@@ -16,7 +16,7 @@ from pathlib import Path
 _PEERS = Path(__file__).parent / "serve_peers"
 _BASE = "/v1/models/synthray:predict"
 _END_S = 30
-# Every process of a server inherits it, so the ones that left its process group are found too.
+# Environment variable that every process of a server inherits. It finds those that left the process group, too.
 _TOKEN = "SYNTHRAY_BENCHMARK_SERVER"
 _SERVE = ("{python}", "-m", "synthray.cli.main", "serve", "--model", "{model}", "--port", "{port}")
 _HAPROXY = ("--haproxy", "--host", "0.0.0.0")
@@ -30,7 +30,7 @@ class Server:
 
     description: str
     command: tuple[str, ...]
-    """Its fields are ``{python}``, ``{peers}`` (the peers' Python), ``{model}`` and ``{port}``."""
+    """Its placeholders are ``{python}``, ``{peers}`` (the peers' Python), ``{model}`` and ``{port}``."""
     paths: Mapping[str, str] = field(default_factory=lambda: {"binary": "/raw", "json": "/json"})
     """URL path of each kind of body."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Running:
     started_s: float
 
     def check(self) -> None:
-        """Raise ServerFailed with the end of the log if its process has ended."""
+        """Raise ServerFailed with the end of the log if the server's process has ended."""
         if self.process.poll() is not None:
             lines = self.log.read_text(errors="replace").strip().splitlines()
             raise ServerFailed(f"ended with status {self.process.returncode}: {' | '.join(lines[-3:])}")

@@ -32,7 +32,7 @@ SOUND = (ROOT / "docs/sounds/original.wav").read_bytes()
 JSON = {"content-type": "application/json"}
 LIMIT = 32 * 2**20
 GROWTH = 1.1
-"""Memory of the last quarter against that of the second one."""
+"""Largest allowed ratio of the memory in the last quarter to that in the second quarter."""
 
 
 class Client:

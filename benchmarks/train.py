@@ -144,7 +144,7 @@ def bare_step_in_worker(dataset: Dataset, batch_size: int, folder: Path) -> floa
 
 
 def mean_s(call: Callable[[], object], seconds: float) -> float:
-    """Return the mean seconds of a call; the mean, because an epoch's examples per second are one too."""
+    """Return the mean seconds of a call: not the median, because the examples per second of an epoch are a mean."""
     for _ in range(3):
         call()
     calls, started_s = 0, time.perf_counter()
@@ -155,7 +155,7 @@ def mean_s(call: Callable[[], object], seconds: float) -> float:
 
 
 def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False, **settings: object) -> Outcome:
-    """Train on a new Ray cluster, without the processes that the last job left behind."""
+    """Train on a new Ray cluster, so that no processes of the last job are left."""
     ray.shutdown()
     connect()
     lines: list[str] = []
@@ -166,7 +166,7 @@ def end_to_end(data: str, out: Path | str, workers: int, *, stream: bool = False
         trainer.train(TrainConfig(data, str(out), **settings), trainer.Workers(workers), lines.append)
     text = "\n".join(lines)
     phases = re.search(r"first step after .* \((.*)\)", text)[1]
-    # without the first phase, from the start of this process
+    # all phases but the first, which counts from the start of this process
     seconds = re.findall(r"([\d.]+) s", phases.partition(", ")[2])
     return Outcome(
         examples_per_s=float(re.findall(r"([\d,]+) examples/s", text)[-1].replace(",", "")),
@@ -300,7 +300,7 @@ def make_data(folder: Path, batches: int) -> str:
 
 @contextlib.contextmanager
 def variables(environment: dict[str, str]) -> Iterator[None]:
-    """Set environment variables here and, by a new Ray cluster, in its workers."""
+    """Set environment variables in this process, and so in the workers of a Ray cluster that it starts."""
     ray.shutdown()
     os.environ.update(environment)
     connect()

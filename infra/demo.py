@@ -35,7 +35,7 @@ from synthray.proxies import bypass
 
 DEMO = REPOSITORY / "demo"
 DATASET = "9-batches-seed-0"
-# The training data has seed 0. This preset is not in it, and it is loud.
+# Seed of a loud preset that is not in the training data, which has seed 0.
 UNSEEN_SEED = 25
 SERVE_JOB = "synthray-serve"
 SERVICE_TIMEOUT_S = 120.0
@@ -146,7 +146,7 @@ def print_side_by_side(*presets: dict[str, Any]) -> None:
 
 
 def print_distances(original: Path, matches: dict[str, Path]) -> None:
-    """Print how far matches are from the original: 15 is that of a random preset, 1 is as good as it gets."""
+    """Print the distances of matches from the original: a random preset is at 15, and 1 is as good as it gets."""
     from synthray.match.distances.spectral import mel_levels, multi_scale_distance
     from synthray.synth.files.sound_file import read_sound
 

@@ -77,7 +77,7 @@ def running_ray_head(environment: Mapping[str, str], cpus: int | None = None) ->
         programs / Path(sys.executable).name,
         "-m",
         "ray.scripts.scripts",
-    )  # its program would start Python by the other path
+    )  # not the program `ray`, which would start Python by its original path
     log = temp_dir / "head.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

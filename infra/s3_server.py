@@ -44,7 +44,7 @@ class S3ServerError(RuntimeError):
 class ReservedPorts(dict[str, int]):
     """The free ports of a server, one for each part.
 
-    No other process can bind them before ``release``, nor the ports that are ``GRPC_OFFSET`` higher.
+    Until ``release``, no other process can bind these ports or the ports that are ``GRPC_OFFSET`` higher.
 
     Raises:
         S3ServerError: no ports are free.

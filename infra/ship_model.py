@@ -45,7 +45,7 @@ def main() -> None:
     if card.table != INSTRUMENT:
         raise SystemExit(f"{arguments.model}: trained on another instrument. Train it with this version of synthray.")
     file = write_small(model, arguments.out / f"{NAME}.keras")
-    # Nobody else has the output folder. The data are a URI that everyone can render.
+    # Leave out the output folder, because nobody else has it. Keep the data, a URI that everyone can render.
     config = {key: value for key, value in card.config.items() if key != "out"}
     raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)
@@ -100,7 +100,7 @@ def compressed_hdf5(raw: bytes) -> bytes:
 
 
 def rounded(weights: np.ndarray, kept_bits: int = KEPT_BITS) -> np.ndarray:
-    """Return float32 weights whose mantissas are rounded to ``kept_bits`` bits, the nearest number or the even one."""
+    """Return float32 weights whose mantissas are rounded to ``kept_bits`` bits, to nearest, ties to even."""
     dropped = np.uint32(23 - kept_bits)
     bits = np.ascontiguousarray(weights, np.float32).view(np.uint32)
     odd = (bits >> dropped) & np.uint32(1)

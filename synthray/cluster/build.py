@@ -1,6 +1,6 @@
 """The Ray Data pipelines that write batches and data sets.
 
-What one task does is in ``data/build``. Why this is not ``write_parquet`` is in docs/architecture.md.
+The work of one task is in ``data/build``. docs/architecture.md explains why ``write_parquet`` is not used.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def generate(config: GenerateConfig) -> int:
 
     Batches of an earlier run with the same configuration are kept.
     """
-    # These import the instrument and Numba, which converting does without.
+    # Imported here, because they import the instrument and Numba, which a conversion does not need.
     from synthray.data.build.notebook_writer import finish, reserve_output, write_batch
 
     reserve_output(config)

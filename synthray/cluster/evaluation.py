@@ -1,6 +1,6 @@
 """Evaluation as a Ray Data pipeline.
 
-Each worker process holds the models and evaluates one shard after the other. Sums and presets come back to the driver,
+Each worker process holds the models and evaluates one shard after the other. The driver receives sums and presets, but
 no audio. Scores, distances and report are in ``synthray.evaluate``.
 """
 
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 def evaluate(
     models: Sequence[str], data: str, *, sounds: int, refine_s: float = 0.0, verbose: bool = False
 ) -> Evaluation:
-    """Evaluate models on the holdout of their own data set, or on all of another one.
+    """Evaluate models on the holdout of their own data set, or on all examples of another one.
 
     Args:
         models: URIs of ``.keras`` files; at least one.
         data: URI of the data set.
-        sounds: on how many sounds distances are measured, spread evenly over the examples. Scores are of all examples.
+        sounds: number of sounds to measure distances on, spread evenly over the examples. Scores use all examples.
         refine_s: seconds of search for each of these sounds and each model; 0 for none.
         verbose: show Ray's own output.
 

@@ -82,7 +82,7 @@ def cache_dataset(
     """Start reading a data set into shared memory, once for all workers and epochs.
 
     Args:
-        order: limits reading to the shards of this order, and reads those of the first batches first.
+        order: only its shards are read, those of its first batches first.
         log: is called with the decision between caching and streaming.
 
     Returns:
@@ -93,7 +93,8 @@ def cache_dataset(
         return None
     log(f"caching {_size(dataset.feature_bytes)} in shared memory")
     shared = ray.put(dataset)
-    # Each task waits for an earlier one. Ray starts no worker while tasks that are ready to run fill the CPUs.
+    # Each task waits for an earlier one, so that half of the CPUs stay free. While tasks that are ready to run fill all
+    # CPUs, Ray starts no training worker.
     cpus = sum(node.get("CPU", 0) for node in _node_resources())
     at_once = max(1, int(cpus / 2 / READER_CPUS))
     tables: dict[int, ray.ObjectRef] = {}
@@ -118,7 +119,7 @@ def _reason_to_stream(dataset: Dataset) -> str:
     total = ray.cluster_resources().get(name, 0)
     free = ray.available_resources().get(name, 0)
     smallest = min(node.get(name, 0) for node in _node_resources())
-    # Each node gets its own copy. Ray reports the free memory of the whole cluster only, so spread it evenly.
+    # Each node gets its own copy. Ray reports the free memory of the whole cluster only, so assume an even spread.
     limit = _CACHE_FRACTION * smallest * (free / total if total else 0)
     needed = dataset.feature_bytes
     if needed <= limit:
@@ -172,7 +173,7 @@ class CachedReader:
 
         Args:
             references: of ``CachePending``.
-            dataset: what the shards hold.
+            dataset: the data set that the shards belong to.
             beat: is called every few seconds of waiting, as long as shards keep arriving.
         """
         self._references, self._dataset, self._beat = references, dataset, beat
@@ -238,10 +239,11 @@ def stream_batches(
     worker that needs it.
 
     Yields:
-        the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is none.
+        the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is no
+        example.
 
     Raises:
-        CorruptShard, StorageError: as ``Dataset.read_shard``, before any batch of the window is yielded.
+        CorruptShard, StorageError: as in ``Dataset.read_shard``, before any batch of the window is yielded.
     """
     slots = order.worker_slice(rank, workers)
     plan = order.plan(start, epochs)

@@ -25,7 +25,8 @@ LOCAL_RAY = {
 """Environment variables for a Ray that is started on this machine; infra/docker/Dockerfile has the same.
 
 By default Ray kills surplus workers after 1 s without work. The tasks that read for a training pause longer than that,
-and a new worker costs 2 s of CPU time. Serve's proxies resend the requests of a killed replica.
+and a new worker costs 2 s of CPU time. With the second variable, Serve's proxies resend the requests of a killed
+replica.
 """
 
 _FOLDER_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
@@ -34,7 +35,7 @@ _ADVICE = "Set RAY_TMPDIR to a folder that can be written. Its path must be shor
 
 @contextlib.contextmanager
 def writable_places() -> Iterator[None]:
-    """Set ``RAY_TMPDIR`` and ``RAY_AUTH_TOKEN``, where Ray's defaults cannot be written, for a Ray that starts inside.
+    """Set ``RAY_TMPDIR`` and ``RAY_AUTH_TOKEN`` for a Ray that starts inside, if its default places are read-only.
 
     Raises:
         ConfigError: Ray cannot write its temporary files.
@@ -70,9 +71,9 @@ def _choose_token() -> None:
 
 
 def python_of_workers() -> dict[str, str] | None:
-    """Return the runtime environment that starts workers if a shell would split the path of this Python; else None.
+    """Return a runtime environment with the quoted path of this Python, or None if it needs no quotes.
 
-    Ray does not quote it in the shell command that starts a worker
+    Ray does not quote the path in the shell command that starts a worker
     (https://github.com/ray-project/ray/issues/5288).
     """
     quoted = shlex.quote(sys.executable)

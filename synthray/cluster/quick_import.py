@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-# For its wrappers of scikit-learn's classes, which no training uses, Keras imports it where it is installed.
+# Keras imports scikit-learn where it is installed, for wrappers that no training uses.
 _UNUSED = "sklearn"
 
 
 @contextlib.contextmanager
 def quick_import() -> Iterator[None]:
-    """Import modules within the block, TensorFlow in some 0.55 of the time.
+    """Import modules within the block. TensorFlow takes about 0.55 of the usual time.
 
-    The garbage collector is off: it would look again and again at hundreds of thousands of objects that all stay. Keras
-    is imported as if scikit-learn were not installed; afterwards the process can import it.
+    The garbage collector is off, because it would scan hundreds of thousands of lasting objects again and again. Keras
+    is imported as if scikit-learn were not installed; afterwards the process can import scikit-learn.
     """
     modules: dict[str, Any] = sys.modules
     hides, collects = _UNUSED not in modules, gc.isenabled()

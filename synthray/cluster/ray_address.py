@@ -72,7 +72,7 @@ def _check_form(address: str) -> None:
 
 def _address_on_this_machine() -> str:
     """Return the address of the cluster started on this machine, or '' if there is none or Ray does not tell."""
-    # ray._common is private, so a later Ray may lack it. Ray then decides alone, at worst after minutes.
+    # ray._common is private, so a later Ray may lack it. ``ray.init`` then decides alone, which may take minutes.
     with contextlib.suppress(ImportError, OSError):
         from ray._common.utils import get_ray_address_file
 

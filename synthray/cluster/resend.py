@@ -1,9 +1,10 @@
 """Middleware that resends the requests of a killed replica to another one.
 
-Ray Serve sends no request again once a replica has taken it. If the replica is killed, the proxy's application returns
-without a response. A proxy that has just started, for example in place of a killed one, knows no application yet and
-answers 404. All requests of the service may be sent again, because they change nothing. Serve's proxies load this
-middleware where ``LOCAL_RAY`` of ``local_ray.py`` is in their environment, so it must be set where Ray is started.
+Once a replica has taken a request, Ray Serve does not send it to another one. If the replica is killed, the proxy's
+application returns without a response. A proxy that has just started, for example in place of a killed one, knows no
+application yet and answers 404. All requests of the service may be sent again, because they change nothing. Serve's
+proxies load this middleware if their environment has the variables ``LOCAL_RAY`` of ``local_ray.py``. So set these
+variables where Ray is started.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def middleware() -> list[Middleware]:
 
 
 class Resend:
-    """Sends a request again that ended without a response."""
+    """Resends a request that ended without a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -87,7 +88,7 @@ class _RecordedRequest:
 
 
 class _Response:
-    """Notes whether a response has started, and may hold back that of a proxy that knows no application yet."""
+    """Notes whether a response has started, and may hold back the 404 of a proxy that knows no application yet."""
 
     def __init__(self, send: Send) -> None:
         self._send = send

@@ -22,13 +22,13 @@ BatchFunction = Callable[[dict[str, np.ndarray]], dict[str, list[Any]]]
 
 @dataclass(frozen=True)
 class _Boxed:
-    """A value that Ray Data pickles. It would turn a bare tuple into an array and a dictionary into a struct."""
+    """A box that makes Ray Data pickle a value. A bare tuple would become an array, and a dictionary a struct."""
 
     value: Any
 
 
 class _CallFailed(Exception):
-    """A call's SynthrayError, as the first argument.
+    """A failed call, with its SynthrayError as the first argument.
 
     Ray Data appends advice about retries to an exception's first argument if that is text.
     """

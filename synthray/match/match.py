@@ -33,7 +33,7 @@ class Match:
     """A preset for a sound."""
 
     settings: np.ndarray
-    """float32 ``(parameters,)``, in units."""
+    """float32 ``(parameters,)``, in human units."""
     distance_db: float
     """Multi-scale distance (MSS) between the preset's sound and the target."""
     confidence: np.ndarray
@@ -43,12 +43,12 @@ class Match:
     elapsed_s: float
 
     def to_json(self, **extra: Any) -> dict[str, Any]:
-        """Return the match as a preset (``preset_to_json``) with what is known about it.
+        """Return the match as a preset (``preset_to_json``) with its distance, its effort and notes on parameters.
 
         Returns:
             ``{"distance_db": 2.31, "seconds": 1.04, "parameters": {"filter_cutoff": {"value": 812.4, "unit": "Hz",
-            "confidence": 0.71, "audible": true}, …}, …}``. A parameter that cannot be heard has the reason as
-            ``why_inaudible``. Constants have neither confidence nor audibility.
+            "confidence": 0.71, "audible": true}, …}, …}``. For a parameter that cannot be heard, ``why_inaudible`` is
+            the reason. Constants have neither confidence nor audibility.
         """
         spent = {"evaluations": self.evaluations, "seconds": round(self.elapsed_s, 3)}
         found = {"distance_db": round(self.distance_db, 3), **spent}
@@ -72,12 +72,12 @@ class Guess:
     """Time at which the match began, by ``time.perf_counter``."""
 
     def described(self, labels: np.ndarray, evaluations: int = 0) -> Match:
-        """Return the match with labels float32 ``(learned,)``, found after ``evaluations`` presets."""
+        """Return labels float32 ``(learned,)`` as a match; inaudible parameters may get their defaults."""
         settings, distance_db = _simplified(self.target, INSTRUMENT.labels_to_settings(labels[None])[0])
         return self._match(settings, distance_db, evaluations)
 
     def kept(self, settings: np.ndarray, evaluations: int = 0) -> Match:
-        """Return the match with settings float32 ``(parameters,)`` as they are."""
+        """Return settings float32 ``(parameters,)`` as a match, unchanged."""
         return self._match(settings, float(_distances_db(self.target, settings[None])[0]), evaluations)
 
     def _match(self, settings: np.ndarray, distance_db: float, evaluations: int) -> Match:
@@ -148,7 +148,7 @@ def match(
 
 
 def described_preset(settings: np.ndarray, **extra: Any) -> dict[str, Any]:
-    """Return settings ``(parameters,)`` as a preset that says of each learned parameter whether it can be heard."""
+    """Return settings ``(parameters,)`` as a preset that marks each learned parameter as audible or not."""
     preset = preset_to_json(INSTRUMENT, settings, **extra)
     reasons = why_inaudible(settings)
     for parameter in INSTRUMENT.learned:
@@ -164,7 +164,7 @@ def distance_db(audio: np.ndarray, settings: np.ndarray) -> float:
 
     Args:
         audio: float32 ``(22050,)``, 2 s at 11025 Hz.
-        settings: float32 ``(parameters,)``, in units.
+        settings: float32 ``(parameters,)``, in human units.
 
     Raises:
         SoundError: the sound has another length, is not finite, or is silent.
@@ -179,9 +179,9 @@ def warm_up(predictor: Predictor) -> None:
 
 
 def _simplified(target: np.ndarray, settings: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return settings ``(parameters,)`` with defaults where nothing can be heard, and their multi-scale distance.
+    """Return settings ``(parameters,)`` with inaudible parameters at their defaults, and their multi-scale distance.
 
-    The rules for what can be heard are approximate, so defaults that change the sound are not used.
+    The rules for inaudible parameters are approximate. If the defaults change the sound, the settings stay unchanged.
     """
     both = np.concatenate([settings[None], with_inaudible_defaults(settings[None])])
     found_db, default_db = _distances_db(target, both)

@@ -1,8 +1,8 @@
-"""The distance that a search minimises: of presets to one target sound.
+"""The distance between presets and one target sound, which a search minimises.
 
-It is nearly the multi-scale spectral distance (MSS), at a fraction of its time. Windows have powers of two samples, and
-there are fewer of them. Each sound is compared in decibels of its own maximum. A small weight of the difference in
-loudness breaks ties between presets that differ in level only. The search itself is in ``search.py``.
+It approximates the multi-scale spectral distance (MSS) in a fraction of the time. The lengths of its windows are powers
+of two, and there are fewer windows. Each sound is compared in decibels of its own maximum. A small weight of the
+difference in loudness breaks ties between presets that differ in level only. The search itself is in ``search.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RESOLUTIONS = (
     Resolution(window=1024, size=1024, hop=1102, bands=128),
 )
 EXACT = tuple(Resolution(window, 1 << window.bit_length(), hop, bands) for window, hop, bands in SCALES)
-"""Windows, hops and bands of the MSS itself, which takes six times as long; only the transforms are longer."""
+"""Windows, hops and bands of the MSS itself, padded to powers of two for the FFT. It takes six times as long."""
 LOUDNESS_WEIGHT = 0.03
 """Weight of 1 dB of difference in loudness."""
 LARGEST_LOUDNESS_DB = 30.0
@@ -34,7 +34,7 @@ LARGEST_LOUDNESS_DB = 30.0
 
 
 class Objective:
-    """Distances of presets to a target, counted.
+    """Distances of presets from a target; ``evaluations`` counts them.
 
     Args:
         target: float32 ``(22050,)``, 2 s at 11025 Hz.
@@ -87,7 +87,7 @@ class Objective:
             self._spectrographs.put(spectrograph)
 
     def _render(self, spectrograph: Spectrograph, settings: Floats) -> Floats:
-        """Return levels ``(numbers, 32)`` of at most 32 presets; the last one fills the lanes that are left."""
+        """Return levels ``(numbers, 32)`` of at most 32 presets; copies of the last one fill the other lanes."""
         settings = np.concatenate([settings, np.repeat(settings[-1:], LANES - len(settings), axis=0)])
         render_interleaved_into(spectrograph.samples, settings, np.zeros(LANES, np.uint64))
         return spectrograph.levels()

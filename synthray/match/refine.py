@@ -22,7 +22,7 @@ from synthray.synth.dsp.lanes import Floats
 PRESETS_PER_S = 8_000.0
 """Presets that one core compares in a second, roughly. It decides how many populations a search has."""
 FINALISTS = 8
-"""Presets of a search that are compared by ``EXACT``."""
+"""Best presets of a search that are compared again, by ``EXACT``."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,19 @@ def refine(
     is_stopped: Callable[[], bool] = lambda: False,
     start: Floats | None = None,
 ) -> Refined:
-    """Return a preset whose sound is near a target, at least as near as those of the likeliest preset and ``start``.
+    """Return a preset whose sound is near a target.
+
+    It is at least as near as the sounds of the network's likeliest preset and of ``start``.
 
     Args:
         target: float32 ``(22050,)``, 2 s at 11025 Hz. Its level matters little.
         proposal: the network's distribution over presets.
-        budget_s: time for the search. Without any budget, or with one of 0, the likeliest preset is the match.
+        budget_s: seconds for the search. If there is no budget, or one is 0, there is no search.
         max_evaluations: presets to try. With no ``budget_s``, the result depends only on this number and the seed.
         seed: of the search.
         threads: threads that render. They change the time only.
-        on_improvement: is called with the labels and the searched distance of each new best preset, and the number of
-            presets tried so far.
+        on_improvement: is called with each new best preset's labels and its distance by ``Objective``, and the number
+            of presets tried so far.
         is_stopped: ends the search when it returns True. It is called once a generation.
         start: labels float32 ``(learned,)`` of a preset that is already known to be near.
 

@@ -35,7 +35,7 @@ PRESETS_OF_A_POPULATION = 6_000
 FEWEST_POPULATIONS, MOST_POPULATIONS = 2, 8
 
 REOPENED = 0.6
-"""Width of changes just after the populations are merged, as a share of the width at first."""
+"""Width of changes just after the populations are merged, as a share of the initial width."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class EvolutionConfig:
     """Settings of a search."""
 
     populations: int = FEWEST_POPULATIONS
-    """Populations at first. Another one finds another way where the first is stuck."""
+    """Number of populations at first. Where one is stuck, another may find a better preset."""
     apart: float = 0.6
     """Share of the search in which the populations evolve by themselves."""
     sampled: float = 0.25
@@ -65,7 +65,7 @@ class EvolutionConfig:
 
     @classmethod
     def of_length(cls, presets: float) -> EvolutionConfig:
-        """Return settings for a search of about as many presets: a longer one has more populations."""
+        """Return settings for a search of about ``presets`` presets; a longer search has more populations."""
         return cls(populations=int(np.clip(presets / PRESETS_OF_A_POPULATION, FEWEST_POPULATIONS, MOST_POPULATIONS)))
 
 
@@ -79,7 +79,7 @@ class Found:
     """float64 ``(presets,)``."""
 
     def best_with(self, labels: Floats, distances: npt.NDArray[np.float64], size: int) -> Found:
-        """Return the best ``size`` of these and of other presets, each once."""
+        """Return the best ``size`` of these and other presets, without duplicates."""
         labels = np.concatenate([self.labels, labels])
         distances = np.concatenate([self.distances, distances])
         _, first = np.unique(labels, axis=0, return_index=True)
@@ -137,7 +137,7 @@ def _survivors(
 
 
 def _together(populations: tuple[Found, ...], size: int) -> Found:
-    """Return one population of as many of the best presets of each."""
+    """Return one population of the best presets, equally many from each of ``populations``."""
     kept = size // len(populations)
     first, *others = (Found(p.labels[:kept], p.distances[:kept]) for p in populations)
     for other in others:
@@ -175,7 +175,7 @@ class Breeding:
         if alone < 0:
             return self._proposal.sample(count, random)
         left = 1 - alone if together < 0 else REOPENED * (1 - together)
-        # Better parents are chosen more often, and towards the end only the best ones.
+        # Better parents are chosen more often. Towards the end, only the best ones are chosen.
         eligible = min(len(parents), max(4, int(config.size * left)))
         children = self._crossed(parents, (random.random(count) ** 1.5 * eligible).astype(int))
         is_changed = random.random(children.shape) < max(1.0, config.changes * (1 + left) / 2) / children.shape[1]
@@ -192,7 +192,7 @@ class Breeding:
         return np.where(is_taken, others, parents[chosen])
 
     def _changed(self, labels: Floats, left: float) -> npt.NDArray[np.float64]:
-        """Return other labels for all parameters, of which the caller takes a few."""
+        """Return another label for each parameter; the caller uses a few of them."""
         random, shape = self._random, labels.shape
         classes = np.floor(random.random(shape) * self._classes)
         moves = random.choice(INTERVALS, shape) * random.choice([-1, 1], shape)

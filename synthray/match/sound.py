@@ -1,4 +1,4 @@
-"""Checks and level of a sound that is matched. The match itself is in ``match.py``.
+"""Checks of a sound that is matched, and the normalisation of its level. The match itself is in ``match.py``.
 
 The predictor itself is in ``synthray.model.predictor``, distances between sounds in ``distances``.
 """
@@ -52,8 +52,8 @@ def rms_of(audio: np.ndarray) -> np.ndarray:
 def normalize_level(audio: np.ndarray) -> np.ndarray:
     """Scale a sound float32 ``(samples,)`` to a level that occurs in training.
 
-    Recordings are mostly louder than any training sound, so they have the same answer at every level. The level of the
-    instrument's own sounds carries information about their presets and is kept.
+    A level outside of ``TRAINED_RMS_DB`` is moved to the nearer end. Most recordings are louder, so the answer does not
+    depend on their level. Levels inside are kept, because they carry information about presets.
 
     Raises:
         SoundError: the sound is silent.

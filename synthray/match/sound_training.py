@@ -50,7 +50,7 @@ class SoundTraining:
     sounds: int = 122_880
     """Random sounds to train on, each once."""
     seed: int = 20261201
-    """Of the sounds and of the offsets."""
+    """Seed of the sounds and of the offsets."""
     batch_size: int = 1024
     """Sounds of a step."""
     learning_rate: float = 0.0016
@@ -87,7 +87,7 @@ def train_by_sound(
 
     Args:
         network: predicts histograms of the instrument's parameters.
-        analysis: that makes its features, a key of ``synthray.synth.features.ANALYSES``.
+        analysis: makes the network's features; a key of ``synthray.synth.features.ANALYSES``.
         config: settings.
         report: is called after each step.
     """
@@ -105,10 +105,11 @@ def train_by_sound(
 
 
 def tilt_directions(layout: HeadLayout) -> Floats:
-    """Return what 1 of each tilt adds to the logits, float32 ``(tilts, width)``.
+    """Return the numbers that a tilt of 1 adds to the logits, float32 ``(tilts, width)``.
 
-    Each class of a choice has a tilt, and each range without steps: -1 at its lower end, 1 at the upper one. Pitches,
-    the only ranges with steps, are chosen as a pair, which no tilt of one of them can express.
+    Each class of a choice has a tilt. Each range without steps has one too: it adds -1 at the lower end and 1 at the
+    upper end. Pitches are the only ranges with steps. They have no tilt, because the answer chooses both pitches as a
+    pair.
     """
     rows = []
     for parameter, positions in zip(layout.classified, layout.class_labels, strict=True):
@@ -123,7 +124,7 @@ def tilt_directions(layout: HeadLayout) -> Floats:
 
 
 def label_tilts(layout: HeadLayout, labels: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
-    """Return the mean of each tilt's direction under histograms that are certain of ``labels`` (sounds, learned).
+    """Return the mean of each tilt's direction over histograms that are certain of ``labels`` (sounds, learned).
 
     Returns:
         float32 ``(sounds, tilts)``, and the column of the label that each tilt belongs to, int64 ``(tilts,)``.
@@ -158,7 +159,7 @@ class _Batch:
     def slopes(
         self, network: NumpyNetwork, analysis: str, directions: Floats, config: SoundTraining
     ) -> tuple[Floats, Floats, Floats]:
-        """Return the vectors that the heads read, how the loss changes with each tilt, and the distances in dB.
+        """Return the vectors that the heads read, the derivative of the loss by each tilt, and the distances in dB.
 
         Silent sounds have slopes and distances of 0.
         """
@@ -182,7 +183,7 @@ class _Batch:
 
 
 def _label_slopes(network: NumpyNetwork, logits: Floats, labels: Floats, directions: Floats) -> Floats:
-    """Return the derivatives of the cross-entropy of the audible labels by each tilt, float32 ``(sounds, tilts)``."""
+    """Return the derivative by each tilt of the audible labels' cross-entropy, float32 ``(sounds, tilts)``."""
     truth, owners = label_tilts(network.layout, labels)
     slopes = network.outputs(logits.copy()) @ directions.T - truth
     return np.where(audible(INSTRUMENT.labels_to_settings(labels))[:, owners], slopes, 0)
@@ -196,11 +197,11 @@ def _distance_slopes(
     offset: float,
     random: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """Estimate how the distance of the answer changes with each tilt.
+    """Estimate the derivative of the answer's distance by each tilt.
 
     Args:
         network: makes the answers.
-        logits: of its heads, float32 ``(sounds, width)``.
+        logits: outputs of the network's heads, float32 ``(sounds, width)``.
         targets: the sounds, float32 ``(sounds, 22050)``.
         directions: of the tilts.
         offset: standard deviation of the random offsets.

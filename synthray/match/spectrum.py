@@ -1,8 +1,8 @@
 """Mel spectra of 32 sounds at once, in decibels below each sound's own maximum.
 
-The Fourier transform has one sound in each lane, as the voice has: a row is 32 numbers, one of each sound. The first
-16 sounds are the real parts and the last 16 the imaginary parts of 16 complex signals, whose spectra separate into
-those of the real signals.
+Each lane of the Fourier transform holds one sound, as in the voice: a row is 32 numbers, one of each sound. The first
+16 sounds are the real parts, and the last 16 the imaginary parts, of 16 complex signals. ``_separate`` turns each
+complex spectrum into the spectra of its two sounds.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from synthray.synth.instrument import N_SAMPLES
 from synthray.synth.spectra import hann
 
 LOWEST_DB = -80.0
-"""Levels below this, against the loudest of the sound, count as this."""
+"""Lowest level, relative to the loudest of the sound. Lower levels count as this."""
 LOG2_COEFFICIENTS = (0.04392863, -0.40947559, 1.61017755, -3.52021884, 5.06975632, -2.79415368)
 """Chebyshev approximation of the binary logarithm on [1, 2], highest power first, with an error of 1.5e-5."""
 
@@ -58,12 +58,12 @@ class Resolution:
 
 @cache
 def _tables(resolution: Resolution) -> tuple[Floats, Floats, npt.NDArray[np.int64], Floats]:
-    """Return twiddle factors (size, 2), the window, and each band's first and last bins (bands, 2) and weights."""
+    """Return twiddle factors (size, 2), the window, and each band's range of bins (bands, 2) and weights."""
     turns = np.exp(-2j * np.pi * np.arange(resolution.size) / resolution.size)
     twiddles = np.stack([turns.real, turns.imag], axis=1).astype(np.float32)
     window: Floats = np.zeros(resolution.size, np.float32)
     window[: resolution.window] = hann(resolution.window)
-    # The spectra of two real signals come out with twice their magnitudes.
+    # Divided by 4, because ``_separate`` returns four times the powers.
     weights = np.asarray(mel_filters(resolution.size, resolution.bands) / f32(4), np.float32)
     spans = np.array([(row.nonzero()[0].min(), row.nonzero()[0].max() + 1) if row.any() else (0, 0) for row in weights])
     return twiddles, window, spans, weights
@@ -84,7 +84,7 @@ class Spectrograph:
     def levels(self) -> Floats:
         """Return the levels of the sounds, float32 ``(numbers, 32)`` in dB from -80 to 0, valid until the next call.
 
-        The numbers are those of all resolutions, and in each by frame and band.
+        The first axis has the levels of one resolution after the other, each in the order of frames and bands.
         """
         start = 0
         for resolution in self.resolutions:

@@ -1,7 +1,7 @@
 """Vectors of 16 float32 numbers in compiled code: one value of 16 sounds, in one 512-bit register.
 
-LLVM vectorises a loop over lanes only if it can prove that the rows of an array do not overlap. In an FFT, the
-offsets between rows change from pass to pass, so that it cannot. Here each operation is on whole vectors. CPUs with
+LLVM vectorises a loop over lanes only if it can prove that the rows of an array do not overlap. In an FFT, the offsets
+between rows change from pass to pass, so LLVM cannot prove it. Here each operation is on whole vectors. CPUs with
 narrower registers execute the same operations in parts, with the same results.
 """
 
@@ -19,7 +19,7 @@ from synthray.synth.dsp.lanes import compiled_intrinsic
 WIDTH = 16
 _VECTOR = ir.VectorType(ir.FloatType(), WIDTH)
 _BITS = ir.VectorType(ir.IntType(32), WIDTH)
-_ALIGNMENT = 4  # bytes; aligned data are loaded as fast as if this said so
+_ALIGNMENT = 4  # bytes; a larger number would not make loads of aligned data faster
 
 
 class Vector(types.Type):  # type: ignore[misc]  # Numba has no types
@@ -119,7 +119,7 @@ def maximum(_typing_context: Any, x: Any, y: Any) -> Any:  # noqa: ARG001
 
 @compiled_intrinsic
 def exponent(_typing_context: Any, x: Any) -> Any:  # noqa: ARG001
-    """Return the exponents, such that ``x = mantissa(x) * 2 ** exponent(x)``, of positive normal numbers."""
+    """Return the exponents of positive normal numbers: ``x = mantissa(x) * 2 ** exponent(x)``."""
 
     def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         bits = builder.lshr(builder.bitcast(arguments[0], _BITS), _constant_bits(23))

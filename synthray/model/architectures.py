@@ -12,7 +12,7 @@ class Architecture:
     analysis: str = "fft"
     """Name of the analysis that the network prefers, where sounds can be rendered; it takes stored features too."""
     bins: int = 0
-    """Bins of the histogram that it predicts of a range; 0 for one number."""
+    """Bins of the histogram that it predicts for a range; 0 if it predicts one number."""
     least_frames: int = 3
     """Frames that its convolution needs."""
 

@@ -16,14 +16,14 @@ from synthray.synth.parameters import Choice, ParameterTable, Range
 
 PITCHES = [INSTRUMENT.label_index[f"oscillator_{number}_pitch"] for number in (1, 2)]
 EQUAL_PITCHES = 0.1
-"""Weight of two equal pitches. Of random presets, 2 % have them."""
+"""Weight of a pair of equal pitches. Only 2 % of random presets have equal pitches."""
 CONFIDENCE_WIDTH = 0.1
-"""Width of the interval whose probability is the confidence in a range, cut at 0 and 1."""
+"""The confidence in a range's label is the probability of an interval of this width around it, cut at 0 and 1."""
 
 
 @dataclass(frozen=True)
 class PresetDistribution:
-    """Probabilities of the classes of each choice, of the steps of a range, and of equal parts of other ranges."""
+    """Probabilities of the classes of choices, of the steps of stepped ranges, and of the bins of other ranges."""
 
     table: ParameterTable
     probabilities: tuple[np.ndarray, ...]
@@ -58,7 +58,7 @@ class PresetDistribution:
 
     @cached_property
     def _edges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Shares of the probability below each bin's edge ``(learned, edges)``, and the divisor of a bin's number.
+        """Probability below each bin's edge ``(learned, edges)``, and the number that divides an index to give a label.
 
         Rows are padded with infinity.
         """
@@ -88,7 +88,7 @@ class PresetDistribution:
 def likeliest_labels(table: ParameterTable, probabilities: Sequence[np.ndarray]) -> np.ndarray:
     """Return the likeliest class of each choice and the median of each range, float32 ``(sounds, learned)``.
 
-    The pitches of the instrument's two oscillators are their likeliest pair.
+    For the instrument's two oscillators, the likeliest pair of pitches is chosen instead.
 
     Args:
         table: the parameters.
@@ -106,15 +106,15 @@ def likeliest_labels(table: ParameterTable, probabilities: Sequence[np.ndarray])
 def _likeliest_pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return the likeliest positions of two parameters with the same steps, ``(sounds, 2)``.
 
-    A network that cannot tell which oscillator has which of two pitches finds both likely for each oscillator. Taken
-    one by one, both oscillators would get the same pitch.
+    If a network cannot tell which oscillator has which of two pitches, both pitches are likely for both oscillators.
+    Chosen separately, both oscillators would get the same pitch.
 
     Args:
         first: probabilities of the first parameter's steps ``(sounds, steps + 1)``.
-        second: of the second one's.
+        second: the same for the second parameter.
     """
     one, other = (np.argsort(-histograms, axis=1, kind="stable").T for histograms in (first, second))
-    # If the two likeliest steps are equal, the likeliest pair of different ones has one of them.
+    # If both parameters have the same likeliest step, the likeliest pair of different steps contains it.
     pairs = np.stack([(one[0], other[0]), (one[0], other[1]), (one[1], other[0])])
     sounds = np.arange(len(first))
     weights = first[sounds, pairs[:, 0]] * second[sounds, pairs[:, 1]]

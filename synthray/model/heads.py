@@ -43,8 +43,8 @@ def histogram_layer(parameter_name: str) -> str:
 def _layer_suffix(parameter_name: str) -> str:
     """Return a parameter's name if TensorFlow allows it in a layer's name.
 
-    In any other name, ``_`` replaces the characters that it refuses. Part of a digest follows, so that two names always
-    have two layers.
+    In any other name, ``_`` replaces the characters that TensorFlow refuses. Part of a digest follows, so that no two
+    parameters get the same layer name.
     """
     if re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", parameter_name):
         return parameter_name
@@ -86,7 +86,7 @@ class HeadLayout:
     def class_columns(self) -> np.ndarray:
         """Columns of each classified parameter's classes, int32 ``(classified, classes)``.
 
-        Rows are as long as the largest one. Shorter ones are padded with their own first column.
+        All rows have the length of the longest one. Shorter rows are padded with their own first column.
         """
         starts = np.array([self.columns[p.name].start for p in self.classified], np.int32).reshape(-1, 1)
         classes = np.arange(self.class_padding.shape[1], dtype=np.int32)
@@ -100,7 +100,7 @@ class HeadLayout:
 
     @cached_property
     def class_labels(self) -> np.ndarray:
-        """Label that each class stands for, float32 ``(classified, classes)``; its bin's centre for a histogram."""
+        """Label that each class stands for, float32 ``(classified, classes)``; the bin's centre in a histogram."""
         labels = np.zeros(self.class_padding.shape, np.float32)
         for row, parameter in enumerate(self.classified):
             count = self.outputs(parameter)
@@ -124,7 +124,8 @@ class HeadLayout:
     def initial_kernel(self, inputs: int, seed: int) -> np.ndarray:
         """Return Keras's default kernel for each head, float32 ``(inputs, width)``.
 
-        Each head is drawn by Glorot and Bengio (2010), with the limit of its own width instead of the fused width.
+        Each head is initialised as in Glorot and Bengio (2010), with the limit for its own width instead of the fused
+        width.
         """
         random = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 0x4EAD])))
         kernel = np.empty((inputs, self.width), np.float32)
@@ -153,7 +154,7 @@ def check_outputs(model: keras.Model, layout: HeadLayout) -> None:
 def unfuse(model: keras.Model, layout: HeadLayout) -> keras.Model:
     """Return ``model`` with one named ``Dense`` layer per learned parameter.
 
-    Histograms are outputs too, after the ``out_<name>`` that are computed from them.
+    Histograms are outputs too. They follow the outputs ``out_<name>``, which are computed from them.
 
     Args:
         model: a model whose last layer is the fused one. The result shares its other layers.

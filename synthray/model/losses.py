@@ -1,8 +1,8 @@
 """Loss and metrics on the fused output, in TensorFlow operations.
 
 Without histograms, the loss is the sum of the notebook's 38 Keras losses: categorical cross-entropy per choice, mean
-absolute error per range. A histogram has the cross-entropy with a narrow bell around the label. All classes share one
-gather and one softmax. Activations for prediction are in ``predictor.py``.
+absolute error per range. The loss of a histogram is its cross-entropy with a narrow bell curve around the label. All
+classes share one gather and one softmax. Activations for prediction are in ``predictor.py``.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def _label_columns(layout: HeadLayout, parameters: tuple[Choice | Range, ...]) -
 def _target_probabilities(labels: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
     """Return the target probabilities of the classes, float32 ``(examples, classified, classes)``.
 
-    They are a bell around the label, so narrow for choices and steps that only their own class has a probability.
+    They form a bell curve around the label. For choices and steps, it is so narrow that only the label's own class has
+    a probability.
 
     Args:
         labels: of the classified parameters, float32 ``(examples, classified)``. Positions beyond [0, 1] count as its
@@ -110,7 +111,7 @@ def _spread(parameter: Choice | Range, layout: HeadLayout) -> float:
 def _medians(probabilities: tf.Tensor, layout: HeadLayout) -> tf.Tensor:
     """Return the median position of each classified parameter, float32 ``(examples, classified)``.
 
-    It is computed as in saved models (``heads.py``). Those of choices have no meaning.
+    It is computed as in saved models (``heads.py``). The results for choices have no meaning.
     """
     after = tf.cumsum(probabilities, axis=2)
     parts = tf.clip_by_value((0.5 - after + probabilities) / tf.maximum(probabilities, 1e-9), 0.0, 1.0)

@@ -36,7 +36,7 @@ def log(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
 
 
 def histogram(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """Return wide dense layers on all frames, whose histograms say how sure the network is.
+    """Return wide dense layers on all frames, for heads that predict histograms.
 
     Each frame is first reduced by one shared layer, and compared with its neighbours by a convolution.
     """

@@ -19,7 +19,7 @@ SPREAD, STANDARD = "normalise_spread", "normalise_standard"
 """Names of the two layers with statistics."""
 LIMIT = 10.0
 """Largest magnitude of a normalised feature, in standard deviations."""
-# Its reciprocal must be a normal float32.
+# The reciprocal of a spread must be a normal float32.
 _SMALLEST_SPREAD, _LARGEST_SPREAD = 1e-37, 1e37
 
 Weights = list[npt.NDArray[np.float32]]
@@ -33,12 +33,12 @@ def normalised(features: keras.KerasTensor) -> keras.KerasTensor:
     fixed = {"axis": -1, "epsilon": 0.0, "center": False, "trainable": False, "dtype": "float32"}
     x = keras.layers.BatchNormalization(name=SPREAD, **fixed)(features)
     x = keras.layers.BatchNormalization(name=STANDARD, scale=False, **fixed)(keras.ops.arcsinh(x))
-    # An outlier that the sample lacks can be beyond any number of deviations.
+    # A value that the sample lacks can be any number of standard deviations away.
     return keras.ops.clip(x, -LIMIT, LIMIT)
 
 
 def set_statistics(model: keras.Model, sample: npt.NDArray[np.floating]) -> None:
-    """Set the statistics of a model that ``normalised`` is part of.
+    """Set the statistics of a model that contains the layers of ``normalised``.
 
     Args:
         model: the model.
@@ -58,12 +58,13 @@ def statistics(sample: npt.NDArray[np.floating]) -> tuple[Weights, Weights]:
         sample: as for ``set_statistics``.
 
     Returns:
-        gain, centre and ones, for each bin; mean and variance of each bin after the compression.
+        for the first layer, each bin's gain, centre and 1; for the second, each bin's mean and variance after the
+        compression.
     """
     by_bin = np.ascontiguousarray(sample.reshape(-1, sample.shape[-1]).T)
     moments = np.array([_moments(values.astype(np.float64)) for values in by_bin])
     gain, centre, mean, variance = moments.astype(np.float32).T
-    # The gain is not in the variance, because the square of a small or large spread is no float32.
+    # The spread is stored as a gain, not as a variance, because its square may be too small or too large for float32.
     return [gain, centre, np.ones_like(gain)], [mean, variance]
 
 

@@ -182,7 +182,7 @@ def _batch_normalization(config: dict[str, Any], weights: list[Floats], shape: t
     if any(np.shape(each) != shape[-1:] for each in weights):
         raise NotSupported(f"statistics of shape {mean.shape} for {shape[-1]} bins")
     factor = np.float32(1) / np.sqrt(variance + np.float32(config["epsilon"])) * gain
-    offset = bias - mean * factor  # in the order of Keras, whose rounding errors it has then
+    offset = bias - mean * factor  # in the order of Keras, to get the same rounding errors
     return lambda x: x * factor + offset
 
 

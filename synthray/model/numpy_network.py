@@ -1,7 +1,7 @@
 """A saved network in NumPy, so that predictions need neither TensorFlow nor Keras.
 
-Only what ``networks.py`` builds is computed here: a chain of the layers in ``numpy_layers.py``, and ``Dense`` heads on
-the last one. Keras computes all other networks (``keras_network.py``).
+It computes only the networks that ``networks.py`` builds: a chain of the layers in ``numpy_layers.py``, with ``Dense``
+heads on the last one. Keras computes all other networks (``keras_network.py``).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 CHECKED_SOUNDS = 4
 """Random sounds on which a network is compared with Keras when it is saved."""
 TOLERANCE = 1e-3
-"""Largest absolute and relative difference of outputs from those of Keras."""
+"""Largest absolute and relative difference from the outputs of Keras."""
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 
 
@@ -56,7 +56,7 @@ class NumpyNetwork:
         return self.outputs(self.logits(self.vectors(features)))
 
     def vectors(self, features: Floats) -> Floats:
-        """Return what the heads read, float32 ``(sounds, units)``, for features ``(sounds, frames, bins)``."""
+        """Return the inputs of the heads, float32 ``(sounds, units)``, for features ``(sounds, frames, bins)``."""
         for layer in self.layers:
             features = layer(features)
         return features
@@ -77,7 +77,7 @@ class NumpyNetwork:
 def _softmax(outputs: Floats, layout: HeadLayout) -> None:
     """Turn logits of classes into probabilities, in place."""
     classes = ~layout.class_padding
-    # Minus infinity instead of the loss's -1e9, which lower logits would outweigh.
+    # Minus infinity, because a logit can be lower than the -1e9 that the loss uses.
     values = np.where(classes, outputs[:, layout.class_columns], np.float32(-np.inf))
     values -= values.max(axis=2, keepdims=True)
     np.exp(values, out=values)
@@ -117,7 +117,7 @@ def read_network(
 def agrees_with_keras(
     network: NumpyNetwork, model: keras.Model, layout: HeadLayout, feature_shape: tuple[int, int]
 ) -> bool:
-    """Return whether a network answers as the Keras model that it was read from, for silence and random features."""
+    """Return whether a network and its original in Keras give the same outputs, for silence and random features."""
     import keras
 
     random = np.random.default_rng(0).random((CHECKED_SOUNDS, *feature_shape), np.float32)

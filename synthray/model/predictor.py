@@ -29,14 +29,14 @@ MIN_ROWS = 32
 """Smallest number of rows that is worth a thread of its own."""
 _CORES = usable_cores()
 CERTAIN_BINS = 32
-"""Bins of the histogram that stands for a number."""
+"""Bins of the histogram for a range that the model predicts as one number."""
 
 
 class Predictor:
     """One model and its card, safe to call from several threads.
 
     Args:
-        model: Keras is imported only for a Keras model.
+        model: the network, in NumPy or in Keras. Keras is imported only for a Keras model.
         card: of the model.
 
     Raises:
@@ -153,7 +153,7 @@ class Predictor:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Return a thread for each core: NumPy's matrix library is limited to one thread a call."""
+    """Return a pool with a thread for each core, because NumPy's matrix library is limited to one thread per call."""
     return ThreadPoolExecutor(_CORES, thread_name_prefix="blocks")
 
 

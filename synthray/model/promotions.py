@@ -1,8 +1,8 @@
 """The promotions of a registry and the numbers of its models, in ``promoted.json``.
 
-It lists all promotions, each with the SHA-256 of its file, and the last one counts. The file is replaced atomically. Of
-two simultaneous promotions the later one wins, and the other may be missing from the history. Promotion and rollback
-are in ``registry.py``.
+That file lists all promotions, each with the SHA-256 of its model, and the last one counts. The file is replaced
+atomically. Of two simultaneous promotions the later one wins, and the other may be missing from the history. Promotion
+and rollback are in ``registry.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Promotions:
     history: tuple[Promotion, ...] = ()
     """The promotion that counts is the last one."""
     numbers: dict[str, int] = field(default_factory=dict)
-    """Number of each model that existed at the last promotion, by SHA-256. It is never given to another model."""
+    """Number of each model that existed at the last promotion, by SHA-256. A number is never given to another model."""
 
     def __post_init__(self) -> None:
         numbers = list(self.numbers.values())
@@ -50,11 +50,11 @@ class Promotions:
 
     @property
     def newest(self) -> Promotion | None:
-        """Return the promotion that counts."""
+        """Return the promotion that counts, or None if there is none."""
         return self.history[-1] if self.history else None
 
     def number(self, sha256s: Iterable[str]) -> dict[str, int]:
-        """Return all numbers by SHA-256: the kept ones, then the next ones in the order of ``sha256s``."""
+        """Return all numbers by SHA-256: the kept ones, and new ones for other models in the order of ``sha256s``."""
         numbers = dict(self.numbers)
         for sha256 in sha256s:
             numbers.setdefault(sha256, max(numbers.values(), default=0) + 1)

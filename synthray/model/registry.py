@@ -37,7 +37,7 @@ def default_registry() -> str:
 
 
 def registry_of(uri: str) -> str:
-    """Return the default registry if the model is below it, else its folder."""
+    """Return the default registry if the model is below it, else the model's folder."""
     registry = default_registry()
     return registry if _path_below(uri, registry) else open_parent(uri)[0].uri
 
@@ -58,9 +58,9 @@ def served_model(uri: str = "") -> str:
     It does not load the model.
 
     Args:
-        uri: of a ``.keras`` file, or of a registry: its promoted model, or its newest if none is promoted. The default
-            is the default registry or, while that is empty, the model that comes with the package, which is also called
-            ``shipped``.
+        uri: a ``.keras`` file, or a registry. A registry stands for its promoted model, or its newest one if none is
+            promoted. By default, it is the default registry or, if that is empty, the model that comes with the
+            package. ``shipped`` always names the latter.
 
     Raises:
         NotFound: there is no model, or the promoted one is missing.
@@ -99,7 +99,7 @@ def list_models(registry: str) -> list[ModelEntry]:
 
 
 def find_model(uri: str, registry: str) -> ModelEntry:
-    """Return the entry of one ``.keras`` file, as ``list_models`` has it.
+    """Return the entry of one ``.keras`` file, as in ``list_models``.
 
     Raises:
         ConfigError: the model is not below the registry.
@@ -118,7 +118,7 @@ def model_number(uri: str, registry: str = "") -> int:
 
     Args:
         uri: of the file.
-        registry: a folder that may be above it. If it is not, or by default, the registry is ``registry_of(uri)``.
+        registry: a folder above the file. If it is empty or not above the file, ``registry_of(uri)`` is used.
 
     Raises:
         NotFound: the model has no card.
@@ -131,7 +131,7 @@ def model_number(uri: str, registry: str = "") -> int:
 def promote(uri: str, registry: str = "") -> Change:
     """Make ``uri`` the promoted model of a registry, after verifying its SHA-256.
 
-    All models that the registry has now keep their numbers from now on.
+    A promotion freezes the numbers of all models that the registry has at that time.
 
     Args:
         uri: of a ``.keras`` file.
@@ -185,7 +185,7 @@ def rollback(registry: str = "") -> Change:
 
 
 def _number(store: Store, promotions: Promotions, sha256: str) -> int:
-    """Return the number of a model, which other cards decide only as long as it is not frozen."""
+    """Return the number of a model; other cards are read only if no promotion has frozen the number."""
     frozen = promotions.numbers.get(sha256)
     return frozen or promotions.number([*sha256s(read_entries(store)), sha256])[sha256]
 

@@ -52,7 +52,7 @@ class ModelCard:
     analysis: str = "fft"
     """Name of the analysis that makes its features of a sound: a key of ``synthray.synth.features.ANALYSES``."""
     numpy: bool = True
-    """False if NumPy cannot compute its outputs, or not as Keras does. Older cards do not say."""
+    """False if NumPy cannot compute its outputs, or if they differ from those of Keras. Older cards lack this field."""
 
     def encode(self) -> bytes:
         """Return the card as a JSON file."""
@@ -88,8 +88,8 @@ def model_name(batches: int, epochs: int) -> str:
 def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     """Write ``<name>.keras``, then its card below ``out``; return the file's URI.
 
-    A file that is there already stays if it has the same weights: Keras writes other bytes each time, and promotions
-    name a SHA-256. One that is corrupt is replaced.
+    An existing file with the same weights is kept, because Keras writes different bytes each time and promotions name a
+    SHA-256. A corrupt file is replaced.
 
     Raises:
         Conflict: there is another model of this name.
@@ -108,7 +108,7 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
     try:
         store.write(f"{card.name}{SUFFIX}", raw, replace=False)
     except Conflict:
-        # Also if another training saves at the same time: its file and our card would not match.
+        # Another training may be saving at the same time. Its file and our card would not match.
         present = store.read(f"{card.name}{SUFFIX}")
         if _has_weights(present, uri, model.get_weights()):
             if _has_card(present, uri):
@@ -134,7 +134,7 @@ def _has_weights(raw: bytes, uri: str, weights: list[np.ndarray]) -> bool:
 
 
 def _has_card(raw: bytes, uri: str) -> bool:
-    """Return whether the card of a file is there and names its SHA-256."""
+    """Return whether a file has a card with its SHA-256."""
     try:
         return read_card(uri).sha256 == hashlib.sha256(raw).hexdigest()
     except (NotFound, ModelError):
@@ -142,7 +142,7 @@ def _has_card(raw: bytes, uri: str) -> bool:
 
 
 def _is_corrupt(raw: bytes, uri: str) -> bool:
-    """Return whether a file cannot be opened, or does not match a card that is there."""
+    """Return whether a file cannot be opened, or has a card that it does not match."""
     try:
         open_model(raw, uri)
         return read_card(uri).sha256 != hashlib.sha256(raw).hexdigest()

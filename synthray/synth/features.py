@@ -27,8 +27,8 @@ FEATURE_SHAPE = (N_CHUNKS, N_BINS)
 BLOCK_SOUNDS = 8
 """Sounds that are analysed together, so that audio, spectrum and magnitudes stay in a core's cache.
 
-A block is always whole, padded with silence. The FFT takes several chunks at once in wide registers and the others
-singly, which may round differently.
+A smaller block is padded with silence. The FFT computes several chunks at once and the remaining ones singly, and the
+two ways may round differently.
 """
 
 
@@ -44,6 +44,9 @@ class Analysis:
 
 def fft_magnitudes(audio: Floats) -> Floats:
     """Return the magnitudes of the FFT of each chunk.
+
+    Args:
+        audio: float32 (sounds, 22050), 2 s at 11025 Hz.
 
     Returns:
         float32 (sounds, chunks of 0.1 s, bins of 10.005 Hz from 0 Hz on) = (sounds, 20, 551).

@@ -18,9 +18,9 @@ Doubles = npt.NDArray[np.float64]
 HOP = 220
 """Samples of one level: 20 ms, a period of the instrument's lowest tones."""
 MAX_SILENCE_S = 600.0
-"""Longest time within which the first sound at ``HEARD`` must come: a small file of silence may be days long."""
+"""Seconds within which the first sound above ``HEARD`` must come. A small file of silence may be days long."""
 LOOK_S = 60.0
-"""Time after the first sound at ``HEARD`` within which the loudest sound is looked for."""
+"""Seconds after the first sound above ``HEARD`` that are searched for the loudest sound."""
 HEARD = 10 ** (-50 / 20)
 """RMS level, full scale at 1, above the noise of most recordings and below most sounds."""
 SILENT = 1e-5
@@ -32,26 +32,26 @@ EARLIEST_ONSET = 10 ** (-60 / 20)
 ABOVE_NOISE = 10 ** (12 / 20)
 """Ratio of an onset to the noise in front of it: four standard deviations."""
 NOISE_HOPS = 5
-"""Levels in front of an onset that tell its noise: 0.1 s. In front of the file is silence."""
+"""Levels before an onset that measure the noise: 0.1 s. Silence is assumed before the file."""
 MIXED_FROM = 0.35
-"""Energy of the mean of all channels against the loudest one, from which on the mean is used.
+"""The mean of all channels is used if it has at least this share of the loudest channel's energy.
 
-It is 1 for equal channels, 1/2 for two that have nothing in common, 1/4 if one of two is silent, and 0 for opposites.
+The share is 1 for equal channels, 1/2 for two unrelated ones, 1/4 if one of two is silent, and 0 for opposites.
 """
 
 
 @dataclass(frozen=True)
 class Onset:
-    """Where the sound of a recording is."""
+    """The position of the sound in a recording."""
 
     channel: int | None
-    """The channel that holds it; None for the mean of all channels."""
+    """The channel that holds the sound; None for the mean of all channels."""
     first: int
-    """Sample from which on the exact onset may be, at 11025 Hz."""
+    """First sample, at 11025 Hz, at which the exact onset may be."""
     sure_from: int
-    """Sample from which on the level is above the threshold, one level behind ``first`` or at the file's beginning."""
+    """First sample of the level above the threshold: 20 ms after ``first``, or the beginning of the file."""
     last: int
-    """Sample up to which the exact onset may be."""
+    """End of the samples at which the exact onset may be."""
     threshold: float
     """Difference from the sample at ``first`` that marks the onset; full scale is 1."""
 
@@ -99,11 +99,11 @@ def _levels(samples: Doubles) -> Doubles:
 def find_onset(levels: Doubles) -> Onset | None:
     """Return where a recording's sound begins, or None if it is silent.
 
-    The sound certainly has begun where it exceeds -40 dB of the loudest 20 ms. Slow attacks begin earlier. From there,
-    the onset is moved back while the level is above -60 dB and 12 dB above the noise in front of it.
+    The sound has certainly begun at the first level above -40 dB of the loudest 20 ms. Slow attacks begin earlier, so
+    the onset moves back from there while the level is above -60 dB and 12 dB above the noise before it.
 
     Args:
-        levels: of ``measure_levels``.
+        levels: the result of ``measure_levels``.
     """
     if not len(levels):
         return None

@@ -24,8 +24,8 @@ from synthray.errors import ConfigError, DataError
 Curve = Literal["linear", "log"]
 
 
-# In double precision, NumPy's own exp and log differ in the last bit between types of CPU. Rounded from extended
-# precision, a preset is the same everywhere.
+# In double precision, NumPy's own exp and log differ in the last bit between types of CPU. Computed in extended
+# precision and then rounded, a preset is the same everywhere.
 def _exp(x: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(np.exp(np.asarray(x, np.longdouble)), np.float64)
 

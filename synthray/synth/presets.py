@@ -27,7 +27,7 @@ def random_labels(
     """Return the labels of the random presets ``first`` to ``first + count - 1`` of a seed.
 
     Preset *i* depends only on the seed, *i*, the table and ``redrawn``. Ranges are uniform over [0, 1) in steps of
-    2**-24, or over the positions of their own steps. Choices are uniform over their classes, to one in 2**30.
+    2**-24, or over the positions of their own steps. Choices are uniform over their classes, to one part in 2**30.
 
     Args:
         table: the parameters.
@@ -94,7 +94,7 @@ def preset_to_json(table: ParameterTable, settings_row: npt.ArrayLike, **extra: 
 
     Args:
         table: the parameters of the row.
-        settings_row: float32 (parameters,), in units.
+        settings_row: float32 (parameters,), in human units.
         extra: entries in addition to ``format`` and ``parameters``.
 
     Returns:
@@ -168,7 +168,7 @@ def _number(name: str, value: Any) -> float:
 
 
 def _within(parameter: Range | Constant, value: float) -> float:
-    """Return ``value``, moved into the parameter's range if only rounding to six digits took it out."""
+    """Return ``value``, clipped to the parameter's range. An excess larger than rounding to six digits is an error."""
     if isinstance(parameter, Constant):
         return value
     rounding = 1e-5 * max(abs(parameter.minimum), abs(parameter.maximum))

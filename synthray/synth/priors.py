@@ -1,4 +1,4 @@
-"""Random presets of the instrument, in the form in which they are learned: uniform, musical, or a mixture of both.
+"""Random presets of the instrument to learn from: uniform, musical, or a mixture of both, in canonical order.
 
 ``presets.py`` draws uniform numbers, and ``musical.py`` turns them into musical presets.
 """
@@ -18,7 +18,7 @@ from synthray.synth.presets import random_labels, random_words
 SWAPPED = ("waveform", "pitch", "level", "pulse_width")
 """Parameters that are exchanged to put the oscillators into canonical order."""
 MIXTURE_STREAM, MUSICAL_STREAM = 2**32, 2**32 + 1
-"""Streams of random words, far from those of ``presets.py``; replaced presets have the streams after the second."""
+"""Streams of random words, far from those of ``presets.py``. Redrawn presets use the streams after the second one."""
 _EXAMPLES = "Use uniform, musical, or a share of musical presets such as musical:0.5."
 
 
@@ -27,7 +27,7 @@ class Prior:
     """Distribution of random presets: a share of them is musical, the others are uniform."""
 
     musical_share: float = 0.0
-    """In [0, 1]; each preset is one or the other by a random number of its own."""
+    """Share in [0, 1]. A random number for each preset decides whether it is musical."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.musical_share <= 1.0:
@@ -84,10 +84,11 @@ def uniform_numbers(seed: int, stream: int, first: int, count: int, width: int) 
 
 
 def in_canonical_order(labels: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return presets with the louder oscillator first where both are only mixed.
+    """Return presets in which the louder of two mixed oscillators is the first.
 
-    Two mixed oscillators sound the same the other way round, so nothing could tell which one is the first.
-    The detune stays with the second oscillator. If it is not 0, it then detunes the other one of the two.
+    Two mixed oscillators sound the same in either order, so nothing could tell which one is the first. Presets with a
+    modulated oscillator stay as they are. The detune is not exchanged: if it is not 0, it now detunes the oscillator
+    that was the first.
 
     Args:
         labels: float32 (sounds, learned).

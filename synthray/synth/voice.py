@@ -44,14 +44,14 @@ KERNEL_SOURCES = (
     "instrument.py", "parameters.py",
 )  # fmt: skip
 """Files of the compiled kernel; a change in one of them makes the cached machine code invalid."""
-ROUNDING = 1e-4  # of a range's width, for the errors of float32 and of a conversion there and back
+ROUNDING = 1e-4  # share of a range's width, for the errors of float32 and of a conversion to [0, 1] and back
 
 
 def render(settings: npt.ArrayLike, noise_seeds: npt.ArrayLike | None = None, threads: int | None = None) -> Floats:
     """Return the sounds of presets.
 
     Args:
-        settings: float32 (sounds, 46), in units, as returned by ``ParameterTable.labels_to_settings``.
+        settings: float32 (sounds, 46), in human units, as returned by ``ParameterTable.labels_to_settings``.
         noise_seeds: uint64 (sounds,), the seed of each sound's noise; None means 0.
         threads: number of threads; None uses every core that the process may use.
 
@@ -79,7 +79,7 @@ def render_into(audio: Floats, settings: Floats, seeds: Seeds) -> Floats:
 def render_interleaved_into(samples: Floats, settings: Floats, seeds: Seeds) -> Floats:
     """Render 32 valid settings into ``samples``, float32 (22050, 32), contiguous, in this thread; return it.
 
-    Neighbouring numbers are those of different sounds, which saves the time of a transposition.
+    Neighbouring numbers belong to different sounds. That saves the time of a transposition.
     """
     _compiled_interleaving_kernel()(settings, seeds, samples.reshape(-1))
     return samples
@@ -146,8 +146,8 @@ def _compiled_interleaving_kernel() -> Callable[[Floats, Seeds, Floats], None]:
 def _digest_of_kernel() -> str:
     """Return a digest of the kernel's sources, for closures that are cached.
 
-    Numba checks only the file of the cached function, not the files that it calls into. But the variables of a closure
-    are part of the cache's key.
+    Numba checks only the file of the cached function, not the files of the functions that it calls. The variables of a
+    closure are part of the cache's key, so the kernel is compiled again when the digest changes.
     """
     sources = sorted(Path(__file__).parent.joinpath(name) for name in KERNEL_SOURCES)
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -87,7 +87,7 @@ class Checkpoint:
             with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
                 header = json.loads(arrays[_HEADER].item())
                 config = header.pop("config")
-                # By count, because a corrupt directory can hide members.
+                # Read by count, because a corrupt directory can hide members.
                 weights = [arrays[_member("weights", i)] for i in range(header.pop("weights"))]
                 optimizer = [arrays[_member("optimizer", i)] for i in range(header.pop("optimizer"))]
             return cls(TrainProgress(**header | {"sums": np.array(header["sums"])}), weights, optimizer, config)
@@ -114,7 +114,8 @@ class CheckpointFolder:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._writer.shutdown()
-        # After an error, a failed write must not replace that error. But a stop promises a checkpoint.
+        # A failed write must not replace an earlier error. But a stop promises a checkpoint, so it reports a failed
+        # write.
         if kind is None or issubclass(kind, Stopped):
             self.wait()
 
@@ -137,7 +138,8 @@ class CheckpointFolder:
         progress = checkpoint.progress
         written = _path(progress.epoch, progress.step)
         self._store.write(written, checkpoint.encode(), durable=True)
-        # Newer ones are corrupt and were skipped, or belong to a job that trains the same at the same time.
+        # Newer checkpoints stay: they are corrupt and were skipped, or another job of the same training writes them
+        # now.
         done = [path for path in self.paths() if path <= written]
         for path in done[: -self._keep]:
             if path != _path(progress.best or 0, 0):
@@ -155,7 +157,8 @@ class CheckpointFolder:
     def newest(self) -> tuple[str, Checkpoint] | None:
         """Return path and content of the newest checkpoint that can be read, or None; log why newer ones cannot."""
         seen: list[str] = []
-        # Again if one is gone: an equal training in the same folder has written a newer one before it deleted it.
+        # Try again if one is gone: another job of the same training deletes a checkpoint only after it wrote a newer
+        # one.
         while (paths := self.paths()) != seen:
             for path in reversed(paths):
                 if checkpoint := self.load(path, "Resuming from another one."):
@@ -168,7 +171,7 @@ class CheckpointFolder:
         return self.load(_path(progress.best or 0, 0), "Saving the last epoch's weights instead.")
 
     def load(self, path: str, consequence: str) -> Checkpoint | None:
-        """Return one checkpoint; log the reason with its consequence and return None if it cannot be read."""
+        """Return one checkpoint; log the reason and ``consequence`` and return None if it cannot be read."""
         try:
             return Checkpoint.decode(self._store.read(path))
         except (ValueError, NotFound) as error:

@@ -25,10 +25,10 @@ from synthray.storage import open_parent, open_store
 # Hold out 1/9 of the data, as the notebook does, but at most 4096 examples so that validation stays short.
 _HOLDOUT_DIVISOR = 9
 _MAX_HOLDOUT = 4096
-# Positions outside of [0, 1] by this much count as its ends.
+# Labels outside of [0, 1] by at most this much count as 0 or 1.
 _LABEL_MARGIN = 0.05
 LEARNING_RATES = {"sgd": 0.01, "adamw": 0.001, "muon": 0.01}
-"""Default learning rate of each optimizer: Keras's, and for Muon one that docs/experiments.md found to be good."""
+"""Default learning rate of each optimizer. SGD's and AdamW's are Keras's, Muon's is from docs/experiments.md."""
 WEIGHT_DECAYS = {"sgd": 0.0, "adamw": 0.004, "muon": 0.004}
 """Keras's default weight decay of each optimizer."""
 SCHEDULES = ("constant", "cosine")
@@ -83,7 +83,7 @@ class TrainConfig:
     precision: str = "float32"
     """Keras dtype policy of the layers."""
     normalise: bool = False
-    """Normalise the features by their statistics; features that are rendered for the network already are."""
+    """Normalise the features of the analysis ``fft`` by their statistics; other analyses are already scaled."""
     audible_only: bool = False
     """Leave inaudible parameters out of the loss, if the data set is of synthray's own instrument."""
     jit: bool = False
@@ -137,8 +137,8 @@ class TrainConfig:
     def holdout(self, manifest: Manifest) -> tuple[int, int]:
         """Return the first row and the number of the rows that are kept for validation.
 
-        They are the last ones of the first source. So an append neither trains on them nor changes them, and losses
-        before and after it can be compared.
+        They are the last rows of the first source. So the same rows are held out before and after an append, and losses
+        can be compared.
 
         Raises:
             ConfigError: no row is left to train on.
@@ -179,7 +179,7 @@ class TrainConfig:
         """Return 16 hexadecimal digits that identify this training's checkpoints and logs.
 
         It is a SHA-256 of the data set's digest and of the settings that weights depend on. The number of workers may
-        change at any time. The epochs may be raised later, unless the learning rate follows them.
+        change at any time. The epochs may be raised later, unless the learning rate depends on them.
 
         Settings that have their default are left out, so that a new field keeps the digest of existing checkpoints.
         """
@@ -190,7 +190,7 @@ class TrainConfig:
         relevant = {name: value for name, value, default in settings if value != default and name not in irrelevant}
         relevant["data"] = manifest.digest
         if manifest.first_part_rows < manifest.rows:
-            relevant["holdout"] = "first part"  # earlier checkpoints held out the end of all examples
+            relevant["holdout"] = "first part"  # older checkpoints held out the end of all examples instead
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
     def to_json(self) -> dict[str, Any]:
@@ -203,7 +203,7 @@ SETTINGS = frozenset(field.name for field in fields(TrainConfig)) - {"data", "ou
 
 
 def with_recipe(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings for ``TrainConfig``: with those of ``RECIPE`` that are missing, if no network is named."""
+    """Return settings for ``TrainConfig``. If they name no network, ``RECIPE`` fills in the missing ones."""
     return settings if "network" in settings else RECIPE | settings
 
 

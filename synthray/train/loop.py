@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-# How often the workers agree on a checkpoint to resume from. A mounted folder shows new files to others after a while.
+# Attempts to agree on a checkpoint to resume from. A mounted folder may show new files to other nodes late.
 _RESUME_ATTEMPTS = 5
 _RESUME_PAUSE_S = 1.0
 
@@ -85,7 +85,7 @@ def run(
 
     Args:
         strategy: how workers sum gradients; TensorFlow's default one for a single worker.
-        batches: returns this worker's shares from an epoch and a step on.
+        batches: returns this worker's shares, beginning at an epoch and a step.
         report: called after each epoch.
         heartbeat: called by each worker with a report after each step, and with None in between.
 
@@ -118,7 +118,7 @@ def _save(
     heartbeat: Callable[[StepReport | None], None],
     progress: TrainProgress,
 ) -> None:
-    """Save a checkpoint on the chief. Each worker is alive meanwhile."""
+    """Save a checkpoint on the chief, and send a heartbeat on each worker."""
     if worker.is_chief:
         folder.save(state.checkpoint(progress))
     heartbeat(None)
@@ -161,7 +161,7 @@ def _newest(state: TrainState, folder: CheckpointFolder, worker: WorkerContext) 
         path = worker.broadcast(found and found[0])
         if path is None:
             return None
-        # An equal training in the same folder may delete it meanwhile.
+        # Another job of the same training may delete the checkpoint meanwhile.
         checkpoint = found[1] if found else folder.load(path, "Looking for another one.")
         missing = state.all_reduce_sum(tf.constant([float(checkpoint is None), 0.0, 0.0, 0.0]))
         if float(missing[0]) == 0:
@@ -197,7 +197,7 @@ def _validation_batches(
 
 
 def hides_inaudible(config: TrainConfig, dataset: Dataset) -> bool:
-    """Return whether inaudible parameters are left out; they are known for the own instrument only."""
+    """Return whether inaudible parameters are left out; they are known for synthray's own instrument only."""
     return config.audible_only and dataset.manifest.table == INSTRUMENT
 
 

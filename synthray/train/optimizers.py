@@ -43,7 +43,7 @@ def build_optimizer(config: TrainConfig, epoch_steps: int) -> keras.optimizers.O
 def _learning_rate(config: TrainConfig, epoch_steps: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     peak, warmup_steps = config.learning_rate, config.warmup_steps
     if warmup_steps is None:
-        # It must not depend on the epochs, which may be raised later.
+        # The warmup must not depend on the epochs, because they may be raised later.
         warmup_steps = min(epoch_steps // 2, _MOST_WARMUP_STEPS)
     if config.schedule == "cosine":
         decay_steps = max(1, config.epochs * epoch_steps - warmup_steps)
@@ -66,7 +66,7 @@ class _Muon(keras.optimizers.Muon):  # type: ignore[misc]  # Keras has no types
         self._product_dtype = keras.dtype_policies.get(precision).compute_dtype
 
     def zeropower_via_newtonschulz5(self, x: keras.KerasTensor, steps: int) -> keras.KerasTensor:
-        """Return the orthogonal matrix that is nearest to ``x``, about; see Keras's own function.
+        """Return approximately the orthogonal matrix nearest to ``x``; see Keras's own function.
 
         The norm is computed before the numbers are rounded.
         """

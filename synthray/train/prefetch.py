@@ -53,6 +53,6 @@ def prefetch(
                 return
             if error is not None:
                 raise error
-            yield result  # type: ignore[misc]  # None stands only beside an error
+            yield result  # type: ignore[misc]  # result is None only together with an error
     finally:
         closed.set()

@@ -28,7 +28,7 @@ from synthray.train.config import TrainConfig
 from synthray.train.optimizers import build_optimizer
 
 Share = tuple[Examples, np.ndarray]
-"""A worker's part of a batch: its examples and their rows, of which some may be ``PADDING``."""
+"""A worker's part of a batch: examples and their rows in the data set, ``PADDING`` where there is no example."""
 Tensors = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
 """A share as tensors: features, labels, and weights that are 0 for padding."""
 
@@ -37,8 +37,8 @@ def to_tensors(batch: Examples, rows: np.ndarray, *, audible_only: bool = False)
     """Return a share as tensors.
 
     Args:
-        batch: of the instrument's own sounds, if ``audible_only``.
-        rows: of the data set, ``PADDING`` where there is none.
+        batch: the examples of the share. ``audible_only`` requires sounds of synthray's own instrument.
+        rows: rows of the examples in the data set, ``PADDING`` where there is no example.
         audible_only: leave inaudible parameters out of the loss.
     """
     weights = (rows != PADDING).astype(np.float32)
@@ -89,8 +89,8 @@ class TrainState:
         weights = tf.TensorSpec((self.share,), tf.float32)
         number = tf.TensorSpec((), tf.float32)
         self._gradients = tf.function(self._compute_gradients, jit_compile=self._config.jit)
-        # AdamW is some fifteen operations on all weights, which XLA fuses into one. Muon is matrix products, which on a
-        # CPU XLA computes without bfloat16 instructions.
+        # AdamW is some fifteen operations on all weights, which XLA fuses into one. Muon consists of matrix products.
+        # On a CPU, XLA computes them without bfloat16 instructions.
         self._update = tf.function(self._apply_gradients, jit_compile=self._config.optimizer != "muon")
         self.train = tf.function(self._train, input_signature=[features, labels, weights, number, number])
         self.validate = tf.function(self._validate, input_signature=[features, labels, weights])
@@ -125,7 +125,7 @@ class TrainState:
         with tf.GradientTape() as tape:
             outputs = self.model(tf.cast(features, tf.float32), training=True)
             loss = tf.reduce_sum(score(outputs, labels, self._layout).loss * weights)
-            # Gradients are summed over the workers, so each one divides by the examples of all.
+            # Gradients are summed over the workers, so each worker divides by the number of examples of all workers.
             mean = loss / examples
         return loss, tape.gradient(mean, variables)
 
@@ -133,7 +133,7 @@ class TrainState:
         self.optimizer.apply(gradients, self.model.trainable_variables)
 
     def _reduce(self, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
-        """Sum tensors over all workers, packed into one vector because each all-reduce waits for all of them."""
+        """Sum tensors over all workers, packed into one vector because each all-reduce waits for every worker."""
         if self._strategy.num_replicas_in_sync == 1:
             return tensors
         packed = tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], axis=0)
@@ -176,7 +176,7 @@ class TrainState:
             self.model.set_weights(trained)
 
     def checkpoint(self, progress: TrainProgress) -> Checkpoint:
-        """Return a copy of the state, for a training that has come to ``progress``."""
+        """Return a copy of the state of a training that has reached ``progress``."""
         # Copies: on a CPU, ``numpy()`` may share a variable's memory, which the next step changes.
         optimizer = [np.array(variable.numpy()) for variable in self.optimizer.variables]
         weights = [np.array(weight) for weight in self.model.get_weights()]

@@ -1,6 +1,7 @@
 """End a worker that is alive but makes no step.
 
-Only its own process can notice that, while all other workers wait for it. ``cluster/training`` starts it again.
+Only the worker's own process can notice this, because all other workers just wait for it. ``cluster/training`` restarts
+the worker.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 
 START_LIMIT_S = 300.0
-"""Least time that a worker has until its first heartbeat: it imports TensorFlow and waits for the others, seconds."""
+"""Seconds that a worker has at least until its first heartbeat, to import TensorFlow and wait for the others."""
 _CHECKS_PER_LIMIT = 10
 _EXIT_CODE = 75
 _LOG_TIMEOUT_S = 1.0

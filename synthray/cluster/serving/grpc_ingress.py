@@ -68,7 +68,7 @@ class GrpcIngress:
         return Inference(self.service)
 
     async def ServerLive(self, request: bytes, grpc_context: Any) -> Any:
-        """Return that the replica runs."""
+        """Return the answer that the replica is live."""
         return await self._inference.answer("ServerLive", request, grpc_context)
 
     async def ServerReady(self, request: bytes, grpc_context: Any) -> Any:

@@ -1,7 +1,7 @@
 """HAProxy as the ingress of Ray Serve, several times faster than Serve's own proxy.
 
-Serve reads these settings where Ray is started. HAProxy listens on every network interface at a fixed port, and so do
-the replicas at ports from 30000 on.
+Serve reads these settings where Ray is started. HAProxy listens on every network interface at a fixed port. The
+replicas do too, at ports from 30000 on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ HOST, PORT = "0.0.0.0", 8000  # noqa: S104  # Serve fixes HAProxy's host and por
 SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # The session asks its replicas from a thread without an event loop, which the line above would not allow.
+    # The session calls its replicas from a thread without an event loop. The setting above alone would not allow that.
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",
     # On a busy machine HAProxy does not start within the default of 5 s.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",

@@ -6,7 +6,7 @@ import logging
 
 
 class _ToServe(logging.Handler):
-    """Hands records to Serve's logger, whose level decides and whose handlers may change at any time."""
+    """Passes records to Serve's logger. That logger's level decides, and its handlers may change at any time."""
 
     def emit(self, record: logging.LogRecord) -> None:
         serve = logging.getLogger("ray.serve")

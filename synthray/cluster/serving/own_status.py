@@ -1,4 +1,4 @@
-"""The status of the service that this process started, asked for as a client would, on this machine."""
+"""The status of the service that this process started, requested over HTTP as by a client on this machine."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ FIRST_ANSWER_TIMEOUT_S = 30.0
 MAX_STATUS_FAILURES = 12
 """Polls in a row without a status before the session ends: a restart of Serve's controller takes some seconds."""
 STUCK_S = 600.0
-"""Time after which Serve gives up a request, seconds; in addition to the longest search."""
+"""Seconds after which Serve gives up a request, in addition to the time of the longest search."""
 _QUIET_LOGS = {"log_level": "WARNING", "enable_access_log": False}
 
 
@@ -67,7 +67,7 @@ def serve_until_stopped(
         SynthrayError: the address is in use, or the application runs already and ``take_over`` is False. Later: the
             application was removed, or another job replaced it.
     """
-    announce = announce or partial(print, flush=True)  # also in a job's log, where the caller waits for the line
+    announce = announce or partial(print, flush=True)  # flush: a job's caller waits for the line in its log
     grpc_options(address)  # refuses an address before anything starts
     require_certificate(address)
     config = _resolve_model(config)
@@ -112,7 +112,7 @@ def _check_startable(running: list[str] | None, address: Address, *, take_over: 
 
 
 def _deploy(config: ReplicaConfig, address: Address, requested: StopRequest) -> None:
-    """Start Serve and the application, and return when it runs.
+    """Start Serve and the application, and return when the application runs.
 
     Raises:
         SynthrayError: Serve or the application cannot start.
@@ -141,7 +141,7 @@ def _deploy(config: ReplicaConfig, address: Address, requested: StopRequest) -> 
 
 
 def _http_options(config: ReplicaConfig, address: Address) -> dict[str, Any]:
-    """Return Serve's options for the address; its proxies run in another folder."""
+    """Return Serve's options for the address, with absolute paths because its proxies run in another folder."""
     options = {"host": address.host, "port": address.port, "request_timeout_s": STUCK_S + config.max_refine_s}
     if address.tls_cert:
         files = {"ssl_keyfile": address.tls_key, "ssl_certfile": address.tls_cert}
@@ -172,7 +172,7 @@ def _watch(owner: str, address: Address, model: str, announce: Callable[[str], N
             if _is_replaced(owner):
                 raise SynthrayError(f"application {APPLICATION!r}: another job replaced it at {address.url}.")
             status_failures = 0
-        except RayError as error:  # the controller restarts: no answer is no reason to remove the application
+        except RayError as error:  # the controller may be restarting, so keep the application
             status_failures += 1
             if status_failures >= MAX_STATUS_FAILURES:
                 raise SynthrayError(f"Serve: its controller does not answer ({summary(error)}).") from error
@@ -214,7 +214,7 @@ def _first_answer(address: Address, requested: StopRequest) -> str:
 
 def _leave(owner: str, *, with_serve: bool) -> None:
     """Remove the application and leave the cluster."""
-    # Serve's controller ends itself at last, which Ray prints as two failed tasks.
+    # At the end Serve's controller exits by itself, and Ray prints that as two failed tasks.
     with sigterm_ignored(), redirect_stdout(io.StringIO()):
         _remove(owner, with_serve=with_serve)
         ray.shutdown()

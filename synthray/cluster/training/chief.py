@@ -25,7 +25,7 @@ _HEARTBEAT_S = 0.5
 
 
 class Phases:
-    """The durations of what happens before the first step."""
+    """The durations of the phases before the first step."""
 
     def __init__(self) -> None:
         self.seconds: list[tuple[str, float]] = []

@@ -47,7 +47,7 @@ class RunCoordinator:
         self._starts = self._failures = self._workers = 0
         self._position, self._until_workers_s = (0, 0), 0.0
         self._leaving = False  # a node announced its end, and the workers shall write a checkpoint
-        self._causes: list[str] = []  # each in the order of the reports
+        self._causes: list[str] = []  # these three lists are in the order of the reports
         self._deaths: list[str] = []
         self._consequences: list[str] = []
 
@@ -119,7 +119,7 @@ class RunCoordinator:
         self._status.saved = uri
 
     def note_failure(self, text: str, *, is_maybe_consequence: bool = False) -> None:
-        """Record why a worker ended, as it says itself.
+        """Record the reason for its end that a worker reported itself.
 
         Args:
             text: the reason.
@@ -128,7 +128,7 @@ class RunCoordinator:
         (self._consequences if is_maybe_consequence else self._causes).append(text)
 
     def note_death(self, text: str) -> None:
-        """Record why a worker's process is gone, as Ray says."""
+        """Record the reason for the loss of a worker's process that Ray reported."""
         self._deaths.append(text)
 
     def node_ends(self, ranks: list[int]) -> None:
@@ -153,6 +153,6 @@ class RunCoordinator:
         return self._stop
 
     def drain(self) -> RunStatus:
-        """Return the reports since the call before."""
+        """Return the reports since the previous call."""
         status, self._status = self._status, replace(self._status, lines=[])
         return status

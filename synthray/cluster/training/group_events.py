@@ -23,7 +23,7 @@ class GroupEvents(ControllerCallback):  # type: ignore[misc]  # Ray has no types
         self._coordinator = coordinator
 
     def after_controller_state_update(self, previous_state: Any, current_state: Any) -> None:
-        """Report what a change of the controller's state says about workers; called by Ray Train."""
+        """Report workers that are lost, or whose node leaves, after a change of state; called by Ray Train."""
         states = type(previous_state).__name__, type(current_state).__name__
         if states[1] == _PREEMPTING and states[0] != _PREEMPTING:
             self._coordinator.node_ends.remote(current_state.preemption_info.preempted_ranks)
@@ -35,7 +35,7 @@ class GroupEvents(ControllerCallback):  # type: ignore[misc]  # Ray has no types
 
 def death_of(error: BaseException) -> str:
     """Return why the process of a worker is gone, or '' if the worker raised the error itself."""
-    cause = getattr(error, "health_check_failure", error)  # Ray Train wraps what its health check meets
+    cause = getattr(error, "health_check_failure", error)  # Ray Train wraps errors of its health check
     if isinstance(cause, OutOfMemoryError):
         return "its node ran out of memory, so Ray killed it"
     if not isinstance(cause, RayActorError):

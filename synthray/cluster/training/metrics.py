@@ -54,8 +54,8 @@ class TrainMetrics:
 
         Args:
             report: the newest step.
-            examples_per_s: mean since the call before.
-            wait_ratio: fraction of the time since the call before that was spent waiting for input.
+            examples_per_s: mean since the previous call.
+            wait_ratio: fraction of the time since the previous call that was spent waiting for input.
         """
         self._set(epoch=report.epoch - 1 + report.step / report.steps, loss=report.loss)
         self._set(examples_per_second=examples_per_s, input_wait_ratio=wait_ratio)

@@ -83,7 +83,7 @@ class Workers:
 
 
 def _elastic_worker_cpus() -> float:
-    """Return the CPUs of an elastic worker: the largest node is filled, except for one reader task."""
+    """Return the CPUs of an elastic worker, so that workers fill the largest node except for one reader task."""
     largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     # A head without CPUs says nothing about the nodes that the autoscaler will add.
     room = largest - READER_CPUS if largest >= 1 else _MIN_ELASTIC_CPUS

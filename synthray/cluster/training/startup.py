@@ -23,7 +23,7 @@ class StartupLimit(ControllerCallback):  # type: ignore[misc]  # Ray has no type
     """A callback for ``RunConfig`` that ends a training whose workers cannot start.
 
     Ray Train retries start-up failures without end. This raises a TrainingError in its controller after more than
-    ``max_failures`` in a row that span ``_GRACE_S``.
+    ``max_failures`` failures in a row over at least ``_GRACE_S`` seconds.
     """
 
     def __init__(self, max_failures: int) -> None:

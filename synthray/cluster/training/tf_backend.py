@@ -39,7 +39,7 @@ _reserved: list[socket.socket] = []
 
 
 def _reserve_address() -> str:
-    """Return this node's IP address with a TCP port that no other process gets, unless it asks for this very one."""
+    """Return this node's IP address with a TCP port; other processes do not get this port unless they ask for it."""
     address = ray.util.get_node_ip_address()
     holder = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     _reserved.append(holder)
@@ -51,7 +51,7 @@ def _reserve_address() -> str:
 
 
 def _set_tf_config(addresses: list[str], index: int) -> None:
-    """Set what TensorFlow reads in one worker: all addresses, and that none of them is reached by an HTTP proxy."""
+    """Set TensorFlow's environment in one worker: the addresses of all workers, without an HTTP proxy for them."""
     os.environ.update(bypass(os.environ, [address.rpartition(":")[0].strip("[]") for address in addresses]))
     task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     os.environ["TF_CONFIG"] = json.dumps(task)

@@ -39,7 +39,8 @@ __all__ = ["Workers", "train"]
 _POLL_S = 0.5
 _SILENCE_S = 120.0
 _ELASTIC_START_TIMEOUT_S = 10.0
-# Ray counts restarts, not progress. The coordinator decides when to give up; this only bounds a defect of it.
+# Ray counts restarts, not progress. The coordinator decides when to give up. This is only a bound in case the
+# coordinator is defective.
 _MAX_RESTARTS = 1000
 
 Log = Callable[[str], None]

@@ -82,7 +82,7 @@ def work(arguments: dict[str, Any]) -> None:
 
 
 class _StorageLog(logging.Handler):
-    """Passes warnings about storage to the driver: a worker that waits for it reports nothing else."""
+    """Passes warnings about storage to the driver: a worker that waits for storage reports nothing else."""
 
     def __init__(self, coordinator: ActorHandle, name: str) -> None:
         super().__init__(logging.WARNING)
@@ -123,7 +123,8 @@ def _train(worker: WorkerConfig, start: int, note_failure: Callable[[str], None]
                 if step and chief:
                     chief.step(step)
 
-            # Waiting for input must not start the watchdog: the first step compiles the network.
+            # Waiting for input must not start the step limit: the first step takes longer, because it compiles the
+            # network.
             batches = partial(_batches, worker, dataset, context, watchdog.beat_again, phases)
             report = chief.epoch if chief else lambda _: None
             trained = loop.run(config, dataset, strategy, context, batches, report, heartbeat)

@@ -33,7 +33,7 @@ from synthray.tune.tracker import ResultTracker, TrialEvent
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial as RayTrial
 
-# At each of its decisions, ASHA continues one of this many trials.
+# At each of its decisions, ASHA continues one in this many trials.
 _REDUCTION_FACTOR = 3
 # Share of the epochs before ASHA's first decision.
 _GRACE_SHARE = 0.1

@@ -64,7 +64,8 @@ def decibels(power: Floats, reference: npt.ArrayLike) -> Floats:
 
     Args:
         power: float32 (sounds, frames, bands), changed in place.
-        reference: power of 0 dB, one number or one of each sound. Below ``SMALLEST_POWER`` it counts as that.
+        reference: the power that is 0 dB, one number or one for each sound. It is raised to at least
+            ``SMALLEST_POWER``.
 
     Returns:
         float32 (sounds, frames, bands). Silence has the level of ``SMALLEST_POWER``.

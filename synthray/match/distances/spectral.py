@@ -22,7 +22,7 @@ SCALES = tuple(
 TRANSPORT_WINDOW, TRANSPORT_HOP = int(0.05 * SAMPLE_RATE_HZ), int(0.02 * SAMPLE_RATE_HZ)
 QUIETEST_FRAME = 1e-6  # sum of magnitudes
 
-# A full-scale sine has half of the samples of a chunk as its magnitude. Below -80 dB of that counts as silence.
+# The magnitude of a full-scale sine is half the samples of a chunk. 80 dB below that counts as silence.
 LOG_SPECTRAL_FLOOR = CHUNK_SAMPLES / 2 * 10 ** (-80 / 20)
 
 
@@ -43,14 +43,14 @@ def multi_scale_distance(levels: tuple[Floats, ...], other: tuple[Floats, ...]) 
     the distance 0.
 
     Args:
-        levels: of ``mel_levels``.
-        other: of as many sounds.
+        levels: the result of ``mel_levels``.
+        other: the same for as many other sounds.
     """
     return np.asarray(np.mean([_mean_difference(*pair) for pair in zip(levels, other, strict=True)], axis=0))
 
 
 def cumulative_spectra(audio: Floats) -> Floats:
-    """Return cumulated shares of the magnitudes of each frame, float32 (sounds, frames, bins): 0 to 1, or all 0."""
+    """Return the cumulative shares of each frame's magnitudes, float32 (sounds, frames, bins): 0 to 1, or all 0."""
     magnitudes = np.sqrt(power_spectrogram(audio, TRANSPORT_WINDOW, TRANSPORT_HOP))
     magnitudes /= np.maximum(magnitudes.sum(axis=-1, keepdims=True), f32(QUIETEST_FRAME))
     return np.cumsum(magnitudes, axis=-1, out=magnitudes)
@@ -59,14 +59,14 @@ def cumulative_spectra(audio: Floats) -> Floats:
 def transport_distance(cumulative: Floats, other: Floats) -> npt.NDArray[np.float64]:
     """Return the spectral optimal transport, float64 (pairs,), in [0, 1].
 
-    It is how far the magnitudes of one frame must move to become those of the other, as a share of the Nyquist
-    frequency, averaged over frames (Torres, Peeters and Richard, 2024). It ignores the level of frames. A silent frame
-    has no magnitudes to move, so its distance is the other's mean cumulated share. Two silent frames are
-    at 0.
+    It is the mean shift in frequency that turns the magnitudes of one frame into those of the other (Torres, Peeters
+    and Richard, 2024). It is a share of the Nyquist frequency, averaged over frames, and ignores the level of frames. A
+    silent frame has no magnitudes to shift, so its distance is the mean cumulative share of the other frame. Two silent
+    frames have the distance 0.
 
     Args:
-        cumulative: of ``cumulative_spectra``.
-        other: of as many sounds.
+        cumulative: the result of ``cumulative_spectra``.
+        other: the same for as many other sounds.
     """
     return _mean_difference(cumulative, other)
 
@@ -89,8 +89,8 @@ def log_spectral_distance(levels: Floats, other: Floats) -> npt.NDArray[np.float
     1976). It depends on the level of the sounds. Silence is -80 dB of full scale everywhere.
 
     Args:
-        levels: of ``chunk_levels``.
-        other: of as many sounds.
+        levels: the result of ``chunk_levels``.
+        other: the same for as many other sounds.
     """
     difference = levels - other
     return np.asarray(np.sqrt(np.vecdot(difference, difference) / f32(levels.shape[-1])).mean(axis=1, dtype=np.float64))
@@ -98,7 +98,7 @@ def log_spectral_distance(levels: Floats, other: Floats) -> npt.NDArray[np.float
 
 @compiled
 def _mean_difference(one: Floats, other: Floats) -> npt.NDArray[np.float64]:
-    """Return the mean absolute difference of each pair of (pairs, frames, bands)."""
+    """Return the mean absolute difference of each pair, float64 (pairs,), of arrays (pairs, frames, bands)."""
     means = np.zeros(len(one), np.float64)
     for pair in range(one.shape[0]):
         for frame in range(one.shape[1]):

@@ -35,7 +35,7 @@ class Distance:
     title: str
     unit: str
     describe: Callable[[Floats], Any]
-    """Takes audio float32 (sounds, 22050) and returns what ``compare`` needs of it."""
+    """Takes audio float32 (sounds, 22050) and returns its description for ``compare``."""
     compare: Callable[[Any, Any], npt.NDArray[np.float64]]
     """Takes the descriptions of originals and of answers and returns float64 (pairs,)."""
     higher_is_better: bool = False
@@ -56,7 +56,7 @@ Description = dict[Callable[[Floats], Any], Any]
 
 
 def describe(audio: npt.ArrayLike) -> Description:
-    """Return what all distances need of sounds, float32 (sounds, 22050)."""
+    """Return the descriptions of sounds, float32 (sounds, 22050), that all distances need."""
     checked = _checked(audio)
     return {function: function(checked) for function in {distance.describe: None for distance in DISTANCES}}
 

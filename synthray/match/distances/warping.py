@@ -32,7 +32,7 @@ def warped_distance(coefficients: Floats, other: Floats) -> npt.NDArray[np.float
 
     The cost of two frames is their mean absolute difference. A path takes steps of one frame in either sound or in
     both, and a step in both counts twice (Sakoe and Chiba, 1978; ``symmetric2`` of dtw-python). The sum over the best
-    path is divided by the frames of both sounds. Two silent sounds are at 0.
+    path is divided by the frames of both sounds. Two silent sounds have the distance 0.
 
     Args:
         coefficients: float32 (pairs, frames, coefficients).
@@ -42,7 +42,7 @@ def warped_distance(coefficients: Floats, other: Floats) -> npt.NDArray[np.float
 
 
 def warped_timbre_distance(coefficients: Floats, other: Floats) -> npt.NDArray[np.float64]:
-    """Return ``warped_distance`` over all coefficients but 0, which has most of a difference in level."""
+    """Return ``warped_distance`` without coefficient 0, which holds most of a difference in level."""
     return warped_distance(np.ascontiguousarray(coefficients[..., 1:]), np.ascontiguousarray(other[..., 1:]))
 
 
@@ -53,7 +53,7 @@ def _warp(one: Floats, other: Floats) -> float:
     transposed = other.T.copy()  # so that the inner loop runs over frames, in wide registers
     costs = np.empty(other_count, np.float32)
     best = np.full(other_count + 1, np.inf)
-    best[0] = 0.0  # one step in both leads to the first pair of frames, which counts once
+    best[0] = 0.0  # the path starts at the first pair of frames, whose cost counts once
     for i in range(count):
         costs[:] = f32(0.0)
         for k in range(one.shape[1]):

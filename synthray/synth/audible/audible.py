@@ -46,14 +46,14 @@ DEFAULTS = dict.fromkeys(INSTRUMENT.label_index, 0.0) | {
     "amplitude_envelope_release": 100.0,
     "amplitude_lfo_frequency": 3.0,
 }
-"""Neutral settings of the learned parameters, in units: first classes, quiet sources, no modulation."""
+"""Neutral settings of the learned parameters, in human units: first classes, quiet sources, no modulation."""
 
 
 def audible(settings: npt.ArrayLike) -> Bools:
     """Return which learned parameters can be heard in each preset.
 
     Args:
-        settings: float32 (sounds, 46), in units, within their ranges.
+        settings: float32 (sounds, 46), in human units, within their ranges.
 
     Returns:
         bool (sounds, learned), columns as in *labels*.
@@ -67,7 +67,7 @@ def audible(settings: npt.ArrayLike) -> Bools:
 
 
 def _ruled_out(facts: Facts, everywhere: bool = False) -> Bools:
-    """Return for which parameters a rule applies, (sounds, learned); ``everywhere`` takes only such rules."""
+    """Return whether a rule applies, (sounds, learned); ``everywhere`` uses only rules that hold at all settings."""
     ruled_out = np.zeros((len(facts.settings), len(INSTRUMENT.learned)), np.bool_)
     for rule in RULES:
         if rule.everywhere or not everywhere:
@@ -80,7 +80,7 @@ def why_inaudible(settings_row: npt.ArrayLike) -> dict[str, str]:
     """Return the reason for each parameter that cannot be heard, in the table's order.
 
     Args:
-        settings_row: float32 (46,), one preset in units.
+        settings_row: float32 (46,), one preset in human units.
 
     Returns:
         A clause by name, for example ``{"oscillator_1_pulse_width": "oscillator 1 is not a square"}``.
@@ -97,13 +97,13 @@ def why_inaudible(settings_row: npt.ArrayLike) -> dict[str, str]:
 
 
 def with_inaudible_defaults(settings: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """Return presets in which parameters that cannot be heard have their neutral setting of ``DEFAULTS``.
+    """Return presets with inaudible parameters set to their neutral settings in ``DEFAULTS``.
 
-    Presets that sound the same then look the same. A parameter that is inaudible only near its present setting keeps it
-    unless the way to its default is inaudible too.
+    Presets that sound the same then look the same. A parameter is set to its default only if the whole move there is
+    inaudible. Small inaudible moves are not enough.
 
     Args:
-        settings: float32 (sounds, 46), in units, within their ranges.
+        settings: float32 (sounds, 46), in human units, within their ranges.
 
     Returns:
         float32 (sounds, 46), a copy.

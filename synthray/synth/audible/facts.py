@@ -1,6 +1,6 @@
 """Facts about presets that decide what can be heard: shares of the sources, and changes when a parameter moves.
 
-The rules that use them are in ``rules.py``, the estimate behind them in ``spectrum_estimate.py``. Changes are RMS
+The rules in ``rules.py`` use them, and ``spectrum_estimate.py`` estimates the spectra behind them. Changes are RMS
 level differences in dB over the moments and bands that can be heard.
 """
 
@@ -38,20 +38,20 @@ CHOICES = {parameter.name: parameter for parameter in INSTRUMENT.choices}
 MOVE = 0.25
 """Distance by which a range is moved, as a share of its width."""
 CAUTION = np.float32(2.0)
-"""Factor of the changes towards targets: where many parameters move there at once, their changes add up."""
+"""Factor on each change towards targets. Many parameters move to targets at once, and their changes add up."""
 SOURCES = {"oscillator_1": (OSCILLATOR_1, MODULATION), "oscillator_2": (OSCILLATOR_2,), "noise": (NOISE,)}
 """Parts of the sound that the level of each source controls."""
 
 
 class Facts:
-    """Facts about presets that the rules use; each is (sounds,)."""
+    """Facts about presets that the rules use, each an array (sounds,)."""
 
     def __init__(self, settings: Floats, targets: Mapping[str, float] | None = None) -> None:
-        """Take presets in units, float32 (sounds, parameters), and where parameters move.
+        """Estimate the spectra of presets.
 
         Args:
-            settings: the presets.
-            targets: a setting by name; None moves a range by ``MOVE`` of its width, up and down.
+            settings: float32 (sounds, parameters), in human units.
+            targets: the setting that each parameter moves to, by name. None moves ranges by ``MOVE``, up and down.
         """
         self.settings = settings
         self._targets = targets
@@ -68,22 +68,22 @@ class Facts:
 
     @cached_property
     def oscillator_1_share(self) -> Floats:
-        """Share of oscillator 1 in what is heard, modulated or not."""
+        """Share of oscillator 1 in the heard sound, including the side bands of its modulation."""
         return self._share(OSCILLATOR_1) + self._share(MODULATION)
 
     @cached_property
     def oscillator_2_share(self) -> Floats:
-        """Share of oscillator 2 in what is heard, by itself and as a modulator."""
+        """Share of oscillator 2 in the heard sound, including the side bands of oscillator 1 that it causes."""
         return self._share(OSCILLATOR_2) + self._share(MODULATION)
 
     @cached_property
     def tonal_share(self) -> Floats:
-        """Share in what is heard of all but the noise."""
+        """Share of all sources except the noise in the heard sound."""
         return 1.0 - self._share(NOISE)
 
     @cached_property
     def level_at_release_db(self) -> Floats:
-        """Level when the key is let go, against its peak."""
+        """Level when the key is released, relative to the peak."""
         level = envelope(self.settings, "amplitude", self.of("note_hold")[:, None] / 1000.0)[:, 0]
         peak = np.maximum(self.spectrum.level.max(axis=1), level)
         return 2.0 * (in_db(level) - in_db(peak))
@@ -130,12 +130,15 @@ class Facts:
 
     @cached_property
     def filter_change_db(self) -> Floats:
-        """Change when the cutoff shifts by one octave, if the filter's slopes were straight."""
+        """Change when the cutoff shifts by one octave, extrapolated from the present slopes of the filter."""
         return self._root_of_largest([self.spectrum.squared_slope.sum(1)])
 
     @cached_property
     def filter_lfo_amount_change_db(self) -> Floats:
-        """Change when the amount of the filter's LFO moves. The LFO's mean square is about half of its peak's."""
+        """Change when the amount of the filter's LFO moves.
+
+        The mean square of the LFO is about half of its squared peak.
+        """
         now = self.of("filter_lfo_amount")
         squared_change = np.float32(0.5) * self.spectrum.squared_slope.sum(1)
         return self._root_of_largest(
@@ -152,7 +155,7 @@ class Facts:
         return self._root_of_largest(squares)
 
     def _largest_in_bands(self, share: Floats, ratios: list[Floats]) -> Floats:
-        """Return the largest change when parts of the bands (sounds, bands) become louder by one of ``ratios``."""
+        """Return the largest change when a ``share`` (sounds, bands) of each band grows by one of ``ratios``."""
         changes_db = [in_db(1.0 + share * (ratio - 1.0)) for ratio in ratios]
         return self._root_of_largest([np.vecdot(change_db**2, self.spectrum.band_weights) for change_db in changes_db])
 
@@ -166,7 +169,7 @@ class Facts:
         return share
 
     def _moved(self, name: str) -> list[Floats]:
-        """Return the settings that a range moves to; where it has no room to move, the present one."""
+        """Return the settings that a range moves to, or its present setting in a direction without room."""
         parameter, now = RANGES[name], self.of(name)
         if self._targets is not None:
             return [np.full_like(now, self._targets[name])]

@@ -1,7 +1,7 @@
 """Rules for inaudible parameters, each with its reason and its threshold.
 
-The facts that they use are in ``facts.py``, functions for presets in ``audible.py``. Thresholds were chosen so
-that the rules agree with measured differences, which ``benchmarks/audible.py`` prints.
+``facts.py`` has the facts that they use, and ``audible.py`` applies them to presets. Thresholds were chosen so that the
+rules agree with measured differences, which ``benchmarks/audible.py`` prints.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from synthray.synth.audible.spectrum_estimate import STAGES
 from synthray.synth.instrument import INSTRUMENT
 
 LEAST_SHARE = 0.002
-"""Waveform and pitch of a source that makes up less of what is heard are inaudible."""
+"""Below this share of the heard sound, the waveform and pitch of a source are inaudible."""
 LEAST_FINE_SHARE = 0.06
-"""Below this share, pulse width, detune and modulation are inaudible, which change a source less."""
+"""Below this share, pulse width, detune and modulation are inaudible. They change a source less."""
 LEAST_TONAL_SHARE = 0.12
-"""Below this share of all that is not noise, the noise covers sweeps of the pitch."""
+"""If all sources except the noise have less than this share, the noise covers sweeps of the pitch."""
 LEAST_FINE_TONAL_SHARE = 0.35
-"""Below this share, the noise covers vibrato, detune and modulation."""
+"""If they have less than this share, the noise covers vibrato, detune and modulation."""
 LEAST_CHANGE_DB = 1.0
-"""A smaller change of all levels is not heard. Listeners just notice 1 dB in loudness."""
+"""A smaller change of all levels is not heard. A difference of 1 dB in loudness is just noticeable."""
 LEAST_ATTACK_CHANGE_DB = 1.3
-"""As above for the attack, whose edge the frames of the measurement blur."""
+"""As above for the attack: the frames of the measurement blur its edge."""
 LEAST_COLOR_CHANGE_DB = 0.8
-"""As above for the noise, whose spectrum is known better than the partials."""
+"""As above for the noise colour: the spectrum of noise is known better than that of partials."""
 LEAST_RESONANCE_CHANGE_DB = 0.3
 """As above for the resonance: its peak is narrower than the bands of the estimate."""
 LEAST_AMOUNT_CHANGE_DB = 0.4
@@ -37,13 +37,13 @@ LEAST_AMOUNT_CHANGE_DB = 0.4
 LEAST_SOURCE_CHANGE_DB = 0.04
 """As above for a source that becomes louder: it fills gaps between partials, which are narrower than the bands."""
 LEAST_MODULATION_PERCENT = 1.5
-"""Ring and frequency modulation leave side bands below -40 dB at this depth."""
+"""At this depth, the side bands of ring and frequency modulation are below -40 dB."""
 LEAST_SHIFT_OCTAVES = 0.05
 """The steepest slope of the filter, 18 dB per octave in the estimate, turns this shift into about 1 dB."""
 LEAST_SWEEP_SEMITONES = 0.3
 """A shorter sweep of the pitch is not heard within a partial's band."""
 LEAST_VIBRATO_CENTS = 4.0
-"""Listeners just hear a vibrato of about 4 cents."""
+"""A vibrato of about 4 cents is just audible."""
 LEAST_TREMOLO_PERCENT = 23.0
 """The level then varies by less than 1 dB RMS."""
 FADED_DB = -60.0
@@ -225,4 +225,4 @@ RULES = (
         lambda f: f.of("amplitude_lfo_amount") < LEAST_TREMOLO_PERCENT,
     ),
 )
-"""Every reason; the first one that applies is given to people."""
+"""All rules. If several apply to a parameter, people see the reason of the first one."""

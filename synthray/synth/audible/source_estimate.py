@@ -1,7 +1,7 @@
 """Coarse spectra of a preset's sources, estimated from its settings without rendering.
 
-The filter and the level over time are added in ``spectrum_estimate.py``. Sweeps of the pitch are left out. Single bands
-may be wrong by 6 dB, which is accurate enough to tell which sources matter to the ear.
+The filter and the level over time are added in ``spectrum_estimate.py``. Sweeps of the pitch are left out. A band may
+be wrong by 6 dB. That is accurate enough to tell which sources can be heard.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ LEAST_DB = -120.0  # keeps logarithms finite
 FUNDAMENTAL_DB = np.array([0.0, -1.8, -3.9, 2.1], np.float32)
 """First Fourier coefficient of a sine, a triangle, a saw and a square with a peak of 1."""
 FALL_DB = np.array([24.0, 12.0, 6.0, 6.0], np.float32)
-"""Fall of overtones per octave: 1/n² for a triangle, 1/n for a saw and a square. A sine only leaks upwards."""
+"""Fall of overtones per octave: 1/n² for a triangle, 1/n for a saw and a square. A sine only has leakage."""
 LEAK_DB = 40.0
 """Fall of bands below a fundamental, per octave."""
 SOFT_CLIPPING_DB = -29.0
-"""Third harmonic of the cubic soft clipping, for a tone of 0 dB; it grows by 2 dB a dB."""
+"""Third harmonic of the cubic soft clipping for a tone of 0 dB. It grows by 2 dB for each dB of the tone."""
 HARDEST_CLIPPING_DB = -9.5
 """Third harmonic of a square."""
 NOISE_RMS_DB = -4.8
@@ -65,10 +65,10 @@ def in_db(ratio: Floats) -> Floats:
 
 
 def source_powers(settings: Floats) -> Floats:
-    """Return the power of each source in each band after the drive, up to a factor common to a sound.
+    """Return the power of each source in each band after the drive, up to one common factor for each sound.
 
     Args:
-        settings: (sounds, parameters), in units.
+        settings: (sounds, parameters), in human units.
 
     Returns:
         float32 (5 sources, sounds, 16 bands): oscillators, the side bands of their modulation, noise, and the
@@ -92,14 +92,14 @@ def source_powers(settings: Floats) -> Floats:
         partials(pitch_hz[0], pitch_hz[0], peak_db[0] + 2.0 * in_db(1.0 - ring), fall_db[0]),
         partials(pitch_hz[1], pitch_hz[1], peak_db[1], fall_db[1]),
         side_bands(pitch_hz, peak_db[0], np.minimum(*fall_db), ring, frequency),
-        noise_powers(of("noise_level") + 3.0, of("noise_color")),  # the others are peaks, 3 dB above an RMS
+        noise_powers(of("noise_level") + 3.0, of("noise_color")),  # the other levels are peaks, 3 dB above their RMS
         distortion(pitch_hz, peak_db, of("noise_level"), of("filter_drive") + INTO_DRIVE_DB),
     ]
     return np.stack(powers)
 
 
 def partials(lowest_hz: Floats, highest_hz: Floats, level_db: Floats, fall_db: Floats) -> Floats:
-    """Return powers (sounds, bands) that are level from ``lowest_hz`` to ``highest_hz`` and fall on both sides."""
+    """Return powers (sounds, bands) that are constant from ``lowest_hz`` to ``highest_hz`` and fall on both sides."""
     above_octaves = np.maximum(BAND_OCTAVES - np.log2(highest_hz)[:, None], 0.0)
     below_octaves = np.maximum(np.log2(lowest_hz)[:, None] - NEXT_BAND_OCTAVES, 0.0)
     return power(level_db[:, None] - fall_db[:, None] * above_octaves - LEAK_DB * below_octaves)
@@ -108,7 +108,8 @@ def partials(lowest_hz: Floats, highest_hz: Floats, level_db: Floats, fall_db: F
 def side_bands(pitch_hz: list[Floats], peak_db: Floats, fall_db: Floats, ring: Floats, frequency: Floats) -> Floats:
     """Return the powers (sounds, bands) that ring or frequency modulation adds, from depths in [0, 1].
 
-    They begin at the difference of both pitches and reach to the sum, or to the deviation of the frequency.
+    They begin at the difference of both pitches. They end at the sum or, for frequency modulation, at the largest
+    deviation.
     """
     by_frequency = frequency > 0.0
     difference_hz = np.abs(pitch_hz[0] - pitch_hz[1]) + 20.0  # a beat of less than 20 Hz is no side band

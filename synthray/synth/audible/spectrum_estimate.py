@@ -1,7 +1,7 @@
 """A coarse spectrogram of a preset, estimated from its settings without rendering: 16 moments by 16 bands.
 
-It says which parts of each source and of the filter matter to the ear. The sources are in ``source_estimate.py``, what
-follows from the estimate for single parameters is in ``facts.py``.
+It tells which parts of each source and of the filter can be heard. ``source_estimate.py`` estimates the sources, and
+``facts.py`` derives facts about single parameters.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LOWEST_OCTAVE, HIGHEST_OCTAVE = np.log2(np.array([LOWEST_HZ, HIGHEST_HZ], np.flo
 """Limits of the cutoff in octaves above 1 Hz."""
 HELD_MOMENTS, RELEASED_MOMENTS = 11, 5
 RANGE_DB = 60.0
-"""Cells further below the loudest one are not heard."""
+"""A cell (one band at one moment) that is further below the loudest one is not heard."""
 DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 STEEPEST_DB = 18.0
 """Limit of the filter's slope per octave. It is infinite at the centre of a notch, but a band is wider than that."""
@@ -32,9 +32,9 @@ class SpectrumEstimate:
     """Estimated power of each preset over time and bands."""
 
     times_s: Floats
-    """(sounds, moments); closer to each other after a key press and after a release."""
+    """Times of the moments, (sounds, moments). They are denser after a key press and after a release."""
     weights_s: Floats
-    """(sounds, moments), the time that each moment stands for."""
+    """Duration that each moment stands for, (sounds, moments)."""
     level: Floats
     """Amplitude envelope in [0, 1], (sounds, moments)."""
     cutoff_octaves: Floats
@@ -42,15 +42,15 @@ class SpectrumEstimate:
     shares: Floats
     """Share of each source in the power of each band, (sources, sounds, bands)."""
     band_weights: Floats
-    """For how long each band is heard, (sounds, bands), with a sum of 1 for a sound."""
+    """Share of each band in the heard time, (sounds, bands). The shares of a sound add up to 1."""
     squared_slope: Floats
-    """Sum over the heard cells of a moment of the squared change in dB per octave of cutoff, (sounds, moments)."""
+    """Squared change in dB per octave of cutoff, time-weighted and summed over the heard bands, (sounds, moments)."""
     squared_resonance: Floats
-    """Mean over the heard cells of the squared change in dB per factor e of resonance, (sounds,)."""
+    """Squared change in dB when the resonance grows by a factor of e, averaged over the heard cells, (sounds,)."""
 
 
 def estimate_spectrum(settings: Floats) -> SpectrumEstimate:
-    """Return the estimate for presets in units, float32 (sounds, parameters)."""
+    """Return the estimate for presets in human units, float32 (sounds, parameters)."""
     times_s, weights_s = moments(settings)
     level = envelope(settings, "amplitude", times_s)
     octaves = cutoff_octaves(
@@ -112,8 +112,9 @@ def _hear(
 def filter_gain(u: Scalar, kind: Scalar, per_q: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Return a filter's power gain and its derivatives: in dB per octave of cutoff, and in dB per factor e of Q.
 
-    ``u`` is the squared frequency against the cutoff, warped by the bilinear transform. The power gain is 1 for a low
-    pass, u² for a high pass, u/Q for a band pass and (1 - u)² for a notch, over (1 - u)² + u/Q². ``per_q`` is 1/Q.
+    ``u`` is the squared ratio of frequency to cutoff, both warped by the bilinear transform. The power gain is
+    N / ((1 - u)² + u/Q²). N is 1 for a low pass, u² for a high pass, u/Q for a band pass and (1 - u)² for a notch.
+    ``per_q`` is 1/Q.
     """
     away, damped = np.float32(1.0) - u, u * per_q * per_q
     below = np.float32(1.0) / (away * away + damped)
@@ -135,7 +136,7 @@ def filter_gain(u: Scalar, kind: Scalar, per_q: Scalar) -> tuple[Scalar, Scalar,
 
 
 def moments(settings: Floats) -> tuple[Floats, Floats]:
-    """Return times and the time that each stands for, float32 (sounds, moments), in s."""
+    """Return the moments' times and the duration that each stands for, both float32 (sounds, moments) in s."""
     hold_s = setting(settings, "note_hold")[:, None] / 1000.0
     rest_s = np.float32(DURATION_S) - hold_s
     held = (np.arange(HELD_MOMENTS, dtype=np.float32) + 0.5) / HELD_MOMENTS
@@ -149,10 +150,10 @@ def envelope(settings: Floats, which: str, times_s: Floats, **moved: Floats) -> 
     """Return an envelope of ``dsp/modulation.py`` in [0, 1], float32 (sounds, moments).
 
     Args:
-        settings: (sounds, parameters), in units.
+        settings: (sounds, parameters), in human units.
         which: "amplitude" or "filter".
         times_s: (sounds, moments).
-        moved: other settings (sounds,) of stages.
+        moved: settings (sounds,) that replace those of ``settings``, by stage.
     """
     stages = {stage: setting(settings, f"{which}_envelope_{stage}") for stage in STAGES} | moved
     return _envelope(times_s, setting(settings, "note_hold"), *(stages[stage] for stage in STAGES))
@@ -178,12 +179,12 @@ def _envelope(
 
 @compiled
 def squared_level_change_db(now: Floats, then: Floats, weights_s: Floats) -> Floats:
-    """Return the mean squared difference of two levels in dB, over the moments in which one of both is heard.
+    """Return the mean squared difference of two levels in dB, over the moments in which either is heard.
 
     Args:
         now: amplitudes in [0, 1], (sounds, moments).
-        then: other amplitudes.
-        weights_s: the time that each moment stands for, (sounds, moments).
+        then: the amplitudes to compare with, of the same shape.
+        weights_s: the duration that each moment stands for, (sounds, moments).
 
     Returns:
         float32 (sounds,).
@@ -208,7 +209,7 @@ def cutoff_octaves(settings: Floats, amount: Floats, shape: Floats) -> Floats:
     """Return the cutoff in octaves above 1 Hz, (sounds, moments).
 
     Args:
-        settings: (sounds, parameters), in units.
+        settings: (sounds, parameters), in human units.
         amount: (sounds,), in octaves.
         shape: the filter envelope in [0, 1], (sounds, moments).
     """

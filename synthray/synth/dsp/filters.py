@@ -53,7 +53,7 @@ def all_pass(work: Floats, state: int, lane: int, x: Scalar, coefficient: Scalar
 
 @inlined
 def branch(work: Floats, state: int, lane: int, x: Scalar, coefficients: tuple[float, ...]) -> Scalar:
-    """Apply three all-pass sections in series; each one's last output is the next one's last input."""
+    """Apply three all-pass sections in series; a section's last output is stored once, as the next one's last input."""
     y = all_pass(work, state, lane, x, f32(coefficients[0]))
     y = all_pass(work, state + LANES, lane, y, f32(coefficients[1]))
     y = all_pass(work, state + 2 * LANES, lane, y, f32(coefficients[2]))
@@ -63,7 +63,7 @@ def branch(work: Floats, state: int, lane: int, x: Scalar, coefficients: tuple[f
 
 @inlined
 def drive_and_decimate(work: Floats, mix: Floats, sound: Floats) -> None:
-    """Clip ``mix`` (doubled samples, lanes), flat, softly, and decimate it by two into ``sound``."""
+    """Clip ``mix`` (doubled samples, lanes) softly and decimate it by two into ``sound``; both are flat."""
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):
         for lane in range(LANES):

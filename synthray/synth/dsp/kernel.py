@@ -167,7 +167,7 @@ def cache_aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @inlined
 def start_block(settings: Floats, seeds: Seeds, first: int) -> tuple[Floats, Counters]:
-    """Return the state of the voice before the block of lanes from sound ``first`` on.
+    """Return the initial state of the voice for the block of lanes that begins with sound ``first``.
 
     Lanes beyond the last sound repeat it.
     """

@@ -65,8 +65,8 @@ class _OptionalCache(FunctionCache):  # type: ignore[misc]  # Numba has no types
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Compile a function that Python calls; it releases the GIL.
 
-    The machine code is kept in the folder of the function's file, or in the user's cache. In a container that lets it
-    write to neither, it is kept in memory only.
+    The machine code is kept in the folder of the function's file, or in the user's cache. If neither can be written, as
+    in some containers, the code is kept in memory only.
     """
     dispatcher = njit(nogil=True, error_model="numpy")(function)
     with contextlib.suppress(RuntimeError):  # no folder can be written
@@ -91,8 +91,8 @@ def consecutive_rows(start: int, *sizes: int) -> list[int]:
 def multiply_add(_typing_context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001
     """Compute ``a * b + c``, rounded once.
 
-    The explicit instruction gives the same bits on every CPU. The flag ``contract``, with which LLVM fuses operations
-    as it likes, does not.
+    The explicit instruction gives the same bits on every CPU. The flag ``contract`` does not, because it lets LLVM
+    choose which operations to fuse.
     """
     return a(a, a, a), lambda _context, builder, _signature, arguments: builder.fma(*arguments)
 
@@ -101,8 +101,8 @@ def multiply_add(_typing_context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: 
 def use_widest_registers(_typing_context: Any) -> Any:
     """Let the loops of the calling function use 512-bit registers, and align its stack to them.
 
-    LLVM prefers 256 bits by default. Registers make rendering 1.3 times faster, alignment 1.08 times. Both hold for
-    the function into which all others are inlined.
+    LLVM prefers 256 bits by default. The wider registers make rendering 1.3 times faster, the alignment 1.08 times.
+    Both apply to the function into which all others are inlined.
     """
 
     def generate(context: Any, builder: Any, _signature: Any, _arguments: Any) -> Any:

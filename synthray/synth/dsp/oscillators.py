@@ -140,7 +140,7 @@ def steer_pitch(work: Floats, lane: int, ratio: Scalar) -> None:
 
 @inlined
 def wave(work: Floats, base: int, lane: int, phase: Scalar, scale: Scalar) -> Scalar:
-    """Return an oscillator's value at ``phase``, in counts; ``scale`` is the function's of that name."""
+    """Return an oscillator's value at ``phase``, in counts; ``scale`` is a result of the function ``scale``."""
     position = f32(phase)
     u = multiply_add(work[base + NEAR + lane], abs(position), work[base + EDGE + lane])
     u = multiply_add(work[base + ALONG + lane], position, u)
@@ -207,7 +207,7 @@ def set_noise(work: Floats, counters: Counters, lane: int, level_db: Scalar, cor
 def add_noise(work: Floats, counters: Counters, mix: Floats) -> None:
     """Add coloured noise to ``mix``, two samples from each 32-bit number (xorshift; Marsaglia 2003).
 
-    The first sample is the whole number, the second its lower half, which the first contains at -96 dB.
+    The first sample is the whole number, the second its lower 16 bits. The first also contains these bits, at -96 dB.
     """
     use_widest_registers()
     for sample in range(CONTROL_PERIOD):

@@ -129,7 +129,7 @@ def is_recognised(raw: bytes | memoryview) -> bool:
 
 
 def _after_id3(raw: memoryview) -> memoryview:
-    """Return a file without the ID3v2 tags in front of it, whose sizes have 7 bits a byte (id3.org, 3.1)."""
+    """Return a file without the ID3v2 tags in front of it; tag sizes have 7 bits in each byte (id3.org, 3.1)."""
     while bytes(raw[:3]) == b"ID3" and len(raw) > 10:
         size = 0
         for byte in raw[6:10]:
@@ -139,7 +139,7 @@ def _after_id3(raw: memoryview) -> memoryview:
 
 
 def _foreign(head: bytes, raw: memoryview) -> str:
-    """Return what a file is that libsndfile cannot read, or an empty string."""
+    """Return the kind of a file if libsndfile cannot read it, else an empty string."""
     if head[4:8] == b"ftyp":
         protected = any(box in bytes(raw[: 1 << 20]) for box in (b"drms", b"enca", b"sinf"))
         return "encrypted (MP4)" if protected else f"an MP4 or M4A file. {CONVERT}"
@@ -152,12 +152,12 @@ def _foreign(head: bytes, raw: memoryview) -> str:
 
 
 def _mp3_start(raw: memoryview) -> int:
-    """Return the position of the first MP3 frame behind bytes of another kind, or 0 without one."""
+    """Return the position of the first MP3 frame behind bytes of another kind, or 0 if there is none."""
     head = bytes(raw[:MP3_SEARCH_BYTES])
     start = head.find(b"\xff")
     while start >= 0:
         frame_bytes = mp3_frame_bytes(head[start : start + 4])
-        # Two frames in a row of the same kind: one header alone occurs in any data.
+        # Require two frames of the same kind in a row, because any data may contain the bytes of one header.
         following = head[start + frame_bytes : start + frame_bytes + 4]
         if frame_bytes and mp3_frame_bytes(following) and following[1] == head[start + 1]:
             return start

@@ -1,4 +1,4 @@
-"""Headers of sound files that state a wrong length, repaired so that libsndfile reads what is there.
+"""Repair headers of sound files that state a wrong length, so that libsndfile reads all of the sound.
 
 A recorder that was killed, or that wrote to a pipe, never completes its header. Each function takes a whole file and
 returns the parts of a readable one. The bytes of the sound are not copied. ``container.py`` recognises formats.
@@ -63,7 +63,7 @@ def _riff_chunks(raw: memoryview, order: str) -> Iterator[tuple[bytes, memoryvie
 
 
 def _only_chunks(raw: memoryview, order: str) -> bool:
-    """Return whether a file's rest consists of whole chunks, which then belong to a file without sound."""
+    """Return whether the rest of a file consists of whole chunks; a sound of size 0 before it is then really empty."""
     position = 0
     while position + 8 <= len(raw) and _is_name(raw[position : position + 4]):
         (size,) = struct.unpack_from(f"{order}I", raw, position + 4)
@@ -76,7 +76,7 @@ def _is_name(name: memoryview) -> bool:
 
 
 def repair_aiff(raw: memoryview) -> Parts:
-    """Return an AIFF or AIFC file whose sound chunk, if it is empty or too long, ends with the file.
+    """Return an AIFF or AIFC file; a sound chunk that is empty or too long is changed to end with the file.
 
     libsndfile counts the frames itself, from the size of the sound chunk.
     """
@@ -93,7 +93,7 @@ def repair_aiff(raw: memoryview) -> Parts:
 
 
 def repair_caf(raw: memoryview) -> Parts:
-    """Return a CAF file whose data chunk, if it has no size or is too long, ends with the file."""
+    """Return a CAF file; a data chunk that has no size or is too long is changed to end with the file."""
     position = 8
     while position + 12 <= len(raw):
         name, size = struct.unpack_from(">4sq", raw, position)
@@ -114,8 +114,8 @@ def repair_au(raw: memoryview) -> Parts:
 def repair_flac(raw: memoryview) -> Parts:
     """Return a FLAC file of unknown length, without a checksum of its samples.
 
-    STREAMINFO begins at byte 8: its 36 bits that end with byte 25 count the samples, 16 bytes of MD5 follow (RFC 9639,
-    8.2).
+    STREAMINFO begins at byte 8. Its count of samples has 36 bits and ends with byte 25. A 16-byte MD5 follows (RFC
+    9639, 8.2).
     """
     if len(raw) < 42:
         return [raw]
@@ -123,7 +123,7 @@ def repair_flac(raw: memoryview) -> Parts:
 
 
 def repair_mp3(raw: memoryview) -> Parts:
-    """Return an MP3 file whose first frame states more frames than it can have.
+    """Return an MP3 file with a first frame that states more frames than the file can have.
 
     Without a Xing frame libsndfile guesses the length from the bit rate of the first frame, and stops there. Layers I
     and II are not repaired, because their bit rate is constant.
@@ -135,14 +135,14 @@ def repair_mp3(raw: memoryview) -> Parts:
     tag = 4 + _side_bytes(header)
     if bytes(raw[tag : tag + 4]) in (b"Xing", b"Info"):
         (flags,) = struct.unpack_from(">I", raw, tag + 4) if len(raw) >= tag + 16 else (0,)
-        if flags & 3 == 3:  # frames and bytes; the encoder's delay stands behind them
+        if flags & 3 == 3:  # both counts are present, and the encoder's delay follows them
             return [raw[: tag + 8], struct.pack(">II", 0x7FFFFFFF, len(raw)), raw[tag + 16 :]]
         raw = raw[frame_bytes:]
     return [_xing_frame(header), raw]
 
 
 def _xing_frame(header: bytes) -> bytes:
-    """Return a silent Layer III frame of the same kind with a Xing tag, without CRC, at 64 or 40 kbit/s."""
+    """Return a silent Layer III frame like that of ``header``, with a Xing tag, without CRC, at 64 or 40 kbit/s."""
     header = bytes([header[0], header[1] | 1, header[2] & 0x0C | 0x50, header[3]])
     frame = header + bytes(_side_bytes(header)) + b"Xing" + struct.pack(">II", 1, 0x7FFFFFFF)
     return frame + bytes(mp3_frame_bytes(header) - len(frame))
@@ -156,7 +156,7 @@ def _side_bytes(header: bytes) -> int:
     return 9 if is_mono else 17
 
 
-# kbit/s by index: of MPEG 1 Layers I, II and III, and of MPEG 2 and 2.5 Layer I, and Layers II and III.
+# Bit rates in kbit/s by index. V1 is MPEG 1, V2 is MPEG 2 and 2.5. L1, L2 and L3 are the layers.
 _V1_L1 = (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448)
 _V1_L2 = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _V1_L3 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -165,7 +165,7 @@ _V2_L23 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 
 
 def mp3_frame_bytes(header: bytes) -> int:
-    """Return the length of the MPEG audio frame with a header of 4 bytes, or 0 if it is none (ISO 11172-3, 2.4.2.3)."""
+    """Return the bytes of the MPEG audio frame with this 4-byte header; 0 if it is invalid (ISO 11172-3, 2.4.2.3)."""
     if len(header) < 4 or header[0] != 0xFF or header[1] >> 5 != 7:
         return 0
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)

@@ -25,7 +25,7 @@ Doubles = npt.NDArray[np.float64]
 
 RATES_HZ = (1000, 768_000)
 MAX_SAMPLES_PER_S = 64 * 48_000
-"""Samples of all channels in a second of sound, to bound the work: 64 channels at 48 kHz, or 4 at 768 kHz."""
+"""Limit on the samples per second of all channels, to bound the work: 64 channels at 48 kHz, or 4 at 768 kHz."""
 BLOCK_FRAMES = 4096  # a block in which the decoder fails is lost
 STEEP_CROSSINGS = 512
 """Zero crossings on either side of the filter that halves the rate: 46 ms."""
@@ -44,7 +44,7 @@ class SoundDecoder:
             name: of the file, for messages.
 
         Raises:
-            SoundError: the file cannot be read, or has an unusual sample rate or too many channels for it.
+            SoundError: the file cannot be read, has an unusual sample rate, or has too many channels for its rate.
         """
         self._name = name
         self._file = _open(raw, name)
@@ -96,7 +96,7 @@ class SoundDecoder:
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]  # soundfile has no types
     """A file that is read to its end, not to the length in its header.
 
-    soundfile limits reading to that length, and seeks after each block, only if the file can seek.
+    If a file can seek, soundfile reads only to that length and seeks after each block. So this one cannot seek.
     """
 
     def seekable(self) -> bool:
@@ -120,8 +120,8 @@ def _open(raw: bytes | memoryview, name: str) -> Any:
 def _open_by_path(form: PartsFile) -> _ForwardFile:
     """Open a copy that has a path.
 
-    Without one, libsndfile takes a file ``._`` or ``.AppleDouble/`` in the working directory, which macOS and its file
-    servers write, for a part of the sound.
+    Without a path, libsndfile may take ``._`` or ``.AppleDouble/`` in the working directory for a part of the sound.
+    macOS and its file servers write such files.
     """
     form.seek(0)
     with open(os.memfd_create("sound"), "wb") as copy:  # noqa: PTH123  # a descriptor, not a path
@@ -131,7 +131,7 @@ def _open_by_path(form: PartsFile) -> _ForwardFile:
 
 
 def _reason(error: Exception) -> str:
-    """Return libsndfile's message, without what it says of the Python object or of a file on the disk."""
+    """Return libsndfile's message, without the parts about the Python object or a file on the disk."""
     reason = str(getattr(error, "error_string", ""))
     if not reason or "not a regular file" in reason:
         return "its content is not valid"
@@ -143,8 +143,8 @@ def resample(
 ) -> Iterator[Doubles]:
     """Convert a stream of blocks to another rate.
 
-    The value of the first frame stands in front of the stream, because a recording with an offset would otherwise begin
-    with a click. soxr's HQ filter passes up to 90 % of the lower Nyquist frequency within 0.01 dB. The result does not
+    The first frame's value is assumed before the stream. With zeros there, a recording with an offset would begin with
+    a click. soxr's HQ filter passes up to 90 % of the lower Nyquist frequency within 0.01 dB. The result does not
     depend on the sizes of the blocks.
 
     Args:
@@ -170,11 +170,11 @@ def resample(
 def decode_part(decoder: SoundDecoder, channel: int | None, first: int, last: int) -> Doubles:
     """Return the samples from ``first`` up to ``last`` at the instrument's rate, float64 (samples,).
 
-    They pass up to 5.45 kHz unchanged, because the network also looks at the highest bins: soxr's filter keeps all of
-    that at twice the instrument's rate, and a steep filter halves the rate.
+    Frequencies up to 5.45 kHz stay unchanged, because the network also reads the highest bins. So soxr converts to
+    twice the instrument's rate, where its filter keeps all of them, and a steep filter halves the rate.
 
     Args:
-        decoder: of the file, from which nothing was read.
+        decoder: the file's decoder, from which nothing was read yet.
         channel: its number, or None for the mean of all.
         first: number of the first sample at 11025 Hz.
         last: number of the sample behind the last one. The result is shorter if the file ends before it.
@@ -186,7 +186,7 @@ def decode_part(decoder: SoundDecoder, channel: int | None, first: int, last: in
     start = max(0, 2 * first - margin)
     samples = _cut_out(resample(blocks, decoder.rate_hz, 1, 2 * SAMPLE_RATE_HZ), start, 2 * last + margin)
     count = min(last, (start + len(samples) + 1) // 2) - first
-    rest = samples[:1]  # the value around the file: zeros would click in a recording with an offset
+    rest = samples[:1]  # assumed outside of the file: zeros would click in a recording with an offset
     samples = np.concatenate([np.zeros(start - 2 * first + margin), samples - rest, np.zeros(2 * margin)])
     return _halve_rate(samples)[:count] + rest
 
@@ -210,7 +210,7 @@ def _cut_out(blocks: Iterator[Doubles], first: int, last: int) -> Doubles:
 
 
 def _halve_rate(samples: Doubles) -> Doubles:
-    """Filter samples and return every second one, from the first that the whole filter covers to the last.
+    """Filter samples and return every second one, where the whole filter lies within the samples.
 
     ``resample_poly`` of SciPy does the same, but importing ``scipy.signal`` takes longer than a match.
     """

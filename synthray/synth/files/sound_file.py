@@ -21,11 +21,11 @@ from synthray.synth.instrument import DURATION_S, N_SAMPLES, SAMPLE_RATE_HZ
 from synthray.synth.onset import HOP, MAX_SILENCE_S, Onset, find_onset, measure_levels
 
 PRE_ROLL = 2
-"""Samples that are kept in front of the onset: half of the random presets have theirs found so many samples late."""
+"""Samples that are kept in front of the onset, because half of the random presets have it found this late."""
 KEPT = 55
-"""A sound begins with the file, or at the end of a digital silence, if the onset is within so many samples (5 ms)."""
+"""A sound begins with the file, or at the end of a digital silence, if the onset follows within 5 ms (55 samples)."""
 SILENT_RUN = 20
-"""Equal samples that are no noise. The silence of a file at another rate is not exact, because the filter rings."""
+"""Equal samples that make a digital silence. Resampled files have no exact silence, because the filter rings."""
 OFFSET_FROM = 0.01
 """A mean above this share of the RMS level is an offset. A smaller mean is normal: 2 s may end within a period."""
 ABOVE_NOISE_PEAK = 1.25
@@ -56,7 +56,7 @@ class Sound:
 
     @property
     def is_cut(self) -> bool:
-        """Return whether the file goes on audibly long behind ``audio``."""
+        """Return whether the file continues after ``audio`` for long enough to be heard."""
         return self.length_s is None or self.length_s - self.skipped_s - DURATION_S >= CUT_FROM_S
 
     def to_json(self) -> dict[str, float | None]:
@@ -69,7 +69,8 @@ def read_sound(source: bytes | str | Path) -> Sound:
     """Return the first 2 s of the sound in a file, as one channel at 11025 Hz.
 
     The lengths in the file's header are not trusted, and the file is decoded in blocks. Silence and noise in front of
-    the sound are skipped. Of several channels, the mean is used, or the loudest one where they cancel each other.
+    the sound are skipped. The mean of several channels is used, or the loudest channel if the mean has much less
+    energy.
 
     Args:
         source: the bytes of a file, or its path.
@@ -112,9 +113,9 @@ def _beginning(samples: Doubles, onset: Onset) -> int:
 
 
 def _exact_onset(samples: Doubles, onset: Onset) -> int:
-    """Return the first sample that differs from the rest in front of it by the onset's threshold.
+    """Return the first sample whose difference from the quiet part before it exceeds the onset's threshold.
 
-    It must also exceed the peaks of the noise in the first half of that rest.
+    The difference must also exceed the peaks of the noise in the first half of the quiet part.
     """
     in_front = onset.sure_from - onset.first
     difference = np.abs(samples[: onset.last - onset.first] - (samples[:in_front].mean() if in_front else samples[0]))

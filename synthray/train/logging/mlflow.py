@@ -28,7 +28,7 @@ _NOT_METRICS = ("epoch", "epochs")
 
 
 class MlflowLog:
-    """A run of MLflow for one training, which a resumed training continues.
+    """The MLflow run of one training. A resumed training continues its run.
 
     A thread sends the entries. If that fails, the first failure is logged, and the training continues. Unsent entries
     are sent again after the next epoch and at the end.

@@ -46,5 +46,6 @@ class EpochLog:
             except tf.errors.OpError as error:
                 raise scratch_full(summary(error)) from error
             [file] = folder.iterdir()
-            # TensorBoard skips a file whose name is not after the last one: the start has the same digits in all names.
+            # TensorBoard skips a file whose name does not sort after the last one's. All start times have equally many
+            # digits.
             self._store.write(f"events.out.tfevents.{self._start_s}.{report.epoch:06}", file.read_bytes())
