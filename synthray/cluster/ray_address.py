@@ -1,4 +1,7 @@
-"""The Ray cluster that a command joins: ``RAY_ADDRESS`` in each of its forms, checked before Ray waits for it."""
+"""Choose the Ray cluster that a command joins, from ``RAY_ADDRESS``: unset, ``auto``, ``local`` or ``host:port``.
+
+The address is checked first, because Ray waits long for a cluster that does not answer.
+"""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def newest(uri: str, marker: str) -> str | None:
 def _file_path(uri: str, rest: str) -> Path:
     host, slash, path = rest.partition("/")
     if host not in ("", "localhost") or not slash:
-        raise ConfigError(f"{uri!r} is not file:// and an absolute path, such as file:///data/first")
+        raise ConfigError(f"{uri!r}: after file://, give an absolute path, as in file:///data/first")
     if "%00" in path:
         raise ConfigError(f"{uri!r}: a URI cannot contain the character 0")
     return Path(os.fsdecode(unquote_to_bytes(f"/{path}")))

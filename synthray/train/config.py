@@ -127,7 +127,7 @@ class TrainConfig:
         check(lambda value: 0 <= value < 2**63, "from 0 to 2**63 - 1", "seed")
 
     def open_data(self) -> Dataset:
-        """Open the data set, with the features that the network prefers if its sounds can be rendered."""
+        """Open the data set. Where its sounds are rendered, they get the features that the network prefers."""
         return open_dataset(self.data).with_analysis(ARCHITECTURES[self.network].analysis)
 
     def normalises(self, dataset: Dataset) -> bool:

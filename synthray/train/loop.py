@@ -168,8 +168,8 @@ def _newest(state: TrainState, folder: CheckpointFolder, worker: WorkerContext) 
             return checkpoint
         time.sleep(_RESUME_PAUSE_S)
     raise StorageError(
-        f"{folder.uri}: a worker cannot read the checkpoint that another worker has found. Run the same command again, "
-        "and one training at a time in one --out."
+        f"{folder.uri}: a worker cannot read the checkpoint that another worker has found. Run the same command "
+        "again. If another training writes to the same --out, wait until it has ended."
     )
 
 

@@ -16,7 +16,7 @@ HOST, PORT = "0.0.0.0", 8000  # noqa: S104  # Serve fixes HAProxy's host and por
 SETTINGS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
-    # The session calls its replicas from a thread without an event loop. The setting above alone would not allow that.
+    # The job calls its replicas from a thread without an event loop. The setting above alone would not allow that.
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "1",
     # On a busy machine HAProxy does not start within the default of 5 s.
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",

@@ -60,7 +60,7 @@ class Sound:
         return self.length_s is None or self.length_s - self.skipped_s - DURATION_S >= CUT_FROM_S
 
     def to_json(self) -> dict[str, float | None]:
-        """Return the durations, in seconds to a millisecond."""
+        """Return ``skipped_s``, ``used_s`` and ``length_s``, rounded to milliseconds."""
         length_s = None if self.length_s is None else round(self.length_s, 3)
         return {"skipped_s": round(self.skipped_s, 3), "used_s": round(self.used_s, 3), "length_s": length_s}
 
