@@ -45,7 +45,8 @@ def main() -> None:
     if card.table != INSTRUMENT:
         raise SystemExit(f"{arguments.model}: trained on another instrument. Train it with this version of synthray.")
     file = write_small(model, arguments.out / f"{NAME}.keras")
-    # Leave out the output folder, because nobody else has it. Keep the data, a URI that everyone can render.
+    # The output folder exists on this machine only, so the card does not name it. It names the data: anyone can render
+    # them from their URI.
     config = {key: value for key, value in card.config.items() if key != "out"}
     raw = file.read_bytes()
     layout = HeadLayout(card.table, card.bins)
