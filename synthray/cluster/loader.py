@@ -82,7 +82,7 @@ def cache_dataset(
     """Start reading a data set into shared memory, once for all workers and epochs.
 
     Args:
-        order: only its shards are read, those of its first batches first.
+        order: only the shards of its examples are read. The shards of its first batches come first.
         log: is called with the decision between caching and streaming.
 
     Returns:

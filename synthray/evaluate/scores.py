@@ -85,7 +85,7 @@ def constant_guess(table: ParameterTable, statistics: Mapping[str, Mapping[str, 
 
     Args:
         table: the data set's parameters.
-        statistics: those of its manifest. For each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
+        statistics: from its manifest. For each learned parameter ``{"mean": …}`` or ``{"counts": {value: count}}``.
 
     Raises:
         DataError: a parameter has no statistics.

@@ -29,7 +29,7 @@ LEAST_CHANGE_DB = 1.0
 LEAST_ATTACK_CHANGE_DB = 1.3
 """As above for the attack: the frames of the measurement blur its edge."""
 LEAST_COLOR_CHANGE_DB = 0.8
-"""As above for the noise colour: the spectrum of noise is known better than that of partials."""
+"""As above for the noise colour: the spectrum of noise is known better than the spectrum of partials."""
 LEAST_RESONANCE_CHANGE_DB = 0.3
 """As above for the resonance: its peak is narrower than the bands of the estimate."""
 LEAST_AMOUNT_CHANGE_DB = 0.4

@@ -153,7 +153,7 @@ def envelope(settings: Floats, which: str, times_s: Floats, **moved: Floats) -> 
         settings: (sounds, parameters), in human units.
         which: "amplitude" or "filter".
         times_s: (sounds, moments).
-        moved: settings (sounds,) that replace those of ``settings``, by stage.
+        moved: settings (sounds,) by stage. They replace the ones in ``settings``.
     """
     stages = {stage: setting(settings, f"{which}_envelope_{stage}") for stage in STAGES} | moved
     return _envelope(times_s, setting(settings, "note_hold"), *(stages[stage] for stage in STAGES))
