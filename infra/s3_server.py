@@ -148,8 +148,9 @@ class S3Server:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
             try:
-                client.put_object(Bucket=self.bucket, Key=".synthray-ready", Body=b"ready")
-                client.delete_object(Bucket=self.bucket, Key=".synthray-ready")
+                client.head_bucket(Bucket=self.bucket)
+                # A put that timed out here may still be stored later, so it must not go to the bucket of the users.
+                client.put_object(Bucket=f"{self.bucket}-ready", Key="ready", Body=b"ready")
                 return
             except Exception as error:  # the parts come up one after the other, each with its own errors
                 if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
