@@ -5,13 +5,13 @@
     python benchmarks/audible.py --prior musical
 
 Each parameter of each preset is moved: a choice to its other classes, a range by a quarter of its width up and down.
-Both presets are rendered with the same noise and compared in two spectrograms with bands in mel, one with short and one
-with long frames. The difference is the RMS of the level differences, in dB. It counts the cells in which one of the two
-sounds is less than 60 dB below the loudest cell.
+Both presets are rendered with the same noise and compared in two mel spectrograms, one with short and one with long
+frames. The difference is the RMS of the level differences in dB, over the cells in which one of the two sounds is less
+than 60 dB below the loudest cell.
 
 A parameter is audible if one of its moves makes a difference above two limits. The first is 1 dB. The second is half of
-an inaudible difference: another noise seed, and a detune of oscillator 2 by one cent. Half is enough, because a
-systematic difference is the same in thousands of cells.
+the difference that an inaudible change makes: another noise seed, and a detune of oscillator 2 by one cent. Half is
+enough, because a systematic difference is the same in thousands of cells.
 """
 
 from __future__ import annotations
@@ -166,7 +166,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", type=int, default=500, help="number of random presets (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the presets (default: %(default)s)")
-    parser.add_argument("--prior", type=Prior.parse, default="uniform", help="of the presets (default: %(default)s)")
+    parser.add_argument(
+        "--prior", type=Prior.parse, default="uniform", help="prior of the presets (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     labels = random_presets(arguments.seed, 0, arguments.presets, prior=arguments.prior)
     seeds = noise_seeds(arguments.seed, 0, arguments.presets)
@@ -186,8 +188,8 @@ def main() -> None:
     change_db = changes_by_defaults_db(labels, seeds)
     least_db = np.maximum(LEAST_DB, LEAST_SHARE_OF_UNHEARD * sensitivity.unheard_db.max(axis=1))
     median, ninetieth = np.quantile(change_db, [0.5, 0.9])
-    print(f"\nDefaults of inaudible parameters change a sound by {median:.2f} dB (median), {ninetieth:.2f} dB (90 %);")
-    print(f"{100 * (change_db < least_db).mean():.1f} % do not change audibly.")
+    print(f"\nDefaults for inaudible parameters change sounds by {median:.2f} dB (median), {ninetieth:.2f} dB (90 %).")
+    print(f"{100 * (change_db < least_db).mean():.1f} % of the sounds do not change audibly.")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Converting: NumPy/pickle batches to a data set, compared with a plain loop and other libraries.
+"""Compare the conversion of NumPy/pickle batches with a plain loop and with other libraries.
 
     python benchmarks/convert.py --peers-python /tmp/peers/bin/python
     python benchmarks/convert.py --batches 3500 --dtype float64
@@ -6,20 +6,20 @@
     python benchmarks/convert.py --s3                # source and output in a real S3 server on this machine, plain only
 
 All contenders read the same files in one run, from the page cache, with a worker for each core. Their order alternates
-from round to round, and their output is removed after each.
+from round to round, and each output is removed before the next conversion.
 
-- synthray: the conversion on a Ray that is already up. It checks every value and computes the SHA-256 of every shard;
+- synthray: the conversion on a running Ray. It checks every value and computes the SHA-256 of every shard;
 - plain: ``np.load`` and ``pickle.load`` of every file in a loop, and one sequential write of the features;
-- mosaicml: MosaicML's ``MDSWriter``, one process a core and a merged index;
+- mosaicml: MosaicML's ``MDSWriter``, one process for each core, and a merged index;
 - litdata: LitData's ``optimize``;
-- huggingface: Hugging Face ``Dataset.from_generator(...).to_parquet``; the bytes include its Arrow cache.
+- huggingface: Hugging Face ``Dataset.from_generator(...).to_parquet``. Its bytes include the Arrow cache.
 
 The other libraries need torch, so they run in an environment of their own:
 
     python3.11 -m venv /tmp/peers
     /tmp/peers/bin/pip install torch mosaicml-streaming litdata datasets
 
-The run ends with the peak memory of synthray for all batches and for a quarter of them, which should not differ.
+At the end, it prints synthray's peak memory for all batches and for a quarter of them. The two should not differ.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _conversions(arguments: argparse.Namespace) -> dict[str, Conversion]:
         if name == "plain":
             conversions[name] = _plain_on_s3 if arguments.s3 else _plain
         elif arguments.s3:
-            print(f"{name}: not measured, because it is compared on local files only")
+            print(f"{name}: not measured, because this benchmark runs it on local files only")
         elif _has_module(arguments.peers_python, convert_peers.MODULES[name]):
             conversions[name] = partial(_run_peer, arguments.peers_python, name)
         else:

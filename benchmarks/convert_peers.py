@@ -1,4 +1,4 @@
-"""Conversion of NumPy/pickle batches with other libraries, one call a process. Started by ``convert.py``.
+"""Convert NumPy/pickle batches with another library. ``convert.py`` starts a process for each conversion.
 
     python benchmarks/convert_peers.py NAME SOURCE OUT BATCHES WORKERS
 

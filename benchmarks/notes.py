@@ -1,4 +1,4 @@
-"""Write WAV files of General MIDI notes, sounds that are not the synth's own, for ``quality.py --notes``.
+"""Write General MIDI notes of other instruments as WAV files, for ``quality.py --notes``.
 
     apt-get install fluidsynth fluid-soundfont-gm
     python benchmarks/notes.py notes/

@@ -1,11 +1,13 @@
-"""Measure the distance between sounds and their matches: a model with and without search, and the notebook's network.
+"""Measure the distances between sounds and their matches.
 
     python benchmarks/quality.py
     python benchmarks/quality.py --notebook NOTEBOOK.keras --sounds 200 --long-sounds 20
     python benchmarks/quality.py --notebook NOTEBOOK.keras --notes notes/
 
-Sounds are random presets of a seed that no training uses. The floor is the distance of the true preset with another
-noise seed. Ratios are of distances above the floor. Train the notebook's network on the notebook's terms with:
+The script compares a model with and without search, the nearest of 20,000 random presets, and the notebook's network.
+The sounds are random presets of a seed that no training uses. The *floor* is the distance of the true preset with
+another noise seed. It is subtracted from two distances before their ratio is computed. To train the notebook's network
+as in the notebook:
 
     synthray train --data "synth://?seed=1&batches=3500" --network notebook --optimizer sgd --schedule constant \\
         --batch-size 32 --epochs 30 --workers 1
@@ -180,7 +182,7 @@ def parameters_table(
     """Print how well choices and ranges are found where they can be heard, in all sounds and in the near matches."""
     heard, labels, floor = audible(truth), INSTRUMENT.settings_to_labels(truth), measured[FLOOR][:, 0]
     near_by = f"within {NEAR_DB:g} dB of the floor"
-    print(f"\n{'where they can be heard':34}{'choices right':>15}{'error of ranges':>17}   {near_by}")
+    print(f"\n{'audible parameters':34}{'choices right':>15}{'error of ranges':>17}   {near_by}")
     rows = []
     for each in answers:
         count = len(each.settings)
@@ -216,23 +218,31 @@ def parse_arguments() -> argparse.Namespace:
     """Return the flags."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--notebook", default="", metavar="URI", help="the notebook's network, a .keras file")
+    parser.add_argument("--model", default=shipped_model(), metavar="URI", help="model (default: the shipped model)")
+    parser.add_argument("--sounds", type=int, default=1000, help="number of sounds (default: %(default)s)")
     parser.add_argument(
-        "--model", default=shipped_model(), metavar="URI", help="model (default: the one that is shipped)"
-    )
-    parser.add_argument("--sounds", type=int, default=1000, help="sounds without refinement (default: %(default)s)")
-    parser.add_argument(
-        "--refined-sounds", type=int, default=200, help="sounds that are refined (default: %(default)s)"
+        "--refined-sounds", type=int, default=200, help="number of sounds with a short search (default: %(default)s)"
     )
     parser.add_argument(
-        "--long-sounds", type=int, default=50, help="sounds that are refined long (default: %(default)s)"
+        "--long-sounds", type=int, default=50, help="number of sounds with a long search (default: %(default)s)"
     )
     parser.add_argument(
-        "--refine", type=float, default=1.0, metavar="SECONDS", help="short search (default: %(default)s)"
+        "--refine",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="length of a short search, on one core (default: %(default)s)",
     )
     parser.add_argument(
-        "--long-refine", type=float, default=10.0, metavar="SECONDS", help="long search (default: %(default)s)"
+        "--long-refine",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="length of a long search, on two cores (default: %(default)s)",
     )
-    parser.add_argument("--notes", type=Path, metavar="DIR", help="match these WAV files instead of random presets")
+    parser.add_argument(
+        "--notes", type=Path, metavar="DIR", help="match the WAV files in DIR instead of random presets"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the figures to this file")
     return parser.parse_args()
 

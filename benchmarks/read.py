@@ -1,16 +1,17 @@
-"""Measure reading in examples per second into NumPy, in comparison with other loaders.
+"""Measure how many examples per second synthray and other loaders read into NumPy arrays.
 
     python benchmarks/read.py
     python benchmarks/read.py --batches 2048 --without-s3
     python benchmarks/read.py --peers mosaicml,grain      # if installed; leaves out the rows that need TensorFlow
 
-Every loader reads the same sounds in turn, in one run, three epochs each, in batches of 512. The page cache is warm.
+The loaders take turns. Each reads three epochs of the same sounds, in batches of 512. The page cache is warm.
 
-- bare PyArrow: all shards one after the other, page checksums verified, no order, no batches; also one shard per core.
-- the notebook's DataLoader over the notebook's files, in its batches of 32.
-- tf.data over the shards, read by PyArrow in parallel, unbatched and batched; Ray Data's ``read_parquet``.
-- synthray: in its order, with the SHA-256 of each shard verified. Streaming and cached in shared memory; float16; from
-  S3; presets and ``synth://``, which are rendered while reading.
+- bare PyArrow: all shards one after another, with page checksums, but without an order and without batches. Another row
+  reads one shard on each core.
+- the notebook's DataLoader: the notebook's files, in its batches of 32.
+- tf.data: the shards, which PyArrow reads in parallel. Ray Data: its ``read_parquet``.
+- synthray: the shards in its own order, with the SHA-256 of each one. They are streamed or cached in shared memory, in
+  float32 or float16, from disk or S3. Presets and ``synth://`` are rendered while they are read.
 """
 
 from __future__ import annotations
@@ -295,9 +296,9 @@ def _print_shuffling(shard_rows: tuple[int, ...]) -> None:
     shards = [len(np.unique(np.searchsorted(ends, batch, "right"))) for batch in first_batches]
     tenth, median, most = np.percentile(distance, [10, 50, 90])
     print(
-        f"\nshuffling: stored neighbours are {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, 90 %: "
-        f"{most:,.0f}; a full shuffle: {0.293 * len(epoch):,.0f}); a batch of {BATCH_SIZE} draws from "
-        f"{np.mean(shards):.0f} shards"
+        f"\nshuffling: in an epoch, stored neighbours are {median:,.0f} examples apart (median; 10 %: {tenth:,.0f}, "
+        f"90 %: {most:,.0f}; full shuffle: {0.293 * len(epoch):,.0f}). A batch of {BATCH_SIZE} has examples of "
+        f"{np.mean(shards):.0f} shards."
     )
 
 
@@ -308,7 +309,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batches", type=int, default=1024, help="batches of 32 sounds (default: %(default)s)")
     parser.add_argument("--without-s3", action="store_true", help="do not start an S3 server")
-    parser.add_argument("--peers", default="", help=f"comma-separated: {', '.join(PEERS)}")
+    parser.add_argument("--peers", default="", help=f"other loaders, comma-separated: {', '.join(PEERS)}")
     return parser.parse_args()
 
 

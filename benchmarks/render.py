@@ -1,7 +1,7 @@
 """Measure sounds per second of synthray's voice, torchsynth and SynthAX, in turn in one process.
 
-Each renders random presets of its own, 2 s at 11025 Hz, on every core of the CPU. The instruments differ in parameters
-and modules.
+Each renders random presets of its own instrument, 2 s at 11025 Hz, on all CPU cores. The instruments differ in
+parameters and modules.
 
     python benchmarks/render.py                      # synthray, and the peers that are installed
     python benchmarks/render.py --repeats 15 --batch-size 256

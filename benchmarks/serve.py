@@ -1,4 +1,4 @@
-"""Serving: latency and throughput of synthray's service, compared with other servers.
+"""Measure latency and throughput of synthray's service and of other servers.
 
     python benchmarks/serve.py --peers-python /tmp/peers-serve/bin/python
     python benchmarks/serve.py --servers synthray,fastapi --clients 1,64 --seconds 2 --rounds 1
@@ -13,8 +13,8 @@ measured.
 - synthray, synthray-ray, synthray-haproxy: ``synthray serve`` without Ray, on Ray Serve, and behind Serve's HAProxy;
 - fastapi: FastAPI under uvicorn with Keras; fastapi-synthray: the same with synthray's predictor;
 - litserve, bentoml: with their batching, and Keras;
-- ceiling: a server that answers at once. The load generator runs on the same cores, and this is its own limit;
-- uvicorn-ceiling, ray-ceiling: applications under uvicorn and on Ray Serve that answer at once: the limits of the two.
+- ceiling: a server that answers at once. It shows the limit of the load generator, which runs on the same cores;
+- uvicorn-ceiling, ray-ceiling: applications that answer at once. They show the limits of uvicorn and of Ray Serve.
 
 The peers are in ``serve_peers/``. They run in an environment of their own:
 
@@ -234,7 +234,7 @@ def _first_answer(bench: Bench, server: Server, started: Running) -> str:
         if answers.latencies_s:
             return answers.body
         time.sleep(_POLL_S)
-    raise ServerFailed(f"did not answer within {_START_S} s; its log is {started.log.read_text()[-500:]}")
+    raise ServerFailed(f"did not answer within {_START_S} s; its log ends with {started.log.read_text()[-500:]}")
 
 
 def _check(body: str, expected: dict[str, list[float]]) -> None:
@@ -266,7 +266,9 @@ def _print(measured: dict[str, Measured], network: float, arguments: argparse.Na
                 print(f"| {name} | {clients} | {_load_cells(result, body, clients, _rate(ours))} |")
         print()
     print(f"{ROWS} sounds a request, binary, one client. The network alone: {network:,.0f} sounds/s\n")
-    print("| server | p50 ms | p99 ms | sounds/s | of the network, by the median | by the mean | errors |")
+    print(
+        "| server | p50 ms | p99 ms | sounds/s | share of the network's speed, by the median | by the mean | errors |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|")
     for name, result in measured.items():
         sounds = _rate(result.large) * ROWS

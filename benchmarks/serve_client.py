@@ -2,8 +2,8 @@
 
     python benchmarks/serve_client.py REQUEST.json
 
-It is a process of its own that needs the standard library only. It uses uvloop if that is installed. REQUEST.json holds
-the fields of :class:`Load`. It prints the fields of :class:`Answers` as JSON.
+It runs in a separate process and needs only the standard library. It uses uvloop if that is installed. REQUEST.json
+holds the fields of :class:`Load`. The output is the fields of :class:`Answers` as JSON.
 """
 
 from __future__ import annotations

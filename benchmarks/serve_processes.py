@@ -1,4 +1,4 @@
-"""Servers that ``serve.py`` measures: their commands, and their processes from start to end."""
+"""Start and stop the servers that ``serve.py`` measures."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
     python benchmarks/soak.py                          # ten minutes against `synthray serve --no-ray`
     python benchmarks/soak.py --minutes 1 --clients 4
-    python benchmarks/soak.py --url http://127.0.0.1:8000 --pid 4711     # a running service, and a process of it
+    python benchmarks/soak.py --url http://127.0.0.1:8000 --pid 4711     # a running service and its process ID
 
-The clients send good predictions and matches, broken ones, bodies above the limit, bodies that stop half-way, and
-requests whose client leaves before the answer. The service should answer none with 5xx, all good ones with 200 or 429,
-and use no more memory in the last quarter than in the second one.
+The clients send good and broken predictions and matches, bodies above the limit, bodies that stop half-way, and
+requests whose client leaves before the answer. The service passes if no answer is 5xx, if all good requests get 200 or
+429, and if it needs at most 10 % more memory in the last quarter of the time than in the second quarter.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="length of the soak (default: %(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="clients at the same time (default: %(default)s)")
     parser.add_argument("--url", help="a running service (default: start one)")
-    parser.add_argument("--pid", type=int, default=0, help="its process, whose memory is measured")
+    parser.add_argument("--pid", type=int, default=0, help="process ID of this service, to measure its memory")
     arguments = parser.parse_args()
     if bool(arguments.url) != bool(arguments.pid):
         parser.error("--url and --pid: give both or neither")

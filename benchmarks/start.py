@@ -3,9 +3,9 @@
     python benchmarks/start.py
     python benchmarks/start.py --rounds 3     # as in docs/benchmarks.md
 
-A match runs `synthray match` on a sound of the documentation, from the start of the interpreter to its exit. A replica
+A match is `synthray match` on a sound of the documentation, from the start of the interpreter to its exit. A replica
 starts, loads the model and matches once, as `synthray serve` does. Both run once before they are measured, so that the
-machine code is compiled. Memory is the largest resident set. The networks take turns.
+machine code is compiled already. Memory is the largest resident set. The two networks take turns.
 """
 
 from __future__ import annotations

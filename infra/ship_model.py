@@ -1,4 +1,4 @@
-"""Put a trained model into the package, as the one that works right after installation.
+"""Copy a trained model into the package, as the model that works right after installation.
 
     .venv/bin/python infra/ship_model.py models/final/model_2000_20.keras
 
@@ -82,7 +82,7 @@ def write_small(model: keras.Model, file: Path) -> Path:
 def compressed_hdf5(raw: bytes) -> bytes:
     """Return an HDF5 file with the same groups and arrays, compressed.
 
-    The first bytes of all numbers lie together, then the second ones, and so on. That makes the file a fifth smaller.
+    The first bytes of all numbers are stored together, then the second bytes, and so on. The file is a fifth smaller.
     """
     copy = io.BytesIO()
     with h5py.File(io.BytesIO(raw)) as source, h5py.File(copy, "w") as target:

@@ -1,4 +1,4 @@
-"""Train the heads of a model further, so that its answers sound nearer. ``synthray.match.sound_training`` says how.
+"""Train a model further, so that its answers sound nearer. ``synthray.match.sound_training`` explains the method.
 
     .venv/bin/python infra/train_by_sound.py models/final/model_2000_20.keras
 
