@@ -32,7 +32,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--source", help="URI of the batches (default: the newest under SYNTHRAY_HOME)")
     parser.add_argument("--out", help="URI of the data set (default: a folder under SYNTHRAY_HOME)")
     parser.add_argument("--skip-bad", action="store_true", help="skip batches that cannot be read, and list them")
-    append = "create a data set that references the shards of the one at URI (no copy) and adds these batches"
+    append = "create a data set from the data set at URI and these batches; the shards at URI are not copied"
     add_setting(parser, BuildConfig, "append", append, metavar="URI")
     add_setting(parser, BuildConfig, "dtype", "dtype of the features", choices=DTYPES)
 

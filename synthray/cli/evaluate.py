@@ -20,7 +20,7 @@ and their matches, and compare them with four other answers: the mean preset, a 
 20,000 random presets, and the true preset with other noise.
 Without flags it takes the newest model under SYNTHRAY_HOME and the data set that it was trained on.
 Of that data set it takes only the held-out examples.
-Writes evaluation.json and evaluation.html, and replaces those of an earlier evaluation."""
+Writes evaluation.json and evaluation.html, and replaces the files of an earlier evaluation."""
 EXAMPLES = """
 synthray evaluate
 synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report
@@ -39,12 +39,12 @@ def configure(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URI",
-        help="a .keras file, or a folder: its newest model; several to compare them",
+        help="a .keras file, or a folder for its newest model; may be repeated to compare models",
     )
     parser.add_argument(
-        "--data", default="", metavar="URI", help="URI of the data set (default: the first model's own, or the newest)"
+        "--data", default="", metavar="URI", help="data set (default: the first model's data set, or the newest)"
     )
-    parser.add_argument("--out", default="", metavar="URI", help="folder for the report (default: the first model's)")
+    parser.add_argument("--out", default="", metavar="URI", help="report folder (default: the first model's folder)")
     parser.add_argument(
         "--sounds",
         type=int,
@@ -57,7 +57,7 @@ def configure(parser: ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="also search this long for a better preset of each of these sounds (default: %(default)s)",
+        help="also search for a better preset of each of these sounds, SECONDS long (default: %(default)s)",
     )
 
 

@@ -62,8 +62,8 @@ def configure(parser: ArgumentParser) -> None:
     flag("--dtype", "dtype of a data set's features (default: float32)", choices=DTYPES)
     flag(
         "--append",
-        "create a data set that references the shards of the one at URI (no copy) and adds these batches. With the "
-        "same seed, numbering continues",
+        "create a data set from the data set at URI and these batches; the shards at URI are not copied. With the same "
+        "seed, the new batches follow the old ones",
         metavar="URI",
     )
 

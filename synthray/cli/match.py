@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from synthray.synth.files.sound_file import Sound
 
 DESCRIPTION = """
-Find the presets of sound files: a network predicts one, and a search improves it. A match uses 2 s from the beginning
-of the sound on: silence and noise in front of it are skipped. WAV, FLAC, OGG, MP3, AIFF and more are read, also with
-incomplete headers.
+Find the preset of each sound file: a network predicts it, and a search improves it. A match uses the first 2 s of the
+sound, without the silence and noise in front of it. The command reads WAV, FLAC, OGG, MP3, AIFF and other formats, also
+with incomplete headers.
 """
 EXAMPLES = """
 synthray match sound.wav
@@ -61,21 +61,21 @@ def configure(parser: ArgumentParser) -> None:
         "--model",
         default="",
         metavar="URI",
-        help="a .keras file, a folder (its promoted or else its newest model), or shipped, the model of the package "
-        "(default: the models under SYNTHRAY_HOME, or shipped if there are none)",
+        help="a .keras file, a folder for its promoted or else its newest model, or `shipped` for the model of the "
+        "package (default: the models under SYNTHRAY_HOME, or shipped if there are none)",
     )
     parser.add_argument("--out", metavar="PRESET.json", help="write the preset to this file (default: print it)")
     parser.add_argument("--wav", metavar="MATCH.wav", help="also render the preset to this file")
     parser.add_argument(
         "--out-dir",
         metavar="DIR",
-        help="write NAME.json and NAME.wav of each sound to this folder; a second NAME becomes NAME-2",
+        help="write NAME.json and NAME.wav for each sound to this folder; a second sound of this name becomes NAME-2",
     )
     parser.add_argument(
         "--refine",
         type=float,
         metavar="SECONDS",
-        help="search this long for the preset of each sound; 1 helps much, 10 more, and 0 gives the network's answer "
+        help="length of the search for each sound; 1 helps much, 10 helps more, and 0 gives the network's answer "
         f"(default: try {SHORT_SEARCH} presets, which takes about 0.25 s)",
     )
 
@@ -111,14 +111,14 @@ def plan_targets(
     """
     for flag, value in (("--out-dir", out_dir), ("--out", out), ("--wav", wav)):
         if value == "":
-            raise ConfigError(f"{flag} is empty. Is a variable of the shell not set?")
+            raise ConfigError(f"{flag} is empty. Give a value, and check the shell variables in it.")
     require_wav_name(wav)
     if out_dir is None:
         if len(sounds) > 1:
             raise ConfigError(f"{len(sounds)} sounds need --out-dir, the folder for their presets and matches")
         targets = [Target(sounds[0], out, wav)]
     elif out or wav:
-        raise ConfigError("--out-dir names the files itself; leave out --out and --wav")
+        raise ConfigError("--out-dir: the files are named after the sounds. Leave out --out and --wav.")
     else:
         names = unique_names([PurePosixPath(open_store(sound).uri).stem for sound in sounds])
         folder = open_store(out_dir).uri if "://" in out_dir else out_dir.rstrip("/") or "/"

@@ -55,7 +55,7 @@ def configure(parser: ArgumentParser) -> None:
     command = add_to_group(group, "promote", promote_model, EXAMPLES)
     command.add_argument("uri", metavar="URI", help=f"a {SUFFIX} file")
     default = "models under SYNTHRAY_HOME if the model is there, else the model's own folder"
-    serving = f"the folder that serves it (default: {default})"
+    serving = f"the folder from which the service takes its model (default: {default})"
     command.add_argument("--registry", default="", metavar="URI", help=serving)
     command = add_to_group(group, "rollback", roll_back, EXAMPLES)
     command.add_argument("--registry", default="", metavar="URI", help=folder)

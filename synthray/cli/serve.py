@@ -19,7 +19,7 @@ DESCRIPTION = """\
 Serve a model over HTTP until the command is stopped, on this machine or as a Ray job.
 Without flags it serves the promoted model under SYNTHRAY_HOME, or the newest one if none is promoted,
 or the shipped one if there is none.
-It listens on this machine only. Given a folder, it switches within seconds of `synthray models promote`.
+It listens on this machine only. Given a folder, it switches to a newly promoted model within seconds.
 To send it a sound:
 
     curl --data-binary @sound.wav http://127.0.0.1:8000/v1/models/synthray:match"""
@@ -36,8 +36,8 @@ def configure(parser: ArgumentParser) -> None:
     """Add the command's flags."""
     set_up(parser, serve, DESCRIPTION, EXAMPLES)
     model = (
-        "a .keras file, a folder (its promoted or else its newest model), or shipped, the model of the package "
-        "(default: the models under SYNTHRAY_HOME, or shipped if there are none)"
+        "a .keras file, a folder for its promoted or else its newest model, or `shipped` for the model of the "
+        "package (default: the models under SYNTHRAY_HOME, or shipped if there are none)"
     )
     add_setting(parser, ReplicaConfig, "model", model, metavar="URI")
     add_setting(parser, Address, "host", "address to listen on. 0.0.0.0 accepts requests from other machines")
@@ -50,9 +50,9 @@ def configure(parser: ArgumentParser) -> None:
     add_setting(parser, ReplicaConfig, "max_refine_s", "longest search of one request", metavar="SECONDS")
     limit = f"limit of a request's body, MiB (default: {MAX_BODY_BYTES / MIB:g})"
     parser.add_argument("--max-body-mib", type=float, default=MAX_BODY_BYTES / MIB, metavar="MIB", help=limit)
-    add_setting(parser, ReplicaConfig, "max_waiting", "limit of waiting predictions; more get 429", metavar="N")
-    add_setting(parser, ReplicaConfig, "max_sounds", "limit of waiting sounds; more get 429", metavar="N")
-    add_setting(parser, ReplicaConfig, "max_searches", "limit of waiting searches; more get 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_waiting", "limit of waiting predictions; more get status 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_sounds", "limit of waiting sounds; more get status 429", metavar="N")
+    add_setting(parser, ReplicaConfig, "max_searches", "limit of waiting searches; more get status 429", metavar="N")
     add_setting(parser, ReplicaConfig, "body_timeout_s", "longest time to send a body", metavar="SECONDS")
     origin = "an origin whose pages may use the service, such as https://example.org, or * for all; may be repeated"
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN", help=origin)

@@ -29,7 +29,7 @@ Train a network on a data set. By default one worker runs on each GPU of the clu
 Without flags it takes the newest data set under SYNTHRAY_HOME. Run the same command again after a failure.
 It resumes from its last checkpoint. Ctrl-C and SIGTERM write a checkpoint before the command ends.
 Without --network, the defaults work on features of any scale: a network that normalises them, AdamW, a cosine
-schedule with a warm-up, and clipped gradients. With --network, the other defaults are those of the notebook's SGD.
+schedule with a warm-up, and clipped gradients. With --network, the other defaults are the notebook's, with SGD.
 To follow a training: tensorboard --logdir OUT/logs. TensorBoard cannot read a bucket. If OUT is in one, copy the logs
 first, and again for newer epochs: aws s3 sync OUT/logs logs && tensorboard --logdir logs"""
 EXAMPLES = """
@@ -67,7 +67,7 @@ def _add_settings(parser: ArgumentParser) -> None:
         help=f"network architecture (default: {RECIPE['network']})",
     )
     setting("width", "units per hidden layer")
-    setting("epochs", "number of epochs. A finished training can be continued with more, except with cosine")
+    setting("epochs", "number of epochs. A finished training can be continued with more, unless --schedule is cosine")
     setting("batch_size", "examples of a step, over all workers together")
     setting("seed", "seed of the initial weights and of the order of examples")
     _add_recipe_flags(parser)
@@ -140,7 +140,7 @@ def train(arguments: Namespace) -> None:
     saved = already_trained(config, open_dataset(config.data).manifest)
     tracking = Tracking.find() if arguments.track else None
     if saved and not tracking:
-        print(f"saved {saved} before. To train again, give more --epochs or another --out.")
+        print(f"already saved {saved}. To train again, give more --epochs or another --out.")
         return
 
     from synthray.cluster.connect import connect

@@ -20,7 +20,7 @@ Each setting is a value (256), a list of values (128,256,512) or a range (1e-4:1
 Without --network, the trials have the defaults of `synthray train`, which work on features of any scale.
 Writes trials.csv, README.md with a table, and best.json for `synthray train --config`.
 Run the same command again after a failure. Finished trials are not run again, and unfinished ones resume.
-Several searches on one data set can share --out. Their trials are then in one table."""
+Several searches on one data set can share --out. One table then lists all their trials."""
 EXAMPLES = """
 synthray tune
 synthray tune --trials 40 --epochs 20 --learning-rate 1e-4:1e-1 --width 128,256,512 --optimizer sgd,adamw
@@ -61,9 +61,9 @@ def configure(parser: ArgumentParser) -> None:
 def _tried(name: str) -> str:
     """Return the values that a search tries if the flag of a setting is missing."""
     if name == "learning_rate":
-        return f"the optimizer's own rate, divided or multiplied by up to {LR_SPAN:g}"
+        return f"the optimizer's default, divided or multiplied by up to {LR_SPAN:g}"
     if name == "weight_decay":
-        return "the optimizer's own"
+        return "the optimizer's default"
     named = _shown(DEFAULT_SPACE.get(name, getattr(TrainConfig, name)))
     if name not in RECIPE:
         return named

@@ -162,8 +162,8 @@ def test_unique_names_differ_and_keep_the_first(names: list[str]) -> None:
     ("argv", "message"),
     [
         (["{sounds}/a/tone.wav", "{sounds}/b/Tone.wav"], "2 sounds need --out-dir"),
-        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--wav", "x.wav"], "leave out --out and --wav"),
-        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--out", "x.json"], "leave out --out and --wav"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--wav", "x.wav"], "Leave out --out and --wav"),
+        (["{sounds}/a/tone.wav", "--out-dir", "{sounds}", "--out", "x.json"], "Leave out --out and --wav"),
         (["{sounds}/a/tone.wav", "{sounds}/text.wav", "--out-dir", "{sounds}/a/"], "a/tone.wav': this sound would be"),
         (["{sounds}/a/tone.wav", "--out-dir", "{sounds}/b/../link"], "link/tone.wav': this sound would be overwritten"),
         (["{sounds}/a/tone.wav", "--wav", "{sounds}/link/tone.wav"], "this sound would be overwritten by a match"),

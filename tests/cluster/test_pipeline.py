@@ -98,7 +98,7 @@ def test_training_again_keeps_the_model(ray_head: RayHead, trained: str, home: s
     store = open_store(trained)
     before = store.read("model_9_3.json")
     output = run(ray_head, "jobs/train.py", "--epochs", "3", home=home)
-    assert re.match(r"saved \S+/model_9_3\.keras before\. ", output)
+    assert re.match(r"already saved \S+/model_9_3\.keras\. ", output)
     assert store.read("model_9_3.json") == before
 
 
