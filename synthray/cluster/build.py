@@ -78,7 +78,7 @@ def _check_and_repair(plan: Plan, published: Manifest) -> Manifest:
             repaired += was_corrupt
             progress.advance()
     if repaired:
-        print(f"repaired {repaired} of {len(plan.shards)} shards that were missing or corrupt", file=sys.stderr)
+        print(f"repaired {repaired} missing or corrupt shards of {len(plan.shards)}", file=sys.stderr)
     return finalize(plan, published)
 
 

@@ -30,7 +30,7 @@ replica.
 """
 
 _FOLDER_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.ENOSPC, errno.ENAMETOOLONG}
-_ADVICE = "Set RAY_TMPDIR to a folder that can be written. Its path must be short, for the names of Ray's sockets."
+_ADVICE = "Set RAY_TMPDIR to a folder that can be written. Its path must be short, because socket names contain it."
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ def cluster_address() -> str | None:
             return address or None
         if not address:
             return "local"
-        raise ConfigError(f"{VARIABLE}: 'auto' finds no cluster. The one at {left_behind} has ended. {_ADVICE}")
+        raise ConfigError(f"{VARIABLE}: 'auto' finds no cluster. The cluster at {left_behind} has ended. {_ADVICE}")
     _check_form(address)
     if problem := _problem(address):
         raise ConfigError(f"{VARIABLE}: {problem} {address!r}. {_ADVICE}")

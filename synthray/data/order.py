@@ -146,7 +146,7 @@ class EpochOrder:
             ConfigError: there are more workers than slots.
         """
         if not 1 <= workers <= self.batch_size:
-            raise ConfigError(f"a batch of {self.batch_size} cannot be shared by {workers} workers")
+            raise ConfigError(f"a batch of {self.batch_size} examples cannot be split among {workers} workers")
         size = -(-self.batch_size // workers)
         return range(rank * size, (rank + 1) * size)
 

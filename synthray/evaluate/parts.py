@@ -70,12 +70,12 @@ def check_fits(card: ModelCard, manifest: Manifest) -> None:
     is_rendered = card.analysis != "fft" and card.analysis in ANALYSES and manifest.table == INSTRUMENT
     shape = feature_shape(card.analysis) if is_rendered else manifest.feature_shape
     if tuple(card.feature_shape) != tuple(shape):
-        raise ModelError(f"{card.name} takes features {tuple(card.feature_shape)}, the data set has {tuple(shape)}")
+        raise ModelError(f"{card.name} takes features {tuple(card.feature_shape)}, but the data set has {tuple(shape)}")
     if card.table.learned != manifest.table.learned:
         names = card.table.label_index.keys() ^ manifest.table.label_index.keys()
         first = next((p.name for p in (*card.table.learned, *manifest.table.learned) if p.name in names), None)
         reason = f"{first!r} is in only one of them" if first else "their values, ranges or order differ"
-        raise ModelError(f"{card.name} was trained on other parameters than the data set's: {reason}")
+        raise ModelError(f"{card.name} and the data set have different parameters: {reason}")
 
 
 def choose_rows(cards: Sequence[ModelCard], manifest: Manifest) -> tuple[str, int, int]:

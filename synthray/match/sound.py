@@ -24,7 +24,7 @@ SILENCE_RMS = 1e-5
 def require_sound(audio: np.ndarray) -> np.ndarray:
     """Return ``audio``; raise SoundError unless it is float32 ``(22050,)`` of finite numbers."""
     if audio.shape != (N_SAMPLES,) or not np.isfinite(audio).all():
-        raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) of finite numbers")
+        raise SoundError(f"the sound has shape {audio.shape}, expected ({N_SAMPLES},) with finite numbers")
     return audio
 
 

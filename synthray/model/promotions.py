@@ -46,7 +46,7 @@ class Promotions:
     def __post_init__(self) -> None:
         numbers = list(self.numbers.values())
         if len(set(numbers)) < len(numbers) or not all(type(number) is int and number > 0 for number in numbers):
-            raise ValueError(f"its versions {numbers} are not different whole numbers of 1 or more")
+            raise ValueError(f"its versions are {numbers}, expected different whole numbers of 1 or more")
 
     @property
     def newest(self) -> Promotion | None:

@@ -118,7 +118,7 @@ def save_model(model: keras.Model, out: str, card: ModelCard) -> str:
             store.write(f"{card.name}{SUFFIX}", raw, durable=True)
         else:
             raise Conflict(
-                f"{uri}: another training has saved its model here, or does so now. Give another --out."
+                f"{uri}: another training has saved its model here, or is saving it. Give another --out."
             ) from None
     card = replace(card, sha256=hashlib.sha256(raw).hexdigest())
     store.write(f"{card.name}.json", card.encode(), durable=True)

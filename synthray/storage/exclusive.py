@@ -83,7 +83,7 @@ def _create_claim(claim: Path, target: Path) -> int:
                 continue
             if time.monotonic() > deadline:
                 raise StorageError(
-                    f"{target} cannot be written: another writer claims the name since {CLAIM_TIMEOUT_S:g} s, or was "
+                    f"{target} cannot be written: another writer has held the name for {CLAIM_TIMEOUT_S:g} s, or was "
                     f"killed. If no other job writes here, delete {claim} and run the same command again."
                 ) from None
         time.sleep(_CLAIM_POLL_S)

@@ -143,7 +143,7 @@ def preset_from_json(table: ParameterTable, preset: Mapping[str, Any]) -> npt.ND
     missing = [name for name in table.index if name not in parameters]
     if unknown or missing:
         difference = f"unknown: {shown(unknown) if unknown else 'none'}; missing: {', '.join(missing) or 'none'}"
-        raise SoundError(f"the preset's parameters are not those of the instrument ({difference})")
+        raise SoundError(f"the preset and the instrument have different parameters ({difference})")
     return np.array([_setting(p, parameters[p.name]) for p in table.parameters], np.float32)
 
 

@@ -147,8 +147,8 @@ class TrainConfig:
         count = self.validation_examples or max(1, min(rows // _HOLDOUT_DIVISOR, _MAX_HOLDOUT))
         if count >= rows:
             raise ConfigError(
-                f"{count} validation examples leave nothing to train on: the data set has {rows}, without what was "
-                "appended. Lower validation_examples or use a larger data set."
+                f"{count} validation examples leave nothing to train on: the data set has {rows} examples, without the "
+                "appended ones. Lower validation_examples or use a larger data set."
             )
         return rows - count, count
 
@@ -247,7 +247,7 @@ def already_trained(config: TrainConfig, manifest: Manifest) -> str:
         known = SETTINGS | {"data", "out"}
         before = TrainConfig(**{key: value for key, value in card.config.items() if key in known})
         if card.dataset["digest"] != manifest.digest or before.run_digest(manifest) != config.run_digest(manifest):
-            raise ConfigError(f"{uri}: trained with other settings or on other data. Give another --out to keep it.")
+            raise ConfigError(f"{uri}: trained with other settings or data. To keep this model, give another --out.")
         read_verified(uri)
     except (NotFound, ModelError):
         # A model without a card, left by a killed job, or a corrupt one is saved again.

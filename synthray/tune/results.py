@@ -157,8 +157,8 @@ class SearchFolder:
                 raise DataError(f"{self.uri}/{entry.path}: corrupt ({error}). Delete the file.") from None
             if trial.comparable != self._comparable:
                 raise ConfigError(
-                    f"{self.uri}: holds a search whose losses cannot be compared, because its data, its validation "
-                    "examples, or what its networks predict differ. Give another --out."
+                    f"{self.uri}: holds a search whose losses cannot be compared. Its data, its validation examples, "
+                    "or the outputs of its networks differ from this search. Give another --out."
                 )
             self._trials[trial.name] = trial
 

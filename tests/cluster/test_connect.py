@@ -178,7 +178,7 @@ def test_cluster_address_auto_finds_the_cluster_of_this_machine(
     address_file.write_text(cluster)
     assert cluster_address() == "auto"
     address_file.write_text(silent)
-    with pytest.raises(ConfigError, match=rf"'auto' finds no cluster\. The one at {silent} has ended\. Start"):
+    with pytest.raises(ConfigError, match=rf"'auto' finds no cluster\. The cluster at {silent} has ended\. Start"):
         cluster_address()
 
 

@@ -131,7 +131,7 @@ def test_node_that_announces_its_end_gets_a_checkpoint_and_counts_as_no_failure(
         assert coordinator.register_group(2) == start
         status = coordinator.drain()
         assert status.lines == [
-            "the node of worker 1 announced its end; writing a checkpoint to continue on another node",
+            "the node of worker 1 will shut down; writing a checkpoint to continue on another node",
             "resuming from the last checkpoint",
         ]
         assert status.stopped == ""

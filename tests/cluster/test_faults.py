@@ -187,7 +187,7 @@ def test_workers_leave_a_node_that_announces_its_end_with_a_checkpoint(
         leaving = next(iter(cluster.worker_nodes))
         cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
         announce_end(cluster, leaving.node_id, after_s=120)
-        job.wait_for("^the node of worker 0, 1 announced its end; writing a checkpoint to continue on another node")
+        job.wait_for("^the node of worker 0, 1 will shut down; writing a checkpoint to continue on another node")
         job.wait_for("^resuming from the last checkpoint$")
         steps = [int(file.stem.rpartition("-")[2]) for file in tmp_path.rglob("*.npz")]
         assert any(steps), steps

@@ -17,7 +17,7 @@ def test_workers_that_are_not_a_number_are_refused(text: str) -> None:
 
 def test_workers_beyond_the_batch_size_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
-    with pytest.raises(ConfigError, match="a batch of 2 cannot be shared by 3 workers"):
+    with pytest.raises(ConfigError, match="a batch of 2 examples cannot be split among 3 workers"):
         Workers(3).scaling(2)
 
 

@@ -130,7 +130,7 @@ def test_work_without_shared_storage_fails_before_training(coordinator: LocalAct
         run(coordinator, str(tmp_path), probe="a file on the driver's node")
     failure = coordinator.target.drain().failure
     assert isinstance(failure, ConfigError)
-    assert str(failure).startswith(f"{tmp_path}: not the driver's folder on 10.0.0.7. Set --out to storage that all")
+    assert str(failure).startswith(f"{tmp_path}: not the same folder on 10.0.0.7 as on the driver. Set --out to")
 
 
 @pytest.mark.faults

@@ -125,5 +125,5 @@ def test_invalid_order_is_rejected(arguments: dict, message: str) -> None:
 
 
 def test_more_workers_than_slots_are_rejected() -> None:
-    with pytest.raises(ConfigError, match="a batch of 32 cannot be shared by 33 workers"):
+    with pytest.raises(ConfigError, match="a batch of 32 examples cannot be split among 33 workers"):
         EpochOrder((64,), 32).worker_slice(0, 33)

@@ -86,7 +86,7 @@ def test_cut_spreads_the_measured_rows_evenly(sounds, rows):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (manifest(shape=(5, 8)), r"takes features \(5, 7\), the data set has \(5, 8\)"),
+        (manifest(shape=(5, 8)), r"takes features \(5, 7\), but the data set has \(5, 8\)"),
         (manifest(ParameterTable(FOREIGN.parameters[:-1])), "'lfo_shape' is in only one of them"),
         (manifest(ParameterTable((*FOREIGN.parameters, Range("more")))), "'more' is in only one of them"),
         (

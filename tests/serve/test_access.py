@@ -41,10 +41,10 @@ def models(foreign_predictor):
         ("Bearer one", 200, ""),
         ("bearer two", 200, ""),
         (None, 401, "this service needs a token"),
-        ("Bearer on", 401, "is not one of this service"),
-        ("Bearer ", 401, "is not one"),
-        ("Basic one", 401, "is not one"),
-        ("Bearer \u00e9", 401, "is not one"),
+        ("Bearer on", 401, "does not accept"),
+        ("Bearer ", 401, "does not accept"),
+        ("Basic one", 401, "does not accept"),
+        ("Bearer \u00e9", 401, "does not accept"),
     ],
 )
 def test_token_is_required(models, authorization, status, message):

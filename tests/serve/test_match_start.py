@@ -98,7 +98,7 @@ def test_match_with_a_start_in_a_file_answers_with_a_wav(client, wav, near):
     [
         ({"filter_cutoff": {"value": 1e6}}, "start: filter_cutoff is 1e+06. It must be from 60 to 5000 Hz"),
         ({"filter_type": "comb"}, "start: filter_type is 'comb'. It must be one of: lowpass"),
-        ({"reverb": 1}, "start: the preset's parameters are not those of the instrument (unknown: ['reverb']"),
+        ({"reverb": 1}, "start: the preset and the instrument have different parameters (unknown: ['reverb']"),
         (None, 'start: a preset is an object with the entry "parameters"'),
     ],
 )

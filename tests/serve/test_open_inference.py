@@ -351,7 +351,7 @@ def test_grpc_corrupt_message_is_an_error(addresses):
         with pytest.raises(grpc.RpcError) as caught:
             infer(b"\xff\xff")
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
-    assert "the message is no ModelInferRequest" in caught.value.details()
+    assert "the message is not a valid ModelInferRequest" in caught.value.details()
 
 
 def test_grpc_unknown_rpc_is_unimplemented(addresses):

@@ -135,7 +135,7 @@ class RunCoordinator:
         """Let the workers write a checkpoint and start again, because the node of some of them announced its end."""
         self._leaving = True
         names = ", ".join(map(str, ranks))
-        self.log(f"the node of worker {names} announced its end; writing a checkpoint to continue on another node")
+        self.log(f"the node of worker {names} will shut down; writing a checkpoint to continue on another node")
 
     def fail(self, error: SynthrayError) -> None:
         """Record an error that a retry would not fix."""

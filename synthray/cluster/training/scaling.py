@@ -42,7 +42,7 @@ class Workers:
         if self.count < 0:
             raise ConfigError(f"workers is {self.count}. It must be at least 1, or 0 for one per GPU.")
         if self.max_count and not 0 < self.count <= self.max_count:
-            raise ConfigError(f"workers is {self.count}:{self.max_count}. It must be MIN:MAX, from 1 up.")
+            raise ConfigError(f"workers is {self.count}:{self.max_count}. It must be MIN:MAX with 1 <= MIN <= MAX.")
         if self.step_timeout_s is None:
             object.__setattr__(self, "step_timeout_s", max(_MIN_STEP_TIMEOUT_S, 2 * retry_timeout_s()))
         for name in ("step_timeout_s", "rescale_interval_s"):
@@ -70,7 +70,7 @@ class Workers:
         count = self.count or min(gpus, batch_size) or min(_DEFAULT_WORKERS, batch_size)
         largest = max(count, self.max_count)
         if largest > batch_size:
-            raise ConfigError(f"a batch of {batch_size} cannot be shared by {largest} workers")
+            raise ConfigError(f"a batch of {batch_size} examples cannot be split among {largest} workers")
         gpu = self.gpu or gpus >= count
         # Workers reserve at most half of the CPUs, because reader tasks need some, too.
         worker_cpus = _elastic_worker_cpus() if self.max_count and not gpu else min(1.0, cpus / (2 * largest))

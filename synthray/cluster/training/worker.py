@@ -146,8 +146,8 @@ def check_shared_storage(worker: WorkerConfig) -> None:
     out, probe = worker.config.out, worker.shared_storage_probe
     if probe and not open_store(out).exists(probe):
         raise errors.ConfigError(
-            f"{out}: not the driver's folder on {ray.util.get_node_ip_address()}. Set --out to storage that all nodes "
-            "share, s3://… or a shared folder"
+            f"{out}: not the same folder on {ray.util.get_node_ip_address()} as on the driver. Set --out to storage "
+            "that all nodes share, s3://… or a shared folder."
         )
 
 

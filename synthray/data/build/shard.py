@@ -116,7 +116,7 @@ def repair_shard(plan: Plan, published: Manifest, number: int) -> bool:
 def _not_repaired(problem: CorruptShard, made: Shard | None, published: Shard) -> str:
     sha256 = f"SHA-256 {made.sha256[:12]}… instead of {published.sha256[:12]}…" if made else "its batches are bad"
     return (
-        f"{str(problem).removesuffix(REPAIR)}It cannot be repaired here, because this machine makes another shard "
+        f"{str(problem).removesuffix(REPAIR)}It cannot be repaired here, because this machine makes a different shard "
         f"({sha256}). The last bits of a sound differ between types of CPU and versions of NumPy, Numba and PyArrow. "
         "Run the command on a machine like the one that created the data set, restore the file from a copy, or create "
         "the data set again with another --out."
@@ -169,7 +169,7 @@ def _check_features(batch: Examples, plan: Plan, part: Part) -> None:
     if batch.features.shape[1:] != plan.feature_shape:
         shape = plan.source.large_shape(part.batch) or batch.features.shape
         frames, bins = plan.feature_shape
-        raise BadBatch(name, f"its shape is {shape}, that of others (examples, {frames}, {bins})")
+        raise BadBatch(name, f"its shape is {shape}, but other batches have (examples, {frames}, {bins})")
     if np.can_cast(batch.features.dtype, plan.config.dtype):
         return
     largest = float(np.abs(batch.features).max())

@@ -68,7 +68,7 @@ def render_card(manifest: Manifest) -> str:
         f"## The {len(manifest.table.learned)} learned parameters",
         _learned(manifest),
         "A label is a parameter's value scaled to its range, from 0 to 1. On a log range, equal steps of the label are "
-        "equal ratios of the value. Mean, standard deviation and distribution (20 equal bins) are those of the labels.",
+        "equal ratios of the value. Mean, standard deviation and distribution (20 equal bins) describe the labels.",
         *_constants(manifest),
         "## Loudness",
         "Number of sounds by loudness. The loudness of a sound is the RMS level of its loudest chunk.",

@@ -65,7 +65,7 @@ def read_examples(store: Store, path: str, layout: Layout, rows: range) -> npt.N
     expected = len(rows) * example_bytes
     raw = store.read_range(path, layout.begin + rows.start * example_bytes, expected)
     if len(raw) != expected:
-        found = f"{len(raw)} bytes instead of {expected} from example {rows.start}"
+        found = f"{len(raw)} bytes instead of {expected} from example {rows.start} on"
         raise BadBatch(path, f"it changed while it was read: {found}")
     return np.frombuffer(raw, layout.dtype).reshape(len(rows), *layout.shape[1:])
 

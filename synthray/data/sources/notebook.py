@@ -106,7 +106,7 @@ class NotebookSource:
             elif _MISNAMED.fullmatch(entry.path):
                 raise DataError(
                     f"{store.uri}/{entry.path}: the name does not match {features_path(3)} or "
-                    f"{parameters_path(3)}, so that the batch would be skipped. Rename or remove the file."
+                    f"{parameters_path(3)}, so the batch would be skipped. Rename or remove the file."
                 )
         if not stamps:
             raise NotFound(f"{store.uri}: no batches here, for example no {features_path(0)}.")
@@ -202,7 +202,7 @@ class NotebookSource:
             values = labels[:, self.table.label_index[parameter.name]]
             if parameter.curve == "log" and values.min() <= 0:
                 example, smallest = int(values.argmin()), values.min()
-                raise BadBatch(source, f"{parameter.name}, example {example}: {smallest} is not on a log curve")
+                raise BadBatch(source, f"{parameter.name}, example {example}: {smallest} is not above 0 (log curve)")
             values[:] = parameter.to_unit_interval(values)
 
 

@@ -47,7 +47,7 @@ class _Dtype:
     def set_state(self, state: tuple[Any, ...]) -> None:
         _, self.byte_order, subarray, names, *_ = state
         if subarray is not None or names is not None:
-            raise UnsafePickle("an array's dtype has fields or axes of its own")
+            raise UnsafePickle("an array's dtype has fields or its own axes")
 
     def build(self) -> np.dtype[Any]:
         code, order = self.code, self.byte_order
@@ -130,7 +130,7 @@ class _Interpreter:
                 handle(self, read_argument(self.file) if read_argument else None)
             elif code == b".":
                 if self.rest_of_file and self.file.read(1):
-                    raise UnsafePickle("a frame ends behind the end of the pickle")
+                    raise UnsafePickle("a frame ends after the end of the pickle")
                 return self.stack.pop()
             elif not code and self.rest_of_file:
                 self.file, self.rest_of_file = self.rest_of_file, None
@@ -149,7 +149,7 @@ class _Interpreter:
             raise UnsafePickle("a frame begins within another")
         frame = self.file.read(size)
         if len(frame) < size:
-            raise UnsafePickle("it is not a whole pickle (a frame ends behind the end of the file)")
+            raise UnsafePickle("it is not a whole pickle (a frame ends after the end of the file)")
         self.file, self.rest_of_file = io.BytesIO(frame), self.file
 
     def push(self, value: Any) -> None:
@@ -163,7 +163,7 @@ class _Interpreter:
         """Remove and return the topmost ``count`` items."""
         start = len(self.stack) - count
         if start < 0:
-            raise UnsafePickle("it takes more items than there are")
+            raise UnsafePickle("it takes more items from the stack than there are")
         items = self.stack[start:]
         del self.stack[start:]
         return items
@@ -198,7 +198,7 @@ class _Interpreter:
 
     def put(self, index: int) -> None:
         if not 0 <= index < _MAX_OPCODES:
-            raise UnsafePickle(f"it numbers a memo {index}")
+            raise UnsafePickle(f"it uses {index} as a memo number")
         self.memo[index] = self.stack[-1]
 
     def find(self, module: Any, name: Any) -> None:
@@ -212,10 +212,10 @@ class _Interpreter:
     def encode(self, text: Any, encoding: Any) -> bytes:
         """Return bytes as protocols 0 to 2 spell them."""
         if type(text) is not str or type(encoding) is not str or encoding not in ("latin1", "latin-1"):
-            raise UnsafePickle("its bytes are not spelt as a latin1 text")
+            raise UnsafePickle("its bytes are not encoded as Latin-1 text")
         self.encodable -= len(text)
         if self.encodable < 0:
-            raise UnsafePickle("it encodes more text than it holds")
+            raise UnsafePickle("it encodes the same text repeatedly")
         return text.encode("latin1")
 
     def reduce(self, _: None) -> None:

@@ -64,7 +64,7 @@ def _headline(results: Sequence[Result]) -> Html:
     others = [f"{number(_mean(main, each))} ({each.name})" for each in results if each.series is None]
     return join([
         "synthray hears a sound and answers with the synthesizer settings that make it. ",
-        "The closest answers are those of ",
+        "The closest answers come from ",
         tag("b", closest.name),
         f": a mean {main.title} of ",
         tag("b", number(_mean(main, closest))),

@@ -49,5 +49,5 @@ def refusal(headers: Headers, path: str, tokens: Sequence[str]) -> str | None:
     if not tokens or is_open(path) or is_authorised(headers.get("authorization"), tokens):
         return None
     if "authorization" in headers:
-        return "the bearer token is not one of this service. Check the token."
+        return "this service does not accept the bearer token. Check the token."
     return "this service needs a token. Send the header 'Authorization: Bearer TOKEN'."

@@ -36,5 +36,5 @@ def require_compatible(canary: ModelCard, stable: ModelCard) -> None:
     if not is_compatible(canary, stable):
         raise ConfigError(
             f"canary {canary.name}: its features ({canary.analysis}, {canary.feature_shape}) or parameters differ from "
-            f"those of {stable.name} ({stable.analysis}, {stable.feature_shape}). Serve it as a service of its own."
+            f"{stable.name} ({stable.analysis}, {stable.feature_shape}). Serve the canary as a separate service."
         )

@@ -233,7 +233,7 @@ def _parse(rpc: str, request: bytes) -> Any:
     try:
         return getattr(messages, f"{rpc}Request").FromString(request)
     except DecodeError as error:
-        raise RequestError(400, f"the message is no {rpc}Request: {error}") from None
+        raise RequestError(400, f"the message is not a valid {rpc}Request: {error}") from None
 
 
 def _status(error: Exception) -> tuple[grpc.StatusCode, str]:

@@ -58,7 +58,7 @@ class SoundDecoder:
         if self.channels * self.rate_hz > MAX_SAMPLES_PER_S:
             raise SoundError(
                 f"{name} has {self.channels} channels at {self.rate_hz} Hz, more than {MAX_SAMPLES_PER_S} samples a "
-                "second. Keep the channels with the sound."
+                "second. Remove channels, or lower the sample rate."
             )
 
     def blocks(self) -> Iterator[Doubles]:

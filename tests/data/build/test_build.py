@@ -285,7 +285,7 @@ def test_convert_with_bad_batches_lists_all_and_fails_unless_they_are_skipped(so
     message = str(caught.value)
     assert "2 of 7 batches cannot be used; nothing was published" in message
     assert "fft/fft_batch_2.npy: it is not a whole .npy file" in message
-    assert "fft/fft_batch_4.npy: its shape is (32, 12, 32), that of others (examples, 12, 33)" in message
+    assert "fft/fft_batch_4.npy: its shape is (32, 12, 32), but other batches have (examples, 12, 33)" in message
     assert "--skip-bad" in message
     with pytest.raises(NotFound):
         open_dataset(str(tmp_path / "out"))

@@ -309,7 +309,7 @@ BAD = {
     "too large for float16": (with_value(1e5, 31), r"npy: the value 100000 is too large for float16"),
     "other bins": (
         save(lambda features: features[:, :, :-1]),
-        r"npy: its shape is \(32, 12, 32\), that of others \(examples, 12, 33\)",
+        r"npy: its shape is \(32, 12, 32\), but other batches have \(examples, 12, 33\)",
     ),
     "truncated": (change_bytes(lambda raw: raw[:-8]), "npy: it is truncated or too long: 101368 bytes .* 101376"),
     "a header of a petabyte": (

@@ -318,7 +318,7 @@ def test_repair_on_another_type_of_cpu_says_so_and_writes_nothing(
     with pytest.raises(CorruptShard, match=rf"{damaged.name} {problem} It cannot be repaired here") as caught:
         repair_shard(plan, made, len(plan.shards) - 1)
     text = str(caught.value)
-    assert re.search(r"another shard \(SHA-256 \w{12}… instead of \w{12}…\)\. .*types of CPU.*another --out\.$", text)
+    assert re.search(r"different shard \(SHA-256 \w{12}… instead of \w{12}…\)\. .*types of CPU.*another --out\.$", text)
     assert "Run the job that created" not in text
     assert damaged.exists() != is_missing
 

@@ -278,7 +278,7 @@ def test_value_that_is_not_on_the_log_curve_is_refused(value: float, source: Pat
     columns[2] = np.full(32, 440.0)
     columns[2][5] = value
     (source / "parameters/parameter_batches_0.pkl").write_bytes(pickle.dumps(columns))
-    with pytest.raises(BadBatch, match=rf"1_osc_pitch, example 5: {value} is not on a log curve"):
+    with pytest.raises(BadBatch, match=rf"1_osc_pitch, example 5: {value} is not above 0 \(log curve\)"):
         NotebookSource.open(str(source)).read(0)
 
 

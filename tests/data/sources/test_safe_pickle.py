@@ -294,9 +294,9 @@ _HIDDEN = b"r" + struct.pack("<I", 6_000_000) + b"."
     [
         (b"\x80\x04" + frame(2) + b"Jx" + b"\0\0\0\x8c)" + _HIDDEN.ljust(41, b".") + b".", "not enough data"),
         (b"\x80\x04" + frame(30) + frame(3) + b"N." + bytes(30), "begins within another"),
-        (b"\x80\x04" + frame(9) + b"N." + bytes(30), "ends behind the end"),
+        (b"\x80\x04" + frame(9) + b"N." + bytes(30), "ends after the end"),
         (b"\x80\x04" + frame(3) + b"]p-" + b"3000000\n.", "not a whole pickle"),
-        (b"]p-3000000\n.", "numbers a memo -3000000"),
+        (b"]p-3000000\n.", "uses -3000000 as a memo number"),
     ],
 )
 def test_load_plain_inconsistent_frames_are_refused(raw: bytes, message: str) -> None:
@@ -311,7 +311,7 @@ DEFAULTS = b"X\x0c\x00\x00\x00__defaults__K\x01"
     ("raw", "message"),
     [
         (b"\x80\x06N.", "its protocol is 6, newer than 5"),
-        (b"N\x86.", "takes more items than there are"),
+        (b"N\x86.", "takes more items from the stack than there are"),
         (b"N(", "ends without STOP"),
         (b"](q\x01e.", "not a whole pickle"),  # it refers to the list below the mark
         (b"NNa.", "appends to something that is not a list"),

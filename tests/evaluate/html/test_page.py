@@ -154,7 +154,7 @@ def test_report_marks_the_best_model(text: str) -> None:
     best = page.text_of("strong").replace(" 0.500", "")  # the distances in which they are equal
     assert best == "16.7 % 11.1 % 3.33"  # the first has the best choices, the second the rest
     others = ", ".join(f"15.3 ({name})" for name in BASELINES)
-    assert f"The closest answers are those of <b>second</b>: a mean MSS of <b>3.33</b>, compared with {others}." in text
+    assert f"The closest answers come from <b>second</b>: a mean MSS of <b>3.33</b>, compared with {others}." in text
 
 
 def test_report_is_reproducible(text: str) -> None:
