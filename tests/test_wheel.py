@@ -53,6 +53,7 @@ def run(programs: Path, folder: Path, *argv: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 def test_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
     packed = set(zipfile.ZipFile(wheel).namelist())
     files = (path for path in (REPOSITORY / "synthray").rglob("*") if path.is_file())
@@ -62,6 +63,7 @@ def test_wheel_contains_every_file_of_the_package(wheel: Path) -> None:
     assert "synthray/py.typed" in packed
 
 
+@pytest.mark.slow
 def test_wheel_installed_elsewhere_runs_the_commands(programs: Path, tmp_path: Path) -> None:
     script = "import synthray; print(synthray.__file__)"
     location = subprocess.run([programs / "python", "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)

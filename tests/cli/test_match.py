@@ -59,6 +59,7 @@ def test_match_uses_the_promoted_model_and_reports_a_long_sound(
     assert json.loads(output.out)["sound"] == {"skipped_s": 0.0, "used_s": 2.0, "length_s": 4.0}
 
 
+@pytest.mark.slow
 def test_match_searches_for_a_nearer_preset(files: Path, tmp_path: Path) -> None:
     found = []
     for name, flags in {"network": ["--refine", "0"], "search": ["--refine", "0.3"], "one": [], "other": []}.items():

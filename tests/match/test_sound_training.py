@@ -157,6 +157,7 @@ def test_a_training_without_a_whole_batch_is_refused(sounds: int, batch_size: in
         SoundTraining(sounds, batch_size=batch_size)
 
 
+@pytest.mark.slow
 def test_training_is_reproducible(network: NumpyNetwork) -> None:
     first, second = (train_by_sound(network, "spectra", SMALL) for _ in range(2))
     np.testing.assert_array_equal(first.kernel, second.kernel)

@@ -56,6 +56,7 @@ def network_of(uri: str) -> NumpyNetwork:
     return network
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ARCHITECTURES)
 @pytest.mark.parametrize(("table", "shape"), [(FOREIGN, FOREIGN_SHAPE), (INSTRUMENT, (20, 45))], ids=["foreign", "own"])
 def test_network_returns_the_outputs_of_plain_keras(

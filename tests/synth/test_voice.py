@@ -350,6 +350,7 @@ def cache_directory(package_parent: Path, home: Path) -> str:
     return directory
 
 
+@pytest.mark.slow
 def test_compiled_kernel_cache_falls_back_to_the_users_or_none(tmp_path: Path) -> None:
     package = tmp_path / "synthray"
     shutil.copytree(Path(synthray.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -35,6 +35,7 @@ def test_exported_model_predicts_as_trained_and_its_card_names_the_training(data
     np.testing.assert_allclose(named[:, 5:7], fused[:, 5:7], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_model_of_another_training_is_not_replaced(dataset: Dataset, tmp_path: Path) -> None:
     config = make_config(dataset, tmp_path, epochs=1)
     assert already_trained(config, dataset.manifest) == ""

@@ -64,6 +64,7 @@ def test_result_has_weights_and_report_of_the_best_epoch(
     assert loss == pytest.approx(result.report["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(dataset: Dataset, tmp_path: Path) -> None:
     config = make_config(dataset, tmp_path)
@@ -80,6 +81,7 @@ def test_loss_that_is_not_finite_ends_training_and_keeps_the_last_checkpoint(dat
     assert [row["epoch"] for row in train(config, dataset).history] == [1, 2, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.faults
 def test_weights_with_a_loss_that_is_not_finite_are_not_saved(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"epoch 1, step 1 of 4: the loss after it is (nan|inf)\. Lower"):

@@ -104,6 +104,7 @@ def test_killed_before_the_first_step_and_resumed_has_the_same_statistics(datase
     assert_same(train(config, dataset), uninterrupted)
 
 
+@pytest.mark.slow
 def test_stop_request_writes_a_checkpoint_to_resume_from(
     dataset: Dataset, tmp_path: Path, uninterrupted_within: loop.TrainResult
 ) -> None:

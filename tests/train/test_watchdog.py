@@ -45,6 +45,7 @@ def test_blocked_process_is_ended_with_its_stacks(block: str, message: str) -> N
     assert spent_s < 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("block", "message"), [(WAITS, "logged: no first step in 1 s"), (HOLDS_THE_INTERPRETER_LOCK, "Timeout")]
 )

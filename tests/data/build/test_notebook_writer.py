@@ -237,6 +237,7 @@ def test_presets_of_another_instrument_version_are_refused(tmp_path: Path, monke
     assert not (tmp_path / "more").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ["features", "presets"])
 def test_append_continues_after_the_batches_of_the_same_seed(tmp_path: Path, content: str) -> None:
     build(tmp_path / "first", content=content)

@@ -43,6 +43,7 @@ def test_results_are_models_searches_and_baselines():
     assert results[1].scores == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_report_of_many_models_has_as_many_examples_as_fit(count):
     names = [f"m{number}" for number in range(count)]
