@@ -122,7 +122,7 @@ model = keras.models.load_model(sys.argv[1])
 features = np.random.default_rng(0).random((8, 4, 5), np.float32)
 outputs = dict(zip(model.output_names, keras.tree.flatten(model.predict(features, verbose=0))))
 zeros = {name: np.zeros_like(each) for name, each in outputs.items()}
-model.compile(optimizer="sgd", loss=["mean_absolute_error"] * len(outputs))
+model.compile(optimizer="sgd", loss=["mean_absolute_error"] * len(outputs), run_eagerly=True)
 model.fit(features, [zeros[name] for name in model.output_names], verbose=0)
 model.save(sys.argv[2] + "/again.keras")
 keras.models.load_model(sys.argv[2] + "/again.keras").predict(features, verbose=0)
