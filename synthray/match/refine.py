@@ -45,7 +45,7 @@ def refine(
     max_evaluations: int | None = None,
     seed: int = 0,
     threads: int = 1,
-    on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
+    on_improvement: Improvement = lambda _labels, _evaluations: None,
     is_stopped: Callable[[], bool] = lambda: False,
     start: Floats | None = None,
 ) -> Refined:
@@ -60,8 +60,7 @@ def refine(
         max_evaluations: presets to try. With no ``budget_s``, the result depends only on this number and the seed.
         seed: of the search.
         threads: threads that render. They change the time only.
-        on_improvement: is called with each new best preset's labels and its distance by ``Objective``, and the number
-            of presets tried so far.
+        on_improvement: is called with each new best preset's labels, and the number of presets tried so far.
         is_stopped: ends the search when it returns True. It is called once a generation.
         start: labels float32 ``(learned,)`` of a preset that is already known to be near.
 

@@ -24,8 +24,8 @@ from synthray.synth.parameters import Choice, Range
 
 Distance = Callable[[Floats], npt.NDArray[np.float64]]
 """Returns the distances float64 ``(presets,)`` of labels float32 ``(presets, learned)``."""
-Improvement = Callable[[Floats, float, int], None]
-"""Is called with the labels and the distance of each new best preset, and the number of presets tried so far."""
+Improvement = Callable[[Floats, int], None]
+"""Is called with the labels of each new best preset, and the number of presets tried so far."""
 
 INTERVALS = np.array([1, 2, 3, 4, 5, 7, 12, 19, 24])
 """Steps by which a stepped range moves up or down: near ones, and the intervals of strong overtones."""
@@ -115,7 +115,7 @@ def search(
         leader = min(populations, key=lambda population: float(population.distances[0]))
         if leader.distances[0] < best:
             best = float(leader.distances[0])
-            on_improvement(leader.labels[0].copy(), best, evaluations)
+            on_improvement(leader.labels[0].copy(), evaluations)
         share = progress(evaluations)
         if share >= 1:
             return _together(populations, config.size)

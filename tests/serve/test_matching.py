@@ -167,7 +167,7 @@ def test_match_stream_sends_only_closer_presets(client, wav, monkeypatch, found_
 
     def improve(service, served, answer, options, improved, is_stopped):
         for distance_db in (5.0, 6.0, 4.0, 4.0, 3.0):
-            improved(distance_db, 0.0, 33)
+            improved(distance_db, 33)
         return answer.described(found_db)
 
     def found_at(distance_db):

@@ -59,7 +59,7 @@ def find_match(
     served: Served,
     answer: Guess,
     options: MatchOptions,
-    on_improvement: Improvement = lambda _labels, _distance, _evaluations: None,
+    on_improvement: Improvement = lambda _labels, _evaluations: None,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> Match:
     """Return the match of a sound, after the search that ``options`` ask for."""

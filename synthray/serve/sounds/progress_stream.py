@@ -107,7 +107,7 @@ class _Search:
             progress = spent_s / self._options.refine_s if self._options.refine_s else 1.0
             send(("improvement", self._encode(found) | {"progress": round(min(1.0, progress), 3)}))
 
-        def improved(labels: np.ndarray, _: float, evaluations: int) -> None:
+        def improved(labels: np.ndarray, evaluations: int) -> None:
             now_s = time.perf_counter()
             if now_s - self._shown_s >= INTERVAL_S and not self._stopped.is_set():
                 self._shown_s = now_s
