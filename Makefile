@@ -5,6 +5,9 @@ STORE ?= local
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
+# The tests start hundreds of processes. With this variable set, each would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test quick check format bench model draft clean
 
 help:

@@ -1,28 +1,15 @@
 """The OpenAPI document: it is valid, complete, and what a running service does."""
 
 import re
-from contextlib import suppress
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
 from openapi_spec_validator import validate
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.config import SchemathesisConfig
-from schemathesis.core.control import SkipTest
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
 from tests.serve.openapi.parts import service_of
 from tests.serve.serving import running
 
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 LARGE = ("predict", "modelInfer")
 """Operations whose features are too many numbers to generate for a model of the instrument."""
 
@@ -61,31 +48,7 @@ def test_document_names_the_models_tensors(document):
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["foreign_predictor", "predictor"])
 def test_running_service_conforms_to_its_document(request, model):
+    from tests.serve.openapi.conformance import check_conformance  # the import takes more than a second
+
     with running(service_of(request.getfixturevalue(model))) as url:
-        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            config = SchemathesisConfig.from_dict({"generation": {"mode": mode.value}})
-            schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
-            for result in schema.get_all_operations():
-                operation = result.ok()
-                name = operation.definition.raw["operationId"]
-                if model == "predictor" and name.startswith(LARGE):
-                    continue
-                _call(operation, mode)
-
-
-def _call(operation, mode):
-    """Send generated requests to an operation, and check the answers."""
-
-    @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(
-        max_examples=8,
-        deadline=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    def call(case):
-        case.call_and_validate(checks=CHECKS, timeout=30)
-
-    with suppress(SkipTest):  # nothing about the operation can be wrong
-        call()
+        check_conformance(f"{url}/openapi.json", skipped=LARGE if model == "predictor" else ())
