@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import mimetypes
 from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -45,18 +44,11 @@ def media_types() -> list[str]:
 @cache
 def _files() -> dict[str, tuple[str, bytes, str]]:
     """Return the media type, bytes and entity tag of each file, by its path below the page's folder."""
-    files: dict[str, tuple[str, bytes, str]] = {}
-
-    def add(folder: Traversable, prefix: str) -> None:
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                add(entry, f"{prefix}{entry.name}/")
-                continue
-            suffix = entry.name[entry.name.rfind(".") :]
-            media_type = _TYPES.get(suffix) or mimetypes.guess_type(entry.name)[0] or "application/octet-stream"
-            body = entry.read_bytes()
+    folder, files = Path(__file__).with_name("page"), {}
+    for file in folder.rglob("*"):
+        if file.is_file():
+            media_type = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+            body = file.read_bytes()
             tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
-            files[f"{prefix}{entry.name}"] = (media_type, body, tag)
-
-    add(resources.files("synthray.serve").joinpath("page"), "")
+            files[file.relative_to(folder).as_posix()] = (media_type, body, tag)
     return files
