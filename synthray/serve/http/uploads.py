@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from synthray.errors import RequestError
@@ -48,19 +47,19 @@ async def read_form(request: Request, config: AppConfig) -> Form:
     """
     body = await read_body(request, config)
 
-    blocks = iter([body[start : start + BLOCK_BYTES] for start in range(0, len(body), BLOCK_BYTES)])
-
-    async def receive() -> MutableMapping[str, Any]:
-        await asyncio.sleep(0)  # the parser is slow: let other requests run between blocks
-        block = next(blocks, b"")
-        return {"type": "http.request", "body": block, "more_body": bool(block)}
+    async def blocks() -> AsyncGenerator[bytes, None]:
+        for start in range(0, len(body), BLOCK_BYTES):
+            await asyncio.sleep(0)  # the parser is slow: let other requests run between blocks
+            yield body[start : start + BLOCK_BYTES]
 
     # The body is within its limit, so the parser needs none of its own.
-    parser = Request(request.scope, receive)
+    parser = MultiPartParser(
+        request.headers, blocks(), max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=config.max_body_bytes
+    )
     try:
-        form = await parser.form(max_files=MAX_FILES, max_fields=MAX_FILES, max_part_size=config.max_body_bytes)
-    except (HTTPException, ValueError) as error:  # ValueError: an unusable charset
-        raise RequestError(400, f"the form cannot be read: {getattr(error, 'detail', error)}") from None
+        form = await parser.parse()
+    except (MultiPartException, ValueError) as error:  # ValueError: an unusable charset
+        raise RequestError(400, f"the form cannot be read: {getattr(error, 'message', error)}") from None
     uploads, starts = [], []
     for name, part in form.multi_items():
         raw = await part.read() if isinstance(part, UploadFile) else part.encode("utf-8", "surrogatepass")
