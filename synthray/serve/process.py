@@ -32,17 +32,23 @@ IDLE_TIMEOUT_S = 75
 
 
 class _Server(uvicorn.Server):
-    """A server that ends normally after Ctrl-C or SIGTERM.
+    """A server that prints when it is ready, and that ends normally after Ctrl-C or SIGTERM.
 
     ``uvicorn.Server`` raises the signal again at its end, so that the stop looks like a failure.
 
     Args:
+        ready: text to print when the server accepts requests.
         stopping: set by the signal, so that long requests end soon.
     """
 
-    def __init__(self, config: uvicorn.Config, stopping: threading.Event) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, stopping: threading.Event) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._ready, self._stopping = ready, stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept requests, and print that; called by uvicorn."""
+        await super().startup(sockets)
+        print(self._ready, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Note a signal; called by uvicorn."""
@@ -92,6 +98,7 @@ async def _serve(config: ReplicaConfig, address: Address, listener: socket.socke
     service = Service(models, config.app, metrics, tokens_from_environment(), metrics.encode)
     await warm_up(service)
     prepare_for_requests()
+    grpc_line = f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else ""
     server = _Server(
         uvicorn.Config(
             build_app(service),
@@ -105,6 +112,7 @@ async def _serve(config: ReplicaConfig, address: Address, listener: socket.socke
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
             server_header=False,
         ),
+        announcement(models.served[0].predictor.card.name, address.url) + grpc_line,
         service.stopping,
     )
     grpc_server = None
@@ -112,15 +120,8 @@ async def _serve(config: ReplicaConfig, address: Address, listener: socket.socke
         from synthray.serve.protocols.grpc_inference import start_server  # needs the extra grpc
 
         grpc_server = await start_server(service, address)
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not running.done():
-        await asyncio.sleep(0.005)
-    if server.started:
-        name = models.served[0].predictor.card.name
-        grpc_line = f"\n  gRPC at port {address.grpc_port}" if address.grpc_port else ""
-        print(announcement(name, address.url) + grpc_line, flush=True)
     try:
-        await running
+        await server.serve(sockets=[listener])
     finally:
         if grpc_server:
             await grpc_server.stop(STOP_TIMEOUT_S)
