@@ -65,18 +65,20 @@ def preferred(request: Request, offered: tuple[str, ...]) -> str:
         RequestError: 406, the client accepts none of them.
     """
     accept = request.headers.get("accept", "") or "*/*"
-    ranked = dict.fromkeys(offered, (0, 0.0))  # rank of the most specific range, and its weight
+    weights: dict[str, float] = {}
     for position, part in enumerate(accept.split(",")):
         name, _, options = part.strip().lower().partition(";")
         name = name.strip().replace("audio/x-wav", "audio/wav")
-        weight = _weight(options) - position * 1e-6
-        for number, kind in enumerate(offered):
-            ranges = ("", "*/*", kind.partition("/")[0] + "/*", kind)
-            if name in ranges[1:]:  # a client that takes anything gets the first one
-                found = ranges.index(name), weight * 1e-3 ** (number + 1) if name == "*/*" else weight
-                ranked[kind] = max(ranked[kind], found)
-    best = max(offered, key=lambda kind: ranked[kind][1])
-    if ranked[best][1] <= 0:
+        weight = _weight(options) - position * 1e-6  # of two equal weights, the first one is preferred
+        weights[name] = max(weights.get(name, weight), weight)
+
+    def weight_of(kind: str) -> float:
+        # A client that takes anything gets a type that it names, or else the first one.
+        anything = weights.get("*/*", 0.0) * 1e-3 ** (offered.index(kind) + 1)
+        return weights.get(kind, weights.get(kind.partition("/")[0] + "/*", anything))
+
+    best = max(offered, key=weight_of)
+    if weight_of(best) <= 0:
         raise RequestError(406, f"accept is {accept!r}, expected {' or '.join(offered)}")
     return best
 
