@@ -38,7 +38,7 @@ ERRORS = {
 
 def error_responses(api: Api) -> Json:
     """Return the responses of errors by name."""
-    return {f"Error{status}": _response(status, _messages(api)[status]) for status in ERRORS}
+    return {f"Error{status}": _response(status, messages) for status, messages in _messages(api).items()}
 
 
 def _response(status: int, messages: dict[str, str]) -> Json:
