@@ -89,13 +89,6 @@ def query_parameter(name: str, schema: Schema, text: str, example: Any) -> Json:
     return {"name": name, "in": "query", "schema": schema, "description": text, "example": example}
 
 
-def version_parameter(api: Api) -> Json:
-    """Return the parameter that names a model by its number."""
-    return path_parameter(
-        "version", "number of a served model; the status of the models lists them", str(api.served.version)
-    )
-
-
 def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operation]:
     """Return an operation by its path: for the model that the service chooses, for a version, and for a label.
 
@@ -103,19 +96,28 @@ def with_versions(api: Api, path: str, operation: Operation) -> dict[str, Operat
         path: the part after the path of the model, such as ``:predict``.
     """
     label = path_parameter("label", f"`{STABLE}`, or `canary` if the service has one", api.served.label)
-
-    def variant(name: str, where: str, parameter: Json) -> Operation:
-        return replace(
-            operation,
-            name=f"{operation.name}{name}",
-            summary=f"{operation.summary} (the model with a given {where})",
-            parameters=(parameter, *operation.parameters),
-            errors=tuple({*operation.errors, 404, 503}),
-            variant_of=operation.name,
-        )
-
     return {
         f"{BASE}{path}": operation,
-        f"{BASE}/versions/{{version}}{path}": variant("Version", "number", version_parameter(api)),
-        f"{BASE}/labels/{{label}}{path}": variant("Label", "label", label),
+        f"{BASE}/versions/{{version}}{path}": version_variant(api, operation),
+        f"{BASE}/labels/{{label}}{path}": _variant(operation, "Label", "label", (label, *operation.parameters)),
     }
+
+
+def version_variant(api: Api, operation: Operation, position: int = 0) -> Operation:
+    """Return an operation for a model's number, which stands at a position among its parameters."""
+    number = path_parameter(
+        "version", "number of a served model; the status of the models lists them", str(api.served.version)
+    )
+    before, after = operation.parameters[:position], operation.parameters[position:]
+    return _variant(operation, "Version", "number", (*before, number, *after))
+
+
+def _variant(operation: Operation, name: str, where: str, parameters: tuple[Json, ...]) -> Operation:
+    return replace(
+        operation,
+        name=f"{operation.name}{name}",
+        summary=f"{operation.summary} (the model with a given {where})",
+        parameters=parameters,
+        errors=tuple({*operation.errors, 404, 503}),
+        variant_of=operation.name,
+    )

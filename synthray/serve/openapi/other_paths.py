@@ -15,7 +15,7 @@ from synthray.serve.openapi.operation import (
     Operation,
     media,
     path_parameter,
-    version_parameter,
+    version_variant,
 )
 from synthray.serve.openapi.schemas import INTEGER, TEXT, described, record, ref
 from synthray.serve.page_files import media_types
@@ -32,13 +32,7 @@ def open_inference_operations(api: Api) -> dict[str, Operation]:
     operations = {}
     for path, operation in models.items():
         operations[f"/v2/models/{{model}}{path}"] = operation
-        operations[f"/v2/models/{{model}}/versions/{{version}}{path}"] = replace(
-            operation,
-            name=f"{operation.name}Version",
-            summary=f"{operation.summary} (the model with a given number)",
-            parameters=(operation.parameters[0], version_parameter(api), *operation.parameters[1:]),
-            variant_of=operation.name,
-        )
+        operations[f"/v2/models/{{model}}/versions/{{version}}{path}"] = version_variant(api, operation, position=1)
     return operations | _server_operations()
 
 
