@@ -132,15 +132,6 @@ def test_triton_client_predicts_as_the_predictor(triton, foreign_predictor, soun
         np.testing.assert_allclose(answer.as_numpy(name), values, rtol=1e-6)
 
 
-def test_triton_client_gets_requested_outputs_only(triton):
-    module, client = triton
-    outputs = [module.InferRequestedOutput("out_decay"), module.InferRequestedOutput("out_on")]
-    answer = client.infer("synthray", [tensor_of(module, features_of(2))], outputs=outputs)
-    assert answer.as_numpy("out_on").shape == (2, 2)
-    assert answer.as_numpy("out_decay").shape == (2, 1)
-    assert answer.as_numpy("out_cutoff") is None
-
-
 def test_triton_http_client_in_json_equals_binary(addresses, foreign_predictor):
     features = features_of(2)
     with tritonclient.http.InferenceServerClient(addresses[0]) as client:
