@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import mimetypes
 from functools import cache
 from pathlib import Path
 
@@ -12,7 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 # mimetypes depends on the system, and browsers reject modules of another type.
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".html": "text/html",
+    ".svg": "image/svg+xml",
+    ".flac": "audio/flac",
+}
 _HEADERS = {
     "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
@@ -46,8 +51,7 @@ def _files() -> dict[str, tuple[str, bytes, str]]:
     """Return the media type, bytes and entity tag of each file, by its path below the page's folder."""
     folder, files = Path(__file__).with_name("page"), {}
     for file in folder.rglob("*"):
-        if file.is_file():
-            media_type = _TYPES.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        if media_type := _TYPES.get(file.suffix):
             body = file.read_bytes()
             tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
             files[file.relative_to(folder).as_posix()] = (media_type, body, tag)
