@@ -9,9 +9,10 @@ import numpy as np
 import orjson
 
 from synthray.errors import RequestError
-from synthray.model.heads import INPUT_NAME, output_name
+from synthray.model.heads import INPUT_NAME
 from synthray.serve.config import AppConfig
 from synthray.serve.models.served import MODEL_NAME, Served
+from synthray.serve.protocols.tensors import TensorMetadata, input_of, outputs_of
 
 
 def encode_predictions(outputs: dict[str, np.ndarray], *, in_rows: bool) -> bytes:
@@ -65,10 +66,9 @@ def encode_status(served: Sequence[Served], last_error: str | None = None) -> di
 def encode_metadata(served: Served, config: AppConfig) -> dict[str, Any]:
     """Return the shapes of inputs and outputs, the parameter table, and the limits that a client should know."""
     card = served.predictor.card
-    outputs = {output_name(p.name): _tensor(output_name(p.name), (-1, p.num_outputs)) for p in card.table.learned}
     signature = {
-        "inputs": {INPUT_NAME: _tensor(INPUT_NAME, (-1, *card.feature_shape))},
-        "outputs": outputs,
+        "inputs": {INPUT_NAME: _tensor(input_of(card))},
+        "outputs": {tensor.name: _tensor(tensor) for tensor in outputs_of(card)},
         "method_name": "tensorflow/serving/predict",
     }
     return {
@@ -86,6 +86,6 @@ def encode_metadata(served: Served, config: AppConfig) -> dict[str, Any]:
     }
 
 
-def _tensor(name: str, shape: tuple[int, ...]) -> dict[str, Any]:
-    dimensions = [{"size": str(size), "name": ""} for size in shape]
-    return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": name}
+def _tensor(tensor: TensorMetadata) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in tensor.shape]
+    return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dimensions, "unknown_rank": False}, "name": tensor.name}
