@@ -25,7 +25,7 @@ from synthray.errors import ConfigError, ModelError, RequestError
 from synthray.model.heads import INPUT_NAME
 from synthray.serve.config import Address
 from synthray.serve.http.access import refusal
-from synthray.serve.http.responses import error_kind, status_of
+from synthray.serve.http.responses import INTERNAL_ERROR, error_kind, status_of
 from synthray.serve.metrics import timed
 from synthray.serve.models.served import MODEL_NAME, Served, choose, model_labels, require_name
 from synthray.serve.protocols.encode import require_finite
@@ -241,4 +241,4 @@ def _status(error: Exception) -> tuple[grpc.StatusCode, str]:
     if isinstance(error, RequestError | ModelError):
         return _CODES.get(status_of(error), grpc.StatusCode.UNKNOWN), str(error)
     logger.error("unexpected error in an RPC", exc_info=error)
-    return grpc.StatusCode.INTERNAL, "internal error; see the server's log"
+    return grpc.StatusCode.INTERNAL, INTERNAL_ERROR
