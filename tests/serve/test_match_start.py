@@ -10,13 +10,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from synthray.serve.app import build_app
-from synthray.serve.config import AppConfig
-from synthray.serve.models.served import FixedModels, Served
-from synthray.serve.service import Service
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import Range
 from synthray.synth.presets import preset_to_json
-from tests.serve.test_matching import EVENTS, MATCH, events_of
+from tests.serve.test_matching import EVENTS, MATCH, events_of, service_of
 
 RENDER = MATCH.replace("match", "render")
 JSON = {"accept": "application/json"}
@@ -24,7 +21,7 @@ JSON = {"accept": "application/json"}
 
 @pytest.fixture(scope="module")
 def client(predictor):
-    with TestClient(build_app(Service(FixedModels((Served(predictor),)), AppConfig(max_refine_s=5)))) as client:
+    with TestClient(build_app(service_of(predictor, max_refine_s=5))) as client:
         yield client
 
 
