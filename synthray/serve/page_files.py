@@ -18,6 +18,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".flac": "audio/flac",
 }
+"""Files of other types are not served."""
 _HEADERS = {
     "content-security-policy": "default-src 'self'; media-src 'self' blob:; img-src 'self' blob: data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",

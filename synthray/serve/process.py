@@ -48,7 +48,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accept requests, and print that; called by uvicorn."""
         await super().startup(sockets)
-        print(self._ready, flush=True)
+        if self.started:
+            print(self._ready, flush=True)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's signature
         """Note a signal; called by uvicorn."""
