@@ -51,10 +51,6 @@ class EpochOrder:
     """Examples of a global batch."""
     seed: int = 0
     """Seed of all shuffles."""
-    first: int = 0
-    """First row of the data set that takes part."""
-    count: int | None = None
-    """Number of rows from ``first`` on; None for all."""
     left_out: tuple[int, int] = (0, 0)
     """The first row to leave out, and the row after the last one; equal if no row is left out."""
     window_rows: int = _WINDOW_ROWS
@@ -63,23 +59,15 @@ class EpochOrder:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise ConfigError(f"batch size is {self.batch_size}. It must be at least 1.")
-        total = sum(self.shard_rows)
-        if self.count is None:
-            object.__setattr__(self, "count", total - self.first)
-        if self.first < 0 or self._end > total or self._end <= self.first:
-            raise ConfigError(f"rows {self.first} to {self._end} are not in a data set of {total} rows")
-        begin, end = self.left_out
-        if self.rows < 1 or (begin < end and not self.first <= begin < end <= self._end):
-            raise ConfigError(f"rows {begin} to {end} cannot be left out of rows {self.first} to {self._end}")
+        total, (begin, end) = sum(self.shard_rows), self.left_out
+        if self.rows < 1 or not 0 <= begin <= end <= total:
+            raise ConfigError(f"rows {begin} to {end} cannot be left out of a data set of {total} rows")
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Examples in an epoch."""
-        return int(self.count or 0) - (self.left_out[1] - self.left_out[0])
-
-    @property
-    def _end(self) -> int:
-        return self.first + int(self.count or 0)
+        begin, end = self.left_out
+        return sum(self.shard_rows) - (end - begin)
 
     @cached_property
     def segments(self) -> int:
@@ -212,8 +200,8 @@ class EpochOrder:
 
     @cached_property
     def _shard_ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """First row and length of each run of rows that take part; left-out rows can split a shard into two runs."""
-        edges = np.clip(np.concatenate([[0], np.cumsum(self.shard_rows)]), self.first, self._end)
+        """First row and length of each run of rows that are not left out; a shard can have two runs."""
+        edges = np.concatenate([[0], np.cumsum(self.shard_rows)])
         begin, end = self.left_out
         starts = np.stack([edges[:-1], np.maximum(edges[:-1], end)], axis=1).ravel()
         ends = np.stack([np.minimum(edges[1:], begin), edges[1:]], axis=1).ravel()
