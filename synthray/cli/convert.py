@@ -9,7 +9,7 @@ from synthray.cli.runner import set_up
 from synthray.data.build.plan import BuildConfig
 from synthray.data.open import name_of
 from synthray.data.parquet import DTYPES
-from synthray.data.sources.notebook import KEYS
+from synthray.data.sources.notebook_table import KEYS
 from synthray.errors import NotFound
 from synthray.storage import home, newest, open_store
 

@@ -13,16 +13,8 @@ from synthray.data.build.generate_config import GenerateConfig
 from synthray.data.examples import Examples
 from synthray.data.manifest import MANIFEST
 from synthray.data.sources.features_file import encode_features
-from synthray.data.sources.notebook import (
-    FOLDERS,
-    KEYS,
-    PARTS,
-    batch_number,
-    encode_parameters,
-    features_path,
-    keys_and_parts,
-    parameters_path,
-)
+from synthray.data.sources.notebook import FOLDERS, batch_number, encode_parameters, features_path, parameters_path
+from synthray.data.sources.notebook_table import KEYS, PARTS, keys_and_parts
 from synthray.data.sources.synthetic import BATCH_SIZE
 from synthray.errors import Conflict, NotFound
 from synthray.storage import Store, open_store

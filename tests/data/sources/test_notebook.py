@@ -11,7 +11,8 @@ import pytest
 
 from synthray.data.examples import columns_from_labels, labels_from_columns
 from synthray.data.sources.features_file import encode_features
-from synthray.data.sources.notebook import KEYS, PARTS, NotebookSource, keys_and_parts, table_from_parts
+from synthray.data.sources.notebook import NotebookSource
+from synthray.data.sources.notebook_table import KEYS, PARTS, keys_and_parts, table_from_parts
 from synthray.errors import BadBatch, DataError, NotFound
 from synthray.synth.instrument import INSTRUMENT
 from synthray.synth.parameters import ParameterTable
