@@ -28,7 +28,7 @@ from synthray.train.config import TrainConfig
 from synthray.train.epoch import Epoch, Hooks
 from synthray.train.prefetch import prefetch
 from synthray.train.reports import EpochReport, StepReport
-from synthray.train.step import Share, Tensors, TrainState, to_tensors
+from synthray.train.step import Share, TrainState, to_tensors
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def run(
         save = partial(_save, state, folder, worker, heartbeat)
         as_tensors = partial(to_tensors, audible_only=hides_inaudible(config, dataset))
         order, hooks = config.order(dataset.manifest), Hooks(worker.stop, save, report, heartbeat)
-        validation = _validation_batches(config, dataset, state, worker)
+        validation = [as_tensors(*share) for share in _validation_shares(config, dataset, state, worker)]
         shares = prefetch(lambda share: as_tensors(*share), batches((progress.epoch, progress.step)))
         with contextlib.closing(shares):
             while progress.epoch < config.epochs:
@@ -181,19 +181,14 @@ def _save_statistics(config: TrainConfig, dataset: Dataset, state: TrainState, f
     folder.wait()
 
 
-def _validation_batches(
-    config: TrainConfig, dataset: Dataset, state: TrainState, worker: WorkerContext
-) -> list[Tensors]:
-    """Return this worker's part of the validation examples, in batches of one size."""
+def _validation_shares(config: TrainConfig, dataset: Dataset, state: TrainState, worker: WorkerContext) -> list[Share]:
+    """Return this worker's part of the validation examples, in shares of one size."""
     first, count = config.holdout(dataset.manifest)
     mine = np.array_split(np.arange(first, first + count), worker.workers)[worker.rank]
     rows = np.pad(mine, (0, -len(mine) % state.share), constant_values=PADDING)
     batch = dataset.take(rows)
     parts = [slice(start, start + state.share) for start in range(0, len(rows), state.share)]
-    hides = hides_inaudible(config, dataset)
-    return [
-        to_tensors(Examples(batch.features[part], batch.labels[part]), rows[part], audible_only=hides) for part in parts
-    ]
+    return [(Examples(batch.features[part], batch.labels[part]), rows[part]) for part in parts]
 
 
 def hides_inaudible(config: TrainConfig, dataset: Dataset) -> bool:
