@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -28,6 +28,26 @@ def escape_cell(text: str) -> str:
 def printable(text: str) -> str:
     r"""Return the text with escapes such as ``\n`` for control characters, which would move a terminal's cursor."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def align(rows: Sequence[Sequence[str]], right: Container[int] = ()) -> list[str]:
+    """Return one line for each row, with aligned and printable cells.
+
+    Args:
+        rows: cells. A row with fewer cells than the first one widens only column 0, and is left-aligned.
+        right: indices of the columns to align to the right.
+    """
+    rows = [[printable(cell) for cell in row] for row in rows]
+    columns = len(rows[0])
+    complete = [row for row in rows if len(row) == columns]
+    widths = [max(map(len, column)) for column in zip(*complete, strict=True)]
+    widths[0] = max(len(row[0]) for row in rows)
+    lines = []
+    for row in rows:
+        pads = [str.rjust if number in right and len(row) == columns else str.ljust for number in range(len(row))]
+        cells = (pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=False))
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def sparkline(values: Sequence[float]) -> str:

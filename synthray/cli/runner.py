@@ -19,7 +19,7 @@ from typing import Any
 
 from synthray.errors import ConfigError, SynthrayError, Terminated
 from synthray.storage.scratch import DISK_FULL
-from synthray.text_tables import printable
+from synthray.text_tables import align
 
 FAILED, WRONG_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 PARSER_OPTIONS: dict[str, Any] = {"formatter_class": RawDescriptionHelpFormatter, "allow_abbrev": False}
@@ -148,15 +148,5 @@ def add_to_group(group: Any, name: str, command: Command, examples: str) -> Argu
 
 
 def print_columns(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Print rows as aligned columns.
-
-    A row with fewer cells than the first row widens only column 0.
-    """
-    rows = [[printable(" ".join(cell.split())) for cell in row] for row in rows]
-    complete = [row for row in rows if len(row) == len(rows[0])]
-    widths = [max(len(row[column]) for row in complete) for column in range(len(rows[0]))]
-    widths[0] = max(len(row[0]) for row in rows)
-    for row in rows:
-        aligns = [">" if column in right and len(row) == len(rows[0]) else "<" for column in range(len(row))]
-        cells = (f"{cell:{align}{width}}" for cell, align, width in zip(row, aligns, widths, strict=False))
-        print("  ".join(cells).rstrip())
+    """Print rows as aligned columns, each on one line; see ``align``."""
+    print(*align([[" ".join(cell.split()) for cell in row] for row in rows], right), sep="\n")

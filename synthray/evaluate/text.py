@@ -8,7 +8,7 @@ from synthray.evaluate.bootstrap import Estimate
 from synthray.evaluate.report import RENDERED_AGAIN, Evaluation, measure
 from synthray.evaluate.scores import Score
 from synthray.match.distances.table import DISTANCES
-from synthray.text_tables import printable
+from synthray.text_tables import align
 
 ORIGINS = {"holdout": "not used for training", "all": "all examples, possibly used for training"}
 NOTHING = "-"
@@ -38,7 +38,7 @@ def _score_table(evaluation: Evaluation) -> list[str]:
     notes = "* better than chance (95 % interval)"
     if evaluation.knows_audible:
         notes = f"scores of the sounds in which a parameter can be heard; {notes}"
-    return [*_align(rows, left=2), "", notes]
+    return [*align(rows, right=range(2, len(rows[0]))), "", notes]
 
 
 def _score_row(evaluation: Evaluation, same: Sequence[Score], *, where_audible: bool) -> list[str]:
@@ -66,7 +66,7 @@ def _distance_table(evaluation: Evaluation) -> list[str]:
     rows: list[Sequence[str]] = [(f"mean of {evaluation.sounds} sounds", *titles)]
     for answer, estimates in evaluation.distances.items():
         rows.append([answer, *(_number(estimates[distance.name]) for distance in DISTANCES)])
-    lines = _align(rows, left=1)
+    lines = align(rows, right=range(1, len(rows[0])))
     if evaluation.originals == RENDERED_AGAIN:
         lines += ["", f"The data set does not store its noise: originals are {RENDERED_AGAIN}."]
     return lines
@@ -74,13 +74,3 @@ def _distance_table(evaluation: Evaluation) -> list[str]:
 
 def _number(found: Estimate) -> str:
     return f"{found.value:.2f}" if found.value >= 1 else f"{found.value:.3f}"
-
-
-def _align(rows: Sequence[Sequence[str]], left: int) -> list[str]:
-    """Return lines of aligned cells. The first ``left`` columns are left-aligned."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    pads = [str.ljust if column < left else str.rjust for column in range(len(widths))]
-    return [
-        "  ".join(pad(cell, width) for pad, cell, width in zip(pads, row, widths, strict=True)).rstrip() for row in rows
-    ]
