@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -239,14 +240,12 @@ def stream_batches(
     worker that needs it.
 
     Yields:
-        the share of one global batch, labels float32, and its rows of the data set, ``PADDING`` where there is no
-        example.
+        the share of one global batch, labels float32, and its rows of the data set (``PADDING``: no example).
 
     Raises:
         CorruptShard, StorageError: as in ``Dataset.read_shard``, before any batch of the window is yielded.
     """
-    slots = order.worker_slice(rank, workers)
-    plan = order.plan(start, epochs)
+    slots, plan = order.worker_slice(rank, workers), order.plan(start, epochs)
     shared = ray.put(dataset)
     results: dict[_ShardKey, list[ray.ObjectRef]] = {}
 
@@ -259,14 +258,15 @@ def stream_batches(
         return rows, keys
 
     batches: dict[_ShardKey, Examples] = {}
-    requested = [request(epoch, window) for epoch, window, _ in plan[:1]]
-    for index, (epoch, _, skip) in enumerate(plan):
+    requests = (request(epoch, window) for epoch, window, _ in plan)
+    requested = list(islice(requests, 1))
+    for epoch, _, skip in plan:
         rows, keys = requested.pop()
         # Free the previous window first, so that at most two are in memory.
         for expired in results.keys() - keys:
             del results[expired]
         batches = {key: batch for key, batch in batches.items() if key in keys}
-        requested = [request(epoch, window) for epoch, window, _ in plan[index + 1 : index + 2]]
+        requested += islice(requests, 1)
         for key in keys - batches.keys():
             batches[key] = _decode(_table(results[key]), dataset)
         for step_rows in rows[skip:]:
