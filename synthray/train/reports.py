@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+POSITION = ("epoch", "epochs")
+"""Fields of ``EpochReport`` that are not results, so logs have no curve of them."""
+
 
 @dataclass(frozen=True)
 class StepReport:

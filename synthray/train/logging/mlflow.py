@@ -19,12 +19,11 @@ from synthray.errors import Stopped, summary
 from synthray.storage import open_parent, scratch_folder
 from synthray.train.config import TrainConfig
 from synthray.train.logging.tracking import Tracking, without_login
-from synthray.train.reports import EpochReport
+from synthray.train.reports import POSITION, EpochReport
 
 _RUN_TAG, _DIGEST_TAG = "synthray.run", "synthray.data_digest"
 _MAX_DIGEST_LENGTH = 36
 """MLflow's limit for the digest of a data set."""
-_NOT_METRICS = ("epoch", "epochs")
 
 
 class MlflowLog:
@@ -136,7 +135,7 @@ class MlflowLog:
         from mlflow.entities import Metric
 
         now_ms, report = int(time.time() * 1000), self._epochs[epoch]
-        metrics = [Metric(name, report[name], now_ms, epoch) for name in report if name not in _NOT_METRICS]
+        metrics = [Metric(name, report[name], now_ms, epoch) for name in report if name not in POSITION]
         self._client.log_batch(self._run_id, metrics=metrics)
         self._sent.add(epoch)
 

@@ -15,9 +15,7 @@ from synthray.errors import summary
 from synthray.storage import open_store
 from synthray.storage.scratch import scratch_folder, scratch_full
 from synthray.train.config import TrainConfig
-from synthray.train.reports import EpochReport
-
-_NOT_SCALARS = ("epoch", "epochs")
+from synthray.train.reports import POSITION, EpochReport
 
 
 class EpochLog:
@@ -40,7 +38,7 @@ class EpochLog:
                 writer = tf.summary.create_file_writer(str(folder))
                 with writer.as_default(step=report.epoch):
                     for name, value in scalars.items():
-                        if name not in _NOT_SCALARS:
+                        if name not in POSITION:
                             tf.summary.scalar(name, value)
                 writer.close()
             except tf.errors.OpError as error:
