@@ -24,7 +24,7 @@ def check_conformance(url: str, skipped: tuple[str, ...]) -> None:
 
     Args:
         url: of the OpenAPI document.
-        skipped: the first letters of the names of operations that are left out.
+        skipped: operations whose names begin with one of these are left out.
     """
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         config = SchemathesisConfig.from_dict({"generation": {"mode": mode.value}})
