@@ -25,6 +25,7 @@ EXAMPLES = """
 synthray evaluate
 synthray evaluate --model s3://bucket/models/model_9_20.keras --data s3://bucket/data/first --out report
 synthray evaluate --model models/old/model_9_20.keras --model models/new/model_9_20.keras --sounds 200
+synthray evaluate --model models/new/model_9_20.keras --model shipped
 ray job submit --working-dir . -- python jobs/evaluate.py
 """
 REPORT, PAGE = "evaluation.json", "evaluation.html"
@@ -39,7 +40,8 @@ def configure(parser: ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URI",
-        help="a .keras file, or a folder for its newest model; may be repeated to compare models",
+        help="a .keras file, a folder for its newest model, or `shipped` for the model of the package; "
+        "may be repeated to compare models",
     )
     parser.add_argument(
         "--data", default="", metavar="URI", help="data set (default: the first model's data set, or the newest)"
@@ -64,6 +66,7 @@ def configure(parser: ArgumentParser) -> None:
 def evaluate(arguments: Namespace) -> None:
     """Evaluate models, print the report and write it."""
     from synthray.model.saved import resolve_model
+    from synthray.model.shipped import is_shipped
 
     require_seconds("--refine", arguments.refine)
     if arguments.sounds < 0:
@@ -71,6 +74,8 @@ def evaluate(arguments: Namespace) -> None:
     if not arguments.out:
         require_kept("--model", arguments.model[0] if arguments.model else None)
     models = [resolve_model(model) for model in arguments.model or [""]]
+    if is_shipped(models[0]) and not arguments.out:
+        raise ConfigError("The report is written next to the first model, which is synthray's own. Give --out FOLDER.")
     data = arguments.data or _training_data(models[0])
 
     from synthray.cluster import evaluation

@@ -66,9 +66,7 @@ def served_model(uri: str = "") -> str:
         NotFound: there is no model, or the promoted one is missing.
         ModelError: the promoted model has changed since.
     """
-    if uri == SHIPPED:
-        return shipped_model()
-    if uri.endswith(SUFFIX):
+    if uri == SHIPPED or uri.endswith(SUFFIX):
         return resolve_model(uri)
     store = open_store(uri or default_registry())
     if (promotion := promoted(store.uri)) is None:

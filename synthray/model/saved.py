@@ -16,6 +16,8 @@ import numpy as np
 from synthray.errors import Conflict, DataError, ModelError, NotFound
 from synthray.model.heads import HeadLayout
 from synthray.model.numpy_network import agrees_with_keras, read_network
+from synthray.model.shipped import NAME as SHIPPED
+from synthray.model.shipped import shipped_model
 from synthray.storage import Entry, Store, home, open_parent, open_store, scratch_folder
 from synthray.synth.parameters import ParameterTable
 
@@ -157,10 +159,13 @@ def resolve_model(uri: str = "") -> str:
 
     Args:
         uri: of the file, or of a folder, whose newest model is taken. The default is the models of ``SYNTHRAY_HOME``.
+            ``shipped`` names the model of the package.
 
     Raises:
         NotFound: there is no model.
     """
+    if uri == SHIPPED:
+        return shipped_model()
     store = open_store(uri or f"{home()}/models")
     if uri.endswith(SUFFIX):
         folder, file = open_parent(store.uri)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from synthray.cli.main import main
+from synthray.model.shipped import shipped_model
 from tests import foreign
 from tests.cli.conftest import assert_fails
 from tests.conftest import convert_here
@@ -67,6 +68,24 @@ def test_evaluate_takes_several_models_and_writes_next_to_the_first(
     assert evaluations == [(uris, dataset_uri, 20)]
     assert (home / "new" / "evaluation.json").exists()
     assert not (home / "old" / "evaluation.json").exists()
+
+
+def test_evaluate_compares_a_model_with_the_one_of_the_package(
+    home: Path, files: Path, dataset_uri: str, evaluations: list[tuple[list[str], str, int]]
+) -> None:
+    shutil.copytree(files / "models", home / "models")
+    assert main(["evaluate", "--model", str(home / "models"), "--model", "shipped", "--data", dataset_uri]) == 0
+    assert [models for models, *_ in evaluations] == [[f"{home}/models/model_2_1.keras", shipped_model()]]
+
+
+def test_evaluate_of_the_packages_model_needs_a_folder_of_its_own_for_the_report(
+    home: Path, dataset_uri: str, evaluations: list[tuple[list[str], str, int]], capsys: pytest.CaptureFixture
+) -> None:
+    flags = ["evaluate", "--model", "shipped", "--data", dataset_uri]
+    assert_fails(flags, 2, "next to the first model, which is synthray's own. Give --out FOLDER.", capsys)
+    assert main([*flags, "--out", f"{home}/report"]) == 0
+    assert [models for models, *_ in evaluations] == [[shipped_model()]]
+    assert (home / "report" / "evaluation.json").exists()
 
 
 @pytest.mark.faults
