@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from starlette.testclient import TestClient
 
 from synthray.errors import RequestError
 from synthray.model.predictor import Predictor
+from synthray.serve import page_files
 from synthray.serve.app import build_app
 from synthray.serve.config import AppConfig
 from synthray.serve.metrics import PrometheusMetrics
@@ -349,6 +351,13 @@ def test_unexpected_error_is_logged_and_hidden(foreign_predictor, caplog):
     assert answer.status_code == 500
     assert answer.json() == {"error": "internal error; see the server's log"}
     assert "inside" in caplog.text
+
+
+def test_page_files_are_all_served(foreign):
+    folder = Path(page_files.__file__).with_name("page")
+    for file in filter(Path.is_file, folder.rglob("*")):
+        answer = foreign.get(f"/page/{file.relative_to(folder).as_posix()}")
+        assert (answer.status_code, answer.content) == (200, file.read_bytes()), file
 
 
 def test_page_loads_nothing_from_other_hosts(foreign):
